@@ -1,0 +1,132 @@
+"""The exit codes: one class each. A message says what happened, why, and what to do; it is caught once, in the CLI."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BgciError(Exception):
+    """An expected failure. ``remedy`` is what the reader can do about it."""
+
+    code: ClassVar[int] = 1
+    name: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(BgciError):
+    """Wrong flag, variable or configuration file."""
+
+    code = 2
+    name = "usage"
+
+
+class InvalidError(BgciError):
+    """Template, app definition, job definition or test suite is not valid."""
+
+    code = 3
+    name = "invalid"
+
+
+class DeniedError(BgciError):
+    """Not authenticated, or not permitted."""
+
+    code = 4
+    name = "denied"
+
+
+class UnavailableError(BgciError):
+    """Cluster or load balancer unreachable, or failing after retries."""
+
+    code = 5
+    name = "unavailable"
+
+
+class ConflictError(BgciError):
+    """The state of the group, a lock or a collision refuses the goal."""
+
+    code = 6
+    name = "conflict"
+
+
+class RejectedError(BgciError):
+    """The canary's tests or the judge say no."""
+
+    code = 7
+    name = "rejected"
+
+
+class UnhealthyError(BgciError):
+    """The new revision does not become healthy."""
+
+    code = 8
+    name = "unhealthy"
+
+
+class DeadlineError(BgciError):
+    """A deadline passed while waiting for something else."""
+
+    code = 9
+    name = "timeout"
+
+
+class RolledBackError(BgciError):
+    """``release`` failed and the earlier revision is back in full."""
+
+    code = 10
+    name = "rolled-back"
+
+
+class InconclusiveError(BgciError):
+    """Too little traffic or data to judge."""
+
+    code = 11
+    name = "inconclusive"
+
+
+class AbortedError(BgciError):
+    """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out."""
+
+    name = "aborted"
+
+    def __init__(self, message: str, *, signal_number: int, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.exit_code = 128 + signal_number
+
+
+ERRORS: tuple[type[BgciError], ...] = (
+    BgciError,
+    UsageError,
+    InvalidError,
+    DeniedError,
+    UnavailableError,
+    ConflictError,
+    RejectedError,
+    UnhealthyError,
+    DeadlineError,
+    RolledBackError,
+    InconclusiveError,
+)
+
+NAMES: dict[int, str] = {0: "ok", 130: "aborted", 143: "aborted"} | {error.code: error.name for error in ERRORS}
+
+
+def from_code(code: int, message: str, *, remedy: str = "") -> BgciError:
+    """The error that another bgci process ended with, such as the one inside a DC/OS job."""
+    if code in (130, 143):
+        return AbortedError(message, signal_number=code - 128, remedy=remedy)
+    for error in ERRORS:
+        if error.code == code:
+            return error(message, remedy=remedy)
+    return BgciError(message, remedy=remedy)
+
+
+def exit_code(error: BgciError) -> int:
+    """The process's exit code for this error."""
+    return error.exit_code if isinstance(error, AbortedError) else error.code
