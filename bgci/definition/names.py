@@ -1,0 +1,91 @@
+"""How an app, a revision, its three jobs and its files are called."""
+
+from __future__ import annotations
+
+import re
+
+from bgci.errors import InvalidError
+
+COLOURS = ("blue", "green")
+
+# marathon: PathId.scala. A segment is one or more DNS-like labels joined by dots.
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_SEGMENT = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_REVISION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_REVISION_LENGTH = 63
+# marathon: PathId.scala (1.8): /v2/apps/x/tasks is not an app, so no app can be called so.
+_RESERVED_SEGMENTS = ("restart", "tasks", "versions")
+
+_JOB_SUFFIXES = {
+    "canary": "deploy-single-canary",
+    "promote": "deploy-canary-completely",
+    "rollback": "rollback-single-canary",
+}
+
+
+def is_app_id(text: str) -> bool:
+    """Whether Marathon takes ``text`` as an absolute app id."""
+    if not text.startswith("/"):
+        return False
+    segments = text[1:].split("/")
+    return all(_SEGMENT.fullmatch(segment) for segment in segments) and segments[-1] not in _RESERVED_SEGMENTS
+
+
+def parse_app(text: str) -> str:
+    """The app id (``/team/web``) for ``/team/web``, ``team/web`` or ``team.web``; dots beside a slash stay as they are.
+
+    Raises InvalidError for an id that Marathon would refuse.
+    """
+    path = text if "/" in text else text.replace(".", "/")
+    app_id = "/" + path.removeprefix("/")
+    if is_app_id(app_id):
+        return app_id
+    raise InvalidError(
+        f"{text!r} is not a legal app id.",
+        remedy="Use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
+        f"the last part may not be {', '.join(_RESERVED_SEGMENTS)}.",
+    )
+
+
+def app_slug(app_id: str) -> str:
+    """``/team/web`` as ``team.web``: legal in a file name and as a job id."""
+    return app_id.removeprefix("/").replace("/", ".")
+
+
+def check_revision(text: str) -> str:
+    """``text`` itself; raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
+    if _REVISION.fullmatch(text) and len(text) <= _REVISION_LENGTH:
+        return text
+    raise InvalidError(
+        f"{text!r} is not a legal revision.",
+        remedy=f"Use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
+        "with a letter or a digit at both ends, such as 1.4.2 or a commit's hash.",
+    )
+
+
+def job_ids(app_id: str, revision: str) -> dict[str, str]:
+    """The DC/OS job ids by goal: ``canary``, ``promote``, ``rollback``.
+
+    A job id knows no upper case, dot (but between folders) or underscore (metronome: jobspec.schema.json), so ``V1.2``
+    is written ``v1-2``: the job's label BGCI_REVISION tells apart what is written alike.
+    """
+    written = re.sub(r"[._-]+", "-", check_revision(revision).lower())
+    return {goal: f"{app_slug(app_id)}-{written}-{suffix}" for goal, suffix in _JOB_SUFFIXES.items()}
+
+
+def artifact_names(app_id: str, revision: str) -> dict[str, str]:
+    """The file names in the artifacts directory: ``definition`` and, by goal, the three jobs."""
+    stem = f"{app_slug(app_id)}-{check_revision(revision)}"
+    jobs = {goal: f"{stem}-{suffix}.json" for goal, suffix in _JOB_SUFFIXES.items()}
+    return {"definition": f"{stem}-new-app-definition.json", **jobs}
+
+
+def template_candidates(app_id: str, revision: str) -> list[str]:
+    """The template's file names in the order in which they are looked up.
+
+    The app's full name comes first: the bare last part of ``/team/web`` may as well be another app's.
+    """
+    slug = app_slug(app_id)
+    names = dict.fromkeys((slug, app_id.rpartition("/")[2]))
+    stems = [stem for name in names for stem in (f"{name}.{check_revision(revision)}", name)]
+    return [f"{stem}.template.{suffix}" for stem in stems for suffix in ("json", "yaml")]
