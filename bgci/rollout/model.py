@@ -44,9 +44,10 @@ class Task:
     """One task of an app. ``healthy`` is None while Marathon has no result for it."""
 
     id: str
-    running: bool
     healthy: bool | None
+    dying: bool = False  # asked to stop; Marathon still lists it, with its last health result
     idle: bool = False  # its own idle probe (BGCI_DRAIN_PATH) answered 200
+    ever_healthy: bool = True  # had a passing health check: a load balancer may have sent it sessions
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class App:
 
     @property
     def healthy(self) -> tuple[Task, ...]:
-        return tuple(task for task in self.tasks if task.healthy)
+        """The tasks that count: healthy and not on their way out."""
+        return tuple(task for task in self.tasks if task.healthy and not task.dying)
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,102 @@ class Observation:
     replicas: tuple[Replica, ...]
     draining_since: float | None = None  # when the drain that is being waited for was first seen
     laundered: int = 0  # how often drained tasks were replaced in vain in this run
+
+
+class Kind(Enum):
+    """What a goal asks for. The values are the names of the commands."""
+
+    CANARY = "canary"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+class Strategy(Enum):
+    BLUEGREEN = "bluegreen"
+    ROLLING = "rolling"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The wanted state. ``target``: instances of the revision when it serves alone; ``instances``: of the canary."""
+
+    kind: Kind
+    revision: str
+    target: int
+    instances: int = 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How the goal may be reached. ``drain_timeout`` in seconds; ``force``: kill what has not drained by then."""
+
+    strategy: Strategy = Strategy.BLUEGREEN
+    wave: int = 1
+    drain_timeout: float = 300.0
+    force: bool = False
+    allow_no_health_check: bool = False
+
+
+@dataclass(frozen=True)
+class Create:
+    """Add the revision's app. ``swappable``: with the label that lets marathon-lb swap roles."""
+
+    instances: int
+    swappable: bool
+
+
+@dataclass(frozen=True)
+class Scale:
+    app_id: str
+    instances: int
+
+
+@dataclass(frozen=True)
+class Kill:
+    """``scale``: the app shrinks by these tasks; otherwise Marathon replaces them."""
+
+    app_id: str
+    task_ids: tuple[str, ...]
+    scale: bool
+
+
+@dataclass(frozen=True)
+class Delete:
+    app_id: str
+
+
+class Cause(Enum):
+    """What a wait is for: it decides the exit code when the deadline passes."""
+
+    HEALTH = "health"
+    LOAD_BALANCER = "load balancer"
+    UNREACHABLE = "unreachable"
+    DRAIN = "drain"
+    TASKS = "tasks"
+    LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Wait:
+    cause: Cause
+    why: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The goal is reached."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The goal cannot be reached from here. ``overdue``: because a drain took too long, otherwise a conflict."""
+
+    message: str
+    remedy: str
+    overdue: bool = False
+
+
+Action = Create | Scale | Kill | Delete
+Step = Create | Scale | Kill | Delete | Wait | Done | Fail

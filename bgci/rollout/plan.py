@@ -1,0 +1,389 @@
+"""What to do next: ``decide`` is a pure function of what is seen and what is wanted.
+
+marathon-lb decides who drains (``get_apps``): of the app it takes for old, as many tasks as the other one has healthy
+beyond the target; and it takes the last scaled app for the old one once both carry HAPROXY_DEPLOYMENT_NEW_INSTANCES.
+So the engine never tells a load balancer anything. It chooses the next change in Marathon after which the load
+balancer, by its own rules, does the right thing, and waits until every replica has done it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bgci.rollout.model import (
+    App,
+    Cause,
+    Create,
+    Delete,
+    Done,
+    Fail,
+    Goal,
+    Kill,
+    Kind,
+    Observation,
+    Policy,
+    Scale,
+    Server,
+    Serving,
+    Step,
+    Strategy,
+    Task,
+    Wait,
+)
+
+# Replacing drained tasks (see `_launder`) is a race with their first passing health check; lost this often, give in.
+LAUNDRY_TRIES = 3
+
+
+def decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
+    """The one next step towards the goal; Wait, Done or Fail when there is nothing to do but that."""
+    step = _decide(seen, goal, policy)
+    unread = [f"{replica.url}: {replica.problem}" for replica in seen.replicas if replica.problem]
+    if unread and not isinstance(step, Done | Fail):
+        return Wait(Cause.UNREACHABLE, f"a load balancer cannot be read ({'; '.join(unread)})")
+    return step
+
+
+def _decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
+    match seen.apps:
+        case ():
+            return _from_nothing(goal)
+        case (app,) if app.revision == goal.revision:
+            return _alone(app, seen, goal)
+        case (app,):
+            return _from_other(app, goal, policy)
+        case (one, two) if one.started_at != two.started_at:
+            baseline, canary = sorted(seen.apps, key=lambda app: app.started_at)
+            return _hybrid(baseline, canary, seen, goal, policy)
+        case (one, two):
+            return Fail(
+                f"{one.id} and {two.id} cannot be told apart: their HAPROXY_DEPLOYMENT_STARTED_AT labels are "
+                "equal or missing",
+                "delete the one that should not be there, then run this again",
+            )
+        case _:
+            names = ", ".join(app.id for app in seen.apps)
+            return Fail(
+                f"the group holds {len(seen.apps)} apps ({names}); a release can tell two apart, not more",
+                "remove the apps that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP",
+            )
+
+
+# -- fewer than two apps ------------------------------------------------------------------------------------------
+
+
+def _from_nothing(goal: Goal) -> Step:
+    if goal.kind is Kind.ROLLBACK:
+        return Done(f"nothing to do: {goal.revision} is not running, and neither is anything else of its group")
+    return Create(goal.target, swappable=True)
+
+
+def _alone(app: App, seen: Observation, goal: Goal) -> Step:
+    if goal.kind is Kind.ROLLBACK:
+        return Fail(
+            f"nothing to go back to: {goal.revision} is the only revision running",
+            "run `promote` of the revision that you want",
+        )
+    surplus = goal.kind is Kind.PROMOTE and app.instances > goal.target
+    if app.instances < goal.target or surplus:
+        return _unless_starting(app, Scale(app.id, goal.target))
+    return _serving(app, app.instances, seen) or Done(f"{goal.revision} serves alone with {app.instances} instances")
+
+
+def _from_other(baseline: App, goal: Goal, policy: Policy) -> Step:
+    if goal.kind is Kind.ROLLBACK:
+        return Done(f"nothing to do: {goal.revision} is not running, {_name(baseline)} serves alone")
+    if not baseline.has_health_checks and not policy.allow_no_health_check:
+        return Fail(
+            f"{baseline.id} has no health check: marathon-lb would take new tasks for healthy before they have started",
+            "give it one, or accept failed requests with --allow-no-health-check",
+        )
+    if policy.strategy is Strategy.ROLLING:
+        unsound = _rolling_is_unsound(baseline, baseline.instances)
+        size = max(1, goal.target - baseline.instances + policy.wave)
+        goal_size = goal.instances if goal.kind is Kind.CANARY else goal.target
+        return unsound or Create(min(goal_size, size), swappable=True)
+    size = goal.instances if goal.kind is Kind.CANARY else max(goal.target, baseline.instances)
+    # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
+    return Create(size, swappable=baseline.target is not None)
+
+
+# -- hybrid: a baseline and a canary ------------------------------------------------------------------------------
+
+
+def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
+    if canary.revision != goal.revision:
+        return Fail(
+            f"a canary of {_name(canary)} stands beside {_name(baseline)}: {goal.kind.value} of {goal.revision} "
+            "cannot begin",
+            f"promote or roll back {_name(canary)} first",
+        )
+    if goal.kind is Kind.ROLLBACK:
+        return _go_back(baseline, canary, seen, policy)
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances:
+        return Fail(
+            f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
+            "roll it back first: a canary only grows",
+        )
+    if policy.strategy is Strategy.ROLLING:
+        return _roll(baseline, canary, seen, goal, policy)
+    if goal.kind is Kind.CANARY:
+        return _stand(baseline, canary, seen, goal)
+    return _swap(baseline, canary, seen, goal, policy)
+
+
+def _stand(baseline: App, canary: App, seen: Observation, goal: Goal) -> Step:
+    """bluegreen, goal canary: grown to the wanted size; the baseline keeps its tasks, some out of rotation."""
+    if canary.instances < goal.instances:
+        return _unless_starting(canary, Scale(canary.id, goal.instances))
+    waiting = _serving(canary, goal.instances, seen)
+    if waiting and swapped(baseline, canary) and len(canary.healthy) >= goal.instances:
+        return Fail(
+            f"{baseline.id} was scaled after {canary.id}, so marathon-lb keeps the canary out of rotation",
+            f"roll {goal.revision} back and start again, or give it one more instance",
+        )
+    return waiting or Done(f"{goal.revision} has {goal.instances} instances in rotation beside {_name(baseline)}")
+
+
+def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
+    """bluegreen, goal promote: grow to all, wait until all of the baseline is drained, delete it. No kill, no dip."""
+    full = max(goal.target, baseline.instances)
+    if canary.instances < full or swapped(baseline, canary):
+        # One more than full only makes the canary the last scaled app again; the surplus goes after the commit.
+        return _unless_starting(canary, Scale(canary.id, max(full, canary.instances + 1)))
+    return _serving(canary, full, seen) or _commit(baseline, seen, policy)
+
+
+def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
+    """rolling: one wave up, as many of the baseline drained, retired, the next wave."""
+    upto = goal.instances if goal.kind is Kind.CANARY else goal.target
+    spare = spared(baseline, canary.instances, goal.target)
+    if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
+        if swapped(baseline, canary):
+            return _unless_starting(canary, Scale(canary.id, canary.instances + 1))
+        return _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
+    if spare:
+        unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
+        return unsound or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
+    if canary.instances < upto:
+        size = min(upto, goal.target - baseline.instances + policy.wave)
+        return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
+    waiting = _serving(canary, canary.instances, seen)
+    return waiting or Done(f"{goal.revision} has {upto} instances in rotation, {_name(baseline)} {baseline.instances}")
+
+
+def _commit(baseline: App, seen: Observation, policy: Policy) -> Step:
+    return _drain(baseline.tasks, baseline, seen, policy) or Delete(baseline.id)
+
+
+# -- going back ---------------------------------------------------------------------------------------------------
+
+
+def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> Step:
+    """Goal rollback. The canary drains once the baseline is the last scaled app; then it is deleted.
+
+    What marathon-lb holds in MAINT of the baseline must not come back with that swap (it would be DOWN for two
+    checks, all at once): it is replaced first, and the replacements take over one by one as they become healthy.
+    """
+    ran = canary.baseline_instances or baseline.target or baseline.instances
+    home = max(ran, baseline.instances)
+    if swapped(baseline, canary) and baseline.instances > ran and _fresh(baseline, seen):
+        return Kill(baseline.id, _ids(_fresh(baseline, seen)[: baseline.instances - ran]), scale=True)
+    if not any(_up(server) for task in canary.tasks for server in _servers(task, seen)):
+        return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
+    if not _can_swap(baseline, canary, home):
+        return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
+    if not swapped(baseline, canary):
+        return _take_over(baseline, canary, home, seen, policy)
+    settling = _grown(baseline, home) or _health(baseline, home)
+    return settling or Wait(Cause.LOAD_BALANCER, f"the load balancers to take {canary.id} out of rotation")
+
+
+def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy: Policy) -> Step:
+    """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation."""
+    if any(task.dying and task.healthy for task in baseline.tasks):
+        return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
+    held, fresh = _held(baseline, seen), _fresh(baseline, seen)
+    if fresh and (not held or (seen.laundered and 2 * len(held) <= home)):
+        return Kill(baseline.id, _ids(fresh[:1]), scale=True)
+    if len(baseline.tasks) < baseline.instances:
+        return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
+    if len(held) < spared(baseline, len(canary.healthy), canary.target or home):
+        return Wait(Cause.LOAD_BALANCER, f"the load balancers to show what drains of {baseline.id}")
+    if held:
+        return _launder(held, baseline, seen, policy, give_in=2 * len(held) <= home)
+    return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
+
+
+def _grown(baseline: App, home: int) -> Step | None:
+    """The baseline asked for in full, and what it was asked for is there; None when so."""
+    if baseline.instances < home:
+        return _unless_starting(baseline, Scale(baseline.id, home))
+    return _health(baseline, home) if baseline.deployments else None
+
+
+# -- retiring tasks of the baseline -------------------------------------------------------------------------------
+
+
+def _retire(baseline: App, count: int, seen: Observation, policy: Policy) -> Step:
+    """Shrink the baseline by this many drained tasks, without marathon-lb counting the dying ones.
+
+    A kill with `scale` swaps the roles while the dying task still counts as healthy, and a new task goes to MAINT for
+    it. So a drained task is first replaced, and its replacement, which was never healthy, is what is scaled away.
+    """
+    if any(task.dying and task.healthy for task in baseline.tasks):
+        return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
+    fresh = _fresh(baseline, seen)
+    if len(fresh) >= count:
+        return Kill(baseline.id, _ids(fresh[:count]), scale=True)
+    held = _held(baseline, seen)
+    if len(held) + len(fresh) >= count:
+        return _launder(held[: count - len(fresh)], baseline, seen, policy, give_in=True)
+    if len(baseline.tasks) < baseline.instances:
+        return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
+    return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
+
+
+def _launder(held: tuple[Task, ...], app: App, seen: Observation, policy: Policy, *, give_in: bool) -> Step:
+    """Replace drained tasks by fresh ones; after too many lost races scale them away as they are."""
+    waiting = _drain(held, app, seen, policy)
+    return waiting or Kill(app.id, _ids(held), scale=give_in and seen.laundered >= LAUNDRY_TRIES)
+
+
+def _held(app: App, seen: Observation) -> tuple[Task, ...]:
+    """Healthy, but out of rotation in every replica that knows it: what marathon-lb drains of the app."""
+    return tuple(
+        task
+        for task in app.healthy
+        if all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
+    )
+
+
+def _fresh(app: App, seen: Observation) -> tuple[Task, ...]:
+    """Not healthy and in nobody's rotation: marathon-lb does not count it, and no request is lost with it."""
+    return tuple(
+        task
+        for task in app.tasks
+        if not task.healthy and not task.dying and not any(_up(server) for server in _servers(task, seen))
+    )
+
+
+# -- what must be so before going on: a step to wait with, or None --------------------------------------------------
+
+
+def _serving(app: App, count: int, seen: Observation) -> Wait | None:
+    """Until this many tasks of the app are healthy and in rotation in every replica."""
+    waiting = _health(app, count)
+    if waiting:
+        return waiting
+    for replica in seen.replicas:
+        up = sum(_up(replica.server(task.id)) for task in app.healthy)
+        if up < count:
+            return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}")
+    return None
+
+
+def _health(app: App, count: int) -> Wait | None:
+    healthy = len(app.healthy)
+    if healthy >= count:
+        return None
+    return Wait(Cause.HEALTH, f"{healthy} of {count} instances of {app.id} are healthy{_because(app)}")
+
+
+def _unless_starting(app: App, step: Step) -> Step:
+    """A running deployment holds the app's lock: wait for the health that it waits for."""
+    if app.deployments and len(app.healthy) < app.instances:
+        return _health(app, app.instances) or step
+    return step
+
+
+def _drain(tasks: Iterable[Task], app: App, seen: Observation, policy: Policy) -> Step | None:
+    """Until these tasks are drained, or the drain time-out has passed."""
+    busy = [task for task in tasks if not drained(task, seen)]
+    if not busy:
+        return None
+    why = _undrained(busy, app, seen)
+    if seen.draining_since is None or seen.now - seen.draining_since < policy.drain_timeout:
+        return Wait(Cause.DRAIN, why)
+    if policy.force:
+        return None
+    return Fail(
+        f"after {policy.drain_timeout:.0f}s still waiting: {why}",
+        "wait for these sessions to end and run this again, or cut them with --on-drain-timeout force",
+        overdue=True,
+    )
+
+
+def _undrained(busy: list[Task], app: App, seen: Observation) -> str:
+    up = sum(any(_up(server) for server in _servers(task, seen)) for task in busy)
+    sessions = sum(server.sessions for task in busy for server in _servers(task, seen))
+    workers = [f"{replica.url} pid {pid}" for replica in seen.replicas for pid in replica.older_workers]
+    parts = [f"{up} still in rotation"] if up else []
+    parts += [f"{sessions} sessions"] if sessions else []
+    parts += [f"older HAProxy workers that may hold sessions: {', '.join(workers)}"] if workers else []
+    return f"{len(busy)} tasks of {app.id} to drain ({'; '.join(parts) or 'not yet in MAINT everywhere'})"
+
+
+def drained(task: Task, seen: Observation) -> bool:
+    """Out of rotation in every replica, and nothing left that could hold a session with it (hazard 18)."""
+    if not _touched(task, seen):
+        return True
+    return all(
+        not _up(replica.server(task.id))
+        and (task.idle or (replica.server(task.id).sessions == 0 and not replica.older_workers))
+        for replica in seen.replicas
+    )
+
+
+def _touched(task: Task, seen: Observation) -> bool:
+    """Whether any session can ever have reached the task."""
+    return task.ever_healthy or any(server.serving is not Serving.ABSENT for server in _servers(task, seen))
+
+
+# -- marathon-lb's arithmetic ---------------------------------------------------------------------------------------
+
+
+def swapped(baseline: App, canary: App) -> bool:
+    """Whether marathon-lb takes the canary for the old app (line 1674: the last scaled one is new)."""
+    return canary.swappable and baseline.last_scaling_at > canary.last_scaling_at
+
+
+def spared(baseline: App, new: int, target: int) -> int:
+    """How many tasks of the baseline this many healthy new ones make superfluous: marathon-lb drains as many."""
+    return min(baseline.instances, new, max(0, new + baseline.instances - target))
+
+
+def _can_swap(baseline: App, canary: App, home: int) -> bool:
+    """Whether the canary can be drained: with roles swapped the baseline's TARGET counts."""
+    return canary.swappable and baseline.target is not None and baseline.target <= home
+
+
+def _rolling_is_unsound(baseline: App, ran: int | None) -> Fail | None:
+    if baseline.target is not None and (ran is None or baseline.target == ran):
+        return None
+    label = "no" if baseline.target is None else f"a stale ({baseline.target}, not {ran})"
+    return Fail(
+        f"{baseline.id} has {label} HAPROXY_DEPLOYMENT_TARGET_INSTANCES: removing its tasks one by one would upset "
+        "marathon-lb",
+        "use --strategy bluegreen for this release; the next one can roll",
+    )
+
+
+def _up(server: Server) -> bool:
+    return server.serving is Serving.UP
+
+
+def _servers(task: Task, seen: Observation) -> list[Server]:
+    return [replica.server(task.id) for replica in seen.replicas]
+
+
+def _ids(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(task.id for task in tasks)
+
+
+def _name(app: App) -> str:
+    return f"{app.revision} ({app.id})" if app.revision else app.id
+
+
+def _because(app: App) -> str:
+    return f": {app.trouble}" if app.trouble else ""
