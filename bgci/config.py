@@ -1,0 +1,191 @@
+"""Every setting once: its name, type, default and help. A command takes those it names.
+
+Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import click
+import typer
+
+from bgci.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "bgci.toml"
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+class Via(str, Enum):
+    AUTO = "auto"
+    JOB = "job"
+    DIRECT = "direct"
+
+
+class StrategyName(str, Enum):
+    BLUEGREEN = "bluegreen"
+    ROLLING = "rolling"
+
+
+class OnDrainTimeout(str, Enum):
+    ABORT = "abort"
+    FORCE = "force"
+
+
+class OnFailure(str, Enum):
+    ROLLBACK = "rollback"
+    LEAVE = "leave"
+
+
+class LogFormat(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+
+
+def duration(text: str | float) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h30m``. A bare number is refused: nobody knows its unit."""
+    if isinstance(text, float):
+        return text
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise typer.BadParameter(f"{text!r} is not a duration; write it with its unit, such as 90s or 10m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def duration_text(seconds: float) -> str:
+    """``duration`` backwards."""
+    return f"{seconds:g}s"
+
+
+def setting(default: Any, text: str, **more: Any) -> Any:
+    """A field of ``Settings``. ``more`` goes to typer.Option."""
+    kind: dict[str, Any] = (
+        {"default_factory": lambda: list(default)} if isinstance(default, tuple) else {"default": default}
+    )
+    return field(**kind, metadata={"help": text, "more": more})
+
+
+def seconds(default: float, text: str) -> Any:
+    return setting(default, text, parser=duration, metavar="DURATION")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a command was asked. Durations are in seconds."""
+
+    app: str = setting("", "The app: web, or /team/web in a folder.")
+    revision: str = setting("", "The revision to release, such as v2 or a commit's hash.")
+    image: str = setting("", "The container image of this revision.")
+    template: str = setting("", "The app template; default: looked up in --template-dir.")
+    template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")
+    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE")
+    template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
+    job_template: str = setting("", "Another template for the three jobs.")
+    allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
+    cluster_url: str = setting("", "The DC/OS cluster, such as https://dcos.example.com.")
+    marathon_url: str = setting("", "Marathon itself, where there is no DC/OS.")
+    metronome_url: str = setting("", "Metronome itself, where there is no DC/OS.")
+    marathon_lb_url: list[str] = setting(
+        (), "marathon-lb's statistics port: once per replica, or one name that resolves to all."
+    )
+    ca_cert: str = setting("", "A file with the CA certificates to trust.")
+    insecure: bool = setting(False, "Do not verify TLS certificates.")
+    via: Via = setting(Via.AUTO, "Run the goal as a DC/OS Job, or in this process.")
+    job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
+    job_marathon_lb_url: list[str] = setting(
+        ("http://marathon-lb.marathon.mesos:9090",), "marathon-lb as the job reaches it."
+    )
+    job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
+    strategy: StrategyName = setting(
+        StrategyName.BLUEGREEN, "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
+    )
+    wave: int = setting(1, "rolling: how many instances one step exchanges.", min=1)
+    instances: int = setting(1, "How many canary instances.", min=1)
+    percent: int = setting(0, "How many canary instances, as a share of the target, rounded up.", min=0, max=100)
+    timeout: float = seconds(1800.0, "How long the goal may take.")
+    drain_timeout: float = seconds(300.0, "How long sessions may take to end.")
+    on_drain_timeout: OnDrainTimeout = setting(
+        OnDrainTimeout.ABORT, "Then: stop and leave everything as it is, or cut the sessions."
+    )
+    on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
+    on_failure: OnFailure = setting(OnFailure.ROLLBACK, "When a stage of the release fails.")
+    keep: int = setting(3, "How many revisions keep their jobs.", min=0)
+    output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
+    artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
+    log_format: LogFormat = setting(LogFormat.TEXT, "The form of the log.")
+    dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
+    # From the environment alone: how a job carries its own definition.
+    app_definition: str = setting("", "The app definition itself, as JSON.", hidden=True)
+    origins: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+RELEASE = ("app", "revision", "artifacts", "log_format")
+DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
+CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "insecure")
+JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
+GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
+
+
+def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+    """A command with these settings as its options."""
+
+    def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(Settings(**given, origins=_origins(given)))
+
+        command.__name__ = function.__name__
+        command.__doc__ = function.__doc__
+        command.__signature__ = inspect.Signature([_parameter(name) for name in names])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    found = next(one for one in fields(Settings) if one.name == name)
+    default = found.default_factory() if found.default_factory is not MISSING else found.default
+    flag = f"--{name.replace('_', '-')}"
+    option = typer.Option(flag, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **found.metadata["more"])
+    kind = get_type_hints(Settings)[name]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _origins(given: dict[str, Any]) -> dict[str, str]:
+    """Where each value came from, other than defaults: COMMANDLINE, ENVIRONMENT or DEFAULT_MAP (the file)."""
+    context = click.get_current_context()
+    sources = {name: context.get_parameter_source(name) for name in given}
+    return {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The settings of a configuration file, as click wants its defaults. Raises UsageError."""
+    file = Path(path or FILE)
+    if not path and not file.exists():
+        return {}
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}", remedy="see docs/configuration.md") from None
+    known = {one.name for one in fields(Settings)} - {"origins", "app_definition"}
+    named = {key.replace("-", "_"): value for key, value in values.items()}
+    unknown = sorted(set(named) - known)
+    if unknown:
+        raise UsageError(
+            f"{file} has settings that bgci does not know: {', '.join(unknown)}",
+            remedy="the names are those of the options, with - or _",
+        )
+    return named

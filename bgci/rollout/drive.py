@@ -1,0 +1,331 @@
+"""The loop: observe, decide, perform one step, again. It keeps no state that a restart would miss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from bgci.definition.colour import coloured
+from bgci.errors import BgciError, ConflictError, DeadlineError, UnavailableError, UnhealthyError
+from bgci.platform.marathon import Locked, Marathon
+from bgci.platform.marathon_lb import LoadBalancer
+from bgci.rollout.journal import Journal
+from bgci.rollout.model import (
+    Action,
+    App,
+    Cause,
+    Create,
+    Delete,
+    Done,
+    Fail,
+    Goal,
+    Kill,
+    Observation,
+    Policy,
+    Scale,
+    Serving,
+    Step,
+    Wait,
+)
+from bgci.rollout.observe import addresses, app_from, endpoints, started_at
+from bgci.rollout.plan import decide
+
+FASTEST_POLL = 0.1  # seconds: right after something happened
+SLOWEST_POLL = 1.0
+NUDGE_AFTER = 10.0  # seconds without a word from a load balancer that should have followed (hazard 38)
+
+AT_DEADLINE: dict[Cause, type[BgciError]] = {
+    Cause.HEALTH: UnhealthyError,
+    Cause.UNREACHABLE: UnavailableError,
+    Cause.LOCK: ConflictError,
+}
+
+
+class Reporter(Protocol):
+    """What the driver tells a person (report.console)."""
+
+    def step(self, text: str) -> None: ...
+    def wait(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is released: ``definition`` is normalised, without a colour; absent when only going back."""
+
+    group: str
+    revision: str
+    definition: Mapping[str, Any] | None = None
+    image: str = ""
+
+
+@dataclass
+class Times:
+    """Seconds. ``waited``: by cause, without the last look of each wait, which is ours, not the platform's."""
+
+    total: float = 0.0
+    waited: dict[Cause, float] = field(default_factory=dict)
+
+    @property
+    def limit(self) -> float:
+        """The physical limit: start-up and health, load balancers, drains, ends of tasks."""
+        return sum(self.waited.values())
+
+    @property
+    def overhead(self) -> float:
+        """Overhead over the limit, as a share of it; 0 when nothing had to be waited for."""
+        return (self.total - self.limit) / self.limit if self.limit else 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    message: str
+    seen: Observation
+    times: Times
+    actions: int
+
+
+class Driver:
+    """Runs one goal. ``timeout`` in seconds; ``cancelled`` is asked before each step and may raise."""
+
+    def __init__(
+        self,
+        marathon: Marathon,
+        balancers: Sequence[LoadBalancer],
+        *,
+        journal: Journal,
+        reporter: Reporter,
+        timeout: float,
+        idle: Callable[[str], bool] = lambda url: False,
+        cancelled: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.marathon = marathon
+        self.balancers = balancers
+        self.journal = journal
+        self.reporter = reporter
+        self.timeout = timeout
+        self.idle = idle
+        self.cancelled = cancelled
+        self._times = Times()
+        self._began = time.monotonic()
+        self._laundered = 0
+        self._draining_since: float | None = None
+        self._raw: list[dict[str, Any]] = []
+
+    def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
+        """Reach the goal. Raises the error whose exit code says why not; the state it leaves can be finished."""
+        waiting, actions, seen = _Waiting(), 0, None
+        while True:
+            self.cancelled()
+            seen, step = self._look(release, goal, policy, seen)
+            waiting = self._account(waiting, step)
+            match step:
+                case Done(message):
+                    self._times.total = time.monotonic() - self._began
+                    return Outcome(message, seen, self._times, actions)
+                case Fail(message, remedy, overdue):
+                    raise (DeadlineError if overdue else ConflictError)(message, remedy=remedy)
+                case Wait():
+                    self._wait(step, waiting, seen)
+                case _:
+                    actions += 1
+                    try:
+                        self._perform(step, seen, release)
+                    except Locked as locked:
+                        self._wait(Wait(Cause.LOCK, locked.message), waiting, seen)
+
+    def _look(
+        self, release: Release, goal: Goal, policy: Policy, before: Observation | None
+    ) -> tuple[Observation, Step]:
+        try:
+            seen = self.observe(release.group)
+        except UnavailableError as error:
+            if before is None:
+                raise
+            return before, Wait(Cause.UNREACHABLE, error.message)
+        self.journal.observed(summary(seen))
+        return seen, decide(seen, goal, policy)
+
+    def observe(self, group: str) -> Observation:
+        """What runs now. Raises UnavailableError or DeniedError when Marathon does not say; ConflictError on labels
+        that cannot be read."""
+        self._raw = self.marathon.group_apps(group)
+        missing = any(len(app.get("tasks", ())) < app.get("instances", 0) for app in self._raw)
+        queue = self.marathon.queue() if missing else []
+        try:
+            apps = tuple(app_from(app, queue) for app in self._raw)
+        except ValueError as error:
+            raise ConflictError(
+                f"an app of group {group} has a HAPROXY_DEPLOYMENT_STARTED_AT that is no date: {error}",
+                remedy="marathon-lb would stop on it; correct the label first",
+            ) from None
+        wanted = endpoints(self._raw, group)
+        replicas = tuple(balancer.read(wanted) for balancer in self.balancers)
+        seen = Observation(time.time(), apps, replicas, self._draining_since, self._laundered)
+        return self._with_idle_probes(seen)
+
+    def _with_idle_probes(self, seen: Observation) -> Observation:
+        """Ask the tasks that are out of rotation whether they are idle, where their app offers that."""
+        return replace(
+            seen, apps=tuple(self._probed(app, raw, seen) for app, raw in zip(seen.apps, self._raw, strict=True))
+        )
+
+    def _probed(self, app: App, raw: Mapping[str, Any], seen: Observation) -> App:
+        path = raw.get("labels", {}).get("BGCI_DRAIN_PATH")
+        if not path:
+            return app
+        places = {str(task["id"]): addresses(raw, task) for task in raw.get("tasks", ())}
+
+        def idle(task_id: str) -> bool:
+            out = all(replica.server(task_id).serving is Serving.MAINT for replica in seen.replicas)
+            host, _, port = (places.get(task_id) or [("", (), 0)])[0]
+            return out and bool(host) and self.idle(f"http://{host}:{port}{path}")
+
+        return replace(app, tasks=tuple(replace(task, idle=idle(task.id)) for task in app.tasks))
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _account(self, waiting: _Waiting, step: Step) -> _Waiting:
+        """Book the wait that ended, begin the one that starts."""
+        if isinstance(step, Wait) and step.cause is waiting.cause:
+            return waiting
+        if waiting.cause is not None:
+            ended = max(0.0, time.monotonic() - waiting.since - waiting.pause)
+            self._times.waited[waiting.cause] = self._times.waited.get(waiting.cause, 0.0) + ended
+        if not (isinstance(step, Wait) and step.cause is Cause.DRAIN):
+            self._draining_since = None
+        if not isinstance(step, Wait):
+            return _Waiting()
+        self.journal.step({"wait": step.cause.value, "why": step.why})
+        return _Waiting(step.cause, time.monotonic())
+
+    def _wait(self, step: Wait, waiting: _Waiting, seen: Observation) -> None:
+        self.reporter.wait(step.why)
+        if step.cause is Cause.DRAIN and self._draining_since is None:
+            self._draining_since = seen.now
+        left = self._began + self.timeout - time.monotonic()
+        if left <= 0:
+            raise AT_DEADLINE.get(step.cause, DeadlineError)(
+                f"the time-out of {self.timeout:.0f}s has passed, still waiting: {step.why}",
+                remedy="nothing is lost: run the same command again to go on, or the rollback to go back",
+            )
+        if step.cause is Cause.LOAD_BALANCER and waiting.overdue():
+            for balancer in self.balancers:
+                balancer.nudge()
+        waiting.pause = min(SLOWEST_POLL, waiting.pause * 1.4)
+        time.sleep(min(waiting.pause, left))
+
+    # -- acting ---------------------------------------------------------------------------------------------------
+
+    def _perform(self, step: Action, seen: Observation, release: Release) -> None:
+        self.journal.step(described(step))
+        self.reporter.step(told(step, release))
+        match step:
+            case Create():
+                self._create(step, seen, release)
+            case Scale(app_id, instances):
+                self.marathon.scale(app_id, instances)
+            case Kill(app_id, task_ids, scale):
+                self._kill(app_id, task_ids, scale)
+            case Delete(app_id):
+                self.marathon.delete(app_id)
+
+    def _create(self, step: Create, seen: Observation, release: Release) -> None:
+        if release.definition is None:
+            raise ConflictError("there is no app definition to deploy", remedy="run `bgci render` first")
+        baseline = seen.apps[0] if seen.apps else None
+        app = coloured(
+            release.definition,
+            revision=release.revision,
+            image=release.image,
+            baseline=self._raw[0] if self._raw else None,
+            instances=step.instances,
+            started_at=started_at(seen.now, baseline),
+            swappable=step.swappable,
+        )
+        if baseline and not step.swappable:
+            self.reporter.warn(
+                f"{baseline.id} was not deployed by bgci: going back from this canary will cut its open sessions"
+            )
+        self.marathon.create(app)
+
+    def _kill(self, app_id: str, task_ids: Sequence[str], scale: bool) -> None:
+        """Only what still runs under these ids: a stale id would take the task that runs in its place (hazard 21)."""
+        now = self.marathon.app(app_id) or {}
+        listed = {str(task["id"]) for task in now.get("tasks", ()) if task.get("state") != "TASK_KILLING"}
+        if not set(task_ids) <= listed:
+            return
+        if not scale:
+            self._laundered += 1
+        self.marathon.kill(task_ids, scale=scale, force=scale and bool(now.get("deployments")))
+
+
+@dataclass
+class _Waiting:
+    """The wait that is going on, over several looks."""
+
+    cause: Cause | None = None
+    since: float = 0.0
+    pause: float = FASTEST_POLL
+    nudged: float = 0.0
+
+    def overdue(self) -> bool:
+        """Whether a load balancer should be nudged now: not in the first seconds, and not at every look."""
+        now = time.monotonic()
+        if now - max(self.since, self.nudged) < NUDGE_AFTER:
+            return False
+        self.nudged = now
+        return True
+
+
+def summary(seen: Observation) -> dict[str, Any]:
+    """An observation for the journal and for ``result.json``: without times, so that only changes are new."""
+    return {
+        "apps": [
+            {
+                "id": app.id,
+                "revision": app.revision,
+                "colour": app.colour,
+                "instances": app.instances,
+                "tasks": len(app.tasks),
+                "healthy": len(app.healthy),
+                "deployments": list(app.deployments),
+                "serving": {
+                    replica.url: _tally(replica.server(task.id).serving for task in app.tasks)
+                    for replica in seen.replicas
+                },
+            }
+            for app in seen.apps
+        ],
+        "load_balancers": [
+            {"url": replica.url, "older_workers": list(replica.older_workers), "problem": replica.problem}
+            for replica in seen.replicas
+        ],
+    }
+
+
+def _tally(servings: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for serving in servings:
+        counts[serving.value] = counts.get(serving.value, 0) + 1
+    return counts
+
+
+def described(step: Action) -> dict[str, Any]:
+    """A step for the journal."""
+    return {"do": type(step).__name__.lower(), **{key: value for key, value in vars(step).items()}}
+
+
+def told(step: Action, release: Release) -> str:
+    """A step for people."""
+    match step:
+        case Create(instances):
+            return f"create {release.revision} with {instances} instances"
+        case Scale(app_id, instances):
+            return f"scale {app_id} to {instances}"
+        case Kill(app_id, task_ids, scale):
+            return f"{'remove' if scale else 'replace'} {len(task_ids)} drained tasks of {app_id}"
+        case Delete(app_id):
+            return f"delete {app_id}"
