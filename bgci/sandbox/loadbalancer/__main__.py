@@ -1,0 +1,126 @@
+"""``python -m bgci.sandbox.loadbalancer``: one replica of the sandbox's load balancer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from bgci.errors import BgciError, UnavailableError, exit_code
+from bgci.sandbox.loadbalancer.balancer import Balancer, control_app, control_site
+from bgci.sandbox.loadbalancer.haproxy import HAProxy
+from bgci.sandbox.loadbalancer.haproxy_config import Listen
+from bgci.sandbox.loadbalancer.marathon import Marathon
+
+READY = "ready.json"
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bgci.sandbox.loadbalancer", description=__doc__)
+    parser.add_argument("--marathon", required=True, metavar="URL")
+    parser.add_argument("--address", default="127.0.0.1", help="this replica's own; service ports are bound there")
+    parser.add_argument("--stats-port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--appid-port", type=int, default=0, help="routes by X-Marathon-App-Id; 0: a free one")
+    parser.add_argument("--http-port", type=int, help="routes by HAPROXY_{n}_VHOST; 0: a free one; default: none")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--health-check", action="store_true", help="serve only tasks that Marathon says are alive")
+    parser.add_argument("--group", action="append", help="repeatable; default: * (all)")
+    parser.add_argument("--max-backoff", type=float, default=300.0, metavar="SECONDS")
+    return parser.parse_args(argv)
+
+
+def claim(address: str, port: int) -> socket.socket:
+    """A port kept for HAProxy, which shares it by SO_REUSEPORT as soon as it starts.
+
+    :raises UnavailableError: the port is taken
+    """
+    try:
+        if port:
+            # HAProxies share a port silently, and their traffic: so look first whether somebody listens.
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+        claimed = socket.socket()
+        claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        claimed.bind((address, port))
+        return claimed
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {address}:{port}: {error.strerror}", remedy="Give another port, or 0 for a free one."
+        ) from error
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serves until SIGTERM or SIGINT; HAProxy and all its workers have ended by then."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        wanted = [options.stats_port, options.appid_port] + ([] if options.http_port is None else [options.http_port])
+        claimed = [stack.enter_context(claim(options.address, port)) for port in wanted]
+        listen = Listen(options.address, *(sock.getsockname()[1] for sock in claimed))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)
+        haproxy = HAProxy()
+        stack.push_async_callback(haproxy.stop)
+        balancer = Balancer(marathon, haproxy, listen, groups=options.group or ["*"], health_check=options.health_check)
+        loop.add_signal_handler(signal.SIGHUP, balancer.look_soon)
+        loop.add_signal_handler(signal.SIGUSR1, balancer.reload_soon)
+        await stack.enter_async_context(control_site(control_app(balancer, haproxy)))
+        await balancer.start()
+        for sock in claimed:
+            sock.close()
+        announce(listen)
+        stack.callback(Path(READY).unlink, missing_ok=True)
+        jobs = [balancer.run(), balancer.supervise(), marathon.follow(balancer.look_soon), stop.wait()]
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+
+
+def announce(listen: Listen) -> None:
+    """Writes ``ready.json``: where this replica answers."""
+    ready = {
+        "url": f"http://{listen.address}:{listen.stats_port}",
+        "appid_url": f"http://{listen.address}:{listen.appid_port}",
+        "pid": os.getpid(),
+    }
+    if listen.http_port is not None:
+        ready["http_url"] = f"http://{listen.address}:{listen.http_port}"
+    Path(f"{READY}.new").write_text(json.dumps(ready))
+    Path(f"{READY}.new").replace(READY)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one replica; its exit code is bgci's."""
+    options = arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    options.state_dir.mkdir(parents=True, exist_ok=True)
+    # All files are relative to it: the path of a Unix socket holds 107 bytes only.
+    os.chdir(options.state_dir)
+    Path(READY).unlink(missing_ok=True)
+    try:
+        asyncio.run(serve(options))
+    except BgciError as error:
+        print(error, file=sys.stderr)
+        return exit_code(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The load balancer's process: looks at Marathon, writes the configuration, reloads HAProxy, answers its endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+from aiohttp import web
+
+from bgci.errors import BgciError, UnavailableError
+from bgci.sandbox.loadbalancer.drain import Json
+from bgci.sandbox.loadbalancer.haproxy import HAProxy
+from bgci.sandbox.loadbalancer.haproxy_config import CONTROL_SOCKET, Listen, render
+from bgci.sandbox.loadbalancer.marathon import Marathon
+from bgci.sandbox.loadbalancer.services import HealthMemory, services_of
+
+log = logging.getLogger(__name__)
+
+PERIOD = 300.0
+"""Seconds after which Marathon is looked at even without an event."""
+
+
+class Balancer:
+    """Follows one Marathon. Looks and reloads never overlap; what happens meanwhile is one more look."""
+
+    def __init__(
+        self, marathon: Marathon, haproxy: HAProxy, listen: Listen, *, groups: Sequence[str], health_check: bool
+    ) -> None:
+        self._marathon = marathon
+        self._haproxy = haproxy
+        self._listen = listen
+        self._groups = groups
+        self._memory = HealthMemory() if health_check else None
+        self._wake = asyncio.Event()
+        self._look = self._reload = False
+
+    def look_soon(self) -> None:
+        """Asks for another look at Marathon (SIGHUP, an event)."""
+        self._look = True
+        self._wake.set()
+
+    def reload_soon(self) -> None:
+        """Asks for a reload of the configuration as it is (SIGUSR1)."""
+        self._reload = True
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Starts HAProxy, with Marathon's apps if it answers, else with none.
+
+        :raises UnavailableError: HAProxy does not start
+        """
+        text = self._render([])
+        try:
+            text = await self._valid(await asyncio.wait_for(self._marathon.apps(), 5)) or text
+        except Exception:
+            log.warning("starting without apps", exc_info=True)
+        await self._haproxy.start(text)
+
+    async def run(self) -> None:
+        """Looks or reloads whenever asked to, and now and then without; an error leaves everything as it was."""
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), PERIOD)
+            look = self._look or not self._reload
+            self._look = self._reload = False
+            self._wake.clear()
+            try:
+                await (self.update() if look else self._haproxy.reload(self._haproxy.running))
+            except BgciError as error:
+                log.warning("the configuration stays as it was: %s", error)
+            except Exception:
+                log.exception("the configuration stays as it was")
+
+    async def update(self) -> None:
+        """Makes HAProxy serve what Marathon says, if that has changed."""
+        text = await self._valid(await self._marathon.apps())
+        if text and text != self._haproxy.running:
+            await self._haproxy.reload(text)
+            log.info("reloaded; HAProxy's pids: %s", self._haproxy.pids())
+
+    async def supervise(self) -> None:
+        """Starts HAProxy again when it ends by itself, a second later, as runit does in marathon-lb's image."""
+        while True:
+            code = await self._haproxy.wait()
+            log.error("HAProxy ended with %d", code)
+            await asyncio.sleep(1)
+            try:
+                await self._haproxy.start(self._haproxy.running)
+            except UnavailableError as error:
+                log.error("%s", error)
+
+    async def _valid(self, apps: Sequence[Json]) -> str | None:
+        """The configuration for these apps, without those that make it invalid; None if nothing is left."""
+        text = await asyncio.to_thread(self._render, apps)
+        if text == self._haproxy.running or not (problem := await self._haproxy.check(text)):
+            return text
+        log.warning("invalid configuration: %s", problem)
+        kept: list[Json] = []
+        for app in apps:
+            text = await asyncio.to_thread(self._render, [*kept, app])
+            if await self._haproxy.check(text):
+                log.warning("left out, as it makes the configuration invalid: %s", app["id"])
+            else:
+                kept.append(app)
+        return await asyncio.to_thread(self._render, kept) if kept else None
+
+    def _render(self, apps: Sequence[Json]) -> str:
+        services = services_of(apps, resolve=resolve, memory=self._memory)
+        return render(services, self._listen, self._groups)
+
+
+@functools.lru_cache(maxsize=1000)
+def _address(host: str) -> str:
+    return socket.gethostbyname(host)
+
+
+def resolve(host: str) -> str:
+    """A host's IPv4 address; "" if it has none (asked again next time)."""
+    try:
+        return _address(host)
+    except OSError:
+        return ""
+
+
+def control_app(balancer: Balancer, haproxy: HAProxy) -> web.Application:
+    """What marathon-lb answers by Lua inside HAProxy."""
+
+    async def pids(_: web.Request) -> web.Response:
+        return web.Response(text=" ".join(map(str, haproxy.pids())))
+
+    async def config(_: web.Request) -> web.Response:
+        return web.Response(text=haproxy.running)
+
+    async def hup(_: web.Request) -> web.Response:
+        balancer.look_soon()
+        return web.Response(text="Sent SIGHUP signal to marathon-lb")
+
+    async def usr1(_: web.Request) -> web.Response:
+        balancer.reload_soon()
+        return web.Response(text="Sent SIGUSR1 signal to marathon-lb")
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/_haproxy_getpids", pids),
+            web.get("/_haproxy_getconfig", config),
+            web.get("/_mlb_signal/hup", hup),
+            web.get("/_mlb_signal/usr1", usr1),
+        ]
+    )
+    return app
+
+
+@contextlib.asynccontextmanager
+async def control_site(app: web.Application) -> AsyncIterator[None]:
+    """Serves the endpoints on the socket where HAProxy's stats port finds them."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, CONTROL_SOCKET).start()
+        yield
+    finally:
+        await runner.cleanup()
