@@ -113,7 +113,7 @@ def service_ports(definition: Mapping[str, Any]) -> list[int]:
 
 
 def alt_ports(definition: Mapping[str, Any]) -> list[int]:
-    """The comma list in the label HAPROXY_DEPLOYMENT_ALT_PORT, one for each service port; 0 where it is no number."""
+    """The comma list in HAPROXY_DEPLOYMENT_ALT_PORT: one for each explicit service port; 0 for what is no number."""
     text = labels(definition).get(ALT_PORT_LABEL)
     if not isinstance(text, str) or not text.strip():
         return []

@@ -49,7 +49,7 @@ def coloured(
         **({SWAPPABLE_LABEL: str(instances)} if swappable else {}),
         APP_ID_LABEL: app_id,
         # Both colours answer on the definition's own port, wherever Marathon has put them.
-        **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own)},
+        **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own) if port},
         "BGCI_REVISION": revision,
         "BGCI_IMAGE": image,
         "BGCI_DEFINITION": fingerprint(definition),
@@ -74,9 +74,13 @@ def _colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
 
 
 def _free_ports(own: list[int], alternative: list[int], baseline: Mapping[str, Any] | None) -> list[int]:
-    """Each port's own number, or its alternative unless the baseline is on that one (hazard 27)."""
+    """Each port's own number, or its alternative unless the baseline is on that one (hazard 27).
+
+    A port of 0 is one that no load balancer serves: Marathon picks its number, and it has no alternative.
+    """
     if baseline is None:
         return own
     taken = set(service_ports(baseline))
-    spare = alternative + own[len(alternative) :]
-    return [port if other in taken else other for port, other in zip(own, spare, strict=False)]
+    spare = iter(alternative)
+    others = [next(spare, port) if port else 0 for port in own]
+    return [port if other in taken else other for port, other in zip(own, others, strict=True)]

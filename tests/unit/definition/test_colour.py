@@ -70,6 +70,14 @@ def test_every_port_of_several_is_exchanged_by_itself() -> None:
     assert service_ports(colour(definition, mixed)) == [10129, 10103]
 
 
+def test_a_port_that_marathon_picks_stays_so_and_takes_no_alternative() -> None:
+    definition = with_ports(BRIDGE, 10102, 0, 10103, alt="10129,10130")
+    green = colour(definition, running(definition))
+    assert service_ports(green) == [10129, 0, 10130]
+    assert "HAPROXY_1_PORT" not in green["labels"]
+    assert green["labels"]["HAPROXY_2_PORT"] == "10103"
+
+
 def test_a_foreign_baseline_without_a_colour_meets_blue() -> None:
     foreign = changed(BRIDGE, labels={})
     app = colour(BRIDGE, foreign)
