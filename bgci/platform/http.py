@@ -1,0 +1,398 @@
+"""One HTTP session that knows what goes wrong on the way: time-outs, retries, TLS, redirects, HTML in place of JSON.
+
+Expected failures become :mod:`bgci.errors`; a reply that only the caller can interpret (404, 409, 422, 500 ...) becomes
+:class:`HttpFailure`. No message ever holds a request header.
+"""
+
+from __future__ import annotations
+
+import copy
+import json as jsonlib
+import random
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from bgci.errors import DeniedError, UnavailableError, UsageError
+
+Auth = Callable[[MutableMapping[str, str]], None]  # sets the headers that authenticate a request
+Params = Sequence[tuple[str, str]]
+
+TRY_AGAIN = frozenset({429, 502, 503, 504})
+MAX_REDIRECTS = 5
+MAX_PAUSE = 30.0  # seconds: neither the back-off nor a Retry-After may pause longer
+CREDENTIALS_REMEDY = (
+    "Set BGCI_TOKEN, or BGCI_USERNAME and BGCI_PASSWORD, or BGCI_SERVICE_ACCOUNT (or the ..._FILE form of them) "
+    "and check that they are meant for this cluster and have not expired."
+)
+
+
+class HttpFailure(Exception):
+    """A reply that only the caller can interpret. ``body``: the JSON value, else text without markup."""
+
+    def __init__(self, status: int, body: Any, url: str) -> None:
+        super().__init__(f"HTTP {status} from {url}")
+        self.status = status
+        self.body = body
+        self.url = url
+
+    @property
+    def is_api(self) -> bool:
+        """Whether the service itself answered, rather than a proxy in front of it or a stranger."""
+        return isinstance(self.body, dict)
+
+    @property
+    def message(self) -> str:
+        """What the server says, in one line."""
+        if isinstance(self.body, dict):
+            return str(self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body)
+        return str(self.body)
+
+    @property
+    def details(self) -> list[str]:
+        """``path: error`` of each violation that a 400 or 422 lists (marathon: MarathonExceptionMapper)."""
+        found = self.body.get("details") if isinstance(self.body, dict) else None
+        if isinstance(found, str):
+            return [found]
+        lines: list[str] = []
+        for detail in found or []:
+            errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
+            path = detail.get("path", "/") if isinstance(detail, dict) else "/"
+            lines += [f"{path}: {error}" for error in errors]
+        return lines
+
+    def unavailable(self, what: str) -> UnavailableError:
+        """The error for a reply that nobody expected."""
+        return UnavailableError(
+            f"{what}: {self.url} answered {self.status} {self.message}".rstrip(),
+            remedy="Check that the URL is right and the service is well; the command may simply be run again.",
+        )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A successful reply."""
+
+    status: int
+    headers: Mapping[str, str]  # names are matched without regard to case
+    content: bytes
+    url: str
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+
+class Http:
+    """``get``/``post``/``put``/``delete`` below ``base_url``.
+
+    ``auth`` sets headers and is called for each request, so it may renew a token; it is never called for another host.
+    ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds.
+    While ``cancelled`` answers true nothing is retried. Not for use by several threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: Auth | None = None,
+        ca_cert: str | None = None,
+        insecure: bool = False,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        retries: int = 4,
+        backoff: float = 0.5,
+        cancelled: Callable[[], bool] | None = None,
+        name: str = "",
+    ) -> None:
+        self.base_url = _checked_url(base_url)
+        self.name = name or "The server"
+        self._auth = auth
+        self._verify = _verification(ca_cert, insecure)
+        self._timeouts = (connect_timeout, read_timeout)
+        self._retries = retries
+        self._backoff = backoff
+        self._cancelled = cancelled or (lambda: False)
+        self._session = requests.Session()
+        self._session.auth = _no_netrc
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def below(self, path: str, *, name: str = "", base_url: str = "") -> Http:
+        """The same session and settings for ``path`` below this base (or for another ``base_url``)."""
+        other = copy.copy(self)
+        other.base_url = _checked_url(base_url) if base_url else self.base_url + path.rstrip("/")
+        other.name = name or self.name
+        return other
+
+    def get(self, path: str, *, params: Params = ()) -> Any:
+        """The JSON value at ``path``."""
+        return self._json(self.request("GET", path, params=params))
+
+    def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
+        """The text at ``path``."""
+        return self.request("GET", path, params=params, headers={"Accept": "text/plain, */*", **(headers or {})}).text
+
+    def post(self, path: str, *, params: Params = (), json: Any = None) -> Any:
+        return self._json(self.request("POST", path, params=params, json=json))
+
+    def put(self, path: str, *, params: Params = (), json: Any = None) -> Any:
+        return self._json(self.request("PUT", path, params=params, json=json))
+
+    def delete(self, path: str, *, params: Params = ()) -> Any:
+        return self._json(self.request("DELETE", path, params=params))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params = (),
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        credentials: bool = True,
+    ) -> Reply:
+        """One call with its retries. A POST is sent again only if it certainly was not carried out.
+
+        Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other status that is no success).
+        """
+        url = self.base_url + path
+        problem, remedy = "", ""
+        for attempt in range(self._retries + 1):
+            pause = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            try:
+                response = self._follow(method, url, params, json, dict(headers or {}), credentials)
+            except (requests.exceptions.InvalidHeader, UnicodeError):
+                raise DeniedError(
+                    "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
+                ) from None  # the original error shows the header
+            except requests.RequestException as error:
+                problem, remedy = self._explain(error)
+                again = _not_sent(error) or (method != "POST" and not isinstance(error, requests.exceptions.SSLError))
+            else:
+                if response.status_code not in TRY_AGAIN:
+                    return self._judged(method, response)
+                problem = f"it answers {response.status_code} {_short(response)}".rstrip()
+                pause = max(pause, _retry_after(response))
+                again = method != "POST" or response.status_code == 429
+            if not again or attempt == self._retries or not self._sleep(pause):
+                break
+        raise self._gave_up(method, url, problem, remedy)
+
+    def _gave_up(self, method: str, url: str, problem: str, remedy: str) -> UnavailableError:
+        if method != "GET":
+            problem += f" (the {method} may or may not have been carried out)"
+            remedy = remedy or "Run the command again: it starts from what it finds."
+        return UnavailableError(
+            f"{self.name} cannot be reached at {_shown(url)}: {problem}",
+            remedy=remedy or "Check the URL, the network and the service's health; then run the command again.",
+        )
+
+    def _follow(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        """The first reply that is no redirect; credentials go to ``base_url``'s own origin only."""
+        if method == "POST":
+            self._session.close()  # an idle connection that the server drops just now would leave its fate unknown
+        for _ in range(MAX_REDIRECTS):
+            response = self._send(method, url, params, json, headers, credentials)
+            if not response.is_redirect:
+                return response
+            target = urljoin(url, response.headers["Location"])
+            if method != "GET" or urlsplit(target).scheme not in ("http", "https"):
+                raise UnavailableError(
+                    f"{method} {_shown(url)} is redirected to {_shown(target)}.", remedy="Use that address as the URL."
+                )
+            credentials = credentials and _origin(target) == _origin(self.base_url)
+            url, params = target, ()
+        raise UnavailableError(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
+
+    def _send(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        sent = {"Accept": "application/json", "User-Agent": "bgci", **headers}
+        if method in ("POST", "PUT"):
+            sent["Content-Type"] = "application/json"  # Metronome demands it without a body too
+        if credentials and self._auth:
+            self._auth(sent)
+        return self._session.request(
+            method,
+            url,
+            params=list(params) or None,
+            json=json,
+            headers=sent,
+            timeout=self._timeouts,
+            verify=self._verify,
+            allow_redirects=False,
+        )
+
+    def _judged(self, method: str, response: requests.Response) -> Reply:
+        status, url = response.status_code, _shown(response.url)
+        if status < 300:
+            return Reply(status, response.headers, response.content, response.url)
+        failure = HttpFailure(status, _body(response), url)
+        if status == 401:
+            hint = ""
+            if _origin(response.url) != _origin(self.base_url):
+                hint = f"Credentials are sent to {self.base_url} only: give the address it redirects to. "
+            raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + CREDENTIALS_REMEDY) from failure
+        if status == 403:
+            said = f" ({failure.message})" if failure.is_api else ""
+            raise DeniedError(
+                f"Not permitted: {method} {urlsplit(response.url).path} at {self.name}{said}.",
+                remedy="Grant the permission, or use other credentials; `bgci doctor` lists what is needed.",
+            ) from failure
+        raise failure
+
+    def _json(self, reply: Reply) -> Any:
+        if not reply.content.strip():
+            return None
+        kind = reply.headers.get("Content-Type", "")
+        try:
+            if "html" in kind:
+                raise ValueError(kind)
+            return jsonlib.loads(reply.content)
+        except ValueError as error:
+            raise UnavailableError(
+                f"{_shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",
+                remedy=f"Is {self.base_url} the URL of {self.name}?",
+            ) from error
+
+    def _explain(self, error: requests.RequestException) -> tuple[str, str]:
+        """Cause and remedy of a request that got no reply."""
+        reason = _reason(error)
+        connect, read = self._timeouts
+        if isinstance(error, requests.exceptions.SSLError):
+            return _tls(str(reason), self.base_url)
+        if isinstance(error, requests.exceptions.ProxyError):
+            return f"the proxy fails: {_plain(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+        if isinstance(reason, NameResolutionError):
+            return "its name cannot be resolved", "Check the host name in the URL, and this machine's DNS."
+        if isinstance(error, requests.ConnectTimeout):
+            return f"no connection within {connect:g} s", ""
+        if isinstance(error, requests.ReadTimeout):
+            return f"no answer within {read:g} s", ""
+        return _plain(reason), ""
+
+    def _sleep(self, seconds: float) -> bool:
+        """False as soon as the command is cancelled."""
+        until = time.monotonic() + seconds
+        while not self._cancelled():
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            time.sleep(min(left, 0.2))
+        return False
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Without an ``auth`` requests would look into ~/.netrc and overwrite our Authorization header."""
+    return request
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{_shown(url)!r} is no usable URL.", remedy="Write it as https://host or http://host:port.")
+    if "@" in parts.netloc:
+        raise UsageError(f"The URL {_shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
+    return url.rstrip("/")
+
+
+def _verification(ca_cert: str | None, insecure: bool) -> bool | str:
+    """What requests calls ``verify``. Given with each request, so that no environment variable overrides it."""
+    if insecure:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has asked for it
+        return False
+    if not ca_cert:
+        return True
+    try:
+        folder = Path(ca_cert).is_dir()
+        ssl.create_default_context(cafile=None if folder else ca_cert, capath=ca_cert if folder else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(
+            f"The CA certificate {ca_cert} cannot be used: {error}", remedy="Give a PEM file with --ca-cert."
+        ) from error
+    return ca_cert
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _shown(url: str) -> str:
+    """The URL without user, password, query and fragment."""
+    return re.sub(r"//[^/@]*@", "//", re.split(r"[?#]", url)[0])
+
+
+def _reason(error: requests.RequestException) -> BaseException:
+    """What urllib3 said: requests wraps it into a MaxRetryError."""
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", inner)
+    return reason if isinstance(reason, BaseException) else error
+
+
+def _not_sent(error: requests.RequestException) -> bool:
+    return isinstance(error, requests.ConnectTimeout) or isinstance(_reason(error), NewConnectionError)
+
+
+def _plain(reason: BaseException) -> str:
+    """An exception in the words of a person: without the objects that urllib3 prints."""
+    text = str(reason)
+    if "Connection refused" in text:
+        return "the connection is refused"
+    if "RemoteDisconnected" in text or "ConnectionReset" in text or "IncompleteRead" in text:
+        return "the connection was cut before the answer was complete"
+    return re.sub(r"(?:<[^>]*>|HTTPS?Connection\([^)]*\)): *", "", text) or type(reason).__name__
+
+
+def _tls(reason: str, base_url: str) -> tuple[str, str]:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        why = re.search(r"certificate verify failed: ([^(\"']*)", reason)
+        return (
+            f"its certificate is not trusted ({why.group(1).strip() if why else reason})",
+            f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt); "
+            "--insecure switches the check off and is for test clusters only.",
+        )
+    return f"TLS fails: {reason}", "Does it speak plain http? Then write http:// in the URL. Else look at --ca-cert."
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Seconds that the server asks us to wait, capped; 0 when it does not say."""
+    value = response.headers.get("Retry-After", "")
+    try:
+        seconds = float(value) if value.isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return 0.0
+    return min(MAX_PAUSE, max(0.0, seconds))
+
+
+def _body(response: requests.Response) -> Any:
+    if "json" in response.headers.get("Content-Type", ""):
+        try:
+            return response.json()
+        except ValueError:
+            pass
+    return _short(response)
+
+
+def _short(response: requests.Response) -> str:
+    """The body as one line without markup."""
+    text = response.content[:4000].decode("utf-8", "replace")
+    text = re.sub(r"(?s)<(style|script)\b.*?</\1>|<[^>]*>", " ", text)
+    return " ".join(text.split())[:200]
