@@ -1,0 +1,32 @@
+# The two commands of the README, and what developers use. Everything sets itself up.
+.DEFAULT_GOAL := help
+PYTEST_WORKERS ?= 4
+
+.PHONY: help demo test lint unit clean
+help:
+	@echo "make demo   the whole lab on this machine, under load"
+	@echo "make test   every check and test"
+	@echo "make lint   style, types and floors alone"
+	@echo "make unit   the fast tests alone"
+
+.venv/ready: pyproject.toml tools/setup
+	tools/setup
+	@touch $@
+
+demo: .venv/ready
+	.venv/bin/bgci demo
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+unit: .venv/ready
+	.venv/bin/pytest -q -n $(PYTEST_WORKERS) tests/unit
+
+test: lint
+	.venv/bin/pytest -q -n $(PYTEST_WORKERS)
+
+clean:
+	rm -rf .venv build *.egg-info
