@@ -1,0 +1,136 @@
+"""The command line: one small function per command. It parses, calls a stage, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from bgci import __version__
+from bgci.config import CLUSTER, DEFINE, GOAL, JOB, RELEASE, Settings, read_file, takes
+from bgci.errors import BgciError, exit_code
+
+app = typer.Typer(
+    help="Releases an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+sandbox_app = typer.Typer(help="A DC/OS on this machine, to try everything on.", no_args_is_help=True)
+app.add_typer(sandbox_app, name="sandbox")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bgci {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    config: Annotated[
+        str, typer.Option(envvar="BGCI_CONFIG", help="Settings from this file; default: bgci.toml.")
+    ] = "",
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    values = read_file(config)
+    context.default_map = dict.fromkeys(app_names(), values)
+
+
+def app_names() -> list[str]:
+    """The names of the commands."""
+    return [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *JOB, *GOAL, "instances", "percent")
+def render(settings: Settings) -> None:
+    """Template and image to the app definition and its three jobs. Touches no cluster."""
+    from bgci.stages import render as here
+
+    here.run(settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent")
+def publish(settings: Settings) -> None:
+    """Replace the three DC/OS Jobs of this revision."""
+    from bgci.stages import publish as here
+
+    here.run(settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent")
+def canary(settings: Settings) -> None:
+    """Put canary instances of the revision in rotation beside the baseline."""
+    from bgci.rollout.model import Kind
+    from bgci.stages import goal
+
+    goal.run(Kind.CANARY, settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
+def promote(settings: Settings) -> None:
+    """Let the revision take over completely."""
+    from bgci.rollout.model import Kind
+    from bgci.stages import goal
+
+    goal.run(Kind.PROMOTE, settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
+def rollback(settings: Settings) -> None:
+    """Remove the canary; the baseline serves alone again."""
+    from bgci.rollout.model import Kind
+    from bgci.stages import goal
+
+    goal.run(Kind.ROLLBACK, settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent", "on_failure")
+def release(settings: Settings) -> None:
+    """Render, publish, canary, promote; back by itself when a stage fails."""
+    from bgci.stages import release as here
+
+    here.run(settings)
+
+
+@app.command()
+@takes("app", "artifacts", "log_format", *CLUSTER, "output")
+def status(settings: Settings) -> None:
+    """What runs: colours, revisions, instances, health, share of traffic, jobs."""
+    from bgci.stages import status as here
+
+    here.run(settings)
+
+
+@app.command()
+@takes("app", "artifacts", "log_format", *CLUSTER, "keep", "dry_run")
+def prune(settings: Settings) -> None:
+    """Remove the jobs of old revisions."""
+    from bgci.stages import jobs
+
+    jobs.prune(settings)
+
+
+def main() -> None:
+    """The entry point. Never a traceback for an expected failure."""
+    try:
+        sys.exit(typer.main.get_command(app).main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BgciError as error:
+        sys.stderr.write(f"bgci: {error.name}: {error}\n")
+        sys.exit(exit_code(error))

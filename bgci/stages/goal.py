@@ -1,0 +1,133 @@
+"""Stages ``canary``, ``promote`` and ``rollback``: one goal, in this process or as a DC/OS Job."""
+
+from __future__ import annotations
+
+from bgci.config import OnDrainTimeout, OnFailure, Settings, Via
+from bgci.definition.app_definition import instances
+from bgci.errors import AbortedError, ConflictError, UsageError
+from bgci.report.diff import difference
+from bgci.rollout.drive import Driver, Outcome, Release, described, summary, told
+from bgci.rollout.model import Create, Done, Fail, Goal, Kind, Policy, Strategy, Wait
+from bgci.rollout.plan import decide
+from bgci.stages.follow import follow
+from bgci.stages.render import canary_size, load
+from bgci.stages.work import Work, stage
+
+
+def run(kind: Kind, settings: Settings) -> None:
+    """Reach the goal. Raises the error whose exit code says why not."""
+    with stage(kind.value, settings) as work:
+        reach(work, kind)
+
+
+def reach(work: Work, kind: Kind) -> None:
+    """The goal by whichever way is asked for; on a signal --on-abort is carried out before it is raised."""
+    try:
+        _reach(work, kind)
+    except AbortedError:
+        if work.settings.on_abort is OnFailure.ROLLBACK and kind is not Kind.ROLLBACK:
+            work.console.warn("aborted: rolling back, as --on-abort says")
+            _reach(work, Kind.ROLLBACK)
+        raise
+
+
+def _reach(work: Work, kind: Kind) -> None:
+    if as_job(work) and not work.settings.dry_run:
+        follow(work, kind)
+    else:
+        directly(work, kind)
+
+
+def as_job(work: Work) -> bool:
+    """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
+    via = work.settings.via
+    if via is Via.DIRECT or work.settings.app_definition:
+        return False
+    there = work.cluster.metronome is not None
+    if via is Via.JOB and not there:
+        raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
+    return there
+
+
+def directly(work: Work, kind: Kind) -> None:
+    """Run the engine in this process."""
+    release, goal = asked(work, kind)
+    driver = engine(work)
+    if work.settings.dry_run:
+        plan(work, driver, release, goal)
+        return
+    work.console.info(
+        f"goal: {kind.value} {release.revision} of {work.app_id} ({policy(work.settings).strategy.value})"
+    )
+    outcome = driver.run(release, goal, policy(work.settings))
+    tell(work, outcome)
+
+
+def engine(work: Work) -> Driver:
+    from bgci.platform.probe import answers_ok
+
+    return Driver(
+        work.cluster.marathon,
+        work.balancers,
+        journal=work.journal,
+        reporter=work.console,
+        timeout=work.settings.timeout,
+        idle=answers_ok,
+    )
+
+
+def asked(work: Work, kind: Kind) -> tuple[Release, Goal]:
+    """The release and its goal."""
+    release = load(work)
+    target = instances(release.definition or {})
+    size = canary_size(work.settings, release) if kind is Kind.CANARY else 1
+    return release, Goal(kind, release.revision, target=target, instances=size)
+
+
+def policy(settings: Settings) -> Policy:
+    return Policy(
+        strategy=Strategy(settings.strategy.value),
+        wave=settings.wave,
+        drain_timeout=settings.drain_timeout,
+        force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
+        allow_no_health_check=settings.allow_no_health_check,
+    )
+
+
+def plan(work: Work, driver: Driver, release: Release, goal: Goal) -> None:
+    """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
+    seen = driver.observe(release.group)
+    step = decide(seen, goal, policy(work.settings))
+    for app in seen.apps:
+        work.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
+    match step:
+        case Done(message):
+            work.console.info(f"plan: {message}")
+        case Fail(message, remedy):
+            raise ConflictError(message, remedy=remedy)
+        case Wait():
+            work.console.info(f"plan: wait for {step.why}")
+        case _:
+            work.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
+            work.result["plan"] = described(step)
+    if isinstance(step, Create):
+        work.console.info(difference(*driver.differing(seen, step, release)))
+
+
+def tell(work: Work, outcome: Outcome) -> None:
+    """The outcome for people and for ``result.json``."""
+    times = outcome.times
+    work.result |= {
+        "message": outcome.message,
+        "changed": outcome.actions > 0,
+        "state": summary(outcome.seen),
+        "timings": {
+            "total_seconds": round(times.total, 3),
+            "limit_seconds": round(times.limit, 3),
+            "overhead": round(times.overhead, 3),
+            "waited_seconds": {cause.value: round(spent, 3) for cause, spent in times.waited.items()},
+        },
+    }
+    work.console.result(
+        f"{outcome.message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
+    )

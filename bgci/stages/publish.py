@@ -1,0 +1,91 @@
+"""Stage ``publish``: the three DC/OS Jobs of a revision, replaced as a whole: all three or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bgci.config import Settings
+from bgci.errors import BgciError, ConflictError, UnavailableError
+from bgci.platform.metronome import Metronome, spec
+from bgci.report.diff import difference
+from bgci.stages.render import render
+from bgci.stages.work import Work, stage
+
+
+def run(settings: Settings) -> None:
+    """Render, then replace the jobs of the same names in the cluster."""
+    with stage("publish", settings) as work:
+        _, jobs = render(work)
+        publish(work, jobs)
+
+
+def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
+    metronome = needed_metronome(work)
+    earlier = {str(job["id"]): metronome.job(str(job["id"])) for job in jobs.values()}
+    for job_id, job in earlier.items():
+        _check_owner(work, job_id, job)
+    if work.settings.dry_run:
+        for job in jobs.values():
+            before = earlier[str(job["id"])]
+            work.console.info(f"would publish job {job['id']}")
+            work.console.info(difference(spec(before) if before else {}, job))
+        return
+    _replace(work, metronome, {str(job["id"]): job for job in jobs.values()}, earlier)
+    work.result["jobs"] = sorted(earlier)
+
+
+def needed_metronome(work: Work) -> Metronome:
+    """Raises UnavailableError where the cluster has none."""
+    if work.cluster.metronome is None:
+        raise UnavailableError(
+            "this cluster has no Metronome, so it knows no jobs",
+            remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",
+        )
+    return work.cluster.metronome
+
+
+def _check_owner(work: Work, job_id: str, job: Mapping[str, Any] | None) -> None:
+    owner = (job or {}).get("labels", {}).get("BGCI_REVISION", work.revision)
+    if owner != work.revision:
+        raise ConflictError(
+            f"job {job_id} belongs to revision {owner}, which is written like {work.revision} in a job's name",
+            remedy=f"give the revision another name, or remove the old jobs: bgci prune --app {work.settings.app}",
+        )
+
+
+def _replace(
+    work: Work,
+    metronome: Metronome,
+    wanted: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[str, Mapping[str, Any] | None],
+) -> None:
+    touched: list[str] = []
+    try:
+        for job_id, job in wanted.items():
+            touched.append(job_id)
+            if earlier[job_id]:
+                metronome.delete(job_id, stop_runs=True)
+            metronome.create(job)
+            work.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
+    except BaseException as error:
+        _put_back(work, metronome, touched, earlier)
+        if isinstance(error, BgciError):
+            error.message += "; the jobs are as they were before"
+        raise
+
+
+def _put_back(
+    work: Work, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
+) -> None:
+    """As it was before; what cannot be put back is named, and the error that led here is the one that is raised."""
+    for job_id in touched:
+        before = earlier[job_id]
+        try:
+            if metronome.job(job_id) is not None:
+                metronome.delete(job_id, stop_runs=True)
+            if before:
+                metronome.create(spec(before))
+        except BgciError as error:
+            work.console.warn(f"job {job_id} could not be put back: {error.message}")

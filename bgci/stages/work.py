@@ -1,0 +1,148 @@
+"""What every stage stands in: its console and artifacts, its result, its errors and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from bgci import __version__
+from bgci.config import Settings
+from bgci.definition.names import app_slug, check_revision, parse_app
+from bgci.errors import NAMES, AbortedError, BgciError, UsageError, exit_code
+from bgci.report.artifacts import Artifacts
+from bgci.report.console import Console
+from bgci.rollout.journal import Journal
+
+if TYPE_CHECKING:
+    from bgci.platform.cluster import Cluster
+    from bgci.platform.marathon_lb import LoadBalancer
+
+
+class Work:
+    """One stage at work. ``result`` becomes ``result.json`` and, inside a DC/OS job, the last line."""
+
+    def __init__(self, command: str, settings: Settings) -> None:
+        self.settings = settings
+        self.console = Console(log_format=settings.log_format.value)
+        self.artifacts = Artifacts(Path(settings.artifacts))
+        self.result: dict[str, Any] = {"command": command, "bgci": __version__}
+        self._began = time.monotonic()
+
+    @cached_property
+    def app_id(self) -> str:
+        return parse_app(_needed(self.settings.app, "--app"))
+
+    @cached_property
+    def revision(self) -> str:
+        return check_revision(_needed(self.settings.revision, "--revision"))
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster, looked at now. Raises UsageError, UnavailableError or DeniedError."""
+        from bgci.platform.cluster import connect
+
+        given = self.settings
+        if not (given.cluster_url or given.marathon_url):
+            raise UsageError(
+                "no cluster is named", remedy="give --cluster-url (DC/OS) or --marathon-url (Marathon alone)"
+            )
+        return connect(
+            cluster_url=given.cluster_url,
+            marathon_url=given.marathon_url,
+            metronome_url=given.metronome_url,
+            ca_cert=given.ca_cert or None,
+            insecure=given.insecure,
+        )
+
+    @cached_property
+    def balancers(self) -> list[LoadBalancer]:
+        """Every load balancer replica. Raises UsageError where none is named: nothing could be proven drained."""
+        from bgci.platform.marathon_lb import LoadBalancer, resolve_replicas
+
+        if not self.settings.marathon_lb_url:
+            raise UsageError(
+                "no load balancer is named, and without it nobody knows what is in rotation",
+                remedy="give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica",
+            )
+        urls = resolve_replicas(self.settings.marathon_lb_url)
+        return [
+            LoadBalancer(url, ca_cert=self.settings.ca_cert or None, insecure=self.settings.insecure) for url in urls
+        ]
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.artifacts.directory / "journal.jsonl")
+
+    def finish(self, error: BgciError | None) -> None:
+        """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
+        code = exit_code(error) if error else 0
+        self.result |= {"exit_code": code, "result": NAMES.get(code, "internal")}
+        if error:
+            self.result |= {"message": error.message, "remedy": error.remedy}
+        if self.settings.app and self.settings.revision:
+            self.result |= {"app": self.settings.app, "revision": self.settings.revision}
+        self.result["seconds"] = round(time.monotonic() - self._began, 3)
+        self.result["options"] = dict(sorted(self.settings.origins.items()))
+        self.artifacts.result(self.result)
+        self.journal.close()
+        if "MESOS_TASK_ID" in os.environ:
+            self.console.job_result(self.result)
+
+
+def _needed(value: str, flag: str) -> str:
+    if not value:
+        raise UsageError(f"{flag} is missing", remedy=f"give {flag}, or set BGCI_{flag[2:].upper().replace('-', '_')}")
+    return value
+
+
+@contextmanager
+def stage(command: str, settings: Settings) -> Iterator[Work]:
+    """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
+    work = Work(command, settings)
+    try:
+        with _signals():
+            yield work
+    except BgciError as error:
+        work.finish(error)
+        raise
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        where = work.artifacts.write_text("traceback.txt", text)
+        bug = BgciError(
+            f"a bug in bgci: {type(error).__name__}: {error}",
+            remedy=f"please report it with {where}; running the same command again is safe",
+        )
+        work.finish(bug)
+        raise bug from error
+    work.finish(None)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM as AbortedError, from wherever the stage is waiting."""
+
+    def abort(number: int, frame: FrameType | None) -> None:
+        raise AbortedError(
+            f"aborted by {signal.Signals(number).name}",
+            signal_number=number,
+            remedy="run the same command again to go on, or the rollback to go back",
+        )
+
+    before = {number: signal.signal(number, abort) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def described(work: Work) -> str:
+    return f"{app_slug(work.app_id)} {work.revision}"
