@@ -41,7 +41,6 @@ class JobSettings:
 
     image: str
     cluster_url: str
-    marathon_url: str | None
     marathon_lb_urls: tuple[str, ...]
     strategy: str
     wave: int
@@ -49,6 +48,8 @@ class JobSettings:
     drain_timeout: str
     on_drain_timeout: str
     instances: int
+    marathon_url: str | None = None
+    allow_no_health_check: bool = False
     cpus: float = 0.1
     mem: float = 128
     disk: float = 0
@@ -124,6 +125,7 @@ def _env(
         "BGCI_MARATHON_URL": settings.marathon_url,
         "BGCI_CA_CERT": settings.ca_cert,
         "BGCI_INSECURE": "true" if settings.insecure else None,
+        "BGCI_ALLOW_NO_HEALTH_CHECK": "true" if settings.allow_no_health_check else None,
         "BGCI_INSTANCES": str(settings.instances) if goal == "canary" else None,
     }
     return {
@@ -158,7 +160,7 @@ def definition_from_env(text: str) -> dict[str, Any]:
 
 
 def duration_seconds(text: str) -> int:
-    """``90s``, ``10m``, ``1h30m`` or ``1.5h`` in whole seconds, rounded up; raises InvalidError for a bare number too."""
+    """``90s``, ``10m``, ``1h30m`` or ``1.5h`` in whole seconds, rounded up; InvalidError for a bare number too."""
     if not _DURATION.fullmatch(text):
         raise InvalidError(f"{text!r} is no duration.", remedy="Write a number with its unit, such as 90s or 10m.")
     return math.ceil(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
