@@ -128,16 +128,16 @@ class Http:
         self._session.auth = _no_netrc
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
-    def below(self, path: str, *, name: str = "", base_url: str = "") -> Http:
-        """The same session and settings for ``path`` below this base (or for another ``base_url``)."""
+    def below(self, path: str, *, name: str = "") -> Http:
+        """The same session and settings for ``path`` below this base."""
         other = copy.copy(self)
-        other.base_url = _checked_url(base_url) if base_url else self.base_url + path.rstrip("/")
+        other.base_url = self.base_url + path.rstrip("/")
         other.name = name or self.name
         return other
 
-    def get(self, path: str, *, params: Params = ()) -> Any:
+    def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
         """The JSON value at ``path``."""
-        return self._json(self.request("GET", path, params=params))
+        return self._json(self.request("GET", path, params=params, credentials=credentials))
 
     def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
         """The text at ``path``."""
