@@ -133,7 +133,7 @@ def control_app(balancer: Balancer, haproxy: HAProxy) -> web.Application:
         return web.Response(text=" ".join(map(str, haproxy.pids())))
 
     async def config(_: web.Request) -> web.Response:
-        return web.Response(text=haproxy.running)
+        return web.Response(text=await haproxy.settled())
 
     async def hup(_: web.Request) -> web.Response:
         balancer.look_soon()

@@ -35,6 +35,7 @@ class HAProxy:
         self._executable = found
         self._patience = patience
         self._master: asyncio.subprocess.Process | None = None
+        self._reloading = asyncio.Lock()
         self.running = ""
         """The configuration of the current worker, as it was when that started."""
 
@@ -85,12 +86,18 @@ class HAProxy:
 
         :raises UnavailableError: no new worker answered in time; the old one goes on
         """
-        before = set(self.workers())
-        Path(STATE_FILE).write_text(await self.query("show servers state"))
-        Path(CONFIG).write_text(text)
-        os.kill(self.master, signal.SIGUSR2)
-        await self._answer(beside=before)
-        self.running = text
+        async with self._reloading:
+            before = set(self.workers())
+            Path(STATE_FILE).write_text(await self.query("show servers state"))
+            Path(CONFIG).write_text(text)
+            os.kill(self.master, signal.SIGUSR2)
+            await self._answer(beside=before)
+            self.running = text
+
+    async def settled(self) -> str:
+        """``running``, once no reload is under way: nobody sees a new worker with an old text."""
+        async with self._reloading:
+            return self.running
 
     async def query(self, command: str) -> str:
         """The current worker's answer on its runtime socket.

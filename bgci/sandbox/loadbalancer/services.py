@@ -130,7 +130,7 @@ def _service(app: Json, index: int, port: int, servers: tuple[Server, ...]) -> S
         balance=label.get("BALANCE", "roundrobin"),
         vhosts=vhosts,
         path=label.get("PATH"),
-        weight=int(label.get("BACKEND_WEIGHT", 1 if "PATH" in label else 0)),
+        weight=int(label.get("BACKEND_WEIGHT", 0)) or int("PATH" in label),
         sticky=is_true(label.get("STICKY", "false")),
         check_port_index=check_index,
         templates={key: value.replace("\r\n", "\n") for key, value in label.items()},
