@@ -84,9 +84,9 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
             f"nothing to go back to: {goal.revision} is the only revision running",
             "run `promote` of the revision that you want",
         )
-    surplus = goal.kind is Kind.PROMOTE and app.instances > goal.target
-    if app.instances < goal.target or surplus:
-        return _unless_starting(app, Scale(app.id, goal.target))
+    surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
+    if app.instances < goal.target or surplus > 0:
+        return _shed(app, surplus, seen) or _unless_starting(app, Scale(app.id, goal.target))
     return _serving(app, app.instances, seen) or Done(f"{goal.revision} serves alone with {app.instances} instances")
 
 
@@ -148,10 +148,9 @@ def _stand(baseline: App, canary: App, seen: Observation, goal: Goal) -> Step:
 def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     """bluegreen, goal promote: grow to all, wait until all of the baseline is drained, delete it. No kill, no dip."""
     full = max(goal.target, baseline.instances)
-    if canary.instances < full or swapped(baseline, canary):
-        # One more than full only makes the canary the last scaled app again; the surplus goes after the commit.
-        return _unless_starting(canary, Scale(canary.id, max(full, canary.instances + 1)))
-    return _serving(canary, full, seen) or _commit(baseline, seen, policy)
+    if canary.instances < full:
+        return _unless_starting(canary, Scale(canary.id, full))
+    return _leading(baseline, canary, full, seen) or _serving(canary, full, seen) or _commit(baseline, seen, policy)
 
 
 def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -159,17 +158,33 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     upto = goal.instances if goal.kind is Kind.CANARY else goal.target
     spare = spared(baseline, canary.instances, goal.target)
     if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
-        if swapped(baseline, canary):
-            return _unless_starting(canary, Scale(canary.id, canary.instances + 1))
-        return _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
+        leading = _leading(baseline, canary, goal.target, seen)
+        return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
     if spare:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
-        return unsound or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
+        leading = unsound or _leading(baseline, canary, upto, seen)
+        return leading or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
     waiting = _serving(canary, canary.instances, seen)
     return waiting or Done(f"{goal.revision} has {upto} instances in rotation, {_name(baseline)} {baseline.instances}")
+
+
+def _leading(baseline: App, canary: App, full: int, seen: Observation) -> Step | None:
+    """The canary made the last scaled app again, so that the baseline is what drains; None when it is.
+
+    Only another number of instances counts as scaling: one more than full, and back again before it has started.
+    """
+    if swapped(baseline, canary) and baseline.instances:
+        return _unless_starting(canary, Scale(canary.id, canary.instances + 1))
+    return _shed(canary, canary.instances - full, seen)
+
+
+def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
+    """Surplus tasks that nobody uses yet; those that serve already could only go undrained."""
+    fresh = _fresh(app, seen)[: max(0, surplus)]
+    return Kill(app.id, _ids(fresh), scale=True) if fresh else None
 
 
 def _commit(baseline: App, seen: Observation, policy: Policy) -> Step:
@@ -203,15 +218,16 @@ def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy:
     """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation."""
     if any(task.dying and task.healthy for task in baseline.tasks):
         return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
-    held, fresh = _held(baseline, seen), _fresh(baseline, seen)
+    count = spared(baseline, len(canary.healthy), canary.target or home)
+    held, fresh = _held(baseline, count, seen), _fresh(baseline, seen)
     if fresh and (not held or (seen.laundered and 2 * len(held) <= home)):
         return Kill(baseline.id, _ids(fresh[:1]), scale=True)
-    if len(baseline.tasks) < baseline.instances:
+    if not _all_listed(baseline):
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
-    if len(held) < spared(baseline, len(canary.healthy), canary.target or home):
+    if len(held) < count:
         return Wait(Cause.LOAD_BALANCER, f"the load balancers to show what drains of {baseline.id}")
     if held:
-        return _launder(held, baseline, seen, policy, give_in=2 * len(held) <= home)
+        return _launder(held, fresh, baseline, seen, policy, give_in=2 * len(held) <= home)
     return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
 
 
@@ -236,27 +252,47 @@ def _retire(baseline: App, count: int, seen: Observation, policy: Policy) -> Ste
     fresh = _fresh(baseline, seen)
     if len(fresh) >= count:
         return Kill(baseline.id, _ids(fresh[:count]), scale=True)
-    held = _held(baseline, seen)
-    if len(held) + len(fresh) >= count:
-        return _launder(held[: count - len(fresh)], baseline, seen, policy, give_in=True)
-    if len(baseline.tasks) < baseline.instances:
+    if not _all_listed(baseline):
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
+    held = _held(baseline, count, seen)
+    if len(held) + len(fresh) >= count:
+        return _launder(held[: count - len(fresh)], fresh, baseline, seen, policy)
     return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
 
 
-def _launder(held: tuple[Task, ...], app: App, seen: Observation, policy: Policy, *, give_in: bool) -> Step:
-    """Replace drained tasks by fresh ones; after too many lost races scale them away as they are."""
+def _launder(
+    held: tuple[Task, ...],
+    fresh: tuple[Task, ...],
+    app: App,
+    seen: Observation,
+    policy: Policy,
+    *,
+    give_in: bool = True,
+) -> Step:
+    """Replace drained tasks by fresh ones; after too many lost races scale them away as they are, all in one go."""
     waiting = _drain(held, app, seen, policy)
-    return waiting or Kill(app.id, _ids(held), scale=give_in and seen.laundered >= LAUNDRY_TRIES)
+    if waiting:
+        return waiting
+    if give_in and seen.laundered >= LAUNDRY_TRIES:
+        return Kill(app.id, _ids(held + fresh), scale=True)
+    return Kill(app.id, _ids(held), scale=False)
 
 
-def _held(app: App, seen: Observation) -> tuple[Task, ...]:
-    """Healthy, but out of rotation in every replica that knows it: what marathon-lb drains of the app."""
+def _held(app: App, count: int, seen: Observation) -> tuple[Task, ...]:
+    """What marathon-lb drains of the app and goes on draining: healthy, in MAINT everywhere, of the lowest ids.
+
+    Only when all tasks are listed: one that comes back with a low id puts another one back into rotation.
+    """
+    lowest = sorted(task.id for task in app.tasks)[:count]
     return tuple(
         task
         for task in app.healthy
-        if all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
+        if task.id in lowest and all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
     )
+
+
+def _all_listed(app: App) -> bool:
+    return sum(not task.dying for task in app.tasks) >= app.instances
 
 
 def _fresh(app: App, seen: Observation) -> tuple[Task, ...]:
