@@ -207,6 +207,10 @@ class World:
     def _result(self, task: SimTask) -> bool | None:
         return None if self.now < task.blip else task.alive
 
+    def results(self) -> dict[str, bool | None]:
+        """Marathon's health result of every task that it lists."""
+        return {task.id: self._result(task) for app in self.apps for task in app.tasks if task.listed}
+
     def perform(self, step: Action, goal: Goal) -> bool:
         """Marathon's answer to a request; False when the app is locked by a deployment."""
         match step:
@@ -503,8 +507,11 @@ class Pilot:
         return None
 
     def _act(self, step: Action, goal: Goal) -> None:
+        seen = self.world.results()
         for _ in range(self.world.random.randint(0, self.world.weather.lag)):
             self.world.tick()
+        if isinstance(step, Kill) and any(seen[name] != self.world.results().get(name) for name in step.task_ids):
+            return  # what it would kill is not what it decided on any more
         if not self.world.perform(step, goal):
             self.world.tick()
         elif isinstance(step, Kill) and not step.scale:
