@@ -16,7 +16,7 @@ from bgci.platform.task_log import TaskLog
 class Cluster:
     """``variant``: "enterprise" or "open" DC/OS ("unknown" when it does not say), or "plain" Mesos/Marathon.
 
-    ``version``: of DC/OS, else of Marathon; empty when it may not be read. ``http``: the cluster itself (its admin
+    ``version``: of DC/OS, empty for a plain one. ``http``: the cluster itself (its admin
     router), None for a plain one. ``metronome`` is a client, not yet a promise: ask ``available()``.
     """
 
@@ -40,7 +40,7 @@ def connect(
 ) -> Cluster:
     """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
 
-    One request is made, to learn that the URL is right. ``auth`` is sent to whichever URLs are given.
+    For DC/OS one request is made, to learn that the URL is right. ``auth`` is sent to whichever URLs are given.
     Raises UsageError without any URL, UnavailableError when the one that counts leads elsewhere.
     """
     if not (cluster_url or marathon_url):
@@ -54,7 +54,7 @@ def connect(
     metronome = Metronome(http(metronome_url)) if metronome_url else None
     if not cluster_url:
         marathon = Marathon(http(marathon_url))
-        return Cluster(marathon, metronome, None, "plain", _marathon_version(marathon))
+        return Cluster(marathon, metronome, None, "plain", "")
     root = http(cluster_url)
     variant, version = _dcos_version(root)
     return Cluster(
@@ -81,10 +81,3 @@ def _dcos_version(root: Http) -> tuple[str, str]:
     if not isinstance(found, dict) or "version" not in found:
         raise stranger
     return str(found.get("dcos-variant") or "unknown"), str(found["version"])
-
-
-def _marathon_version(marathon: Marathon) -> str:
-    try:
-        return str(marathon.info().get("version", ""))
-    except DeniedError:
-        return ""  # reading the configuration is a permission of its own

@@ -46,6 +46,11 @@ class Marathon:
         # Looked at again here: a proxy or an emulator that overlooks the selector must not widen the group.
         return [app for app in apps if app.get("labels", {}).get(GROUP_LABEL) in spellings]
 
+    def labelled(self, label: str, value: str) -> list[dict[str, Any]]:
+        """The apps with this label and value, without their tasks."""
+        reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", f"{label}=={_escaped(value)}")]))
+        return [app for app in self._list(reply, "apps") if app.get("labels", {}).get(label) == value]
+
     def app(self, app_id: str) -> dict[str, Any] | None:
         """The app with its tasks, or None when there is none of that id."""
         try:

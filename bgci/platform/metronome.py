@@ -46,9 +46,10 @@ class Metronome:
                 return False
             raise failure.unavailable("Metronome fails") from failure
 
-    def jobs(self) -> list[dict[str, Any]]:
+    def jobs(self, embed: Sequence[str] = ()) -> list[dict[str, Any]]:
         """All jobs that one may read."""
-        return self._list(self._call("", lambda: self.http.get("/v1/jobs")))
+        params = [("embed", what) for what in embed]
+        return self._list(self._call("", lambda: self.http.get("/v1/jobs", params=params)))
 
     def job(self, job_id: str, embed: Sequence[str] = ()) -> dict[str, Any] | None:
         """The job, or None when there is none (or one may not read it: Metronome does not tell)."""

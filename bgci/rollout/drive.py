@@ -36,6 +36,17 @@ FASTEST_POLL = 0.1  # seconds: right after something happened
 SLOWEST_POLL = 1.0
 NUDGE_AFTER = 10.0  # seconds without a word from a load balancer that should have followed (hazard 38)
 
+# What GET /v2/apps adds to a definition (platform-api 1.6).
+_STATE = {
+    "tasks",
+    "deployments",
+    "lastTaskFailure",
+    "version",
+    "versionInfo",
+    "readinessCheckResults",
+    "tasksStats",
+} | {f"tasks{state}" for state in ("Staged", "Running", "Healthy", "Unhealthy")}
+
 AT_DEADLINE: dict[Cause, type[BgciError]] = {
     Cause.HEALTH: UnhealthyError,
     Cause.UNREACHABLE: UnavailableError,
@@ -166,6 +177,11 @@ class Driver:
         seen = Observation(time.time(), apps, replicas, self._draining_since, self._laundered)
         return self._with_idle_probes(seen)
 
+    def running(self) -> dict[str, Any]:
+        """The definition of the app that serves, as seen last: without its tasks and state; empty when none does."""
+        raw = self._raw[0] if self._raw else {}
+        return {key: value for key, value in raw.items() if key not in _STATE}
+
     def _with_idle_probes(self, seen: Observation) -> Observation:
         """Ask the tasks that are out of rotation whether they are idle, where their app offers that."""
         return replace(
@@ -233,10 +249,19 @@ class Driver:
                 self.marathon.delete(app_id)
 
     def _create(self, step: Create, seen: Observation, release: Release) -> None:
+        app = self.to_create(step, seen, release)
+        if seen.apps and not step.swappable:
+            self.reporter.warn(
+                f"{seen.apps[0].id} was not deployed by bgci: going back from this canary will cut its open sessions"
+            )
+        self.marathon.create(app)
+
+    def to_create(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
+        """The app that this step adds, as seen last. Raises ConflictError without a definition."""
         if release.definition is None:
             raise ConflictError("there is no app definition to deploy", remedy="run `bgci render` first")
         baseline = seen.apps[0] if seen.apps else None
-        app = coloured(
+        return coloured(
             release.definition,
             revision=release.revision,
             image=release.image,
@@ -245,11 +270,6 @@ class Driver:
             started_at=started_at(seen.now, baseline),
             swappable=step.swappable,
         )
-        if baseline and not step.swappable:
-            self.reporter.warn(
-                f"{baseline.id} was not deployed by bgci: going back from this canary will cut its open sessions"
-            )
-        self.marathon.create(app)
 
     def _kill(self, app_id: str, task_ids: Sequence[str], scale: bool) -> None:
         """Only what still runs under these ids: a stale id would take the task that runs in its place (hazard 21)."""
@@ -315,7 +335,7 @@ def _tally(servings: Any) -> dict[str, int]:
 
 def described(step: Action) -> dict[str, Any]:
     """A step for the journal."""
-    return {"do": type(step).__name__.lower(), **{key: value for key, value in vars(step).items()}}
+    return {"do": type(step).__name__.lower(), **vars(step)}
 
 
 def told(step: Action, release: Release) -> str:

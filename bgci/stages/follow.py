@@ -10,12 +10,11 @@ from bgci.config import Settings, duration_text
 from bgci.definition.names import job_ids
 from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, UnhealthyError, from_code
 from bgci.platform.metronome import Metronome, RunState, spec
-from bgci.report.console import RESULT_LINE
 from bgci.rollout.model import Cause, Done, Fail, Kind, Wait
 from bgci.rollout.plan import decide
 from bgci.stages.publish import needed_metronome
 from bgci.stages.render import inner_timeout
-from bgci.stages.work import Work
+from bgci.stages.work import RESULT_LINE, Work
 
 POLL = 0.5  # seconds
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
@@ -169,8 +168,9 @@ class _Watch:
 def _conclude(work: Work, kind: Kind, watch: _Watch, state: RunState) -> None:
     """End as the run ended."""
     if watch.result is not None:
-        told = {key: watch.result[key] for key in ("state", "timings", "changed", "message") if key in watch.result}
-        work.result |= told
+        for key in ("state", "timings", "changed", "message"):
+            if key in watch.result:
+                work.result[key] = watch.result[key]
         code = watch.result.get("exit_code", 1)
         if code == 0 and state.status == "SUCCESS":
             work.console.result(str(watch.result.get("message", "the job succeeded")))

@@ -43,7 +43,7 @@ def as_job(work: Work) -> bool:
     via = work.settings.via
     if via is Via.DIRECT or work.settings.app_definition:
         return False
-    there = work.cluster.metronome is not None
+    there = work.cluster.metronome is not None and work.cluster.metronome.available()
     if via is Via.JOB and not there:
         raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
     return there
@@ -111,7 +111,7 @@ def plan(work: Work, driver: Driver, release: Release, goal: Goal) -> None:
             work.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
             work.result["plan"] = described(step)
     if isinstance(step, Create):
-        work.console.info(difference(*driver.differing(seen, step, release)))
+        work.console.info(difference(driver.running(), driver.to_create(step, seen, release)))
 
 
 def tell(work: Work, outcome: Outcome) -> None:

@@ -23,22 +23,23 @@ def run(settings: Settings) -> None:
 def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
     metronome = needed_metronome(work)
-    earlier = {str(job["id"]): metronome.job(str(job["id"])) for job in jobs.values()}
-    for job_id, job in earlier.items():
-        _check_owner(work, job_id, job)
+    wanted = {str(job["id"]): job for job in jobs.values()}
+    earlier = {job_id: metronome.job(job_id) for job_id in wanted}
+    for job_id, before in earlier.items():
+        _check_owner(work, job_id, before)
     if work.settings.dry_run:
-        for job in jobs.values():
-            before = earlier[str(job["id"])]
-            work.console.info(f"would publish job {job['id']}")
+        for job_id, job in wanted.items():
+            before = earlier[job_id]
+            work.console.info(f"would publish job {job_id}")
             work.console.info(difference(spec(before) if before else {}, job))
         return
-    _replace(work, metronome, {str(job["id"]): job for job in jobs.values()}, earlier)
+    _replace(work, metronome, wanted, earlier)
     work.result["jobs"] = sorted(earlier)
 
 
 def needed_metronome(work: Work) -> Metronome:
     """Raises UnavailableError where the cluster has none."""
-    if work.cluster.metronome is None:
+    if work.cluster.metronome is None or not work.cluster.metronome.available():
         raise UnavailableError(
             "this cluster has no Metronome, so it knows no jobs",
             remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",

@@ -31,16 +31,17 @@ def render(work: Work) -> tuple[Release, dict[str, dict[str, Any]]]:
     jobs = jobs_of(work, release)
     names = artifact_names(work.app_id, work.revision)
     documents: dict[str, Any] = {"definition": release.definition, **jobs}
-    for key, document in documents.items():
-        path = work.artifacts.write_json(names[key], document)
-        work.console.info(f"wrote {path}")
+    paths = [work.artifacts.write_json(names[key], document) for key, document in documents.items()]
+    template = template_file(work)
     work.artifacts.manifest(
-        [names[key] for key in documents],
         app=work.app_id,
         revision=work.revision,
         image=release.image,
-        template=work.settings.template or str(template_file(work)),
+        files=paths,
+        template=(template.name, template.read_bytes()),
     )
+    for path in paths:
+        work.console.info(f"wrote {path}")
     return release, jobs
 
 
@@ -60,7 +61,8 @@ def load(work: Work) -> Release:
         definition = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
-    return _release(work, definition, work.artifacts.image())
+    manifest = work.artifacts.read_json("manifest.json") or {}
+    return _release(work, definition, str(manifest.get("image", "")))
 
 
 def from_template(work: Work) -> Release:
@@ -141,6 +143,7 @@ def job_settings(settings: Settings, size: int) -> JobSettings:
     return JobSettings(
         image=settings.job_image,
         cluster_url=settings.job_cluster_url,
+        marathon_url=None,
         marathon_lb_urls=tuple(settings.job_marathon_lb_url),
         strategy=settings.strategy.value,
         wave=settings.wave,
@@ -148,7 +151,7 @@ def job_settings(settings: Settings, size: int) -> JobSettings:
         drain_timeout=duration_text(settings.drain_timeout),
         on_drain_timeout=settings.on_drain_timeout.value,
         instances=size,
-        allow_no_health_check=settings.allow_no_health_check,
+        env={"BGCI_ALLOW_NO_HEALTH_CHECK": "true"} if settings.allow_no_health_check else {},
     )
 
 

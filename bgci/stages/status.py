@@ -8,6 +8,7 @@ from typing import Any
 
 from bgci.config import LogFormat, Settings
 from bgci.definition.app_definition import labels
+from bgci.report.console import plain
 from bgci.rollout.drive import summary
 from bgci.rollout.model import Observation, Serving
 from bgci.stages.goal import engine
@@ -21,9 +22,9 @@ def run(settings: Settings) -> None:
         found = status(work)
         work.result |= found
         if settings.output is LogFormat.JSON:
-            work.console.answer(json.dumps(found, indent=2, sort_keys=True))
+            print(json.dumps(found, indent=2, sort_keys=True))
         else:
-            work.console.answer("\n".join(table(work.app_id, found)))
+            print("\n".join(plain(line) for line in table(work.app_id, found)))
 
 
 def status(work: Work) -> dict[str, Any]:

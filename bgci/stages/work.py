@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -13,10 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from bgci import __version__
 from bgci.config import Settings
-from bgci.definition.names import app_slug, check_revision, parse_app
-from bgci.errors import NAMES, AbortedError, BgciError, UsageError, exit_code
+from bgci.definition.names import check_revision, parse_app
+from bgci.errors import AbortedError, BgciError, UsageError, exit_code
 from bgci.report.artifacts import Artifacts
 from bgci.report.console import Console
 from bgci.rollout.journal import Journal
@@ -26,14 +27,21 @@ if TYPE_CHECKING:
     from bgci.platform.marathon_lb import LoadBalancer
 
 
+# How the last line of a job begins: Metronome itself tells success from failure and no more.
+RESULT_LINE = "bgci-result: "
+
+
 class Work:
     """One stage at work. ``result`` becomes ``result.json`` and, inside a DC/OS job, the last line."""
 
     def __init__(self, command: str, settings: Settings) -> None:
         self.settings = settings
-        self.console = Console(log_format=settings.log_format.value)
+        # The answer of `status` has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
+        stream = sys.stderr if command == "status" else sys.stdout
+        self.console = Console(stream, settings.log_format.value)
         self.artifacts = Artifacts(Path(settings.artifacts))
-        self.result: dict[str, Any] = {"command": command, "bgci": __version__}
+        self.command = command
+        self.result: dict[str, Any] = {}
         self._began = time.monotonic()
 
     @cached_property
@@ -84,17 +92,19 @@ class Work:
     def finish(self, error: BgciError | None) -> None:
         """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
         code = exit_code(error) if error else 0
-        self.result |= {"exit_code": code, "result": NAMES.get(code, "internal")}
         if error:
             self.result |= {"message": error.message, "remedy": error.remedy}
         if self.settings.app and self.settings.revision:
             self.result |= {"app": self.settings.app, "revision": self.settings.revision}
         self.result["seconds"] = round(time.monotonic() - self._began, 3)
         self.result["options"] = dict(sorted(self.settings.origins.items()))
-        self.artifacts.result(self.result)
         self.journal.close()
         if "MESOS_TASK_ID" in os.environ:
-            self.console.job_result(self.result)
+            print(RESULT_LINE + json.dumps({"exit_code": code, **self.result}), flush=True)
+        try:
+            self.artifacts.result(command=self.command, code=code, **self.result)
+        except BgciError as problem:
+            self.console.warn(problem.message)
 
 
 def _needed(value: str, flag: str) -> str:
@@ -115,7 +125,7 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
         raise
     except Exception as error:
         text = "".join(traceback.format_exception(error))
-        where = work.artifacts.write_text("traceback.txt", text)
+        where = work.artifacts.write_bytes("traceback.txt", text.encode())
         bug = BgciError(
             f"a bug in bgci: {type(error).__name__}: {error}",
             remedy=f"please report it with {where}; running the same command again is safe",
@@ -142,7 +152,3 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def described(work: Work) -> str:
-    return f"{app_slug(work.app_id)} {work.revision}"
