@@ -7,6 +7,7 @@ A definition is what the template says, without a colour. These readers take wha
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,7 +119,7 @@ def alt_ports(definition: Mapping[str, Any]) -> list[int]:
     if not isinstance(text, str) or not text.strip():
         return []
     parts = [part.strip() for part in text.split(",")]
-    return [int(part) if part.isascii() and part.isdigit() else 0 for part in parts]
+    return [int(part) if re.fullmatch("[0-9]{1,5}", part) else 0 for part in parts]
 
 
 def group(definition: Mapping[str, Any]) -> str:

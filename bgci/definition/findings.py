@@ -28,7 +28,7 @@ def require_valid(findings: Sequence[Finding], *, what: str) -> None:
         return
     number = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     listed = "\n".join(f"  - {finding}" for finding in findings)
-    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="Mend the template.")
+    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="mend the template")
 
 
 def at(path: str, key: str | int) -> str:
@@ -69,14 +69,14 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "integer": (
         lambda value: isinstance(value, int) and not isinstance(value, bool),
         "a whole number",
-        "Write the number without quotes; in a template, {{ name | int }}.",
+        "write the number without quotes; in a template, {{ name | int }}",
     ),
-    "number": (_is_number, "a number", "Write the number without quotes; in a template, {{ name | float }}."),
-    "text": (lambda value: isinstance(value, str), "text", "Put the value in quotes."),
-    "flag": (lambda value: isinstance(value, bool), "true or false", "Write true or false without quotes."),
-    "object": (lambda value: isinstance(value, Mapping), "an object", "Write { … }."),
-    "list": (lambda value: isinstance(value, list), "a list", "Write [ … ]."),
-    "text or secret": (_is_text_or_secret, 'text or {"secret": "name"}', "Put the value in quotes."),
+    "number": (_is_number, "a number", "write the number without quotes; in a template, {{ name | float }}"),
+    "text": (lambda value: isinstance(value, str), "text", "put the value in quotes"),
+    "flag": (lambda value: isinstance(value, bool), "true or false", "write true or false without quotes"),
+    "object": (lambda value: isinstance(value, Mapping), "an object", "write { … }"),
+    "list": (lambda value: isinstance(value, list), "a list", "write [ … ]"),
+    "text or secret": (_is_text_or_secret, 'text or {"secret": "name"}', "put the value in quotes"),
 }
 
 
@@ -84,7 +84,7 @@ def check_shape(value: Any, shape: Shape, path: str = "$") -> Iterator[Finding]:
     """Every place where ``value`` does not look like ``shape``. Values are not shown: one may be a secret."""
     fits, wanted, remedy = _KINDS[shape.kind]
     if not fits(value):
-        yield Finding(path, f"has to be {wanted}, but is {_called(value)}.", remedy)
+        yield Finding(path, f"has to be {wanted}, but is {_called(value)}", remedy)
     elif isinstance(value, Mapping):
         yield from _check_members(value, shape, path)
     elif isinstance(value, list):
@@ -94,28 +94,28 @@ def check_shape(value: Any, shape: Shape, path: str = "$") -> Iterator[Finding]:
     elif isinstance(value, str):
         yield from _check_text(value, shape, path)
     elif shape.low is not None and value < shape.low:
-        yield Finding(path, f"is {value}.", f"It has to be at least {shape.low:g}.")
+        yield Finding(path, f"is {value}", f"it has to be at least {shape.low:g}")
     elif shape.high is not None and value > shape.high:
-        yield Finding(path, f"is {value}.", f"It may be {shape.high:g} at most.")
+        yield Finding(path, f"is {value}", f"it may be {shape.high:g} at most")
 
 
 def _check_members(value: Mapping[str, Any], shape: Shape, path: str) -> Iterator[Finding]:
     for name in shape.required:
         if name not in value:
-            yield Finding(at(path, name), "is missing.", "Add it.")
+            yield Finding(at(path, name), "is missing", "add it")
     for name, item in value.items():
         inner = shape.fields.get(name, shape.members)
         if inner:
             yield from check_shape(item, inner, at(path, name))
         elif shape.closed:
-            yield Finding(at(path, name), "is unknown here.", f"Remove it; known are {', '.join(shape.fields)}.")
+            yield Finding(at(path, name), "is unknown here", f"remove it; known are {', '.join(shape.fields)}")
 
 
 def _check_text(value: str, shape: Shape, path: str) -> Iterator[Finding]:
     if shape.choices and value not in shape.choices:
-        yield Finding(path, f"is {value!r}.", f"Use one of {', '.join(shape.choices)}.")
+        yield Finding(path, f"is {value!r}", f"use one of {', '.join(shape.choices)}")
     if shape.pattern and not re.fullmatch(shape.pattern, value):
-        yield Finding(path, f"is {value!r}.", f"It has to match {shape.pattern}.")
+        yield Finding(path, f"is {value!r}", f"it has to match {shape.pattern}")
 
 
 def _called(value: Any) -> str:

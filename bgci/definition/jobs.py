@@ -23,9 +23,9 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION = re.compile(f"(?:{_PART.pattern})+")
 _DESCRIPTIONS = {
-    "canary": "1 of 3 jobs of {app} {revision}: starts its canary beside the baseline.",
-    "promote": "2 of 3 jobs of {app} {revision}: completes it and removes the baseline.",
-    "rollback": "3 of 3 jobs of {app} {revision}: removes its canary and brings the baseline back.",
+    "canary": "1 of 3 jobs of {app} {revision}: starts its canary beside the baseline",
+    "promote": "2 of 3 jobs of {app} {revision}: completes it and removes the baseline",
+    "rollback": "3 of 3 jobs of {app} {revision}: removes its canary and brings the baseline back",
 }
 
 
@@ -87,7 +87,7 @@ def render_jobs(
         variables = {"id": job_id, "goal": goal, "app": app_id, "revision": revision, "image": image}
         variables |= _variables(definition, goal, app_id, revision, image, settings)
         job = render_template(text, name="job.template.json", variables=variables)
-        require_valid(check_job(job, job_id=job_id), what=f"The job {job_id}")
+        require_valid(check_job(job, job_id=job_id), what=f"the job {job_id}")
         jobs[goal] = job
     return jobs
 
@@ -118,8 +118,8 @@ def _env(
     carried = json.dumps(definition, sort_keys=True, separators=(",", ":"))
     if len(carried) > _MAX_DEFINITION_BYTES:
         raise InvalidError(
-            f"The definition of {app_id} has {len(carried)} bytes; a job can carry {_MAX_DEFINITION_BYTES}.",
-            remedy="Shorten it, for example by fetching files instead of writing them into env; or use --via direct.",
+            f"the definition of {app_id} has {len(carried)} bytes; a job can carry {_MAX_DEFINITION_BYTES}",
+            remedy="shorten it, for example by fetching files instead of writing them into env; or use --via direct",
         )
     optional = {
         "BGCI_MARATHON_URL": settings.marathon_url,
@@ -156,13 +156,13 @@ def definition_from_env(text: str) -> dict[str, Any]:
         definition, problem = None, f"it is not JSON ({error})"
     if isinstance(definition, dict):
         return definition
-    raise InvalidError(f"BGCI_APP_DEFINITION cannot be read: {problem}.", remedy="Run `bgci publish` again.")
+    raise InvalidError(f"BGCI_APP_DEFINITION cannot be read: {problem}", remedy="run `bgci publish` again")
 
 
 def duration_seconds(text: str) -> int:
     """``90s``, ``10m``, ``1h30m`` or ``1.5h`` in whole seconds, rounded up; InvalidError for a bare number too."""
     if not _DURATION.fullmatch(text):
-        raise InvalidError(f"{text!r} is no duration.", remedy="Write a number with its unit, such as 90s or 10m.")
+        raise InvalidError(f"{text!r} is no duration", remedy="write a number with its unit, such as 90s or 10m")
     return math.ceil(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
 
 

@@ -150,26 +150,26 @@ def _misspelt(definition: Mapping[str, Any]) -> Iterator[Finding]:
     for name in definition:
         likely = difflib.get_close_matches(name, APP.fields, n=1, cutoff=0.85)
         if likely and name not in APP.fields:
-            yield Finding(at("$", name), "is unknown to Marathon, which ignores it silently.", f"Write {likely[0]}.")
+            yield Finding(at("$", name), "is unknown to Marathon, which ignores it silently", f"write {likely[0]}")
 
 
 def _command(definition: Mapping[str, Any]) -> Iterator[Finding]:
     cmd, args = definition.get("cmd"), definition.get("args")
     docker = as_mapping(as_mapping(definition.get("container")).get("docker"))
     if cmd is not None and args:
-        yield Finding("$.cmd", "stands beside args.", "Keep one of the two.")
+        yield Finding("$.cmd", "stands beside args", "keep one of the two")
     if isinstance(cmd, str) and len(cmd.strip()) < 2:
         yield Finding(
-            "$.cmd", "is empty for Marathon, which wants two characters at least.", "Write the command, or none."
+            "$.cmd", "is empty for Marathon, which wants two characters at least", "write the command, or none"
         )
     if cmd is None and not args and not docker.get("image"):
-        yield Finding("$", "says nothing to run.", "Add container.docker.image, cmd or args.")
+        yield Finding("$", "says nothing to run", "add container.docker.image, cmd or args")
 
 
 def _container(definition: Mapping[str, Any]) -> Iterator[Finding]:
     container = definition.get("container")
     if isinstance(container, Mapping) and container.get("type", "DOCKER") == "DOCKER" and "docker" not in container:
-        yield Finding("$.container.docker", "is missing.", 'Add it with its image, or write "type": "MESOS".')
+        yield Finding("$.container.docker", "is missing", 'add it with its image, or write "type": "MESOS"')
 
 
 def _said_twice(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -189,7 +189,7 @@ def _said_twice(definition: Mapping[str, Any]) -> Iterator[Finding]:
     )
     for path, old, new, new_is_there in both:
         if old and new_is_there:
-            yield Finding(path, f"stands beside {new}: the old form and the new one.", f"Keep {new} only.")
+            yield Finding(path, f"stands beside {new}: the old form and the new one", f"keep {new} only")
 
 
 def _has_service_ports(definition: Mapping[str, Any]) -> bool:
@@ -203,11 +203,9 @@ def _networks(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if network.get("mode", "container") == "container":
             continue
         if "name" in network:
-            yield Finding(
-                at(at("$.networks", index), "name"), f"names a {network['mode']} network.", "Remove the name."
-            )
+            yield Finding(at(at("$.networks", index), "name"), f"names a {network['mode']} network", "remove the name")
         if len(networks) > 1:
-            yield Finding(at("$.networks", index), "cannot stand beside another network.", "Keep one.")
+            yield Finding(at("$.networks", index), "cannot stand beside another network", "keep one")
     host = network_mode(definition) == "host"
     container = as_mapping(definition.get("container"))
     mappings = {
@@ -218,11 +216,11 @@ def _networks(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if host and value:
             yield Finding(
                 path,
-                "has no effect with host networking.",
-                'Add "networks": [{"mode": "container/bridge"}], or use portDefinitions.',
+                "has no effect with host networking",
+                'add "networks": [{"mode": "container/bridge"}], or use portDefinitions',
             )
     if not host and definition.get("portDefinitions"):
-        yield Finding("$.portDefinitions", "is for host networking only.", "Move it into container.portMappings.")
+        yield Finding("$.portDefinitions", "is for host networking only", "move it into container.portMappings")
 
 
 def _ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -231,7 +229,7 @@ def _ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     for index, entry in enumerate(table if key else ()):
         name = as_mapping(entry).get("name")
         if isinstance(name, str) and name in names:
-            yield Finding(f"{at(path, index)}.name", f"is {name!r} a second time.", "Give each port a name of its own.")
+            yield Finding(f"{at(path, index)}.name", f"is {name!r} a second time", "give each port a name of its own")
         names.add(name if isinstance(name, str) else None)
 
 
@@ -242,37 +240,37 @@ def _health_checks(definition: Mapping[str, Any]) -> Iterator[Finding]:
         path = at("$.healthChecks", index)
         if check.get("protocol") == "COMMAND":
             if "command" not in check:
-                yield Finding(f"{path}.command", "is missing.", 'Add it: {"value": "…"}.')
+                yield Finding(f"{path}.command", "is missing", 'add it: {"value": "…"}')
             continue
         if "port" in check and "portIndex" in check:
-            yield Finding(f"{path}.port", "stands beside portIndex.", "Keep portIndex.")
+            yield Finding(f"{path}.port", "stands beside portIndex", "keep portIndex")
         if "port" not in check and "portIndex" not in check and ports != 1:
-            yield Finding(path, f"does not say which of the {ports} ports it checks.", "Add portIndex.")
+            yield Finding(path, f"does not say which of the {ports} ports it checks", "add portIndex")
         if as_int(check.get("portIndex")) >= max(ports, 1):
             yield Finding(
-                f"{path}.portIndex", f"is {check['portIndex']}, but there are {ports} ports.", "They count from 0."
+                f"{path}.portIndex", f"is {check['portIndex']}, but there are {ports} ports", "they count from 0"
             )
     by_mesos = [check for check in checks if check.get("protocol") in ("MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")]
     if len(by_mesos) > 1:
-        yield Finding("$.healthChecks", f"has {len(by_mesos)} checks of the MESOS_ kind.", "Marathon takes one.")
+        yield Finding("$.healthChecks", f"has {len(by_mesos)} checks of the MESOS_ kind", "Marathon takes one")
 
 
 def _readiness_checks(definition: Mapping[str, Any]) -> Iterator[Finding]:
     checks = [as_mapping(check) for check in as_list(definition.get("readinessChecks"))]
     names = [as_mapping(entry).get("name") for entry in port_table(definition)[2]]
     if len(checks) > 1:
-        yield Finding("$.readinessChecks", f"has {len(checks)} checks.", "Marathon takes one.")
+        yield Finding("$.readinessChecks", f"has {len(checks)} checks", "Marathon takes one")
     for index, check in enumerate(checks):
         path = at("$.readinessChecks", index)
         if as_int(check.get("timeoutSeconds", 10)) >= as_int(check.get("intervalSeconds", 30)):
             yield Finding(
-                f"{path}.timeoutSeconds", "is not below intervalSeconds.", "Lower it (the defaults are 10 and 30)."
+                f"{path}.timeoutSeconds", "is not below intervalSeconds", "lower it (the defaults are 10 and 30)"
             )
         if check.get("portName", "http-api") not in names:
             yield Finding(
                 f"{path}.portName",
-                "names no port (the default is http-api).",
-                "Name the port so, or the other way round.",
+                "names no port (the default is http-api)",
+                "name the port so, or the other way round",
             )
 
 
@@ -281,12 +279,10 @@ def _single_instance(definition: Mapping[str, Any]) -> Iterator[Finding]:
         return
     path = "$.labels.MARATHON_SINGLE_INSTANCE_APP"
     if as_int(definition.get("instances", 1)) > 1:
-        yield Finding(path, "allows one instance only.", "Set instances to 1, or remove the label.")
+        yield Finding(path, "allows one instance only", "set instances to 1, or remove the label")
     strategy = as_mapping(definition.get("upgradeStrategy"))
     if any(strategy.get(name, 1) != 0 for name in ("minimumHealthCapacity", "maximumOverCapacity")):
-        yield Finding(
-            path, "wants an upgradeStrategy of zeros.", "Set both of its capacities to 0, or remove the label."
-        )
+        yield Finding(path, "wants an upgradeStrategy of zeros", "set both of its capacities to 0, or remove the label")
 
 
 def _constraints(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -295,9 +291,9 @@ def _constraints(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if not isinstance(constraint, list):
             continue
         if len(constraint) not in (2, 3):
-            yield Finding(path, f"has {len(constraint)} parts.", "Write field, operator and, if need be, a value.")
+            yield Finding(path, f"has {len(constraint)} parts", "write field, operator and, if need be, a value")
         elif constraint[1] not in _OPERATORS:
-            yield Finding(at(path, 1), f"is {constraint[1]!r}.", f"Use one of {', '.join(_OPERATORS)}.")
+            yield Finding(at(path, 1), f"is {constraint[1]!r}", f"use one of {', '.join(_OPERATORS)}")
 
 
 def _secrets(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -313,7 +309,7 @@ def _secrets(definition: Mapping[str, Any]) -> Iterator[Finding]:
     for path, name in used.items():
         if isinstance(name, str) and name not in declared:
             yield Finding(
-                path, f"uses the secret {name!r}, which is not declared.", "Declare it under secrets with its source."
+                path, f"uses the secret {name!r}, which is not declared", "declare it under secrets with its source"
             )
 
 

@@ -78,7 +78,7 @@ def check_job(job: Mapping[str, Any], *, job_id: str) -> list[Finding]:
     findings = list(check_shape(job, _JOB))
     if job.get("id") != job_id:
         findings.append(
-            Finding("$.id", f"is not {job_id!r}.", 'Write "id": "{{ id }}": the CI stages look for that name.')
+            Finding("$.id", f"is not {job_id!r}", 'write "id": "{{ id }}": the CI stages look for that name')
         )
     run = job.get("run")
     if isinstance(run, Mapping):
@@ -88,7 +88,7 @@ def check_job(job: Mapping[str, Any], *, job_id: str) -> list[Finding]:
 
 def _check_run(run: Mapping[str, Any]) -> Iterator[Finding]:
     if "docker" in run and "ucr" in run:
-        yield Finding("$.run.ucr", "stands beside docker.", "Keep one of the two.")
+        yield Finding("$.run.ucr", "stands beside docker", "keep one of the two")
     env, declared = run.get("env"), run.get("secrets")
     values = list(env.values()) if isinstance(env, Mapping) else []
     volumes = run.get("volumes")
@@ -96,6 +96,6 @@ def _check_run(run: Mapping[str, Any]) -> Iterator[Finding]:
     used = {str(value["secret"]) for value in values if isinstance(value, Mapping) and "secret" in value}
     names = set(declared) if isinstance(declared, Mapping) else set()
     for name in sorted(used - names):
-        yield Finding("$.run.secrets", f"lacks {name!r}, which is used.", "Declare it with its source.")
+        yield Finding("$.run.secrets", f"lacks {name!r}, which is used", "declare it with its source")
     for name in sorted(names - used):
-        yield Finding("$.run.secrets", f"declares {name!r}, which nothing uses.", "Use it in env, or remove it.")
+        yield Finding("$.run.secrets", f"declares {name!r}, which nothing uses", "use it in env, or remove it")

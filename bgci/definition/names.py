@@ -41,9 +41,9 @@ def parse_app(text: str) -> str:
     if is_app_id(app_id):
         return app_id
     raise InvalidError(
-        f"{text!r} is not a legal app id.",
-        remedy="Use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
-        f"the last part may not be {', '.join(_RESERVED_SEGMENTS)}.",
+        f"{text!r} is not a legal app id",
+        remedy="use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
+        f"the last part may not be {', '.join(_RESERVED_SEGMENTS)}",
     )
 
 
@@ -57,9 +57,9 @@ def check_revision(text: str) -> str:
     if _REVISION.fullmatch(text) and len(text) <= _REVISION_LENGTH:
         return text
     raise InvalidError(
-        f"{text!r} is not a legal revision.",
-        remedy=f"Use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
-        "with a letter or a digit at both ends, such as 1.4.2 or a commit's hash.",
+        f"{text!r} is not a legal revision",
+        remedy=f"use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
+        "with a letter or a digit at both ends, such as 1.4.2 or a commit's hash",
     )
 
 

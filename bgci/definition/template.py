@@ -37,10 +37,10 @@ def render_template(text: str, *, name: str, variables: Mapping[str, object]) ->
     try:
         document = inserted.restored(read(rendered, name, inserted), "$", name)
     except RecursionError:
-        raise InvalidError(f"{name} is nested too deeply, or contains itself.", remedy="Flatten it.") from None
+        raise InvalidError(f"{name} is nested too deeply, or contains itself", remedy="flatten it") from None
     if not isinstance(document, dict):
         raise InvalidError(
-            f"{name} does not hold an object.", remedy="Its outermost value has to be { … }, or a mapping."
+            f"{name} does not hold an object", remedy="its outermost value has to be { … }, or a mapping"
         )
     return document
 
@@ -92,13 +92,13 @@ class _Inserted:
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         raise InvalidError(
-            f"{name}: {path} is a {type(value).__name__}, which JSON cannot say.", remedy="Put it in quotes."
+            f"{name}: {path} is a {type(value).__name__}, which JSON cannot say", remedy="put it in quotes"
         )
 
     def _key(self, key: object, path: str, name: str) -> str:
         if isinstance(key, str):
             return self.filled(key)
-        raise InvalidError(f"{name}: {path} has the key {key!r}, which is no text.", remedy="Put it in quotes.")
+        raise InvalidError(f"{name}: {path} has the key {key!r}, which is no text", remedy="put it in quotes")
 
 
 def _dump(value: object) -> str:
@@ -120,18 +120,18 @@ def _render(source: str, name: str, variables: Mapping[str, object], inserted: _
     except TemplateSyntaxError as error:
         raise InvalidError(
             f"{name}, line {error.lineno}: {error.message}",
-            remedy="Inside {{ }} use single quotes; text with its own braces goes between {% raw %} and {% endraw %}.",
+            remedy="inside {{ }} use single quotes; text with its own braces goes between {% raw %} and {% endraw %}",
         ) from None
     except UndefinedError as error:
         known = ", ".join(sorted(variables)) or "none"
         raise InvalidError(
             f"{name}, line {_line(error)}: {error.message}",
-            remedy=f"Known variables are: {known}. Others come from --set NAME=VALUE; under env are only the names "
-            "that the configuration lists.",
+            remedy=f"known variables are: {known}. Others come from --set NAME=VALUE; under env are only the names "
+            "that the configuration lists",
         ) from None
     except Exception as error:  # an expression of the template can raise anything, such as ZeroDivisionError
         raise InvalidError(
-            f"{name}, line {_line(error)}: {type(error).__name__}: {error}", remedy="Mend the expression on this line."
+            f"{name}, line {_line(error)}: {type(error).__name__}: {error}", remedy="mend the expression on this line"
         ) from None
 
 
@@ -151,7 +151,7 @@ def _reader(name: str) -> Any:
         return _read_json
     if name.endswith((".yaml", ".yml")):
         return _read_yaml
-    raise InvalidError(f"{name} is neither JSON nor YAML by its name.", remedy="Let it end in .json or .yaml.")
+    raise InvalidError(f"{name} is neither JSON nor YAML by its name", remedy="let it end in .json or .yaml")
 
 
 def _read_json(text: str, name: str, inserted: _Inserted) -> object:
@@ -159,6 +159,8 @@ def _read_json(text: str, name: str, inserted: _Inserted) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _broken(text, name, inserted, error.msg, error.lineno, error.colno) from None
+    except ValueError as error:  # a number with thousands of digits
+        raise InvalidError(f"{name}: {error}", remedy="mend the template") from None
 
 
 def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
@@ -179,15 +181,15 @@ def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _broken(text, name, inserted, error.problem or "not YAML", line, column) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidError(f"{name} is not YAML: {inserted.hidden(str(error))}", remedy="Mend the template.") from None
+        raise InvalidError(f"{name} is not YAML: {inserted.hidden(str(error))}", remedy="mend the template") from None
 
 
 def _broken(text: str, name: str, inserted: _Inserted, problem: str, line: int, column: int) -> InvalidError:
     lines = text.split("\n")
     shown = lines[line - 1] if line <= len(lines) else ""
-    remedy = "Mend the template; lines are counted after {% … %} has been carried out."
+    remedy = "mend the template; lines are counted after {% … %} has been carried out"
     if inserted.begins(shown[column - 1 :]):
-        remedy = 'What is inserted here is text: write "{{ … }}" in quotes, or {{ … | int }} for a number.'
+        remedy = 'what is inserted here is text: write "{{ … }}" in quotes, or {{ … | int }} for a number'
     return InvalidError(
         f"{name}, line {line}, column {column}: {inserted.hidden(problem)}: {inserted.hidden(shown).strip()}",
         remedy=remedy,

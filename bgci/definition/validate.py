@@ -52,18 +52,18 @@ def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_hea
 def _identity(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     own = definition.get("id")
     if own is None:
-        yield Finding("$.id", "is missing.", f'Add "id": "{app_id}".')
+        yield Finding("$.id", "is missing", f'add "id": "{app_id}"')
     elif isinstance(own, str) and not is_app_id(own):
-        yield Finding("$.id", f"is {own!r}, which Marathon refuses.", "Use lower-case letters, digits, dashes and /.")
+        yield Finding("$.id", f"is {own!r}, which Marathon refuses", "use lower-case letters, digits, dashes and /")
     elif isinstance(own, str) and own != app_id:
-        yield Finding("$.id", f"is {own!r}, but the app is {app_id!r}.", f'Write "{app_id}", or give --app {own}.')
+        yield Finding("$.id", f"is {own!r}, but the app is {app_id!r}", f'write "{app_id}", or give --app {own}')
 
 
 def _instances(definition: Mapping[str, Any]) -> Iterator[Finding]:
     wanted = definition.get("instances", 1)
     if wanted == 0 and not isinstance(wanted, bool):
         yield Finding(
-            "$.instances", "is 0: nothing would ever be in rotation.", "Set it to the wanted total, 1 at least."
+            "$.instances", "is 0: nothing would ever be in rotation", "set it to the wanted total, 1 at least"
         )
 
 
@@ -71,42 +71,38 @@ def _group(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     path, name = at("$.labels", GROUP_LABEL), group(definition)
     if not name.strip():
         if isinstance(labels(definition).get(GROUP_LABEL, ""), str):  # else: said already that it has to be text
-            remedy = f'Add a name that blue and green share, such as "{app_id.lstrip("/")}".'
-            yield Finding(path, "is missing: marathon-lb would not know that blue and green belong together.", remedy)
+            remedy = f'add a name that blue and green share, such as "{app_id.lstrip("/")}"'
+            yield Finding(path, "is missing: marathon-lb would not know that blue and green belong together", remedy)
     elif not re.fullmatch(r"[A-Za-z0-9._:/-]+", name):
         # HAProxy refuses a configuration with such a backend, and with it every later one of the whole load balancer.
         yield Finding(
-            path, f"is {name!r}, which cannot be a backend of HAProxy.", "Use letters, digits and . _ - / only."
+            path, f"is {name!r}, which cannot be a backend of HAProxy", "use letters, digits and . _ - / only"
         )
-    elif _names_a_colour(name, app_id):
-        yield Finding(
-            path, f"is {name!r}, which belongs to one colour.", f"Both share it: write {app_id.lstrip('/')!r}."
-        )
+    elif name.rpartition("/")[2] in [f"{app_id.rpartition('/')[2]}-{colour}" for colour in COLOURS]:
+        yield Finding(path, f"is {name!r}, the name of one colour", f"both share it: write {app_id.lstrip('/')!r}")
 
 
 def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     path, key, _ = port_table(definition)
     ports = service_ports(definition)
-    if not ports:
-        yield Finding(
-            path, "holds no port: there is nothing that marathon-lb could serve.", "Add one with a service port."
-        )
+    if not any(_is_served(definition, index) for index in range(len(ports))):
+        yield Finding(path, "holds no port that marathon-lb would serve", "add one with a service port")
     seen: Counter[int] = Counter()
     for index, port in enumerate(ports):
         place = at(at(path, index), key) if key else at(path, index)
         if port == 0 and _is_served(definition, index):
             yield Finding(
                 place,
-                "is not set: Marathon would pick another one for each colour.",
-                "Set the port that marathon-lb is to listen on, such as 10102.",
+                "is not set: Marathon would pick another one for each colour",
+                "set the port that marathon-lb is to listen on, such as 10102",
             )
         seen[port] += 1
         if port and seen[port] == 2:
-            yield Finding(place, f"is {port} a second time.", "Give each port a service port of its own.")
+            yield Finding(place, f"is {port} a second time", "give each port a service port of its own")
         label = f"HAPROXY_{index}_PORT"
         if port and labels(definition).get(label, str(port)) != str(port):
-            remedy = f"Remove the label and make {port} the port to listen on."
-            yield Finding(at("$.labels", label), f"contradicts the service port {port}.", remedy)
+            remedy = f"remove the label and make {port} the port to listen on"
+            yield Finding(at("$.labels", label), f"contradicts the service port {port}", remedy)
 
 
 def _is_served(definition: Mapping[str, Any], index: int) -> bool:
@@ -123,19 +119,19 @@ def _alt_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     own = [port for port in service_ports(definition) if port]
     if not alternatives:
         if isinstance(labels(definition).get(ALT_PORT_LABEL, ""), str):
-            remedy = "Add a free service port for the second colour; with several ports, a comma list of as many."
-            yield Finding(path, "is missing: both colours would claim the same service port.", remedy)
+            remedy = "add a free service port for the second colour; with several ports, a comma list of as many"
+            yield Finding(path, "is missing: both colours would claim the same service port", remedy)
         return
     if any(not 0 < port <= 65535 for port in alternatives):
-        yield Finding(path, "has a part that is no port.", "Write numbers from 1 to 65535, separated by commas.")
+        yield Finding(path, "has a part that is no port", "write numbers from 1 to 65535, separated by commas")
     if own and len(alternatives) != len(own):
         yield Finding(
-            path, f"has {len(alternatives)} ports for {len(own)} service ports.", "Give one for each, in order."
+            path, f"has {len(alternatives)} ports for {len(own)} service ports", "give one for each, in order"
         )
     for port in sorted({port for port in alternatives if port in own}):
-        yield Finding(path, f"has {port}, which is a service port already.", "Choose another, free one.")
+        yield Finding(path, f"has {port}, which is a service port already", "choose another, free one")
     if len(set(alternatives)) < len(alternatives):
-        yield Finding(path, "has a port twice.", "Give one for each service port.")
+        yield Finding(path, "has a port twice", "give one for each service port")
 
 
 def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -143,10 +139,10 @@ def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
         path = at("$.labels", name)
         if name == DRAIN_PATH_LABEL:
             if isinstance(value, str) and not re.fullmatch(r"/\S*", value):
-                yield Finding(path, f"is {value!r}.", "Write a path that begins with /, such as /idle.")
+                yield Finding(path, f"is {value!r}", "write a path that begins with /, such as /idle")
         elif name.startswith(_OWN_PREFIX):
-            remedy = f"Remove it, or name it otherwise: of these a template may only hold {DRAIN_PATH_LABEL}."
-            yield Finding(path, "is a label that bgci writes itself.", remedy)
+            remedy = f"remove it, or name it otherwise: of these a template may only hold {DRAIN_PATH_LABEL}"
+            yield Finding(path, "is a label that bgci writes itself", remedy)
 
 
 def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -154,16 +150,16 @@ def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
     if not checks and (checks is None or isinstance(checks, list)):
         yield Finding(
             "$.healthChecks",
-            "is missing: traffic would move to tasks that have not started yet.",
-            "Add an HTTP check with portIndex 0, or give --allow-no-health-check.",
+            "is missing: traffic would move to tasks that have not started yet",
+            "add an HTTP check with portIndex 0, or give --allow-no-health-check",
         )
         return
     first = next((index for index, port in enumerate(service_ports(definition)) if port), 0)
     if isinstance(checks, list) and not any(_checks_port(as_mapping(check), first) for check in checks):
         yield Finding(
             "$.healthChecks",
-            f"has none for port {first}, the first service port: HAProxy would not check its servers.",
-            f"Add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check.",
+            f"has none for port {first}, the first service port: HAProxy would not check its servers",
+            f"add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check",
         )
 
 
@@ -183,8 +179,8 @@ def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if port in own:
             yield Finding(
                 f"$.healthChecks[{index}].port",
-                f"is {port}, but the second colour runs on another port.",
-                f"Write portIndex {service_ports(definition).index(port)} instead.",
+                f"is {port}, but the second colour runs on another port",
+                f"write portIndex {service_ports(definition).index(port)} instead",
             )
 
 
@@ -199,8 +195,8 @@ def _vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
             if _names_a_colour(name_part or port, app_id):
                 yield Finding(
                     at(f"{at(path, index)}.labels", name),
-                    f"is {value!r}, a name that changes with the colour.",
-                    f"Both colours share it: write {f'{app_id}:{port}'!r}.",
+                    f"is {value!r}, a name that changes with the colour",
+                    f"both colours share it: write {f'{app_id}:{port}'!r}",
                 )
 
 

@@ -142,6 +142,7 @@ def test_text_without_quotes_in_json_is_explained_and_never_shown() -> None:
         "[1, 2]",
         "",
         "[" * 100_000,
+        '{"a": ' + "9" * 5000 + "}",
     ],
 )
 def test_what_is_no_template_or_no_document_is_refused(text: str) -> None:
@@ -149,7 +150,18 @@ def test_what_is_no_template_or_no_document_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: .nan", "80: x", "a: !!binary aGk=", "&a [*a]", "x: &a [*a]", "a: !!python/none x", "a\n---\nb", "\x01"]
+    "text",
+    [
+        "a: .nan",
+        "80: x",
+        "a: !!binary aGk=",
+        "&a [*a]",
+        "x: &a [*a]",
+        "a: !!python/none x",
+        "a\n---\nb",
+        "\x01",
+        "a: " + "9" * 5000,
+    ],
 )
 def test_what_json_cannot_say_is_refused_in_yaml(text: str) -> None:
     refusal(text, "web.template.yaml")
