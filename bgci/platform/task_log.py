@@ -87,7 +87,9 @@ class TaskLog:
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
         # Mesos puts the file's bytes into JSON as they are: what is no UTF-8, or is cut, must not break the parser.
         data = json.loads(reply.content.decode("utf-8", "surrogateescape"))["data"]
-        return _decoded(data.encode("utf-8", "surrogateescape"), offset)
+        written = data.encode("utf-8", "surrogateescape")
+        whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
+        return _decoded(written[: whole or None], offset)
 
     def _task(self, task_id: str) -> dict[str, Any]:
         """The task's entry in the state of Mesos, running or completed; empty when there is none."""

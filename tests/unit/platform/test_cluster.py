@@ -35,24 +35,17 @@ def test_given_service_urls_override_the_clusters(stub, other):
     assert cluster.metronome.http.base_url == f"{other.url}/j"
 
 
-def test_a_plain_marathon(stub):
-    stub.json("/v2/info", {"version": "1.11.24"})
+def test_a_plain_marathon_is_not_asked_before_it_is_needed(stub):
     cluster = connect(marathon_url=stub.url)
-    assert (cluster.variant, cluster.version) == ("plain", "1.11.24")
+    assert (cluster.variant, cluster.version) == ("plain", "")
     assert (cluster.metronome, cluster.task_log, cluster.http) == (None, None, None)
-
-
-def test_a_marathon_whose_configuration_may_not_be_read(stub):
-    stub.json("/v2/info", {"message": "Not Authorized to perform this action!"}, status=403)
-    assert connect(marathon_url=stub.url).version == ""
+    assert not stub.asked
 
 
 def test_a_url_of_something_else_is_one_clear_message(stub):
     with pytest.raises(UnavailableError, match="is no DC/OS cluster") as caught:
         connect(cluster_url=stub.url)
     assert "--marathon-url" in caught.value.remedy
-    with pytest.raises(UnavailableError):
-        connect(marathon_url=stub.url)
 
 
 def test_a_portal_in_front_of_it_is_named(stub, answer):
