@@ -1,0 +1,54 @@
+"""The paths of a DC/OS master: what Admin Router serves on one port (dcos: AR/includes/server, AR/lib/service.lua)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from bgci.sandbox.logs import LogRoutes
+from bgci.sandbox.marathon import api as marathon_api
+from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.metronome import api as metronome_api
+from bgci.sandbox.metronome.core import Metronome
+from bgci.sandbox.web import plain, reply
+
+VERSION = {"version": "2.0.0", "dcos-variant": "open", "dcos-image-commit": "0" * 40, "bootstrap-id": "0" * 40}
+
+
+def application(
+    marathon: Marathon, metronome: Metronome, mesos: Mesos, gate: Middleware | None = None
+) -> web.Application:
+    """A web application for the cluster's port. Every request passes ``gate`` first: where authentication belongs."""
+    app = web.Application(middlewares=[gate] if gate else [], client_max_size=32 * 1024 * 1024)
+    app.on_response_prepare.append(rewrite_location)
+    app.add_routes([web.get("/dcos-metadata/dcos-version.json", version), *LogRoutes(mesos).routes()])
+    for prefix in ("/service/marathon", "/marathon"):
+        app.router.add_get(prefix, add_slash)
+        app.add_subapp(f"{prefix}/", marathon_api.application(marathon))
+    app.router.add_get("/service/metronome", add_slash)
+    app.add_subapp("/service/metronome/", metronome_api.application(metronome))
+    app.router.add_route("*", "/{path:.*}", unknown)
+    return app
+
+
+async def version(_: web.Request) -> web.Response:
+    return reply(VERSION)
+
+
+async def add_slash(request: web.Request) -> web.Response:
+    raise web.HTTPMovedPermanently(f"{request.path}/")
+
+
+async def unknown(request: web.Request) -> web.Response:
+    service = request.path.startswith("/service/")
+    return plain("404 Not Found: service not found." if service else "404 Not Found", 404)
+
+
+async def rewrite_location(request: web.Request, response: web.StreamResponse) -> None:
+    """``Location: /x`` of a service becomes ``/service/<name>/x``."""
+    location = response.headers.get("Location", "")
+    parts = request.path.split("/", 3)
+    behind = len(parts) > 3 and parts[1] == "service"
+    if behind and location.startswith("/"):
+        response.headers["Location"] = f"/service/{parts[2]}{location}"

@@ -1,0 +1,58 @@
+"""Marathon v2 over HTTP: the routes, and what all of them share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from bgci.sandbox import events
+from bgci.sandbox.marathon.apps_api import AppRoutes
+from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.marathon.system_api import SystemRoutes
+from bgci.sandbox.marathon.tasks_api import TaskRoutes
+from bgci.sandbox.web import ApiError, reply
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS = {
+    "X-Frame-Options": "DENY",
+    "X-XSS-Protection": "1; mode=block",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Expires": "0",
+}
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal as a JSON object; an unrouted path is 500, not 404 (marathon: MarathonExceptionMapper.scala)."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return reply(error.body, error.status)
+    except json.JSONDecodeError as error:
+        return reply({"message": "Invalid JSON", "details": str(error)}, 400)
+    except web.HTTPNotFound:
+        return reply({"message": "URI not found"}, 500)
+    except web.HTTPMethodNotAllowed:
+        return reply({"message": "HTTP 405 Method Not Allowed"}, 405)
+
+
+def application(marathon: Marathon) -> web.Application:
+    """A web application for this Marathon; several may serve the same one."""
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        return await events.stream(request, marathon.store.events)
+
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Marathon-Leader"] = f"http://{marathon.leader}"
+
+    app = web.Application(middlewares=[errors], client_max_size=32 * 1024 * 1024)
+    app.on_response_prepare.append(add_headers)
+    apps, tasks, system = AppRoutes(marathon), TaskRoutes(marathon), SystemRoutes(marathon)
+    app.add_routes([*tasks.routes(), *apps.routes(), *system.routes(), web.get("/v2/events", stream)])
+    return app

@@ -1,0 +1,84 @@
+"""One Marathon: its state, and the parts that act on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bgci.sandbox.events import EventBus
+from bgci.sandbox.marathon import views
+from bgci.sandbox.marathon.deployments import Deployments
+from bgci.sandbox.marathon.health import HealthChecker
+from bgci.sandbox.marathon.model import App, Instance
+from bgci.sandbox.marathon.readiness import ReadinessChecker
+from bgci.sandbox.marathon.store import Options, Store
+from bgci.sandbox.marathon.tasks import Launcher
+from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.processes import Ports, Processes
+from bgci.sandbox.web import ApiError
+
+_INSTANCE_ID = re.compile(r"^(.+\.(?:instance-|marathon-)[^_.]+)[._][^.]+(?:\.\d+)?$")
+_LEGACY_ID = re.compile(r"^(.+)[._]([^_.]+)(?:\.\d+)?$")
+
+
+class Marathon:
+    """Everything that belongs to one Marathon. ``leader`` is its ``host:port``."""
+
+    def __init__(self, options: Options, processes: Processes, ports: Ports, mesos: Mesos) -> None:
+        self.leader = "127.0.0.1:8080"
+        self.store = Store(EventBus(), options)
+        self.health = HealthChecker(self.store)
+        self.launcher = Launcher(self.store, processes, ports, mesos, self.health)
+        self.deployments = Deployments(self.store, self.launcher, ReadinessChecker(self.store))
+
+    async def open(self) -> None:
+        await self.health.open()
+
+    async def close(self) -> None:
+        self.store.events.close()
+        await self.deployments.close()
+        await self.launcher.close()
+        await self.health.close()
+
+    def app(self, app_id: str) -> App:
+        """Raises ApiError 404."""
+        try:
+            return self.store.apps[app_id]
+        except KeyError:
+            raise ApiError(404, {"message": f"App '{app_id}' does not exist"}) from None
+
+    def resolve(self, task_ids: list[str]) -> list[Instance]:
+        """The instances that these task ids belong to, also those of earlier incarnations; ids that are unknown are
+        ignored. Raises ApiError 400 for an id of no known form (marathon: S/core/task/Task.scala)."""
+        ids = dict.fromkeys(instance_id(task_id) for task_id in task_ids)
+        return [self.store.instances[i] for i in ids if i in self.store.instances]
+
+    def saved(self) -> dict[str, Any]:
+        """The apps with all their versions, for ``load``."""
+        versions = {i: [views.app_definition(a) for a in kept.values()] for i, kept in self.store.versions.items()}
+        return {"versions": versions, "current": {app_id: app.version for app_id, app in self.store.apps.items()}}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Takes over what was saved, and launches what is wanted."""
+        for app_id, definitions in saved["versions"].items():
+            for definition in definitions:
+                self.store.save_version(_app(definition))
+            version = saved["current"].get(app_id)
+            if version is not None:
+                app = self.store.apps[app_id] = self.store.versions[app_id][version]
+                self.launcher.add(app, app.instances)
+
+
+def _app(definition: dict[str, Any]) -> App:
+    version, info = definition.pop("version"), definition.pop("versionInfo")
+    return App(definition, version, info["lastScalingAt"], info["lastConfigChangeAt"])
+
+
+def instance_id(task_id: str) -> str:
+    """The instance of a task id. Raises ApiError 400."""
+    found = _INSTANCE_ID.match(task_id)
+    if found:
+        return found[1]
+    if _LEGACY_ID.match(task_id):
+        return task_id
+    raise ApiError(400, {"message": f"Invalid task id '{task_id}'. [{task_id} (of class java.lang.String)]"})

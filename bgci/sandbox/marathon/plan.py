@@ -1,0 +1,148 @@
+"""The decisions of a deployment, without any I/O (marathon: S/core/deployment, S/upgrade/GroupVersioningUtil.scala)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bgci.sandbox.marathon.model import Action, App, Condition, Instance, Spec
+
+PORT_RANGE = range(10000, 20001)
+"""``--local_port_min`` to ``--local_port_max``, inclusive."""
+
+
+class PortsExhaustedError(Exception):
+    """No service port is left in the range."""
+
+
+def service_ports(spec: Spec) -> list[int]:
+    """The service ports of an app, 0 where one is still to be assigned."""
+    if "portDefinitions" in spec:
+        return [int(definition["port"]) for definition in spec["portDefinitions"]]
+    mappings = spec.get("container", {}).get("portMappings", [])
+    return [int(mapping["servicePort"]) for mapping in mappings]
+
+
+def assign_service_ports(spec: Spec, old: Spec | None, used: Iterable[int]) -> Spec:
+    """The definition with every 0 replaced: the app's own earlier ports first, then the lowest that nobody has."""
+    ports = service_ports(spec)
+    if 0 not in ports:
+        return spec
+    before = service_ports(old) if old else []
+    own = [port for port in before if port in PORT_RANGE and port not in ports]
+    taken = set(used) | set(ports)
+    free = iter([*own, *(port for port in PORT_RANGE if port not in taken)])
+    try:
+        assigned = [port or next(free) for port in ports]
+    except StopIteration:
+        raise PortsExhaustedError from None
+    return _with_service_ports(spec, assigned)
+
+
+def _with_service_ports(spec: Spec, ports: Sequence[int]) -> Spec:
+    if "portDefinitions" in spec:
+        pairs = zip(spec["portDefinitions"], ports, strict=True)
+        return {**spec, "portDefinitions": [{**definition, "port": port} for definition, port in pairs]}
+    container = spec["container"]
+    mappings = [{**m, "servicePort": port} for m, port in zip(container["portMappings"], ports, strict=True)]
+    return {**spec, "container": {**container, "portMappings": mappings}}
+
+
+def is_scaling(old: Spec, new: Spec) -> bool:
+    """True if nothing but the number of instances differs."""
+    return old["instances"] != new["instances"] and not is_upgrade(old, new)
+
+
+def is_upgrade(old: Spec, new: Spec) -> bool:
+    """True if the configuration differs: all tasks restart (marathon: S/state/AppDefinition.scala isUpgrade)."""
+    return {**old, "instances": 0} != {**new, "instances": 0}
+
+
+def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False) -> App:
+    """The app after an update: which of its times move depends on what has changed."""
+    if old is None or is_upgrade(old.spec, spec):
+        return App(spec, version, version, version)
+    if old.instances != spec["instances"]:
+        return App(spec, version, last_scaling=version, last_config=old.last_config)
+    if restart:
+        return replace(old, version=version, last_config=version)
+    return old
+
+
+def steps(
+    original: Mapping[str, App], target: Mapping[str, App], to_kill: Mapping[str, Sequence[str]]
+) -> list[list[Action]]:
+    """Stop what is gone, start what is new with no instance, then scale or restart in the order of dependencies."""
+    stop = [Action("Stop", app) for app_id, app in original.items() if app_id not in target]
+    start = [Action("Start", app) for app_id, app in target.items() if app_id not in original]
+    changed = {app_id: app for app_id, app in target.items() if original.get(app_id) != app}
+    ranks = {app_id: dependency_rank(app_id, target) for app_id in changed}
+    waves = [[a for i, a in changed.items() if ranks[i] == rank] for rank in sorted(set(ranks.values()))]
+    ordered = [[_action(original.get(app.id), app, to_kill.get(app.id, ())) for app in wave] for wave in waves]
+    return [step for step in (stop, start, *ordered) if step]
+
+
+def _action(old: App | None, new: App, to_kill: Sequence[str]) -> Action:
+    if old is None:
+        return Action("Scale", new, new.instances)
+    if is_scaling(old.spec, new.spec) or new.instances == 0:
+        return Action("Scale", new, new.instances, tuple(to_kill))
+    return Action("Restart", new)
+
+
+def dependency_rank(app_id: str, apps: Mapping[str, App], seen: frozenset[str] = frozenset()) -> int:
+    """The length of the longest chain of dependencies below an app; a dependency may name a group."""
+    if app_id in seen or app_id not in apps:
+        return 0
+    wanted = apps[app_id].spec.get("dependencies", [])
+    below = [other for other in apps for name in wanted if other == name or other.startswith(f"{name}/")]
+    return 1 + max((dependency_rank(other, apps, seen | {app_id}) for other in below), default=0)
+
+
+_WEIGHTS = {Condition.UNREACHABLE: 1, Condition.STAGING: 2, Condition.STARTING: 3, Condition.RUNNING: 4}
+
+
+def kill_order(instances: Iterable[Instance], selection: str) -> list[Instance]:
+    """Who goes first when an app is scaled down (marathon: ScalingProposition.scala): by condition, where everything
+    that is not unreachable, staging, starting or running comes last, then by start time."""
+    sign = -1 if selection == "YOUNGEST_FIRST" else 1
+
+    def rank(instance: Instance) -> tuple[int, int, float]:
+        weight = _WEIGHTS.get(instance.condition, 5)
+        if instance.condition in (Condition.STAGING, Condition.STARTING):
+            return weight, 0, sign * instance.since
+        if instance.active_since is None:
+            return weight, 0, 0.0
+        return weight, 1, sign * instance.active_since
+
+    return sorted(instances, key=rank)
+
+
+def scaling_proposition(
+    instances: Iterable[Instance], sentenced: Iterable[str], scale_to: int, selection: str
+) -> list[Instance]:
+    """The instances to decommission: the sentenced ones, and as many more as are too many.
+    Constraints (GROUP_BY ...) are not considered: the sandbox's agents are one machine."""
+    wanted = [instance for instance in instances if instance.wanted]
+    doomed = set(sentenced)
+    named = [instance for instance in wanted if instance.id in doomed]
+    rest = kill_order((instance for instance in wanted if instance.id not in doomed), selection)
+    count = max(len(wanted) - scale_to, len(named))
+    return [*named, *rest][:count]
+
+
+def restart_bounds(app: App, current: Sequence[Instance]) -> tuple[int, int]:
+    """How many old instances a restart kills at once, and how many instances may run at a time
+    (marathon: TaskReplaceActor.computeRestartStrategy)."""
+    strategy: Mapping[str, Any] = app.spec["upgradeStrategy"]
+    healthy = sum(1 for instance in current if instance.wanted and instance.considered_healthy)
+    least = math.ceil(app.instances * strategy["minimumHealthCapacity"])
+    most = int(app.instances * (1 + strategy["maximumOverCapacity"]))
+    kill_now = max(0, healthy - least)
+    if least == most and most <= healthy:
+        most += 1
+    if app.instances < len(current):
+        kill_now = max(len(current) - app.instances, kill_now)
+    return kill_now, most

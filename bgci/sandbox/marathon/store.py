@@ -1,0 +1,115 @@
+"""Marathon's state, and a way to wait until it has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bgci.sandbox.events import EventBus
+from bgci.sandbox.marathon.model import App, Backoff, Condition, Deployment, Instance, Task
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen about the cluster. Seconds, CPUs per agent, MiB per agent."""
+
+    hosts: tuple[str, ...] = ("127.0.0.1",)
+    offer_delay: float = 0.2
+    health_delay: float = 1.0
+    kill_grace: float = 3.0
+    cpus: float = 64.0
+    mem: float = 131072.0
+
+
+class Store:
+    """Apps with all their versions, instances, deployments. Everything happens in one event loop: no locks."""
+
+    def __init__(self, events: EventBus, options: Options) -> None:
+        self.events = events
+        self.options = options
+        self.apps: dict[str, App] = {}
+        self.versions: dict[str, dict[str, App]] = {}
+        self.instances: dict[str, Instance] = {}
+        self.deployments: dict[str, Deployment] = {}
+        self.failures: dict[str, dict[str, Any]] = {}
+        self.backoffs: dict[tuple[str, str], Backoff] = {}
+        self._changed = asyncio.Event()
+
+    def notify(self) -> None:
+        """Wakes everybody who waits for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Returns as soon as the condition holds; it is looked at again after every change."""
+        while not holds():
+            await self._changed.wait()
+
+    def of_app(self, app_id: str) -> list[Instance]:
+        """Its instances, oldest first."""
+        return [instance for instance in self.instances.values() if instance.app_id == app_id]
+
+    def save_version(self, app: App) -> None:
+        self.versions.setdefault(app.id, {})[app.version] = app
+
+    def agent_id(self, host: str) -> str:
+        """The Mesos agent on that address."""
+        return f"5ab8fc1e-0000-4000-8000-000000000000-S{self.options.hosts.index(host)}"
+
+    def enter(self, instance: Instance, condition: Condition, message: str = "") -> None:
+        """Changes an instance's condition and tells everybody; with a task this is a Mesos status update, too."""
+        instance.enter(condition)
+        task = instance.task
+        if task is not None and condition not in (Condition.SCHEDULED, Condition.PROVISIONED):
+            self._status_update(instance, task, message)
+        self.events.publish(
+            "instance_changed_event",
+            instanceId=instance.id,
+            condition=condition.value,
+            runSpecId=instance.app_id,
+            agentId=task.agent_id if task else None,
+            host=task.host if task else None,
+            runSpecVersion=instance.app.version,
+        )
+        self.notify()
+
+    def free_resources(self) -> dict[str, tuple[float, float]]:
+        """CPUs and MiB that are free on each agent."""
+        free = dict.fromkeys(self.options.hosts, (self.options.cpus, self.options.mem))
+        for instance in self.instances.values():
+            if instance.task is not None and instance.condition.is_active:
+                cpus, mem = free[instance.task.host]
+                spec = instance.app.spec
+                free[instance.task.host] = (cpus - float(spec["cpus"]), mem - float(spec["mem"]))
+        return free
+
+    def kill(self, instance: Instance) -> None:
+        """SIGTERM to the task, SIGKILL after its grace period. It stays listed, with its health, until it is gone."""
+        task = instance.task
+        if task is None or not instance.condition.is_active or instance.condition is Condition.KILLING:
+            return
+        self.enter(instance, Condition.KILLING)
+        if task.child is not None:
+            task.child.stop(float(instance.app.spec.get("taskKillGracePeriodSeconds", self.options.kill_grace)))
+
+    def decommission(self, instance: Instance) -> None:
+        """Never to be relaunched: its task is killed, and the instance goes with it."""
+        instance.wanted = False
+        instance.wake.set()
+        self.kill(instance)
+
+    def _status_update(self, instance: Instance, task: Task, message: str) -> None:
+        self.events.publish(
+            "status_update_event",
+            slaveId=task.agent_id,
+            taskId=task.id,
+            taskStatus=instance.condition.task_state,
+            message=message,
+            appId=instance.app_id,
+            host=task.host,
+            ipAddresses=[{"ipAddress": task.ip, "protocol": "IPv4"}],
+            ports=task.ports,
+            version=instance.app.version,
+        )

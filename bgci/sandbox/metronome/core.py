@@ -1,0 +1,255 @@
+"""Jobs, their runs as real processes, and their history (metronome: JobRunExecutorActor.scala)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import string
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bgci.sandbox.clock import metronome_time, utc_now
+from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.processes import Child, Processes
+from bgci.sandbox.web import ApiError
+
+Json = dict[str, Any]
+
+LAUNCH_SECONDS = 0.2
+"""From STARTING to ACTIVE: the wait for an offer."""
+KILL_GRACE_SECONDS = 3.0
+RELAUNCH_SECONDS, RELAUNCH_FACTOR = 1.0, 1.15
+MAX_HISTORY = 1000
+AGENT_ID = "5ab8fc1e-0000-4000-8000-000000000000-S0"
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a job while it is active. Times in Metronome's form."""
+
+    id: str
+    job_id: str
+    spec: Json
+    created_at: str
+    status: str = "INITIAL"
+    completed_at: str | None = None
+    tasks: list[Json] = field(default_factory=list)
+    child: Child | None = None
+    stopped: bool = False
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.id,
+            "jobId": self.job_id,
+            "status": self.status,
+            "createdAt": self.created_at,
+            "completedAt": self.completed_at,
+            "tasks": [dict(task) for task in self.tasks],
+        }
+
+
+@dataclass
+class History:
+    """The finished runs of a job, newest first."""
+
+    successful: list[Json] = field(default_factory=list)
+    failed: list[Json] = field(default_factory=list)
+    success_count: int = 0
+    failure_count: int = 0
+
+    def add(self, entry: Json, *, success: bool) -> None:
+        if success:
+            self.success_count += 1
+            self.successful = [entry, *self.successful][:MAX_HISTORY]
+        else:
+            self.failure_count += 1
+            self.failed = [entry, *self.failed][:MAX_HISTORY]
+
+    def summary(self) -> Json:
+        return {
+            "successCount": self.success_count,
+            "failureCount": self.failure_count,
+            "lastSuccessAt": self.successful[0]["finishedAt"] if self.successful else None,
+            "lastFailureAt": self.failed[0]["finishedAt"] if self.failed else None,
+        }
+
+    def as_json(self) -> Json:
+        runs = {"successfulFinishedRuns": self.successful, "failedFinishedRuns": self.failed}
+        return {**self.summary(), **runs}
+
+
+class Metronome:
+    """All jobs. Schedules and dependencies are kept but start nothing: runs are triggered by hand only."""
+
+    def __init__(self, processes: Processes, mesos: Mesos, history_gap: float) -> None:
+        self._processes = processes
+        self._mesos = mesos
+        self._history_gap = history_gap
+        self._executions: set[asyncio.Task[None]] = set()
+        self.jobs: dict[str, Json] = {}
+        self.history: dict[str, History] = {}
+        self.runs: dict[str, Run] = {}
+
+    async def close(self) -> None:
+        executions = list(self._executions)
+        for execution in executions:
+            execution.cancel()
+        await asyncio.gather(*executions, return_exceptions=True)
+
+    def job(self, job_id: str) -> Json:
+        """Raises ApiError 404."""
+        try:
+            return self.jobs[job_id]
+        except KeyError:
+            raise ApiError(404, {"id": job_id, "message": "Job not found"}) from None
+
+    def runs_of(self, job_id: str) -> list[Run]:
+        """The active ones only."""
+        return [run for run in self.runs.values() if run.job_id == job_id]
+
+    def create(self, spec: Json) -> Json:
+        """Raises ApiError 409 if the id is taken, 422 for a dependency that is no job."""
+        if spec["id"] in self.jobs:
+            raise ApiError(409, {"message": "Job with this id already exists"})
+        self._refuse_unknown_dependencies(spec)
+        self.jobs[spec["id"]] = spec
+        self.history[spec["id"]] = History()
+        return spec
+
+    def update(self, job_id: str, spec: Json) -> Json:
+        """Raises ApiError 404 and 422. Schedules are kept."""
+        self._refuse_unknown_dependencies(spec)
+        self.jobs[job_id] = {**spec, "id": job_id, "schedules": self.job(job_id)["schedules"]}
+        return self.jobs[job_id]
+
+    def _refuse_unknown_dependencies(self, spec: Json) -> None:
+        unknown = [dependency["id"] for dependency in spec["dependencies"] if dependency["id"] not in self.jobs]
+        if unknown:
+            raise ApiError(422, {"message": f"Dependencies contain unknown jobs. unknown=[{', '.join(unknown)}]"})
+
+    def delete(self, job_id: str, *, stop_runs: bool) -> Json:
+        """The job with its history. Raises ApiError 404; 409 with active runs or with jobs that depend on it."""
+        spec = self.job(job_id)
+        users = [other for other, job in self.jobs.items() if {"id": job_id} in job["dependencies"]]
+        if users:
+            raise ApiError(409, {"message": f"There are jobs that depend on this job: {', '.join(users)}"})
+        runs = self.runs_of(job_id)
+        if runs and not stop_runs:
+            raise ApiError(409, {"message": "There are active job runs. Override with stopCurrentJobRuns=true"})
+        for run in runs:
+            self.stop(run)
+        del self.jobs[job_id], self.history[job_id]
+        return spec
+
+    def trigger(self, job_id: str) -> Run:
+        """Starts a run. Raises ApiError 404."""
+        spec = self.job(job_id)
+        now = utc_now()
+        letters = "".join(random.choices(string.ascii_letters + string.digits, k=5))  # noqa: S311
+        run = Run(f"{now:%Y%m%d%H%M%S}{letters}", job_id, spec["run"], metronome_time(now))
+        self.runs[run.id] = run
+        self._spawn(self._execute(run))
+        return run
+
+    def stop(self, run: Run) -> None:
+        """The run is FAILED and gone from the runs at once; its task may live through its grace period."""
+        run.stopped = True
+        self._finish(run, success=False)
+        if run.child is not None:
+            run.child.stop(float(run.spec.get("taskKillGracePeriodSeconds", KILL_GRACE_SECONDS)))
+
+    def _spawn(self, coroutine: Any) -> None:
+        execution = asyncio.ensure_future(coroutine)
+        self._executions.add(execution)
+        execution.add_done_callback(self._executions.discard)
+
+    async def _execute(self, run: Run) -> None:
+        """Launches the task, again after a failure if the policy says so and the deadline has not passed."""
+        started, delay = time.monotonic(), RELAUNCH_SECONDS
+        restart = run.spec["restart"]
+        deadline = float(restart.get("activeDeadlineSeconds", float("inf")))
+        run.status = "STARTING"
+        await asyncio.sleep(LAUNCH_SECONDS)
+        while not run.stopped:
+            code = await self._one_task(run)
+            again = restart["policy"] == "ON_FAILURE" and time.monotonic() - started < deadline
+            if run.stopped or code == 0 or not again:
+                break
+            await asyncio.sleep(delay)
+            delay = min(delay * RELAUNCH_FACTOR, float(run.spec["maxLaunchDelay"]))
+        if not run.stopped:
+            self._finish(run, success=code == 0)
+
+    async def _one_task(self, run: Run) -> int:
+        """One task of a run as a process group; its exit code."""
+        task: Json = {"id": task_id(run), "startedAt": metronome_time(utc_now()), "status": "TASK_STARTING"}
+        run.tasks.append(task)
+        directory = self._mesos.launched("metronome", task["id"], f"{run.id}.{run.job_id}", AGENT_ID)
+        argv = ["/bin/sh", "-c", str(run.spec["cmd"])] if "cmd" in run.spec else run.spec.get("args") or ["true"]
+        try:
+            environment = task_environment(run, task["id"], directory)
+            run.child = await self._processes.start(argv, env=environment, directory=directory)
+        except OSError as error:
+            (directory / "stderr").write_text(f"{error}\n")
+            code = 127
+        else:
+            if run.stopped:
+                run.child.stop(KILL_GRACE_SECONDS)
+            else:
+                run.status = "ACTIVE"
+            task["status"] = "TASK_RUNNING"
+            self._mesos.changed(task["id"], "TASK_RUNNING")
+            code = await run.child.wait()
+        run.child = None
+        ended = "TASK_FINISHED" if code == 0 else "TASK_FAILED"
+        task["status"] = "TASK_KILLED" if run.stopped else ended
+        task["completedAt"] = metronome_time(utc_now())
+        self._mesos.changed(task["id"], task["status"])
+        return code
+
+    def _finish(self, run: Run, *, success: bool) -> None:
+        """Gone from the runs at once, in the history a little later: for a while it is in neither place."""
+        run.status = "SUCCESS" if success else "FAILED"
+        run.completed_at = metronome_time(utc_now())
+        del self.runs[run.id]
+        self._spawn(self._remember(run, success=success))
+
+    async def _remember(self, run: Run, *, success: bool) -> None:
+        await asyncio.sleep(self._history_gap)
+        history = self.history.get(run.job_id)
+        if history is not None:
+            tasks = [task["id"] for task in run.tasks]
+            entry = {"id": run.id, "createdAt": run.created_at, "finishedAt": run.completed_at, "tasks": tasks}
+            history.add(entry, success=success)
+
+    def saved(self) -> Json:
+        """The jobs with their history, for ``load``; active runs are not kept."""
+        return {"jobs": self.jobs, "history": {job_id: vars(history) for job_id, history in self.history.items()}}
+
+    def load(self, saved: Json) -> None:
+        """Takes over what was saved."""
+        self.jobs = saved["jobs"]
+        self.history = {job_id: History(**history) for job_id, history in saved["history"].items()}
+
+
+def task_id(run: Run) -> str:
+    """Job id segments and run id joined by ``_``, a dot, and a uuid."""
+    return f"{run.job_id.replace('.', '_')}_{run.id}.{uuid.uuid1()}"
+
+
+def task_environment(run: Run, task: str, directory: Path) -> dict[str, str]:
+    """A minimal environment, in which the commands installed beside this Python are found, and the run's own values."""
+    own = {name: value for name, value in run.spec["env"].items() if isinstance(value, str)}
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "HOME": str(directory),
+        "LANG": "C.UTF-8",
+        **own,
+        "MESOS_SANDBOX": str(directory),
+        "MESOS_TASK_ID": task,
+    }

@@ -1,0 +1,147 @@
+"""The sandbox's cluster: ``python -m bgci.sandbox.server --state-dir DIR``.
+
+One process that is Marathon, Metronome and the DC/OS paths around them. It writes ``DIR/cluster.json`` when it is
+ready, runs in the foreground, and at SIGTERM kills everything it has started."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from bgci.sandbox import dcos
+from bgci.sandbox.marathon import api as marathon_api
+from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.marathon.store import Options
+from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.metronome import api as metronome_api
+from bgci.sandbox.metronome.core import Metronome
+from bgci.sandbox.processes import Ports, Processes
+
+ADDRESS = "127.0.0.1"
+SAVE_SECONDS = 1.0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line. Durations are seconds."""
+    parser = argparse.ArgumentParser(prog="python -m bgci.sandbox.server")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    for name in ("cluster", "marathon", "metronome"):
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--hosts", default=ADDRESS, help="comma-separated loopback addresses, one agent on each")
+    parser.add_argument("--offer-delay", type=float, default=Options.offer_delay, help="until a task is launched")
+    parser.add_argument("--health-delay", type=float, default=Options.health_delay, help="until the first check")
+    parser.add_argument("--kill-grace", type=float, default=Options.kill_grace, help="between SIGTERM and SIGKILL")
+    parser.add_argument("--history-gap", type=float, default=0.3, help="between leaving the runs and the history")
+    parser.add_argument("--cpus", type=float, default=Options.cpus, help="of each agent")
+    parser.add_argument("--mem", type=float, default=Options.mem, help="of each agent, MiB")
+    parser.add_argument("--persist", action="store_true", help="keep apps and jobs in DIR/state, and start them again")
+    return parser.parse_args(arguments)
+
+
+async def listen(app: web.Application, port: int) -> tuple[web.AppRunner, int]:
+    """Serves it on that port, or on any if 0; the port is returned."""
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, ADDRESS, port, backlog=512, reuse_address=True)
+    await site.start()
+    return runner, int(runner.addresses[0][1])
+
+
+class Server:
+    """All parts, opened and closed in order."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._state: Path = options.state_dir
+        hosts = tuple(options.hosts.split(","))
+        self._processes = Processes()
+        self._mesos = Mesos(self._state / "sandboxes", hosts)
+        chosen = Options(
+            hosts, options.offer_delay, options.health_delay, options.kill_grace, options.cpus, options.mem
+        )
+        self._marathon = Marathon(chosen, self._processes, Ports(), self._mesos)
+        self._metronome = Metronome(self._processes, self._mesos, options.history_gap)
+        self._runners: list[web.AppRunner] = []
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT."""
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        saver: asyncio.Task[None] | None = None
+        try:
+            await self._open()
+            if self._options.persist:
+                saver = asyncio.ensure_future(self._save_often())
+            await stopped.wait()
+        finally:
+            if saver is not None:
+                saver.cancel()
+                self._save()
+            await self._close()
+
+    async def _open(self) -> None:
+        options = self._options
+        marathon = marathon_api.application(self._marathon)
+        metronome = metronome_api.application(self._metronome)
+        cluster = dcos.application(self._marathon, self._metronome, self._mesos)
+        urls = {}
+        for name, app in (("marathon", marathon), ("metronome", metronome), ("cluster", cluster)):
+            runner, port = await listen(app, getattr(options, f"{name}_port"))
+            self._runners.append(runner)
+            urls[f"{name}_url"] = f"http://{ADDRESS}:{port}"
+        self._marathon.leader = urls["marathon_url"].removeprefix("http://")
+        await self._marathon.open()
+        if options.persist:
+            self._load()
+        write_json(self._state / "cluster.json", {**urls, "pid": os.getpid()})
+
+    def _load(self) -> None:
+        for name, part in (("marathon", self._marathon), ("metronome", self._metronome)):
+            path = self._state / f"{name}.state.json"
+            if path.exists():
+                part.load(json.loads(path.read_text()))
+
+    def _save(self) -> None:
+        for name, part in (("marathon", self._marathon), ("metronome", self._metronome)):
+            write_json(self._state / f"{name}.state.json", part.saved())
+
+    async def _save_often(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            self._save()
+
+    async def _close(self) -> None:
+        (self._state / "cluster.json").unlink(missing_ok=True)
+        await self._marathon.close()
+        await self._metronome.close()
+        await self._processes.close()
+        for runner in self._runners:
+            await runner.cleanup()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes it at once: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(value, indent=2))
+    scratch.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    options.state_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Server(options).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Small helpers over aiohttp that the three APIs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+
+class ApiError(Exception):
+    """A refusal with the status and the body that the real service sends."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(str(body.get("message", status)))
+        self.status = status
+        self.body = dict(body)
+
+
+def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON response."""
+    text = json.dumps(body, separators=(",", ":"))
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+
+
+def plain(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/plain")
+
+
+def flag(request: web.Request, name: str, default: bool = False) -> bool:
+    """A boolean query parameter; anything but ``true`` is false, as in Jersey."""
+    return request.query.get(name, str(default)).lower() == "true"
