@@ -1,7 +1,8 @@
 """The sandbox's cluster: ``python -m bgci.sandbox.server --state-dir DIR``.
 
 One process that is Marathon, Metronome and the DC/OS paths around them. It writes ``DIR/cluster.json`` when it is
-ready, runs in the foreground, and at SIGTERM kills everything it has started."""
+ready, runs in the foreground, and at SIGTERM kills everything it has started. Apps and jobs that
+``DIR/state.json`` holds are started again."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--history-gap", type=float, default=0.3, help="between leaving the runs and the history")
     parser.add_argument("--cpus", type=float, default=Options.cpus, help="of each agent")
     parser.add_argument("--mem", type=float, default=Options.mem, help="of each agent, MiB")
-    parser.add_argument("--persist", action="store_true", help="keep apps and jobs in DIR/state, and start them again")
+    parser.add_argument("--persist", action="store_true", help="save apps and jobs every second, not only at the end")
     return parser.parse_args(arguments)
 
 
@@ -85,7 +86,7 @@ class Server:
         finally:
             if saver is not None:
                 saver.cancel()
-                self._save()
+            self._save()
             await self._close()
 
     async def _open(self) -> None:
@@ -100,19 +101,19 @@ class Server:
             urls[f"{name}_url"] = f"http://{ADDRESS}:{port}"
         self._marathon.leader = urls["marathon_url"].removeprefix("http://")
         await self._marathon.open()
-        if options.persist:
-            self._load()
+        self._load()
         write_json(self._state / "cluster.json", {**urls, "pid": os.getpid()})
 
     def _load(self) -> None:
-        for name, part in (("marathon", self._marathon), ("metronome", self._metronome)):
-            path = self._state / f"{name}.state.json"
-            if path.exists():
-                part.load(json.loads(path.read_text()))
+        path = self._state / "state.json"
+        if path.exists():
+            saved = json.loads(path.read_text())
+            self._marathon.load(saved["marathon"])
+            self._metronome.load(saved["metronome"])
 
     def _save(self) -> None:
-        for name, part in (("marathon", self._marathon), ("metronome", self._metronome)):
-            write_json(self._state / f"{name}.state.json", part.saved())
+        state = {"marathon": self._marathon.saved(), "metronome": self._metronome.saved()}
+        write_json(self._state / "state.json", state)
 
     async def _save_often(self) -> None:
         while True:

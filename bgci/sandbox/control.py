@@ -1,0 +1,182 @@
+"""Starts and stops a sandbox in the background: the cluster, and load balancer replicas in front of its apps.
+
+Imports no more than the standard library, so that asking for the state of a sandbox costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bgci.errors import UnavailableError
+
+DESCRIPTION = "sandbox.json"
+STATE = "state.json"
+READY_SECONDS = 30.0
+STOP_SECONDS = 10.0
+_LEFTOVERS = (DESCRIPTION, "cluster.json", "cluster.log", STATE)
+
+_started: dict[int, subprocess.Popen[bytes]] = {}
+"""What this very process has started: its ends must be collected here."""
+
+
+def up(
+    state_dir: Path,
+    *,
+    replicas: int = 1,
+    persist: bool = False,
+    addresses: Sequence[str] = (),
+    server_options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
+    ``metronome_url``, ``marathon_lb_urls``, ``addresses``, ``pids``. One that runs already is left as it is.
+
+    ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ... by
+    default.
+    ``persist``: saves apps and jobs every second; what an earlier ``down`` kept is started again in any case.
+    ``server_options``: further options of ``python -m bgci.sandbox.server``. Raises UnavailableError.
+    """
+    state_dir = state_dir.resolve()
+    known = status(state_dir)
+    if known["running"]:
+        return _read(state_dir / DESCRIPTION) or {}
+    addresses = list(addresses) or [f"127.0.0.{number}" for number in range(1, replicas + 1)]
+    _require_tools(load_balancer=replicas > 0)
+    down(state_dir, keep_state=True)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    pids: list[int] = []
+    try:
+        command = ["bgci.sandbox.server", "--state-dir", str(state_dir), *server_options, *["--persist"] * persist]
+        pids.append(_start(command, state_dir / "cluster.log"))
+        cluster = _await(state_dir / "cluster.json", pids[0], state_dir / "cluster.log")
+        homes = [state_dir / f"lb{number}" for number in range(1, replicas + 1)]
+        for home, address in zip(homes, addresses, strict=False):
+            home.mkdir(exist_ok=True)
+            command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
+            pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
+        balancers = [_await(h / "ready.json", p, h / "lb.log") for h, p in zip(homes, pids[1:], strict=True)]
+    except BaseException:
+        _stop(pids, state_dir)
+        raise
+    urls = {name: cluster[name] for name in ("cluster_url", "marathon_url", "metronome_url")}
+    urls["marathon_lb_urls"] = [balancer["url"] for balancer in balancers]
+    description = {**urls, "addresses": list(addresses[:replicas]), "pids": pids}
+    scratch = state_dir / f"{DESCRIPTION}.tmp"
+    scratch.write_text(json.dumps(description, indent=2) + "\n")
+    scratch.replace(state_dir / DESCRIPTION)
+    return description
+
+
+def down(state_dir: Path, *, keep_state: bool = False) -> None:
+    """Stops everything of that sandbox and removes its files; ``keep_state`` keeps apps and jobs for the next ``up``."""
+    state_dir = state_dir.resolve()
+    description = _read(state_dir / DESCRIPTION) or {}
+    cluster = _read(state_dir / "cluster.json") or {}
+    balancers = [_read(path) or {} for path in state_dir.glob("lb*/ready.json")]
+    pids = [*description.get("pids", []), *(part["pid"] for part in (cluster, *balancers) if "pid" in part)]
+    _stop(dict.fromkeys(pids), state_dir)
+    for path in [*state_dir.glob("lb[0-9]*"), state_dir / "sandboxes"]:
+        shutil.rmtree(path, ignore_errors=True)
+    for name in _LEFTOVERS:
+        if not (keep_state and name == STATE):
+            (state_dir / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        state_dir.rmdir()
+
+
+def status(state_dir: Path) -> dict[str, Any]:
+    """The description of the sandbox, ``running``, and which of its processes have ended (``dead_pids``)."""
+    state_dir = state_dir.resolve()
+    description = _read(state_dir / DESCRIPTION) or {}
+    dead = [pid for pid in description.get("pids", []) if not _is_alive(pid, state_dir)]
+    return {**description, "running": bool(description) and not dead, "dead_pids": dead}
+
+
+def _require_tools(*, load_balancer: bool) -> None:
+    if importlib.util.find_spec("aiohttp") is None:
+        raise UnavailableError(
+            "The sandbox needs aiohttp, which is not installed.", remedy="Run: pip install 'bgci[sandbox]'"
+        )
+    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"])
+    if load_balancer and shutil.which("haproxy", path=search) is None:
+        raise UnavailableError(
+            "The sandbox's load balancer needs HAProxy, which is not installed.",
+            remedy="Install the Debian package `haproxy`: apt-get install haproxy",
+        )
+
+
+def _start(module_and_options: Sequence[str], log: Path) -> int:
+    """Starts a Python module in a session of its own; its process id."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module_and_options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    _started[process.pid] = process
+    return process.pid
+
+
+def _await(path: Path, pid: int, log: Path) -> dict[str, Any]:
+    """What the process writes when it is ready. Raises UnavailableError if it ends, or needs too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        ready = _read(path)
+        if ready is not None:
+            return ready
+        code = _started[pid].poll()
+        if code is not None:
+            last = log.read_text(errors="replace").strip()[-2000:]
+            raise UnavailableError(f"A part of the sandbox ended with code {code}:\n{last}", remedy=f"See {log}.")
+        time.sleep(0.02)
+    raise UnavailableError(f"A part of the sandbox is not ready after {READY_SECONDS:g} s.", remedy=f"See {log}.")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object in that file; None if there is none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _stop(pids: Iterable[int], state_dir: Path) -> None:
+    """SIGTERM, and SIGKILL to what has not ended by then; the load balancers first."""
+    alive = [pid for pid in reversed(list(pids)) if _is_alive(pid, state_dir)]
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while alive and time.monotonic() < deadline:
+            alive = [pid for pid in alive if _is_alive(pid, state_dir)]
+            time.sleep(0.02)
+
+
+def _is_alive(pid: int, state_dir: Path) -> bool:
+    """True if it runs and is ours: a process id may by now belong to a stranger."""
+    if pid in _started:
+        return _started[pid].poll() is None
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    if not Path("/proc/self").exists():
+        return True
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"bgci.sandbox." in command and os.fsencode(state_dir) in command
