@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from bgci import __version__
@@ -37,7 +36,10 @@ def _global_options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     values = read_file(config)
-    context.default_map = dict.fromkeys(app_names(), values)
+    context.default_map = {
+        **dict.fromkeys(app_names(), values),
+        "sandbox": dict.fromkeys(("up", "down", "status"), values),
+    }
 
 
 def app_names() -> list[str]:
@@ -120,17 +122,46 @@ def prune(settings: Settings) -> None:
     jobs.prune(settings)
 
 
+@app.command()
+@takes("artifacts", "log_format")
+def demo(settings: Settings) -> None:
+    """The whole lab against a sandbox of its own, under load."""
+    from bgci.stages import demo as here
+
+    here.run(settings)
+
+
+@sandbox_app.command("up")
+@takes("state_dir", "replicas", "persist")
+def sandbox_up(settings: Settings) -> None:
+    """Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy."""
+    from bgci.stages import sandbox
+
+    sandbox.up(settings)
+
+
+@sandbox_app.command("down")
+@takes("state_dir", "keep_state")
+def sandbox_down(settings: Settings) -> None:
+    """Stop it, with everything that runs on it."""
+    from bgci.stages import sandbox
+
+    sandbox.down(settings)
+
+
+@sandbox_app.command("status")
+@takes("state_dir", "output")
+def sandbox_status(settings: Settings) -> None:
+    """Where it is and whether it runs."""
+    from bgci.stages import sandbox
+
+    sandbox.status(settings)
+
+
 def main() -> None:
     """The entry point. Never a traceback for an expected failure."""
     try:
-        sys.exit(typer.main.get_command(app).main(standalone_mode=False) or 0)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        app()
     except BgciError as error:
         sys.stderr.write(f"bgci: {error.name}: {error}\n")
         sys.exit(exit_code(error))

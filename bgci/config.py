@@ -14,7 +14,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import click
 import typer
 
 from bgci.errors import UsageError
@@ -66,7 +65,7 @@ def duration(text: str | float) -> float:
 
 def duration_text(seconds: float) -> str:
     """``duration`` backwards."""
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def setting(default: Any, text: str, **more: Any) -> Any:
@@ -126,6 +125,10 @@ class Settings:
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
     log_format: LogFormat = setting(LogFormat.TEXT, "The form of the log.")
     dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
+    state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
+    replicas: int = setting(1, "How many load balancers.", min=1, max=2)
+    persist: bool = setting(False, "Let apps and jobs survive a stop.")
+    keep_state: bool = setting(False, "Keep the state for the next start.")
     # From the environment alone: how a job carries its own definition.
     app_definition: str = setting("", "The app definition itself, as JSON.", hidden=True)
     origins: dict[str, str] = field(default_factory=dict, compare=False)
@@ -142,12 +145,14 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
     """A command with these settings as its options."""
 
     def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
-        def command(**given: Any) -> None:
-            function(Settings(**given, origins=_origins(given)))
+        def command(context: typer.Context, **given: Any) -> None:
+            function(Settings(**given, origins=_origins(context, given)))
 
         command.__name__ = function.__name__
         command.__doc__ = function.__doc__
-        command.__signature__ = inspect.Signature([_parameter(name) for name in names])  # type: ignore[attr-defined]
+        first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [first, *(_parameter(name) for name in names)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return command
 
     return decorate
@@ -162,9 +167,8 @@ def _parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def _origins(given: dict[str, Any]) -> dict[str, str]:
+def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:
     """Where each value came from, other than defaults: COMMANDLINE, ENVIRONMENT or DEFAULT_MAP (the file)."""
-    context = click.get_current_context()
     sources = {name: context.get_parameter_source(name) for name in given}
     return {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
 

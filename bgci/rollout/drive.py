@@ -33,7 +33,7 @@ from bgci.rollout.observe import addresses, app_from, endpoints, started_at
 from bgci.rollout.plan import decide
 
 FASTEST_POLL = 0.1  # seconds: right after something happened
-SLOWEST_POLL = 1.0
+SLOWEST_POLL = 0.5
 NUDGE_AFTER = 10.0  # seconds without a word from a load balancer that should have followed (hazard 38)
 
 # What GET /v2/apps adds to a definition (platform-api 1.6).

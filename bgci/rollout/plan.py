@@ -51,7 +51,7 @@ def _decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
         case (app,) if app.revision == goal.revision:
             return _alone(app, seen, goal)
         case (app,):
-            return _from_other(app, goal, policy)
+            return _from_other(app, seen, goal, policy)
         case (one, two) if one.started_at != two.started_at:
             baseline, canary = sorted(seen.apps, key=lambda app: app.started_at)
             return _hybrid(baseline, canary, seen, goal, policy)
@@ -74,7 +74,7 @@ def _decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
 
 def _from_nothing(goal: Goal) -> Step:
     if goal.kind is Kind.ROLLBACK:
-        return Done(f"nothing to do: {goal.revision} is not running, and neither is anything else of its group")
+        return Done(f"{goal.revision} is not running, and neither is anything else of its group")
     return Create(goal.target, swappable=True)
 
 
@@ -90,9 +90,10 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
     return _serving(app, app.instances, seen) or Done(f"{goal.revision} serves alone with {app.instances} instances")
 
 
-def _from_other(baseline: App, goal: Goal, policy: Policy) -> Step:
+def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     if goal.kind is Kind.ROLLBACK:
-        return Done(f"nothing to do: {goal.revision} is not running, {_name(baseline)} serves alone")
+        back = _coming_back(baseline, seen)
+        return back or Done(f"nothing to do: {goal.revision} is not running, {_name(baseline)} serves alone")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
             f"{baseline.id} has no health check: marathon-lb would take new tasks for healthy before they have started",
@@ -160,10 +161,12 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    if spare:
+    retired = (canary.baseline_instances or baseline.instances) - baseline.instances
+    wave = min(spare, canary.instances - retired)  # one for one, also where fewer are wanted than before
+    if wave > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         leading = unsound or _leading(baseline, canary, upto, seen)
-        return leading or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
+        return leading or _health(canary, canary.instances) or _retire(baseline, wave, seen, policy)
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
@@ -221,7 +224,8 @@ def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy:
     count = spared(baseline, len(canary.healthy), canary.target or home)
     held, fresh = _held(baseline, count, seen), _fresh(baseline, seen)
     if fresh and (not held or (seen.laundered and 2 * len(held) <= home)):
-        return Kill(baseline.id, _ids(fresh[:1]), scale=True)
+        back = seen.laundered < LAUNDRY_TRIES and _coming_back(baseline, seen)
+        return back or Kill(baseline.id, _ids(fresh[:1]), scale=True)
     if not _all_listed(baseline):
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
     if len(held) < count:
@@ -316,6 +320,15 @@ def _serving(app: App, count: int, seen: Observation) -> Wait | None:
         up = sum(_up(replica.server(task.id)) for task in app.healthy)
         if up < count:
             return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}")
+    return None
+
+
+def _coming_back(app: App, seen: Observation) -> Wait | None:
+    """Until nothing healthy of the app is DOWN any more, as it is for two checks after it was in MAINT."""
+    for replica in seen.replicas:
+        down = sum(replica.server(task.id).serving is Serving.DOWN for task in app.healthy)
+        if down:
+            return Wait(Cause.LOAD_BALANCER, f"{down} instances of {app.id} to come back into rotation at {replica.url}")
     return None
 
 

@@ -117,8 +117,9 @@ def plan(work: Work, driver: Driver, release: Release, goal: Goal) -> None:
 def tell(work: Work, outcome: Outcome) -> None:
     """The outcome for people and for ``result.json``."""
     times = outcome.times
+    message = outcome.message if outcome.actions else f"nothing to do: {outcome.message}"
     work.result |= {
-        "message": outcome.message,
+        "message": message,
         "changed": outcome.actions > 0,
         "state": summary(outcome.seen),
         "timings": {
@@ -129,5 +130,5 @@ def tell(work: Work, outcome: Outcome) -> None:
         },
     }
     work.console.result(
-        f"{outcome.message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
+        f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
     )

@@ -48,11 +48,13 @@ def needed_metronome(work: Work) -> Metronome:
 
 
 def _check_owner(work: Work, job_id: str, job: Mapping[str, Any] | None) -> None:
-    owner = (job or {}).get("labels", {}).get("BGCI_REVISION", work.revision)
-    if owner != work.revision:
+    """Other apps and revisions can be written alike in a job's name: 1.0 and 1-0."""
+    mine = {"BGCI_APP": work.app_id, "BGCI_REVISION": work.revision}
+    theirs = (job or {}).get("labels", {})
+    if any(theirs.get(label, value) != value for label, value in mine.items()):
         raise ConflictError(
-            f"job {job_id} belongs to revision {owner}, which is written like {work.revision} in a job's name",
-            remedy=f"give the revision another name, or remove the old jobs: bgci prune --app {work.settings.app}",
+            f"job {job_id} belongs to {theirs.get('BGCI_APP')} {theirs.get('BGCI_REVISION')}, which is written alike",
+            remedy=f"give the revision another name, or remove the old jobs: bgci prune --app {theirs.get('BGCI_APP')}",
         )
 
 

@@ -151,7 +151,7 @@ def job_settings(settings: Settings, size: int) -> JobSettings:
         drain_timeout=duration_text(settings.drain_timeout),
         on_drain_timeout=settings.on_drain_timeout.value,
         instances=size,
-        env={"BGCI_ALLOW_NO_HEALTH_CHECK": "true"} if settings.allow_no_health_check else {},
+        allow_no_health_check=settings.allow_no_health_check,
     )
 
 

@@ -98,7 +98,8 @@ class Work:
             self.result |= {"app": self.settings.app, "revision": self.settings.revision}
         self.result["seconds"] = round(time.monotonic() - self._began, 3)
         self.result["options"] = dict(sorted(self.settings.origins.items()))
-        self.journal.close()
+        if "journal" in self.__dict__:
+            self.journal.close()
         if "MESOS_TASK_ID" in os.environ:
             print(RESULT_LINE + json.dumps({"exit_code": code, **self.result}), flush=True)
         try:

@@ -1,0 +1,5 @@
+"""``python -m bgci``."""
+
+from bgci.cli import main
+
+main()
