@@ -40,6 +40,7 @@ class Asked:
     query: list[tuple[str, str]]
     headers: dict[str, str]
     body: Any
+    connection: int  # the client's port: one for each connection
 
 
 class Stub:
@@ -83,7 +84,8 @@ class Stub:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 body = json.loads(raw) if raw else None
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                stub.asked.append(Asked(self.command, parts.path, parse_qsl(parts.query), headers, body))
+                query = parse_qsl(parts.query)
+                stub.asked.append(Asked(self.command, parts.path, query, headers, body, self.client_address[1]))
                 answer = stub._next(self.command, parts.path)
                 if answer.hold:
                     answer.hold.wait(20)

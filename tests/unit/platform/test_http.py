@@ -77,6 +77,17 @@ def test_a_post_to_a_port_that_opens_late_is_sent_again(stub, answer):
     thread.join()
 
 
+def test_a_post_never_risks_an_idle_connection_that_the_server_is_about_to_drop(stub):
+    stub.json("/x", 1)
+    stub.json("/x", 1, method="POST")
+    http = quick(stub.url)
+    http.get("/x")
+    http.get("/x")
+    http.post("/x")
+    first, second, posted = [asked.connection for asked in stub.asked]
+    assert first == second != posted
+
+
 def test_a_refused_connection_names_url_cause_and_remedy():
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UnavailableError) as caught:

@@ -125,6 +125,12 @@ def test_h16_a_column_named_dash_and_unknown_ones_do_no_harm(lb):
     assert lb(ROW, columns=columns).read({"t": [at(31001)]}).server("t") == Server(UP, 3)
 
 
+def test_h16_of_two_columns_with_one_name_the_first_counts():
+    assert parse_stats("# pxname,svname,status,-,status,\nweb_1,a,UP,-,0,\n") == [
+        {"pxname": "web_1", "svname": "a", "status": "UP", "-": "-"}
+    ]
+
+
 def test_h17_quoted_cells_and_short_rows_are_understood():
     text = '# pxname,svname,status,last_chk,\nweb_1,a,UP,"L7OK, 200 ""fine""",\nweb_1,b,DOWN\nweb_2\n'
     assert parse_stats(text) == [

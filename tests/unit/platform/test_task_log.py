@@ -80,6 +80,14 @@ def test_without_dcos_log_the_files_of_mesos_are_read(log, stub, answer, status)
     assert len([asked for asked in stub.asked if asked.path == "/mesos/master/state"]) == 1
 
 
+def test_a_line_that_is_being_written_is_left_for_the_next_call(log, stub, answer):
+    stub.tell("GET", LOGS, answer(403))
+    stub.json("/mesos/master/state", state())
+    stub.tell("GET", FILES, answer(200, {"data": "one\ntw", "offset": 0}), answer(200, {"data": "two", "offset": 4}))
+    assert log.read(TASK, 0) == ("one\n", 4)
+    assert log.read(TASK, 4) == ("two", 7)
+
+
 def test_bytes_that_are_no_text_do_not_break_the_files_of_mesos(log, stub, answer):
     stub.tell("GET", LOGS, answer(403))
     stub.json("/mesos/master/state", state())

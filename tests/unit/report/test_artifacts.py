@@ -36,6 +36,13 @@ def test_a_failed_write_leaves_the_old_file(artifacts):
     assert read(path) == 1
 
 
+def test_a_file_is_replaced_and_never_seen_half_written(artifacts, tmp_path):
+    path = artifacts.write_json("a.json", 1)
+    os.link(path, tmp_path / "reader")
+    artifacts.write_json("a.json", 2)
+    assert (read(path), read(tmp_path / "reader")) == (2, 1)
+
+
 def test_a_directory_that_cannot_be_made_names_the_flag(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError) as caught:
