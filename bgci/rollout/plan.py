@@ -93,7 +93,7 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
 def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     if goal.kind is Kind.ROLLBACK:
         back = _coming_back(baseline, seen)
-        return back or Done(f"nothing to do: {goal.revision} is not running, {_name(baseline)} serves alone")
+        return back or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
             f"{baseline.id} has no health check: marathon-lb would take new tasks for healthy before they have started",

@@ -56,7 +56,7 @@ LAB = (
     Stage("publish", "v2"),
     Stage("canary", "v2", pause=HYBRID_SECONDS),
     Stage("promote", "v2", pause=2.0),
-    Stage("publish", "v3", options=("--set", "errors=1")),
+    Stage("publish", "v3", options=("--set", "health=fail")),
     Stage("canary", "v3", options=("--timeout", "25s"), expected=UNHEALTHY),
     Stage("rollback", "v3"),
 )

@@ -14,7 +14,7 @@ from bgci.rollout.model import Cause, Done, Fail, Kind, Wait
 from bgci.rollout.plan import decide
 from bgci.stages.publish import needed_metronome
 from bgci.stages.render import inner_timeout
-from bgci.stages.work import RESULT_LINE, Work
+from bgci.stages.work import JOURNAL_LINE, RESULT_LINE, Work
 
 POLL = 0.5  # seconds
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
@@ -154,6 +154,9 @@ class _Watch:
             self._take(line)
 
     def _take(self, line: str) -> None:
+        if line.startswith(JOURNAL_LINE):
+            self.work.journal.copy(line[len(JOURNAL_LINE) :])
+            return
         if not line.startswith(RESULT_LINE):
             self.work.console.foreign("job", line)
             return

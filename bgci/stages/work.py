@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from bgci.platform.marathon_lb import LoadBalancer
 
 
-# How the last line of a job begins: Metronome itself tells success from failure and no more.
+# How a job's last line begins, for Metronome itself tells success from failure and no more; and its journal's lines.
 RESULT_LINE = "bgci-result: "
+JOURNAL_LINE = "bgci-journal: "
 
 
 class Work:
@@ -87,7 +88,8 @@ class Work:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.artifacts.directory / "journal.jsonl")
+        path = self.artifacts.directory / "journal.jsonl"
+        return Journal(path, warn=self.console.warn, echo=_print_journal if in_job() else lambda line: None)
 
     def finish(self, error: BgciError | None) -> None:
         """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
@@ -100,12 +102,21 @@ class Work:
         self.result["options"] = dict(sorted(self.settings.origins.items()))
         if "journal" in self.__dict__:
             self.journal.close()
-        if "MESOS_TASK_ID" in os.environ:
+        if in_job():
             print(RESULT_LINE + json.dumps({"exit_code": code, **self.result}), flush=True)
         try:
             self.artifacts.result(command=self.command, code=code, **self.result)
         except BgciError as problem:
             self.console.warn(problem.message)
+
+
+def in_job() -> bool:
+    """Whether this process is a Mesos task, such as a run of one of our jobs."""
+    return "MESOS_TASK_ID" in os.environ
+
+
+def _print_journal(line: str) -> None:
+    print(JOURNAL_LINE + line, flush=True)
 
 
 def _needed(value: str, flag: str) -> str:
