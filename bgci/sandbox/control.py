@@ -77,7 +77,7 @@ def up(
 
 
 def down(state_dir: Path, *, keep_state: bool = False) -> None:
-    """Stops everything of that sandbox and removes its files; ``keep_state`` keeps apps and jobs for the next ``up``."""
+    """Stops all of that sandbox and removes its files; ``keep_state`` keeps apps and jobs for the next ``up``."""
     state_dir = state_dir.resolve()
     description = _read(state_dir / DESCRIPTION) or {}
     cluster = _read(state_dir / "cluster.json") or {}
