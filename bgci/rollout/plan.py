@@ -92,8 +92,8 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
 
 def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     if goal.kind is Kind.ROLLBACK:
-        back = _coming_back(baseline, seen)
-        return back or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone")
+        waiting = _serving(baseline, len(baseline.healthy), seen)
+        return waiting or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
             f"{baseline.id} has no health check: marathon-lb would take new tasks for healthy before they have started",
@@ -161,12 +161,13 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    retired = (canary.baseline_instances or baseline.instances) - baseline.instances
-    wave = min(spare, canary.instances - retired)  # one for one, also where fewer are wanted than before
-    if wave > 0:
+    if goal.kind is Kind.CANARY:  # one for one, also where fewer are wanted than before
+        retired = (canary.baseline_instances or baseline.instances) - baseline.instances
+        spare = min(spare, canary.instances - retired)
+    if spare > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         leading = unsound or _leading(baseline, canary, upto, seen)
-        return leading or _health(canary, canary.instances) or _retire(baseline, wave, seen, policy)
+        return leading or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
@@ -204,9 +205,11 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
     checks, all at once): it is replaced first, and the replacements take over one by one as they become healthy.
     """
     ran = canary.baseline_instances or baseline.target or baseline.instances
-    home = max(ran, baseline.instances)
-    if swapped(baseline, canary) and baseline.instances > ran and _fresh(baseline, seen):
-        return Kill(baseline.id, _ids(_fresh(baseline, seen)[: baseline.instances - ran]), scale=True)
+    # At most as many canaries drain as the baseline has healthy tasks: a larger canary needs a larger baseline for it.
+    home = max(ran, baseline.instances, canary.instances)
+    surplus = baseline.instances - max(ran, canary.instances)
+    if swapped(baseline, canary) and surplus > 0 and _fresh(baseline, seen):
+        return Kill(baseline.id, _ids(_fresh(baseline, seen)[:surplus]), scale=True)
     if not any(_up(server) for task in canary.tasks for server in _servers(task, seen)):
         return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
     if not _can_swap(baseline, canary, home):
