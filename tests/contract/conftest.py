@@ -1,0 +1,106 @@
+"""The platform that the tests talk to: a sandbox of their own, or any cluster.
+
+``BGCI_CONTRACT_MARATHON_URL`` and ``BGCI_CONTRACT_METRONOME_URL`` name a real one; tests marked ``sandbox_only`` are
+then skipped, and whatever a test creates it removes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.client import Marathon, Metronome, Sandbox, start_server, stop_server
+
+MARATHON_URL = os.environ.get("BGCI_CONTRACT_MARATHON_URL")
+METRONOME_URL = os.environ.get("BGCI_CONTRACT_METRONOME_URL")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sandbox_only: needs what only the sandbox can do, such as a crash at will")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not (MARATHON_URL or METRONOME_URL):
+        return
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        missing = ("marathon" in fixtures and not MARATHON_URL) or ("metronome" in fixtures and not METRONOME_URL)
+        if missing or item.get_closest_marker("sandbox_only") or "sandbox" in fixtures:
+            item.add_marker(pytest.mark.skip(reason="the cluster under test is not a sandbox"))
+
+
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox | None]:
+    if MARATHON_URL or METRONOME_URL:
+        yield None
+        return
+    server = start_server(tmp_path_factory.mktemp("sandbox"), "--offer-delay", "0.05", "--health-delay", "0.1")
+    yield server
+    stop_server(server)
+
+
+@pytest.fixture
+def sandbox(_cluster: Sandbox | None) -> Sandbox:
+    assert _cluster is not None
+    return _cluster
+
+
+@pytest.fixture
+def marathon(_cluster: Sandbox | None) -> Iterator[Marathon]:
+    """Marathon; the apps that a test creates are deleted after it."""
+    url = _cluster.marathon_url if _cluster else str(MARATHON_URL)
+    client = Marathon(url)
+    yield client
+    client.clean_up()
+
+
+@pytest.fixture
+def metronome(_cluster: Sandbox | None) -> Iterator[Metronome]:
+    """Metronome; the jobs that a test creates are deleted after it."""
+    url = _cluster.metronome_url if _cluster else str(METRONOME_URL)
+    client = Metronome(url)
+    yield client
+    client.clean_up()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that nothing else has."""
+    return f"bgci-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
+    """Starts further sandboxes, with other options."""
+    started: list[Sandbox] = []
+
+    def start(*options: str) -> Sandbox:
+        started.append(start_server(tmp_path / f"sandbox{len(started)}", *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        stop_server(one)
+
+
+@pytest.fixture
+def task_server(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Starts the program that tasks are, with an environment; returns its URL."""
+    program = Path(__file__).parents[2] / "bgci" / "sandbox" / "task_server.py"
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(port: int, **environment: str) -> subprocess.Popen[bytes]:
+        env = {"HOST": "127.0.0.1", "PORT0": str(port), **environment}
+        started.append(subprocess.Popen([sys.executable, "-S", "-E", "-s", str(program)], env=env))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
