@@ -1,0 +1,133 @@
+"""Settings: units, order of sources, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from bgci import config
+from bgci.errors import UsageError
+
+TEMPLATE = {
+    "id": "/web",
+    "instances": 2,
+    "cpus": 0.1,
+    "mem": 32,
+    "container": {
+        "type": "DOCKER",
+        "docker": {"image": "ThisIsAUniqueKey"},
+        "portMappings": [{"containerPort": 80, "servicePort": 10102}],
+    },
+    "networks": [{"mode": "container/bridge"}],
+    "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0}],
+    "labels": {"HAPROXY_GROUP": "external", "HAPROXY_DEPLOYMENT_GROUP": "web", "HAPROXY_DEPLOYMENT_ALT_PORT": "10129"},
+}
+
+
+def bgci(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("BGCI_")}
+    return subprocess.run(
+        [sys.executable, "-m", "bgci", *arguments],
+        cwd=directory,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "web.template.json").write_text(json.dumps(TEMPLATE))
+    return tmp_path
+
+
+def canary_job(directory: Path) -> dict[str, str]:
+    path = directory / "bgci-artifacts" / "web-v1-deploy-single-canary.json"
+    environment: dict[str, str] = json.loads(path.read_text())["run"]["env"]
+    return environment
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("500ms", 0.5), ("1.5s", 1.5)]
+)
+def test_a_duration_with_its_unit_is_seconds(text: str, seconds: float) -> None:
+    assert config.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["90", "", "10 m", "-5s", "5d", "s"])
+def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is not a duration"):
+        config.duration(text)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 90.0, 1785.0, 5_000_000.0])
+def test_a_duration_survives_being_written_down(seconds: float) -> None:
+    assert config.duration(config.duration_text(seconds)) == seconds
+
+
+def test_a_bare_number_on_the_command_line_is_exit_2(directory: Path) -> None:
+    done = bgci(directory, "render", "--app", "web", "--revision", "v1", "--image", "x", "--timeout", "30")
+    assert done.returncode == 2
+    assert "with its unit" in done.stderr
+
+
+def test_flag_beats_environment_beats_file_beats_default(directory: Path) -> None:
+    (directory / "bgci.toml").write_text('wave = 2\ndrain-timeout = "1m"\nstrategy = "rolling"\n')
+    release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
+    done = bgci(directory, *release, "--wave", "4", BGCI_WAVE="3", BGCI_DRAIN_TIMEOUT="2m")
+    assert done.returncode == 0, done.stderr
+    job = canary_job(directory)
+    assert (job["BGCI_WAVE"], job["BGCI_DRAIN_TIMEOUT"], job["BGCI_STRATEGY"]) == ("4", "120s", "rolling")
+    options = json.loads((directory / "bgci-artifacts" / "result.json").read_text())["options"]
+    assert (options["wave"], options["drain_timeout"], options["strategy"]) == (
+        "COMMANDLINE",
+        "ENVIRONMENT",
+        "DEFAULT_MAP",
+    )
+
+
+def test_an_unknown_setting_in_the_file_is_exit_2_and_named(directory: Path) -> None:
+    (directory / "bgci.toml").write_text("waves = 2\n")
+    done = bgci(directory, "render", "--app", "web", "--revision", "v1", "--image", "x")
+    assert done.returncode == 2
+    assert "waves" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("a = ")
+    for path in (broken, tmp_path / "absent.toml"):
+        with pytest.raises(UsageError):
+            config.read_file(str(path))
+
+
+def test_without_a_file_there_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.read_file("") == {}
+
+
+def test_rendering_twice_gives_the_same_bytes(directory: Path) -> None:
+    release = ("render", "--app", "web", "--revision", "v1", "--image", "a&b|c\"d'e@sha256:0")
+    first, second = directory / "first", directory / "second"
+    for artifacts in (first, second):
+        assert bgci(directory, *release, "--artifacts", str(artifacts)).returncode == 0
+    names = sorted(path.name for path in first.iterdir() if path.name not in ("result.json",))
+    assert len(names) == 5
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_help_starts_without_what_only_some_commands_need() -> None:
+    code = (
+        "import sys, bgci.cli; print(sorted({'requests', 'jinja2', 'yaml', 'aiohttp', 'junit_xml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
