@@ -161,13 +161,13 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    if goal.kind is Kind.CANARY:  # one for one, also where fewer are wanted than before
-        retired = (canary.baseline_instances or baseline.instances) - baseline.instances
-        spare = min(spare, canary.instances - retired)
-    if spare > 0:
+    # Where fewer are wanted than before, more is spare than a wave; a canary still replaces one for one.
+    retired = (canary.baseline_instances or baseline.instances) - baseline.instances
+    wave = min(spare, policy.wave if goal.kind is Kind.PROMOTE else canary.instances - retired)
+    if wave > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         leading = unsound or _leading(baseline, canary, upto, seen)
-        return leading or _health(canary, canary.instances) or _retire(baseline, spare, seen, policy)
+        return leading or _health(canary, canary.instances) or _retire(baseline, wave, spare, seen, policy)
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
@@ -248,8 +248,8 @@ def _grown(baseline: App, home: int) -> Step | None:
 # -- retiring tasks of the baseline -------------------------------------------------------------------------------
 
 
-def _retire(baseline: App, count: int, seen: Observation, policy: Policy) -> Step:
-    """Shrink the baseline by this many drained tasks, without marathon-lb counting the dying ones.
+def _retire(baseline: App, count: int, spare: int, seen: Observation, policy: Policy) -> Step:
+    """Shrink the baseline by so many of the spare tasks, without marathon-lb counting the dying ones.
 
     A kill with `scale` swaps the roles while the dying task still counts as healthy, and a new task goes to MAINT for
     it. So a drained task is first replaced, and its replacement, which was never healthy, is what is scaled away.
@@ -261,7 +261,7 @@ def _retire(baseline: App, count: int, seen: Observation, policy: Policy) -> Ste
         return Kill(baseline.id, _ids(fresh[:count]), scale=True)
     if not _all_listed(baseline):
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
-    held = _held(baseline, count, seen)
+    held = _held(baseline, spare, seen)
     if len(held) + len(fresh) >= count:
         return _launder(held[: count - len(fresh)], fresh, baseline, seen, policy)
     return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
