@@ -9,17 +9,17 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import aiohttp
 
-from bgci.errors import BgciError, UnavailableError, exit_code
+from bgci.errors import BgciError, exit_code
 from bgci.sandbox.loadbalancer.balancer import Balancer, control_app, control_site
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
 from bgci.sandbox.loadbalancer.haproxy_config import Listen
 from bgci.sandbox.loadbalancer.marathon import Marathon
+from bgci.sandbox.loadbalancer.ports import claim
 
 READY = "ready.json"
 
@@ -37,27 +37,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--group", action="append", help="repeatable; default: * (all)")
     parser.add_argument("--max-backoff", type=float, default=300.0, metavar="SECONDS")
     return parser.parse_args(argv)
-
-
-def claim(address: str, port: int) -> socket.socket:
-    """A port kept for HAProxy, which shares it by SO_REUSEPORT as soon as it starts.
-
-    :raises UnavailableError: the port is taken
-    """
-    try:
-        if port:
-            # HAProxies share a port silently, and their traffic: so look first whether somebody listens.
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((address, port))
-        claimed = socket.socket()
-        claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        claimed.bind((address, port))
-        return claimed
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot listen on {address}:{port}: {error.strerror}", remedy="Give another port, or 0 for a free one."
-        ) from error
 
 
 async def serve(options: argparse.Namespace) -> None:

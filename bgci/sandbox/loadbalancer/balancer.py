@@ -14,9 +14,10 @@ from aiohttp import web
 from bgci.errors import BgciError, UnavailableError
 from bgci.sandbox.loadbalancer.drain import Json
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
-from bgci.sandbox.loadbalancer.haproxy_config import CONTROL_SOCKET, Listen, render
+from bgci.sandbox.loadbalancer.haproxy_config import CONTROL_SOCKET, Listen, bound, render
 from bgci.sandbox.loadbalancer.marathon import Marathon
-from bgci.sandbox.loadbalancer.services import HealthMemory, services_of
+from bgci.sandbox.loadbalancer.ports import is_taken
+from bgci.sandbox.loadbalancer.services import HealthMemory, Service, services_of
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,16 @@ class Balancer:
 
     def _render(self, apps: Sequence[Json]) -> str:
         services = services_of(apps, resolve=resolve, memory=self._memory)
-        return render(services, self._listen, self._groups)
+        ours = bound(self._haproxy.running)
+        return render((one for one in services if self._bindable(one, ours)), self._listen, self._groups)
+
+    def _bindable(self, service: Service, ours: set[tuple[str, int]]) -> bool:
+        """False if somebody else has the port: HAProxy would pause all its listeners, try for a while, and give up."""
+        place = (service.bind_addr or self._listen.address, service.port)
+        if place not in ours and is_taken(*place):
+            log.warning("left out, as %s:%d is taken: %s", *place, service.app_id)
+            return False
+        return True
 
 
 @functools.lru_cache(maxsize=1000)

@@ -22,6 +22,10 @@ POLL = 0.02
 """Seconds between two looks at a starting worker."""
 
 
+class NoWorkerError(UnavailableError):
+    """No worker answered in time."""
+
+
 class HAProxy:
     """One master in the working directory, where its files and sockets are (a socket's path holds 107 bytes only)."""
 
@@ -71,12 +75,13 @@ class HAProxy:
         """
         Path(CONFIG).write_text(text)
         Path(STATE_FILE).unlink(missing_ok=True)
+        said = log_size()
         with open(LOG, "ab") as log:
             self._master = await asyncio.create_subprocess_exec(
                 sys.executable, "-IS", tether.__file__, str(os.getpid()), self._executable, "-W", "-f", CONFIG,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        await self._answer(beside=set())
+        await self._answer(beside=set(), said=said, seconds=self._patience)
         self.running = text
 
     async def reload(self, text: str) -> None:
@@ -84,14 +89,19 @@ class HAProxy:
 
         The old one lives until its last connection ends. Returns when the new one answers.
 
-        :raises UnavailableError: no new worker answered in time; the old one goes on
+        :raises UnavailableError: HAProxy could not load it, or no new worker answered in time; the old one goes on
         """
         async with self._reloading:
-            before = set(self.workers())
+            before, said = set(self.workers()), log_size()
             Path(STATE_FILE).write_text(await self.query("show servers state"))
             Path(CONFIG).write_text(text)
             os.kill(self.master, signal.SIGUSR2)
-            await self._answer(beside=before)
+            try:
+                await self._answer(beside=before, said=said, seconds=self._patience / 3)
+            except NoWorkerError:
+                # A master that is just giving up its last load loses the signal; twice does no harm.
+                os.kill(self.master, signal.SIGUSR2)
+                await self._answer(beside=before, said=said, seconds=self._patience)
             self.running = text
 
     async def settled(self) -> str:
@@ -137,17 +147,19 @@ class HAProxy:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def _answer(self, beside: set[int]) -> None:
-        """Waits until a worker that is none of ``beside`` answers on the runtime socket."""
-        deadline = time.monotonic() + self._patience
+    async def _answer(self, beside: set[int], said: int, seconds: float) -> None:
+        """Waits until a worker that is none of ``beside`` answers; ``said`` is the size of the log before."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._master is not None and self._master.returncode is not None:
-                raise UnavailableError(f"HAProxy ended with {self._master.returncode}: {last_words()}")
+                raise UnavailableError(f"HAProxy ended with {self._master.returncode}: {alerts(said)}")
+            if "Loading failure!" in log_since(said):
+                raise UnavailableError(f"HAProxy could not load its configuration: {alerts(said)}")
             with contextlib.suppress(OSError, ValueError):
                 if await self._worker() in set(self.workers()) - beside:
                     return
             await asyncio.sleep(POLL)
-        raise UnavailableError(f"no new HAProxy worker within {self._patience:g} s: {last_words()}")
+        raise NoWorkerError(f"no new HAProxy worker within {seconds:g} s: {alerts(said)}")
 
     async def _worker(self) -> int:
         """The pid of the worker that answers now."""
@@ -175,8 +187,19 @@ def is_haproxy(pid: int) -> bool:
     return False
 
 
-def last_words(lines: int = 5) -> str:
-    """The end of HAProxy's log."""
-    with contextlib.suppress(OSError):
-        return "\n".join(Path(LOG).read_text(errors="replace").splitlines()[-lines:])
-    return ""
+def log_size() -> int:
+    """Bytes in HAProxy's log."""
+    return os.path.getsize(LOG) if os.path.exists(LOG) else 0
+
+
+def log_since(offset: int) -> str:
+    """What HAProxy has said since its log had this size."""
+    with open(LOG, "rb") as log:
+        log.seek(offset)
+        return log.read().decode(errors="replace")
+
+
+def alerts(since: int) -> str:
+    """HAProxy's complaints since its log had this size; all it said if there are none."""
+    lines = log_since(since).splitlines()
+    return "\n".join([line for line in lines if line.startswith("[ALERT]")] or lines)

@@ -44,6 +44,10 @@ defaults
   option            redispatch
 """
 
+# Until 2.3, and so in marathon-lb's image, a worker that is replaced answers one more request on an idle connection.
+# Later ones cut it at once, which fails clients that reuse it at that moment (haproxy#1506), unless told otherwise.
+KEEP_IDLE = "  option idle-close-on-response\n"
+
 # What an app may replace by a label ``HAPROXY_{n}_<name>``; the placeholders are marathon-lb's.
 TEMPLATES = {
     "FRONTEND_HEAD": "\nfrontend {backend}\n  bind {bindAddr}:{servicePort}\n  mode {mode}\n",
@@ -96,6 +100,11 @@ def render(services: Iterable[Service], listen: Listen, groups: Iterable[str] = 
     return "".join(parts)
 
 
+def bound(config: str) -> set[tuple[str, int]]:
+    """The addresses and ports that a configuration binds."""
+    return {(address, int(port)) for address, port in re.findall(r"^ +bind (\S+):(\d+)", config, re.MULTILINE)}
+
+
 def backend_name(service: Service) -> str:
     """``/team/web`` on 10101 is ``team_web_10101``: the CSV's ``pxname``."""
     return f"{service.app_id[1:].replace('/', '_')}_{service.port}"
@@ -137,7 +146,7 @@ def _stats(services: Sequence[Service], listen: Listen) -> str:
 listen stats
   bind {listen.address}:{listen.stats_port}
   mode http
-  stats enable
+{KEEP_IDLE}  stats enable
 {scopes}  monitor-uri /_haproxy_health_check
   use_backend {CONTROL} if {{ path /_haproxy_getpids /_haproxy_getconfig /_mlb_signal/hup /_mlb_signal/usr1 }}
 
@@ -150,7 +159,7 @@ backend {CONTROL}
 def _vhosts(services: Sequence[Service], listen: Listen) -> str:
     if listen.http_port is None:
         return ""
-    rules = [f"\nfrontend marathon_http_in\n  bind {listen.address}:{listen.http_port}\n  mode http\n"]
+    rules = [f"\nfrontend marathon_http_in\n  bind {listen.address}:{listen.http_port}\n  mode http\n{KEEP_IDLE}"]
     for service in sorted(services, key=lambda service: service.weight, reverse=True):
         if not service.vhosts:
             continue
@@ -173,15 +182,17 @@ def _app_ids(services: Sequence[Service], listen: Listen) -> str:
         f"  use_backend {backend_name(service)} if app_{_safe(app_id)}\n"
         for app_id, service in first.items()
     )
-    return f"\nfrontend marathon_http_appid_in\n  bind {listen.address}:{listen.appid_port}\n  mode http\n{rules}"
+    head = f"\nfrontend marathon_http_appid_in\n  bind {listen.address}:{listen.appid_port}\n  mode http\n{KEEP_IDLE}"
+    return head + rules
 
 
 def _frontend(service: Service, listen: Listen) -> str:
     name = backend_name(service)
-    address = service.bind_addr or listen.address
+    bind = service.bind_addr or listen.address
     head = _template(service, "FRONTEND_HEAD").format(
-        backend=name, bindAddr=address, servicePort=service.port, mode=service.mode, sslCert="", bindOptions=""
+        backend=name, bindAddr=bind, servicePort=service.port, mode=service.mode, sslCert="", bindOptions=""
     )
+    head += KEEP_IDLE if service.mode == "http" else ""
     return head + _template(service, "FRONTEND_BACKEND_GLUE").format(backend=name)
 
 

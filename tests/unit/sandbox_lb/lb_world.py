@@ -20,6 +20,7 @@ from aiohttp import web
 
 Json = dict[str, Any]
 PORT = 10101
+NAME: web.AppKey[str] = web.AppKey("name", str)
 CHECK: Json = {
     "protocol": "HTTP",
     "path": "/health",
@@ -117,18 +118,21 @@ class StubMarathon:
         await stream.prepare(request)
         self._streams.add(stream)
         try:
-            while True:
-                await asyncio.sleep(1)
-                await stream.write(b"\r\n")
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await asyncio.sleep(1)
+                    await stream.write(b"\r\n")
         finally:
             self._streams.discard(stream)
+        return stream
+
+
+async def _name(request: web.Request) -> web.Response:
+    return web.Response(text=request.app[NAME])
 
 
 async def _health(_: web.Request) -> web.Response:
     return web.Response(text="ok")
-
-
-NAME: web.AppKey[str] = web.AppKey("name", str)
 
 
 class Balancer:
@@ -167,6 +171,7 @@ class World:
     def __init__(self, directory: Path, stack: contextlib.AsyncExitStack) -> None:
         self.marathon = StubMarathon()
         self.marathon_url = ""
+        self.release = asyncio.Event()
         self._directory = directory
         self._stack = stack
 
@@ -181,15 +186,15 @@ class World:
         return port
 
     async def task(self, name: str, **more: Any) -> Json:
-        """A running task that answers with its name, after ``?seconds=``."""
+        """A running task that answers with its name; to ``/held`` only when the world's ``release`` is set."""
         app = web.Application()
         app[NAME] = name
 
-        async def answer(request: web.Request) -> web.Response:
-            await asyncio.sleep(float(request.query.get("seconds", 0)))
-            return web.Response(text=request.app[NAME])
+        async def held(request: web.Request) -> web.Response:
+            await self.release.wait()
+            return await _name(request)
 
-        app.add_routes([web.get("/", answer), web.get("/health", _health)])
+        app.add_routes([web.get("/", _name), web.get("/held", held), web.get("/health", _health)])
         return a_task(name, await self.serve(app), **more)
 
     async def balancer(self, *options: str) -> Balancer:

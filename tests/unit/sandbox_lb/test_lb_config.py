@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lb_world import CHECK, PORT, Json, a_task, an_app, colour
 
-from bgci.sandbox.loadbalancer.haproxy_config import Listen, render, server_id
+from bgci.sandbox.loadbalancer.haproxy_config import Listen, bound, render, server_id
 from bgci.sandbox.loadbalancer.services import HealthMemory, services_of
 
 LISTEN = Listen("127.0.0.9", 9090, 9091)
@@ -30,7 +30,12 @@ def servers(config: str, backend: str = "backend web_10101") -> list[str]:
 def test_an_app_gets_a_frontend_on_its_service_port_and_a_backend_with_its_tasks() -> None:
     config = text(an_app("/team/web", a_task("b", 31002), a_task("a", 31001)))
     name = "team_web_10101"
-    assert section(config, f"frontend {name}") == ["bind 127.0.0.9:10101", "mode http", f"use_backend {name}"]
+    assert section(config, f"frontend {name}") == [
+        "bind 127.0.0.9:10101",
+        "mode http",
+        "option idle-close-on-response",
+        f"use_backend {name}",
+    ]
     assert section(config, f"backend {name}") == [
         "balance roundrobin",
         "mode http",
@@ -94,7 +99,8 @@ def test_host_networks_take_the_ports_of_the_port_definitions() -> None:
 def test_labels_change_port_mode_address_balance() -> None:
     labels = {"0_PORT": "10500", "0_MODE": "TCP", "0_BIND_ADDR": "127.0.0.77", "0_BALANCE": "leastconn"}
     config = text(an_app("/web", a_task("a", 31001), **labels))
-    assert section(config, "frontend web_10500")[:2] == ["bind 127.0.0.77:10500", "mode tcp"]
+    assert section(config, "frontend web_10500") == ["bind 127.0.0.77:10500", "mode tcp", "use_backend web_10500"]
+    assert bound(config) == {("127.0.0.9", 9090), ("127.0.0.9", 9091), ("127.0.0.77", 10500)}
     assert section(config, "backend web_10500") == [
         "balance leastconn",
         "mode tcp",
@@ -158,6 +164,7 @@ def test_virtual_hosts_are_routed_on_the_http_port_heaviest_first() -> None:
     assert lines == [
         "bind 127.0.0.9:8080",
         "mode http",
+        "option idle-close-on-response",
         "acl host_two_10102 hdr(host),field(1,:) -i web.example",
         "acl path_two_10102 path_beg /api",
         "use_backend two_10102 if host_two_10102 path_two_10102",

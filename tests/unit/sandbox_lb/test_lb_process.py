@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from lb_world import Balancer, World, a_world, an_app, colour, haproxies_below, lives, until
+from lb_world import PORT, Balancer, World, a_world, an_app, colour, haproxies_below, lives, until
 
 from bgci.errors import UnavailableError
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
+from bgci.sandbox.loadbalancer.haproxy_config import HEAD
+from bgci.sandbox.loadbalancer.ports import claim, is_taken
 
 
 def in_a_world(directory: Path, story: Callable[[World], Awaitable[None]]) -> None:
@@ -32,28 +35,48 @@ async def answer(url: str, **headers: str) -> str:
         return f"{response.status} {await response.text()}"
 
 
+async def keeps_alive(balancer: Balancer, seen: Counter[str]) -> None:
+    """A client that never repeats a request: a connection cut at the wrong moment is a failure it counts."""
+    while True:
+        reader, writer = await asyncio.open_connection(balancer.address, PORT)
+        try:
+            head = ""
+            while "connection: close" not in head:
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(head.split("content-length:")[1].split()[0])
+                seen[f"{head.split()[1]} {(await reader.readexactly(length)).decode()}"] += 1
+                await asyncio.sleep(0.02)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            seen[repr(error)] += 1
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
 @contextlib.asynccontextmanager
 async def load(balancer: Balancer) -> AsyncIterator[Counter[str]]:
     """Requests all the time, over kept and over fresh connections; the counter has what was answered."""
     seen: Counter[str] = Counter()
 
-    async def client(*, fresh: bool) -> None:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=fresh)) as session:
-            while True:
-                try:
-                    async with session.get(balancer.service) as response:
-                        seen[f"{response.status} {await response.text()}"] += 1
-                except aiohttp.ClientError as error:
-                    seen[repr(error)] += 1
-                await asyncio.sleep(0.01)
+    async def client() -> None:
+        while True:
+            try:
+                seen[await answer(balancer.service)] += 1
+            except aiohttp.ClientError as error:
+                seen[repr(error)] += 1
+            await asyncio.sleep(0.01)
 
-    tasks = [asyncio.create_task(client(fresh=fresh)) for fresh in (True, True, False)]
+    clients = [client(), client(), keeps_alive(balancer, seen), keeps_alive(balancer, seen)]
+    tasks = [asyncio.create_task(one) for one in clients]
     try:
         yield seen
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
 def test_apps_appear_change_and_vanish_with_the_events(tmp_path: Path) -> None:
@@ -126,20 +149,22 @@ def test_h18_reloads_lose_no_request_and_an_old_worker_lives_until_its_last_conn
         tasks = [await world.task(f"t{number}") for number in range(6)]
         world.marathon.apps = [an_app("/web", *tasks[:1])]
         balancer = await world.balancer()
-        slow = asyncio.create_task(answer(f"{balancer.service}/?seconds=4"))
+        slow = asyncio.create_task(answer(f"{balancer.service}/held"))
         async with load(balancer) as seen:
             await until(lambda: seen.total() > 50)
             for count in range(2, 7):
                 await world.marathon.show(an_app("/web", *tasks[:count]))
                 port = tasks[count - 1]["ports"][0]
                 await until(lambda port=port: serving(balancer, port))
-            assert not slow.done()
             pids = await balancer.pids()
             # The counters start anew in each worker, so only the pids tell that a session is left.
             assert len(pids) > 2
-            await asyncio.sleep(1)
+            asked = seen.total()
+            await until(lambda: seen.total() > asked + 100)
         assert {text for text in seen if not text.startswith("200 t")} == set()
         assert len(seen) == 6
+        assert len(await balancer.pids()) > 2
+        world.release.set()
         assert await slow == "200 t0"
         await until(lambda: count_is(balancer, 2), why="the old workers' end")
         assert min(await balancer.pids()) == min(pids)
@@ -226,7 +251,7 @@ def test_no_haproxy_outlives_the_process_however_it_ends(tmp_path: Path, how: si
         one, two = await world.task("one"), await world.task("two")
         world.marathon.apps = [an_app("/web", one)]
         balancer = await world.balancer()
-        slow = asyncio.create_task(answer(f"{balancer.service}/?seconds=60"))
+        slow = asyncio.create_task(answer(f"{balancer.service}/held"))
         await until(lambda: busy(balancer, one["ports"][0]))
         await world.marathon.show(an_app("/web", two))
         await until(lambda: count_is(balancer, 3), why="an old worker with a connection")
@@ -277,6 +302,61 @@ def test_it_starts_without_marathon_and_serves_as_soon_as_that_is_there(tmp_path
     in_a_world(tmp_path, story)
 
 
+def test_an_app_whose_port_somebody_else_has_is_left_out_until_it_is_free(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        one = await world.task("one")
+        world.marathon.apps = [an_app("/web", one)]
+        balancer = await world.balancer()
+        with socket.socket() as other:
+            other.bind((balancer.address, 10102))
+            other.listen()
+            await world.marathon.show(
+                an_app("/other", one, **{"0_PORT": "10102"}), an_app("/web", await world.task("two"))
+            )
+            await until(lambda: gives(balancer, "200 two"))
+            assert "other_10102" not in await balancer.get("/_haproxy_getconfig")
+        await world.marathon.publish()
+        await until(lambda: answers(f"http://{balancer.address}:10102", "200 one"))
+
+    in_a_world(tmp_path, story)
+
+
+async def answers(url: str, expected: str) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        return await answer(url) == expected
+    return False
+
+
+def test_a_configuration_that_cannot_be_loaded_leaves_the_old_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        monkeypatch.chdir(tmp_path)
+        haproxy = HAProxy()
+        good = HEAD + f"frontend x\n  mode http\n  bind 127.0.0.1:{free_port()}\n"
+        await haproxy.start(good)
+        try:
+            taken = await world.serve(world.marathon.routes())
+            with pytest.raises(UnavailableError, match=f"cannot bind socket.*{taken}"):
+                await haproxy.reload(f"{good}  bind 127.0.0.1:{taken}\n")
+            assert await haproxy.settled() == good
+            workers = haproxy.workers()
+            assert len(workers) == 1
+            await haproxy.reload(good)
+            assert haproxy.workers() != workers
+        finally:
+            await haproxy.stop()
+
+    in_a_world(tmp_path, story)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def test_a_taken_port_is_an_expected_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(world: World) -> None:
         port = await world.serve(world.marathon.routes())
@@ -286,3 +366,21 @@ def test_a_taken_port_is_an_expected_failure(tmp_path: Path, monkeypatch: pytest
             await HAProxy().start(config)
 
     in_a_world(tmp_path, story)
+
+
+def test_a_claimed_port_is_free_for_a_haproxy_and_taken_for_others() -> None:
+    with claim("127.0.0.1", 0) as claimed:
+        port = claimed.getsockname()[1]
+        assert is_taken("127.0.0.1", port)
+        with pytest.raises(UnavailableError, match="is taken"):
+            claim("127.0.0.1", port)
+        with socket.socket() as sharing:
+            sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sharing.bind(("127.0.0.1", port))
+    assert not is_taken("127.0.0.1", port)
+    assert not is_taken("*", port)
+
+
+def test_an_address_that_is_not_ours_is_an_expected_failure() -> None:
+    with pytest.raises(UnavailableError, match="cannot listen on"):
+        claim("192.0.2.1", 0)
