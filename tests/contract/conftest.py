@@ -90,8 +90,8 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def task_server(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Starts the program that tasks are, with an environment; returns its URL."""
+def task_server() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts the program that tasks are, with an environment."""
     program = Path(__file__).parents[2] / "bgci" / "sandbox" / "task_server.py"
     started: list[subprocess.Popen[bytes]] = []
 

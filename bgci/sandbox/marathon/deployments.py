@@ -35,6 +35,7 @@ class Deployments:
         self._launcher = launcher
         self._readiness = readiness
         self._running: set[asyncio.Task[None]] = set()
+        launcher.ended = self.scale_check
 
     def change(
         self,
@@ -162,11 +163,23 @@ class Deployments:
         instances = self._store.of_app(app.id)
         doomed = plan.scaling_proposition(instances, action.to_kill, action.scale_to, str(app.spec["killSelection"]))
         await self._decommission(doomed)
-        there = [i for i in self._store.of_app(app.id) if i.wanted and (i.condition.is_active or i.is_scheduled)]
+        # As the real one: who is still dying counts as there. Once it is gone, the scale check makes up for it.
+        there = [i for i in self._store.of_app(app.id) if i.condition.is_active or i.is_scheduled]
         missing = max(0, action.scale_to - len(there))
         self._launcher.add(app, missing)
         if missing:
             await self._until_ready(app, deployment, lambda ready: len(ready) >= missing)
+
+    def scale_check(self, app_id: str) -> None:
+        """Brings an app that no deployment holds to its number of instances, after one of its instances is gone
+        (marathon: ScaleAppUpdateStepImpl, SchedulerActions.scale)."""
+        app = self._store.apps.get(app_id)
+        if app is None or any(app_id in deployment.app_ids for deployment in self._store.deployments.values()):
+            return
+        instances = self._store.of_app(app_id)
+        for instance in plan.scaling_proposition(instances, (), app.instances, str(app.spec["killSelection"])):
+            self._store.decommission(instance)
+        self._launcher.add(app, max(0, app.instances - sum(instance.wanted for instance in instances)))
 
     async def _restart(self, app: App, deployment: Deployment) -> None:
         """Replaces every instance of an older version, within the bounds of the upgrade strategy."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ BACKOFF_MEMORY_SECONDS = 60.0
 
 
 class Launcher:
-    """The life of every instance: wait for an offer, run the task, and again."""
+    """The life of every instance: wait for an offer, run the task, and again. ``ended`` is told the app of each task
+    that has ended."""
+
+    ended: Callable[[str], None]
 
     def __init__(self, store: Store, processes: Processes, ports: Ports, mesos: Mesos, health: HealthChecker) -> None:
         self._store = store
@@ -60,6 +63,7 @@ class Launcher:
             self._store.instances.pop(instance.id, None)
             self._runners.pop(instance.id, None)
             self._store.notify()
+        self.ended(instance.app_id)
 
     async def _offer(self, instance: Instance) -> str | None:
         """The address of an agent with room, once the launch delay is over; None if the instance was given up."""
@@ -77,6 +81,8 @@ class Launcher:
     async def _pause(self, instance: Instance, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(instance.wake.wait(), seconds)
+        if instance.wanted:
+            instance.wake.clear()
 
     def _current(self, instance: Instance) -> App:
         """The app to launch: a relaunch takes the newest version."""

@@ -81,20 +81,14 @@ class TaskRoutes:
         return reply({"task": killed[0]})
 
     def _kill(self, instances: Sequence[Instance], *, wipe: bool, with_health: bool = True) -> list[dict[str, Any]]:
-        """Fire and forget: no deployment, no lock; the task is replaced within its instance, unless wiped."""
+        """Fire and forget: no deployment, no lock; the task is replaced within its instance, or with it if wiped."""
         shown = views.tasks(instances)
         for instance in instances:
             if wipe:
                 self._store.decommission(instance)
-                self._replace_wiped(instance)
             else:
                 self._store.kill(instance)
         return shown if with_health else [{**task, "healthCheckResults": []} for task in shown]
-
-    def _replace_wiped(self, instance: Instance) -> None:
-        app = self._store.apps.get(instance.app_id)
-        if app is not None:
-            self._marathon.launcher.add(app, 1)
 
     def _kill_and_scale(self, instances: Sequence[Instance], *, force: bool) -> Deployment:
         """One deployment over all apps: each scaled down by its instances that are active and not being killed."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from bgci.sandbox.shape import FLAG, INTEGER, NUMBER, STRINGS, TEXT, Shape, array, choice, problems
 from bgci.sandbox.web import ApiError
 
 Json = Mapping[str, Any]
@@ -23,46 +25,68 @@ _MARATHON_PROTOCOLS = ("HTTP", "HTTPS", "TCP")
 _MESOS_PROTOCOLS = ("MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 _PROTOCOLS = (*_MARATHON_PROTOCOLS, *_MESOS_PROTOCOLS, "COMMAND")
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "id": str, "cmd": str, "args": list, "user": str, "env": dict, "instances": int, "cpus": (int, float),
-    "mem": (int, float), "disk": (int, float), "gpus": int, "executor": str, "constraints": list, "fetch": list,
-    "requirePorts": bool, "portDefinitions": list, "backoffSeconds": int, "backoffFactor": (int, float),
-    "maxLaunchDelaySeconds": int, "container": dict, "healthChecks": list, "readinessChecks": list,
-    "taskKillGracePeriodSeconds": int, "dependencies": list, "upgradeStrategy": dict, "labels": dict,
-    "acceptedResourceRoles": list, "networks": list, "secrets": dict, "killSelection": str, "role": str, "ports": list,
-    "uris": list, "ipAddress": dict, "container.docker": dict, "container.portMappings": list, "container.type": str,
-}  # fmt: skip
+_PORT = Shape("object", {"port": INTEGER, "protocol": TEXT, "name": TEXT, "labels": STRINGS})
+_MAPPING_FIELDS = {"containerPort": INTEGER, "hostPort": INTEGER, "servicePort": INTEGER}
+_MAPPING = Shape("object", {**_MAPPING_FIELDS, "protocol": TEXT, "name": TEXT, "labels": STRINGS})
+_DOCKER_FIELDS = {"image": TEXT, "network": TEXT, "portMappings": array(_MAPPING), "forcePullImage": FLAG}
+_DOCKER = Shape("object", {**_DOCKER_FIELDS, "privileged": FLAG, "parameters": array(Shape("object"))})
+_CONTAINER_FIELDS = {"type": choice("DOCKER", "MESOS"), "docker": _DOCKER, "portMappings": array(_MAPPING)}
+_SECONDS = ("gracePeriodSeconds", "intervalSeconds", "timeoutSeconds", "delaySeconds")
+_HEALTH = Shape(
+    "object",
+    {
+        **dict.fromkeys((*_SECONDS, "maxConsecutiveFailures", "port", "portIndex"), INTEGER),
+        "path": TEXT,
+        "protocol": choice(*_PROTOCOLS),
+        "command": Shape("object", {"value": TEXT}),
+    },
+)
+_READINESS = Shape("object", {"name": TEXT, "path": TEXT, "portName": TEXT, "intervalSeconds": NUMBER})
+_STRATEGY = {"maximumOverCapacity": NUMBER, "minimumHealthCapacity": NUMBER}
+_DISCOVERY = Shape("object", {"ports": array(Shape("object", {"number": INTEGER, "name": TEXT}))})
+_APP = Shape(
+    "object",
+    {
+        **dict.fromkeys(("id", "cmd", "user", "executor", "role"), TEXT),
+        **dict.fromkeys(("instances", "gpus", "backoffSeconds", "maxLaunchDelaySeconds"), INTEGER),
+        **dict.fromkeys(("cpus", "mem", "disk", "backoffFactor"), NUMBER),
+        **dict.fromkeys(("args", "dependencies", "acceptedResourceRoles", "uris"), array(TEXT)),
+        "taskKillGracePeriodSeconds": INTEGER,
+        "env": Shape("object", items=Shape("string or object")),
+        "labels": STRINGS,
+        "constraints": array(array(TEXT)),
+        "fetch": array(Shape("object", {"uri": TEXT}, ("uri",))),
+        "requirePorts": FLAG,
+        "portDefinitions": array(_PORT),
+        "ports": array(INTEGER),
+        "container": Shape("object", {**_CONTAINER_FIELDS, "volumes": array(Shape("object"))}),
+        "networks": array(Shape("object", {"mode": choice("host", "container", "container/bridge"), "name": TEXT})),
+        "ipAddress": Shape("object", {"networkName": TEXT, "discovery": _DISCOVERY}),
+        "healthChecks": array(_HEALTH),
+        "readinessChecks": array(_READINESS),
+        "upgradeStrategy": Shape("object", _STRATEGY, tuple(_STRATEGY)),
+        "secrets": Shape("object"),
+        "killSelection": choice("YOUNGEST_FIRST", "OLDEST_FIRST"),
+    },
+)
 _TYPE_ERRORS = {
-    str: "error.expected.jsstring", int: "error.expected.jsnumber", list: "error.expected.jsarray",
-    dict: "error.expected.jsobject", bool: "error.expected.jsboolean",
+    "string": "error.expected.jsstring", "integer": "error.expected.jsnumber", "number": "error.expected.jsnumber",
+    "array": "error.expected.jsarray", "object": "error.expected.jsobject", "boolean": "error.expected.jsboolean",
+    "string or object": "error.expected.jsstring",
 }  # fmt: skip
-
-
-def _type_error(value: Any, wanted: type | tuple[type, ...]) -> str | None:
-    first = wanted[0] if isinstance(wanted, tuple) else wanted
-    right = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
-    return None if right else _TYPE_ERRORS[first]
 
 
 def shape_errors(app: Json, *, complete: bool) -> Errors:
-    """JSON of the wrong type or shape."""
+    """JSON of the wrong type or shape, in the words of Play's JSON library."""
     errors: Errors = {}
-    for name, wanted in _TYPES.items():
-        parent, _, leaf = name.rpartition(".")
-        holder = app.get(parent) if parent else app
-        if isinstance(holder, dict) and leaf in holder:
-            _add(errors, f"/{name.replace('.', '/')}", _type_error(holder[leaf], wanted))
-    if complete and "id" not in app:
-        _add(errors, "/id", "error.path.missing")
-    for name in ("portDefinitions", "healthChecks", "networks", "readinessChecks", "fetch"):
-        for index, item in enumerate(app[name] if isinstance(app.get(name), list) else []):
-            _add(errors, f"/{name}({index})", _type_error(item, dict))
-    labels = app.get("labels")
-    for key, value in labels.items() if isinstance(labels, Mapping) else ():
-        _add(errors, f"/labels/{key}", _type_error(value, str))
-    strategy: Any = app.get("upgradeStrategy")
-    for name in ("maximumOverCapacity", "minimumHealthCapacity") if isinstance(strategy, Mapping) else ():
-        _add(errors, f"/upgradeStrategy/{name}", None if name in strategy else "error.path.missing")
+    for problem in problems(app, replace(_APP, required=("id",) if complete else ())):
+        path = "".join(f"({part})" if isinstance(part, int) else f"/{part}" for part in problem.path)
+        if problem.kind == "missing":
+            _add(errors, f"{path}/{problem.name}", "error.path.missing")
+        elif problem.kind == "type":
+            _add(errors, path, _TYPE_ERRORS[problem.shape.kind])
+        else:
+            _add(errors, path, "error.unknown.enum.literal")
     return errors
 
 
@@ -119,7 +143,7 @@ def canonical_errors(app: Json) -> Errors:
     _port_errors(app, errors)
     _health_errors(app, errors)
     for index, constraint in enumerate(app.get("constraints", [])):
-        if not isinstance(constraint, list) or len(constraint) not in (2, 3) or constraint[1] not in _OPERATORS:
+        if len(constraint) not in (2, 3) or constraint[1] not in _OPERATORS:
             _add(errors, f"/constraints({index})", f"Missing or invalid operator in constraint {constraint}")
     _label_errors(app, errors)
     if app.get("secrets"):
@@ -148,7 +172,7 @@ def _number_errors(app: Json, errors: Errors) -> None:
             _add(errors, f"/{name}", f"got {app[name]}, expected {least} or more")
     for name in ("maximumOverCapacity", "minimumHealthCapacity"):
         value = app.get("upgradeStrategy", {}).get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not 0 <= value <= 1:
             _add(errors, f"/upgradeStrategy/{name}", f"got {value}, expected between 0.0 and 1.0")
 
 
@@ -166,8 +190,6 @@ def _port_errors(app: Json, errors: Errors) -> None:
     for index, network in enumerate(networks):
         if modes[index] == "container" and not network.get("name"):
             _add(errors, f"/networks({index})", "container network name must be specified")
-        if modes[index] not in ("host", "container", "container/bridge"):
-            _add(errors, f"/networks({index})/mode", "error.unknown.enum.literal")
     ports = [d.get("port", 0) for d in definitions if d.get("port", 0)]
     if len(set(ports)) != len(ports):
         _add(errors, "/portDefinitions", "Ports must be unique.")
@@ -184,8 +206,6 @@ def _health_errors(app: Json, errors: Errors) -> None:
         _add(errors, "/", "AppDefinition can contain at most one Mesos health check")
     for index, check in enumerate(checks):
         path, protocol = f"/healthChecks({index})", check.get("protocol", "HTTP")
-        if protocol not in _PROTOCOLS:
-            _add(errors, f"{path}/protocol", "error.unknown.enum.literal")
         if protocol == "COMMAND" and "command" not in check:
             _add(errors, f"{path}/command", "not defined")
         if protocol in _MARATHON_PROTOCOLS and not _has_port(check, len(ports)):

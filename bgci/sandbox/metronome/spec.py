@@ -5,10 +5,9 @@ Unlike Marathon, Metronome refuses unknown fields and nulls."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from bgci.sandbox.shape import FLAG, SOME_TEXT, STRINGS, TEXT, Problem, Shape, array, choice, problems
 from bgci.sandbox.web import ApiError
 
 Json = dict[str, Any]
@@ -17,38 +16,16 @@ Errors = dict[str, list[str]]
 JOB_ID = re.compile(r"([a-z0-9]+(-+[a-z0-9]+)*)(\.([a-z0-9]+(-+[a-z0-9]+)*))*")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a value must look like: its type, and what that type needs."""
-
-    kind: str
-    fields: Mapping[str, Shape] = field(default_factory=dict)
-    required: tuple[str, ...] = ()
-    items: Shape | None = None
-    closed: bool = True
-    least: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
-
-
-TEXT = Shape("string")
-SOME_TEXT = Shape("string", pattern=re.compile(r"(?s).+"))
-FLAG = Shape("boolean")
-STRINGS = Shape("object", items=TEXT)
 NAME = Shape("string", pattern=JOB_ID)
 
 
 def record(required: tuple[str, ...] = (), **fields: Shape) -> Shape:
     """An object with these fields and no others."""
-    return Shape("object", fields, required)
+    return Shape("object", fields, required, closed=True)
 
 
-def array(items: Shape) -> Shape:
-    return Shape("array", items=items)
-
-
-SCHEDULE = Shape("object", {"id": NAME, "cron": TEXT}, ("id", "cron"), closed=False)
-UCR_IMAGE = record(("id",), id=TEXT, kind=Shape("string", choices=("docker", "appc")), forcePull=FLAG)
+SCHEDULE = Shape("object", {"id": NAME, "cron": TEXT}, ("id", "cron"))
+UCR_IMAGE = record(("id",), id=TEXT, kind=choice("docker", "appc"), forcePull=FLAG)
 RUN = record(
     ("cpus", "mem", "disk"),
     args=array(TEXT),
@@ -62,7 +39,7 @@ RUN = record(
         record(
             ("mode",),
             name=TEXT,
-            mode=Shape("string", choices=("host", "container/bridge", "container")),
+            mode=choice("host", "container/bridge", "container"),
             labels=STRINGS,
         )
     ),
@@ -74,14 +51,14 @@ RUN = record(
         privileged=FLAG,
         parameters=array(record(("key", "value"), key=TEXT, value=TEXT)),
     ),
-    env=Shape("object", items=Shape("string or secret")),
+    env=Shape("object", items=Shape("string or object")),
     maxLaunchDelay=Shape("integer", least=1),
     placement=record(
         constraints=array(
             record(
                 ("attribute", "operator"),
                 attribute=TEXT,
-                operator=Shape("string", choices=("IS", "EQ", "LIKE", "UNLIKE")),
+                operator=choice("IS", "EQ", "LIKE", "UNLIKE"),
                 value=TEXT,
             )
         )
@@ -90,7 +67,7 @@ RUN = record(
     taskKillGracePeriodSeconds=Shape("number"),
     restart=record(
         ("policy",),
-        policy=Shape("string", choices=("NEVER", "ON_FAILURE")),
+        policy=choice("NEVER", "ON_FAILURE"),
         activeDeadlineSeconds=Shape("integer"),
     ),
     volumes=array(
@@ -98,17 +75,17 @@ RUN = record(
             ("containerPath",),
             containerPath=SOME_TEXT,
             hostPath=SOME_TEXT,
-            mode=Shape("string", choices=("RO", "RW")),
+            mode=choice("RO", "RW"),
             secret=SOME_TEXT,
         )
     ),
-    secrets=Shape("object", items=Shape("object", {"source": TEXT}, closed=False)),
+    secrets=Shape("object", items=Shape("object", {"source": TEXT})),
 )
 JOB = record(
     ("id", "run"),
     id=NAME,
     description=TEXT,
-    dependencies=array(Shape("object", {"id": NAME}, closed=False)),
+    dependencies=array(Shape("object", {"id": NAME})),
     labels=STRINGS,
     schedules=array(SCHEDULE),
     run=RUN,
@@ -120,16 +97,12 @@ RUN_DEFAULTS: Json = {
 }  # fmt: skip
 ARTIFACT_DEFAULTS: Json = {"extract": True, "executable": False, "cache": False}
 
-_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float), "object": (dict,),
-    "array": (list,), "string or secret": (str, dict),
-}  # fmt: skip
-
 
 def job_spec(body: Any) -> Json:
     """The specification with its defaults. Raises ApiError 422 with the errors by path."""
     errors: Errors = {}
-    _check(body, JOB, "", errors)
+    for problem in problems(body, JOB):
+        _add(errors, "".join(f"/{part}" for part in problem.path), _sentence(problem))
     if not errors:
         _model_errors(body, errors)
     if errors:
@@ -138,38 +111,20 @@ def job_spec(body: Any) -> Json:
     return _with_defaults(body)
 
 
-def _check(value: Any, shape: Shape, path: str, errors: Errors) -> None:
-    """The rules of the schema."""
-    if not isinstance(value, _PYTHON_TYPES[shape.kind]) or (isinstance(value, bool) and shape.kind != "boolean"):
-        _add(errors, path, f"Wrong type. Expected {shape.kind}, was {_type_name(value)}.")
-    elif isinstance(value, dict):
-        _check_object(value, shape, path, errors)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _check(item, shape.items or TEXT, f"{path}/{index}", errors)
-    else:
-        _check_scalar(value, shape, path, errors)
-
-
-def _check_scalar(value: Any, shape: Shape, path: str, errors: Errors) -> None:
-    if shape.least is not None and value < shape.least:
-        _add(errors, path, f"{value} is smaller than required minimum value of {shape.least}.")
-    elif shape.choices and value not in shape.choices:
-        _add(errors, path, f"Found {value}, but expected one of: {', '.join(shape.choices)}.")
-    elif shape.pattern is not None and not shape.pattern.fullmatch(value):
-        _add(errors, path, f"'{value}' does not match pattern '{shape.pattern.pattern}'.")
-
-
-def _check_object(value: Json, shape: Shape, path: str, errors: Errors) -> None:
-    for name in shape.required:
-        if name not in value:
-            _add(errors, path, f"Property {name} missing.")
-    for name, inner in value.items():
-        expected = shape.fields.get(name, shape.items)
-        if expected is not None:
-            _check(inner, expected, f"{path}/{name}", errors)
-        elif shape.closed and shape.kind == "object":
-            _add(errors, path, f"Additional properties are not allowed but found '{name}'.")
+def _sentence(problem: Problem) -> str:
+    """A problem in the words of Metronome's JSON schema validator."""
+    shape, value = problem.shape, problem.value
+    if problem.kind == "missing":
+        return f"Property {problem.name} missing."
+    if problem.kind == "unknown":
+        return f"Additional properties are not allowed but found '{problem.name}'."
+    if problem.kind == "type":
+        return f"Wrong type. Expected {shape.kind}, was {_type_name(value)}."
+    if problem.kind == "least":
+        return f"{value} is smaller than required minimum value of {shape.least}."
+    if problem.kind == "choice":
+        return f"Found {value}, but expected one of: {', '.join(shape.choices)}."
+    return f"'{value}' does not match pattern '{shape.pattern.pattern if shape.pattern else ''}'."
 
 
 def _model_errors(body: Json, errors: Errors) -> None:

@@ -1,0 +1,159 @@
+"""What a task can be told to do."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from contract.client import until
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def get(port: int) -> Callable[..., Any]:
+    """A request to the task; None while nobody listens."""
+
+    def ask(path: str = "/", **options: Any) -> requests.Response | None:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}{path}", timeout=10, **options)
+        except requests.ConnectionError:
+            return None
+
+    return ask
+
+
+def started(get: Callable[..., Any]) -> None:
+    until(lambda: get("/idle") is not None)
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [("registry.local/httpd:2.4", "It works!"), ("nginx:1", "Welcome to nginx!"), ("team/web:7", "team/web:7 v1")],
+)
+def test_body_follows_the_image(task_server: Start, port: int, get: Any, image: str, text: str) -> None:
+    task_server(port, MARATHON_APP_DOCKER_IMAGE=image, MARATHON_APP_VERSION="v1", MESOS_TASK_ID="t")
+    started(get)
+    assert text in get().text
+    assert (get().headers["X-App-Version"], get().headers["X-Task-Id"]) == ("v1", "t")
+
+
+def test_body_may_be_given(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, BGCI_SANDBOX_BODY="hello")
+    started(get)
+    assert get("/any/path?x=y").text == "hello"
+
+
+def test_requests_choose_status_size_and_duration(task_server: Start, port: int, get: Any) -> None:
+    task_server(port)
+    started(get)
+    assert get("/?status=418").status_code == 418
+    assert get("/?bytes=100000").content == b"x" * 100000
+    before = time.monotonic()
+    get("/?sleep=0.3")
+    assert time.monotonic() - before >= 0.3
+    assert requests.post(f"http://127.0.0.1:{port}/", data="x" * 200000, timeout=10).status_code == 200
+    assert get("/?status=nonsense").status_code == 400
+
+
+def test_several_requests_use_one_connection(task_server: Start, port: int, get: Any) -> None:
+    task_server(port)
+    started(get)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /idle HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_health_fails_if_told_to(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, SANDBOX_HEALTH="fail")
+    started(get)
+    assert (get("/health").status_code, get("/").status_code) == (500, 200)
+
+
+def test_root_as_health_path_is_a_check_only_without_a_user_agent(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, SANDBOX_HEALTH="fail", SANDBOX_HEALTH_PATH="/")
+    started(get)
+    assert get("/").status_code == 200
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 500")
+
+
+def test_health_comes_late_if_told_to(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, SANDBOX_HEALTH_AFTER="1")
+    started(get)
+    assert get("/health").status_code == 500
+    until(lambda: get("/health").status_code == 200)
+
+
+def test_share_of_requests_fails_but_never_the_health_check(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, SANDBOX_ERROR_SHARE="0.3")
+    started(get)
+    assert [get("/").status_code for _ in range(20)].count(500) == 6
+    assert {get("/health").status_code for _ in range(10)} == {200}
+
+
+def test_latency_is_added_to_every_page(task_server: Start, port: int, get: Any) -> None:
+    task_server(port, SANDBOX_LATENCY="0.2")
+    started(get)
+    before = time.monotonic()
+    get("/")
+    assert time.monotonic() - before >= 0.2
+
+
+def test_nobody_listens_before_the_start_is_over(task_server: Start, port: int, get: Any) -> None:
+    before = time.monotonic()
+    task_server(port, SANDBOX_START_SECONDS="0.5")
+    started(get)
+    assert time.monotonic() - before >= 0.5
+
+
+def test_crash_ends_with_code_1(task_server: Start, port: int) -> None:
+    assert task_server(port, SANDBOX_CRASH_AFTER="0.2").wait(timeout=20) == 1
+
+
+def test_idle_is_503_while_a_request_runs(task_server: Start, port: int, get: Any) -> None:
+    task_server(port)
+    started(get)
+    slow = threading.Thread(target=get, args=("/?sleep=1",))
+    slow.start()
+    until(lambda: get("/idle").status_code == 503)
+    slow.join()
+    assert get("/idle").status_code == 200
+
+
+def test_term_ends_it_at_once_and_cuts_the_request(task_server: Start, port: int, get: Any) -> None:
+    process = task_server(port)
+    started(get)
+    answers: list[Any] = []
+    slow = threading.Thread(target=lambda: answers.append(get("/?sleep=5")))
+    slow.start()
+    until(lambda: get("/idle").status_code == 503)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=2) == -signal.SIGTERM
+    slow.join()
+    assert answers == [None]
+
+
+def test_graceful_task_goes_on_serving_after_term(task_server: Start, port: int, get: Any) -> None:
+    process = task_server(port, SANDBOX_STOP_SECONDS="1")
+    started(get)
+    process.send_signal(signal.SIGTERM)
+    assert get("/").status_code == 200
+    assert process.wait(timeout=10) == 0
