@@ -167,7 +167,7 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     if wave > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         leading = unsound or _leading(baseline, canary, upto, seen)
-        return leading or _health(canary, canary.instances) or _retire(baseline, wave, spare, seen, policy)
+        return leading or _serving(canary, canary.instances, seen) or _retire(baseline, wave, spare, seen, policy)
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
@@ -206,13 +206,16 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
     """
     ran = canary.baseline_instances or baseline.target or baseline.instances
     # At most as many canaries drain as the baseline has healthy tasks: a larger canary needs a larger baseline for it.
-    home = max(ran, baseline.instances, canary.instances)
-    surplus = baseline.instances - max(ran, canary.instances)
-    if swapped(baseline, canary) and surplus > 0 and _fresh(baseline, seen):
-        return Kill(baseline.id, _ids(_fresh(baseline, seen)[:surplus]), scale=True)
+    can_swap = _can_swap(baseline, canary, max(ran, baseline.instances))
+    configured = [task for task in canary.tasks if _configured(task, seen)]
+    enough = max(ran, len(configured)) if can_swap else ran
+    home = max(enough, baseline.instances)
+    shed = _shed(baseline, baseline.instances - enough, seen)
+    if swapped(baseline, canary) and shed:
+        return shed
     if not any(_up(server) for task in canary.tasks for server in _servers(task, seen)):
         return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
-    if not _can_swap(baseline, canary, home):
+    if not can_swap:
         return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
     if not swapped(baseline, canary):
         return _take_over(baseline, canary, home, seen, policy)
@@ -226,15 +229,17 @@ def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy:
         return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
     count = spared(baseline, len(canary.healthy), canary.target or home)
     held, fresh = _held(baseline, count, seen), _fresh(baseline, seen)
-    if fresh and (not held or (seen.laundered and 2 * len(held) <= home)):
-        back = seen.laundered < LAUNDRY_TRIES and _coming_back(baseline, seen)
+    give_in = 2 * len(held) <= home and _all_listed(baseline)  # never bring most of them back at once
+    if fresh and (not held or (seen.laundered and give_in)):
+        back = seen.laundered < LAUNDRY_TRIES and _coming_back(baseline, count, seen)
         return back or Kill(baseline.id, _ids(fresh[:1]), scale=True)
     if not _all_listed(baseline):
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
     if len(held) < count:
         return Wait(Cause.LOAD_BALANCER, f"the load balancers to show what drains of {baseline.id}")
     if held:
-        return _launder(held, fresh, baseline, seen, policy, give_in=2 * len(held) <= home)
+        back = _coming_back(baseline, count, seen)
+        return back or _launder(held, fresh, baseline, seen, policy, give_in=give_in)
     return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
 
 
@@ -263,7 +268,8 @@ def _retire(baseline: App, count: int, spare: int, seen: Observation, policy: Po
         return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
     held = _held(baseline, spare, seen)
     if len(held) + len(fresh) >= count:
-        return _launder(held[: count - len(fresh)], fresh, baseline, seen, policy)
+        back = _coming_back(baseline, spare, seen)
+        return back or _launder(held[: count - len(fresh)], fresh, baseline, seen, policy)
     return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
 
 
@@ -290,12 +296,17 @@ def _held(app: App, count: int, seen: Observation) -> tuple[Task, ...]:
 
     Only when all tasks are listed: one that comes back with a low id puts another one back into rotation.
     """
-    lowest = sorted(task.id for task in app.tasks)[:count]
+    drains = _lowest(app, count)
     return tuple(
         task
         for task in app.healthy
-        if task.id in lowest and all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
+        if task.id in drains and all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
     )
+
+
+def _lowest(app: App, count: int) -> list[str]:
+    """The ids of what marathon-lb drains of the app by its rules, whatever state they are in."""
+    return sorted(task.id for task in app.tasks)[:count]
 
 
 def _all_listed(app: App) -> bool:
@@ -326,12 +337,13 @@ def _serving(app: App, count: int, seen: Observation) -> Wait | None:
     return None
 
 
-def _coming_back(app: App, seen: Observation) -> Wait | None:
-    """Until nothing healthy of the app is DOWN any more, as it is for two checks after it was in MAINT."""
+def _coming_back(app: App, count: int, seen: Observation) -> Wait | None:
+    """Until all that is healthy of the app serves everywhere, but for the so many that marathon-lb drains."""
+    drains = _lowest(app, count)
     for replica in seen.replicas:
-        down = sum(replica.server(task.id).serving is Serving.DOWN for task in app.healthy)
-        if down:
-            return Wait(Cause.LOAD_BALANCER, f"{down} instances of {app.id} to come back into rotation at {replica.url}")
+        out = sum(task.id not in drains and not _up(replica.server(task.id)) for task in app.healthy)
+        if out:
+            return Wait(Cause.LOAD_BALANCER, f"{out} instances of {app.id} to come back into rotation at {replica.url}")
     return None
 
 
@@ -389,7 +401,11 @@ def drained(task: Task, seen: Observation) -> bool:
 
 def _touched(task: Task, seen: Observation) -> bool:
     """Whether any session can ever have reached the task."""
-    return task.ever_healthy or any(server.serving is not Serving.ABSENT for server in _servers(task, seen))
+    return task.ever_healthy or _configured(task, seen)
+
+
+def _configured(task: Task, seen: Observation) -> bool:
+    return any(server.serving is not Serving.ABSENT for server in _servers(task, seen))
 
 
 # -- marathon-lb's arithmetic ---------------------------------------------------------------------------------------

@@ -314,7 +314,9 @@ class World:
 
     def _instance(self, app: SimApp) -> SimTask:
         self.stamp += 1.0
-        return SimTask(f"{app.id}.{self.random.randrange(16**4):04x}", int(self.stamp), self._after(self.weather.launch))
+        return SimTask(
+            f"{app.id}.{self.random.randrange(16**4):04x}", int(self.stamp), self._after(self.weather.launch)
+        )
 
     def _after(self, most: int) -> int:
         return self.now + self.random.randint(0, most)
@@ -451,15 +453,15 @@ class World:
         for _ in range(ticks):
             self.tick()
 
-    def alone(self, revision: str | None, instances: int, **labels: object) -> None:
+    def alone(self, name: str, instances: int, **labels: object) -> None:
         """Start with one app that serves in full."""
-        goal = Goal(kind=None, revision=revision or "", target=instances)  # type: ignore[arg-type]
+        goal = Goal(kind=None, revision=name, target=instances)  # type: ignore[arg-type]
         sick, self.weather = self.weather, Weather(**{**vars(self.weather), "sick": False})
         self.create(instances, goal, swappable=True)
         app = self.apps[0]
-        app.revision = revision
-        for name, value in labels.items():
-            setattr(app, name, value)
+        app.revision = name
+        for label, value in labels.items():
+            setattr(app, label, value)
         self.settle()
         self.weather = sick
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
+from bgci.rollout.plan import decide
 from simulation import Pilot, Weather, World
 
 simulated = settings(
@@ -26,6 +26,9 @@ ROLLING_DIP_IN_WAVES = 1
 # going back, hazard 40: the drained baseline tasks come back over two checks, as many as there were canaries, if the
 # race for replacing them was lost. The canary itself never is taken out before something of the baseline is healthy.
 GOING_BACK_DIP_IN_CANARIES = 1
+# A baseline that was grown by hand has a TARGET below what it runs: marathon-lb then drains all canaries as soon as the
+# roles are swapped, not one for each of the baseline that is ready again.
+RESIZED_GOING_BACK_DIP_IN_CANARIES = 2
 
 # Going back to fewer instances than the new revision was to have: marathon-lb drains no more canaries than the baseline
 # has healthy tasks, and only once the baseline was scaled. What it has grown by serves; removing it would cut sessions.
@@ -95,12 +98,23 @@ def prefixes(draw: st.DrawFn) -> list[tuple[Kind, int, int]]:
     return draw(st.lists(run, max_size=2))
 
 
+def told(pilot: Pilot) -> str:
+    """What the run did: what it waited for only where that was new."""
+    lines, last = [], ""
+    for line in pilot.log:
+        step = line.rsplit("\n", 1)[-1]
+        if step != last:
+            lines.append(line)
+        last = step
+    return "\n".join(lines)
+
+
 def play(world: World, release: Release, *kinds: Kind) -> Step | None:
     step = None
     for kind in kinds:
         pilot = Pilot(world, release.policy)
         step = pilot.run(release.goal(kind), looks=PATIENCE)
-        note("\n".join(pilot.log[-40:]))
+        note(told(pilot))
     return step
 
 
@@ -108,7 +122,7 @@ def crash(world: World, release: Release, prefix: list[tuple[Kind, int, int]]) -
     for kind, actions, looks in prefix:
         pilot = Pilot(world, release.policy)
         pilot.run(release.goal(kind), looks=looks, actions=actions)
-        note("\n".join(pilot.log[-40:]))
+        note(told(pilot))
 
 
 def largest_canary(world: World) -> int:
@@ -161,6 +175,22 @@ def test_promote_reaches_its_goal_from_wherever_a_run_was_killed(
     assert_alone(world, NEW, release.target)
     assert world.least >= release.floor - allowed_dip(release)
     assert_within_room(world, release)
+
+
+@simulated
+@given(releases(), prefixes(), st.integers(0, 12), st.integers(1, 150))
+def test_promote_reaches_its_goal_after_a_rollback_was_killed(
+    release: Release, prefix: list[tuple[Kind, int, int]], actions: int, looks: int
+) -> None:
+    world = release.world()
+    crash(world, release, [(Kind.CANARY, 12, 150), *prefix])
+    dip = max(GOING_BACK_DIP_IN_CANARIES * largest_canary(world), allowed_dip(release))
+    crash(world, release, [(Kind.ROLLBACK, actions, looks)])
+    grown = any(app.instances > release.before for app in world.apps if app.revision == OLD)
+    world.free_shrink = world.free_shrink or grown
+    assert isinstance(play(world, release, Kind.PROMOTE), Done)
+    assert_alone(world, NEW, release.target)
+    assert world.least >= release.floor - dip
 
 
 @simulated
@@ -226,3 +256,99 @@ def test_rollback_reaches_its_goal_from_wherever_a_run_was_killed(
     assert isinstance(play(world, release, Kind.ROLLBACK), Done)
     assert_alone(world, OLD, release.before, most)
     assert world.least >= release.floor - dip
+
+
+@simulated
+@given(releases(same=True))
+def test_going_back_from_one_canary_has_no_dip_where_instances_keep_their_ids(release: Release) -> None:
+    """Marathon >= 1.8 lists the ended task until its instance runs again, so marathon-lb goes on draining that one.
+
+    With one canary the race for its replacement can be run again and again, and nothing is given up."""
+    weather = replace(release.weather, stable_ids=True, lists_ended=True, warm=8, served_when_healthy=True)
+    release = replace(release, weather=weather, canaries=1)
+    world = release.world()
+    assert isinstance(play(world, release, Kind.CANARY, Kind.ROLLBACK), Done)
+    assert_alone(world, OLD, release.before)
+    assert world.least >= release.floor
+
+
+@simulated
+@given(releases(), st.integers(1, 150))
+def test_a_canary_that_never_becomes_healthy_is_waited_for_and_can_be_rolled_back(release: Release, looks: int) -> None:
+    release = replace(release, weather=replace(release.weather, sick=True))
+    world = release.world()
+    for kind in (Kind.CANARY, Kind.PROMOTE):
+        pilot = Pilot(world, release.policy)
+        assert pilot.run(release.goal(kind), looks=looks) is None
+        last = decide(world.observe(None, 0), release.goal(kind), release.policy)
+        assert isinstance(last, Wait)
+        assert last.cause is Cause.HEALTH
+    assert isinstance(play(world, release, Kind.ROLLBACK), Done)
+    assert_alone(world, OLD, release.before, max(release.target, release.before + GOING_BACK_SURPLUS))
+    assert world.least >= release.floor
+
+
+# -- baselines that bgci did not make --------------------------------------------------------------------------------
+
+FOREIGN = {"revision": None, "target": None, "swappable": False, "baseline_instances": None, "started_at": 0.0}
+
+
+@simulated
+@given(releases((Strategy.BLUEGREEN,)), prefixes())
+def test_a_baseline_without_labels_is_replaced_by_bluegreen(
+    release: Release, prefix: list[tuple[Kind, int, int]]
+) -> None:
+    world = release.world(**FOREIGN)
+    crash(world, release, prefix)
+    assert isinstance(play(world, release, Kind.PROMOTE), Done)
+    assert_alone(world, NEW, release.target)
+    assert world.least >= release.floor
+
+
+@simulated
+@given(releases((Strategy.BLUEGREEN,)))
+def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(release: Release) -> None:
+    world = release.world(**FOREIGN)
+    assert isinstance(play(world, release, Kind.CANARY), Done)
+    overdue = play(world, replace(release, policy=replace(release.policy, drain_timeout=20.0)), Kind.ROLLBACK)
+    assert isinstance(overdue, Fail)
+    assert overdue.overdue
+    assert len(world.apps) == 2
+    world.force = True
+    forced = replace(release, policy=replace(release.policy, drain_timeout=20.0, force=True))
+    assert isinstance(play(world, forced, Kind.ROLLBACK), Done)
+    assert_alone(world, None, release.before)
+    assert world.least >= release.floor - GOING_BACK_DIP_IN_CANARIES * release.canaries
+
+
+@simulated
+@given(releases((Strategy.ROLLING,)), st.sampled_from([None, 9]))
+def test_rolling_refuses_a_baseline_whose_target_is_missing_or_stale(release: Release, target: int | None) -> None:
+    world = release.world(target=target)
+    assert isinstance(play(world, release, Kind.PROMOTE), Fail)
+    assert len(world.apps) == 1
+
+
+@simulated
+@given(releases((Strategy.BLUEGREEN,)), st.integers(1, 8), prefixes())
+def test_a_baseline_resized_by_hand_is_replaced_by_bluegreen(
+    release: Release, stale: int, prefix: list[tuple[Kind, int, int]]
+) -> None:
+    world = release.world(target=stale)
+    crash(world, release, prefix)
+    assert isinstance(play(world, release, Kind.PROMOTE), Done)
+    assert_alone(world, NEW, release.target)
+    assert world.least >= release.floor
+
+
+@simulated
+@given(releases((Strategy.BLUEGREEN,)), st.integers(1, 8))
+def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) -> None:
+    world = release.world(target=stale)
+    assert isinstance(play(world, release, Kind.CANARY), Done)
+    world.force = stale > release.before  # with roles swapped nothing would ever drain
+    policy = replace(release.policy, drain_timeout=20.0 if world.force else 10_000.0, force=world.force)
+    assert isinstance(play(world, replace(release, policy=policy), Kind.ROLLBACK), Done)
+    most = max(release.canaries, release.before + GOING_BACK_SURPLUS)
+    assert_alone(world, OLD, release.before, most)
+    assert world.least >= release.floor - RESIZED_GOING_BACK_DIP_IN_CANARIES * release.canaries
