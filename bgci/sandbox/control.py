@@ -40,8 +40,8 @@ def up(
     """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
     ``metronome_url``, ``marathon_lb_urls``, ``addresses``, ``pids``. One that runs already is left as it is.
 
-    ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ... by
-    default.
+    ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ...
+    ``addresses``: other loopback addresses for them, one per replica.
     ``persist``: saves apps and jobs every second; what an earlier ``down`` kept is started again in any case.
     ``server_options``: further options of ``python -m bgci.sandbox.server``. Raises UnavailableError.
     """
@@ -50,7 +50,7 @@ def up(
     if known["running"]:
         return _read(state_dir / DESCRIPTION) or {}
     addresses = list(addresses) or [f"127.0.0.{number}" for number in range(1, replicas + 1)]
-    _require_tools(load_balancer=replicas > 0)
+    _require_tools(load_balancer=bool(addresses))
     down(state_dir, keep_state=True)
     state_dir.mkdir(parents=True, exist_ok=True)
     pids: list[int] = []
@@ -58,8 +58,8 @@ def up(
         command = ["bgci.sandbox.server", "--state-dir", str(state_dir), *server_options, *["--persist"] * persist]
         pids.append(_start(command, state_dir / "cluster.log"))
         cluster = _await(state_dir / "cluster.json", pids[0], state_dir / "cluster.log")
-        homes = [state_dir / f"lb{number}" for number in range(1, replicas + 1)]
-        for home, address in zip(homes, addresses, strict=False):
+        homes = [state_dir / f"lb{number}" for number in range(1, len(addresses) + 1)]
+        for home, address in zip(homes, addresses, strict=True):
             home.mkdir(exist_ok=True)
             command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
             pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
@@ -69,7 +69,7 @@ def up(
         raise
     urls = {name: cluster[name] for name in ("cluster_url", "marathon_url", "metronome_url")}
     urls["marathon_lb_urls"] = [balancer["url"] for balancer in balancers]
-    description = {**urls, "addresses": list(addresses[:replicas]), "pids": pids}
+    description = {**urls, "addresses": addresses, "pids": pids}
     scratch = state_dir / f"{DESCRIPTION}.tmp"
     scratch.write_text(json.dumps(description, indent=2) + "\n")
     scratch.replace(state_dir / DESCRIPTION)

@@ -52,6 +52,7 @@ class Mesos:
     """All tasks of the cluster by id, oldest first; the sandboxes of the oldest completed ones are collected."""
 
     def __init__(self, directory: Path, hosts: tuple[str, ...]) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
         self._directory = directory
         self.hosts = hosts
         self.running: dict[str, MesosTask] = {}

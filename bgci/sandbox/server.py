@@ -139,6 +139,7 @@ def write_json(path: Path, value: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
+    options.state_dir = options.state_dir.resolve()
     options.state_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Server(options).run())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +76,30 @@ def test_up_describes_a_cluster_that_answers(up: Callable[..., dict[str, Any]], 
     assert requests.get(f"{description['cluster_url']}/service/marathon/ping", timeout=10).text == "pong"
     assert control.status(tmp_path / "s") == {**description, "running": True, "dead_pids": []}
     assert up() == description
+
+
+@pytest.mark.skipif(shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="no HAProxy")
+def test_each_load_balancer_serves_on_its_own_address(tmp_path: Path, name: str) -> None:
+    middle = os.getpid() % 65536
+    addresses = [f"127.{middle // 256}.{middle % 256}.{number}" for number in (91, 92)]
+    description = control.up(tmp_path / "s", addresses=addresses, server_options=FAST)
+    try:
+        assert (description["addresses"], len(description["marathon_lb_urls"])) == (addresses, 2)
+        app = Marathon(description["marathon_url"]).deploy(web_app(name, labels={"HAPROXY_GROUP": "external"}))
+        port = app["container"]["portMappings"][0]["servicePort"]
+        for address in addresses:
+            until(lambda url=f"http://{address}:{port}": answers(url))
+        for url in description["marathon_lb_urls"]:
+            assert f"{name}_{port}" in requests.get(f"{url}/haproxy?stats;csv", timeout=10).text
+    finally:
+        control.down(tmp_path / "s")
+    assert not any(runs(pid) for pid in description["pids"])
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return "It works!" in requests.get(url, timeout=10).text
+    return False
 
 
 def test_down_leaves_nothing(up: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

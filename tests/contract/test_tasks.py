@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 
-from contract.client import Marathon, counts, until, web_app
+from contract.client import Marathon, Sandbox, counts, until, web_app
 
 TASK_ID = re.compile(r"[a-z0-9._-]+\.instance-[0-9a-f-]{36}\._app\.\d+")
 
@@ -136,6 +137,37 @@ def test_dying_task_stays_listed_with_its_health_and_is_not_counted_twice(marath
     assert (again.status_code, marathon.app(f"/{name}")["instances"]) == (200, 1)
     marathon.settled()
     assert len(marathon.tasks(f"/{name}")) == 1
+
+
+@pytest.mark.sandbox_only
+def test_kill_asked_back_at_once_is_made_up_for_when_the_dying_task_is_gone(marathon: Marathon, name: str) -> None:
+    victim = marathon.deploy(web_app(name, 2, env={"SANDBOX_STOP_SECONDS": "1"}))["tasks"][0]["id"]
+    marathon.post("/v2/tasks/delete?scale=true", {"ids": [victim]})
+    refused = marathon.put(f"/v2/apps/{name}", {"instances": 2})
+    assert refused.status_code == 409
+    assert marathon.put(f"/v2/apps/{name}?force=true", {"instances": 2}).status_code == 200
+    marathon.settled()
+    states = sorted(task["state"] for task in marathon.tasks(f"/{name}"))
+    assert states == ["TASK_KILLING", "TASK_RUNNING"]
+    until(lambda: counts(marathon.app(f"/{name}")) == (0, 2, 2, 0))
+    assert victim not in {task["id"] for task in marathon.tasks(f"/{name}")}
+
+
+def test_wiped_instance_is_replaced_by_another(marathon: Marathon, name: str) -> None:
+    task = marathon.deploy(web_app(name))["tasks"][0]["id"]
+    assert marathon.post("/v2/tasks/delete?wipe=true", {"ids": [task]}).status_code == 200
+    instance = task.split("._app.")[0]
+    until(lambda: [t for t in marathon.tasks(f"/{name}") if not t["id"].startswith(instance)])
+    assert marathon.app(f"/{name}")["instances"] == 1
+
+
+def test_tasks_are_spread_over_the_agents(server: Callable[..., Sandbox], name: str) -> None:
+    marathon = Marathon(server("--hosts", "127.0.0.1,127.0.0.2", "--offer-delay", "0.05").marathon_url)
+    tasks = marathon.deploy(web_app(name, 2, health={}))["tasks"]
+    assert {task["host"] for task in tasks} == {"127.0.0.1", "127.0.0.2"}
+    assert len({task["slaveId"] for task in tasks}) == 2
+    asked = marathon.delete(f"/v2/apps/{name}/tasks?host=127.0.0.2").json()["tasks"]
+    assert [task["host"] for task in asked] == ["127.0.0.2"]
 
 
 def test_unknown_ids_are_ignored_and_malformed_ones_refused(marathon: Marathon, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from bgci.sandbox.marathon.validate import Refusal, canonical_errors, old_api_errors, shape_errors, update_errors
@@ -128,8 +129,9 @@ def migrate(app: Json) -> Json:
     elif container is not None:
         mappings = list(container.get("portMappings", [{}]))
         service = [{"servicePort": d.get("port", 0)} for d in definitions or []]
-        padded = mappings + [{}] * (len(service) - len(mappings))
-        container = {**container, "portMappings": [{**m, **s, **m} for m, s in _zip_longest(padded, service)]}
+        nothing: Json = {}
+        pairs = zip_longest(service, mappings, fillvalue=nothing)
+        container = {**container, "portMappings": [{**port, **mapping} for port, mapping in pairs]}
     if mode == "host":
         app["portDefinitions"] = [{"port": 0}] if definitions is None else definitions
     else:
@@ -139,10 +141,6 @@ def migrate(app: Json) -> Json:
     if definitions or (container or {}).get("portMappings"):
         app["healthChecks"] = _default_port_index(app.get("healthChecks", []))
     return _fetch(app)
-
-
-def _zip_longest(mappings: list[Json], service: list[Json]) -> list[tuple[Json, Json]]:
-    return [(mapping, service[i] if i < len(service) else {}) for i, mapping in enumerate(mappings)]
 
 
 def _migrate_update(given: Json) -> Json:

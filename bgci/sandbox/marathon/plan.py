@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bgci.sandbox.marathon.model import Action, App, Condition, Instance, Spec
+from bgci.sandbox.marathon.model import Action, App, Condition, Instance, Spec, new_app
 
 PORT_RANGE = range(10000, 20001)
 """``--local_port_min`` to ``--local_port_max``, inclusive."""
@@ -63,7 +63,7 @@ def is_upgrade(old: Spec, new: Spec) -> bool:
 def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False) -> App:
     """The app after an update: which of its times move depends on what has changed."""
     if old is None or is_upgrade(old.spec, spec):
-        return App(spec, version, version, version)
+        return new_app(spec, version)
     if old.instances != spec["instances"]:
         return App(spec, version, last_scaling=version, last_config=old.last_config)
     if restart:
