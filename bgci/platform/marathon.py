@@ -39,16 +39,15 @@ class Marathon:
 
         ``web`` and ``/web`` are one group, as they are for marathon-lb (marathon_lb.py: get_apps).
         """
+        # Asked for one by one: the plain == is the form of a selector that everything in front of Marathon knows.
         spellings = (group.lstrip("/"), "/" + group.lstrip("/"))
-        selector = f"{GROUP_LABEL} in ({','.join(_escaped(spelling) for spelling in spellings)})"
-        reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", selector), *EMBED]))
-        apps = self._list(reply, "apps")
-        # Looked at again here: a proxy or an emulator that overlooks the selector must not widen the group.
-        return [app for app in apps if app.get("labels", {}).get(GROUP_LABEL) in spellings]
+        return [app for spelling in spellings for app in self.labelled(GROUP_LABEL, spelling, EMBED)]
 
-    def labelled(self, label: str, value: str) -> list[dict[str, Any]]:
-        """The apps with this label and value, without their tasks."""
-        reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", f"{label}=={_escaped(value)}")]))
+    def labelled(self, label: str, value: str, embed: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+        """The apps with this label and value; ``embed``: what else to tell of them, such as their tasks."""
+        selector = f"{label}=={_escaped(value)}"
+        reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", selector), *embed]))
+        # Looked at again here: a proxy or an emulator that overlooks the selector must not widen the group.
         return [app for app in self._list(reply, "apps") if app.get("labels", {}).get(label) == value]
 
     def app(self, app_id: str) -> dict[str, Any] | None:

@@ -254,7 +254,12 @@ class Driver:
             self.reporter.warn(
                 f"{seen.apps[0].id} was not deployed by bgci: going back from this canary will cut its open sessions"
             )
-        self.marathon.create(app)
+        try:
+            self.marathon.create(app)
+        except ConflictError:
+            # Perhaps it is ours, and only the answer to the first try was lost.
+            if not any(mine.revision == release.revision for mine in self.observe(release.group).apps):
+                raise
 
     def to_create(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
         """The app that this step adds, as seen last. Raises ConflictError without a definition."""

@@ -27,8 +27,12 @@ def app(app_id, group):
 def test_a_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
     stub.json("/v2/apps", {"apps": [app("/team/web-blue", "team/web")]})
     assert [found["id"] for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
-    query = stub.asked[0].query
-    assert query[0] == ("label", r"HAPROXY_DEPLOYMENT_GROUP in (team\/web,\/team\/web)")
+    queries = [asked.query for asked in stub.asked]
+    assert [query[0] for query in queries] == [
+        ("label", r"HAPROXY_DEPLOYMENT_GROUP==team\/web"),
+        ("label", r"HAPROXY_DEPLOYMENT_GROUP==\/team\/web"),
+    ]
+    query = queries[0]
     embeds = {value for name, value in query if name == "embed"}
     assert embeds == {"apps.tasks", "apps.deployments", "apps.counts", "apps.lastTaskFailure"}
 
