@@ -1,0 +1,69 @@
+"""What a canary's test suite consists of, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CANARY, BASELINE, BOTH, LOAD_BALANCER = "canary", "baseline", "both", "load-balancer"
+TARGETS = (CANARY, BASELINE, BOTH, LOAD_BALANCER)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+MAX_REPEAT = 100_000
+MAX_CONCURRENCY = 32
+MAX_TIMEOUT = 600.0  # seconds
+MIN_SHARE_REPEAT = 10  # fewer answers say nothing about a share
+DEFAULT_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the answers the canary gives, 0..1. Its answers are known by a header or by text in the body."""
+
+    at_least: float = 0.0
+    at_most: float = 1.0
+    header: tuple[str, str] | None = None  # name and value
+    body: str | None = None
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What an answer has to be like; ``latency``, ``success_rate`` and ``share`` are about all answers of a check."""
+
+    status: tuple[str, ...] = ("2xx", "3xx")  # one of them
+    headers: Mapping[str, str] = field(default_factory=dict)  # equal
+    header_regex: Mapping[str, str] = field(default_factory=dict)  # found in it
+    body: tuple[str, ...] = ()  # all are in it
+    body_regex: tuple[str, ...] = ()  # all are found in it
+    json: Mapping[str, Any] = field(default_factory=dict)  # by JSONPath: every value that it finds, and it finds one
+    json_has: tuple[str, ...] = ()  # JSONPaths that find something
+    latency: tuple[tuple[float, float], ...] = ()  # (percentile, seconds)
+    success_rate: float = 1.0
+    share: Share | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One request, sent ``repeat`` times to each instance of its target, at most ``concurrency`` at a time."""
+
+    name: str
+    path: str
+    expect: Expect
+    target: str = CANARY
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    timeout: float = DEFAULT_TIMEOUT  # seconds, for one request from connecting to the last byte
+    repeat: int = 1
+    concurrency: int = 1
+    port: int = 0  # index of the app's port
+
+
+@dataclass(frozen=True)
+class Suite:
+    """``secrets``: texts that stand in requests and must not stand in a report."""
+
+    file: str
+    checks: tuple[Check, ...]
+    secrets: tuple[str, ...] = ()
