@@ -55,25 +55,31 @@ def up(
     state_dir.mkdir(parents=True, exist_ok=True)
     pids: list[int] = []
     try:
-        command = ["bgci.sandbox.server", "--state-dir", str(state_dir), *server_options, *["--persist"] * persist]
-        pids.append(_start(command, state_dir / "cluster.log"))
-        cluster = _await(state_dir / "cluster.json", pids[0], state_dir / "cluster.log")
-        homes = [state_dir / f"lb{number}" for number in range(1, len(addresses) + 1)]
-        for home, address in zip(homes, addresses, strict=True):
-            home.mkdir(exist_ok=True)
-            command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
-            pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
-        balancers = [_await(h / "ready.json", p, h / "lb.log") for h, p in zip(homes, pids[1:], strict=True)]
+        options = [*server_options, *["--persist"] * persist]
+        description = _launch(state_dir, addresses, options, pids)
     except BaseException:
         _stop(pids, state_dir)
         raise
-    urls = {name: cluster[name] for name in ("cluster_url", "marathon_url", "metronome_url")}
-    urls["marathon_lb_urls"] = [balancer["url"] for balancer in balancers]
-    description = {**urls, "addresses": addresses, "pids": pids}
     scratch = state_dir / f"{DESCRIPTION}.tmp"
     scratch.write_text(json.dumps(description, indent=2) + "\n")
     scratch.replace(state_dir / DESCRIPTION)
     return description
+
+
+def _launch(state_dir: Path, addresses: Sequence[str], options: Sequence[str], pids: list[int]) -> dict[str, Any]:
+    """Starts the cluster, then the load balancers all at once, and waits for them; notes each process in ``pids``."""
+    log = state_dir / "cluster.log"
+    pids.append(_start(["bgci.sandbox.server", "--state-dir", str(state_dir), *options], log))
+    cluster = _await(state_dir / "cluster.json", pids[0], log)
+    homes = [state_dir / f"lb{number}" for number in range(1, len(addresses) + 1)]
+    for home, address in zip(homes, addresses, strict=True):
+        home.mkdir(exist_ok=True)
+        command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
+        pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
+    balancers = [_await(h / "ready.json", pid, h / "lb.log") for h, pid in zip(homes, pids[1:], strict=True)]
+    urls = {name: cluster[name] for name in ("cluster_url", "marathon_url", "metronome_url")}
+    lb_urls = [balancer["url"] for balancer in balancers]
+    return {**urls, "marathon_lb_urls": lb_urls, "addresses": list(addresses), "pids": pids}
 
 
 def down(state_dir: Path, *, keep_state: bool = False) -> None:

@@ -201,11 +201,20 @@ def listen_on(host: str, port: int) -> socket.socket:
     return listener
 
 
+def stop_late(seconds: float) -> None:
+    """Ends the process that long after SIGTERM."""
+    signal.sigwait({signal.SIGTERM})
+    time.sleep(seconds)
+    os._exit(0)
+
+
 def main() -> None:
     threading.stack_size(256 * 1024)
     stop_seconds = number("SANDBOX_STOP_SECONDS")
     if stop_seconds > 0:
-        signal.signal(signal.SIGTERM, lambda *_: threading.Timer(stop_seconds, os._exit, (0,)).start())
+        # A handler could be lost between two calls of pause(): so a thread waits for the signal, which all others block.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=stop_late, args=(stop_seconds,), daemon=True).start()
     crash_after = number("SANDBOX_CRASH_AFTER", -1.0)
     if crash_after >= 0:
         timer = threading.Timer(crash_after, os._exit, (1,))

@@ -51,7 +51,7 @@ RUN = record(
         privileged=FLAG,
         parameters=array(record(("key", "value"), key=TEXT, value=TEXT)),
     ),
-    env=Shape("object", items=Shape("string or object")),
+    env=Shape("object", items=Shape("string or object", {"secret": TEXT})),
     maxLaunchDelay=Shape("integer", least=1),
     placement=record(
         constraints=array(
