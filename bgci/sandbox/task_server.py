@@ -212,7 +212,7 @@ def main() -> None:
     threading.stack_size(256 * 1024)
     stop_seconds = number("SANDBOX_STOP_SECONDS")
     if stop_seconds > 0:
-        # A handler could be lost between two calls of pause(): so a thread waits for the signal, which all others block.
+        # A handler could be lost between two calls of pause(): a thread waits for the signal, which all others block.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=stop_late, args=(stop_seconds,), daemon=True).start()
     crash_after = number("SANDBOX_CRASH_AFTER", -1.0)
