@@ -41,7 +41,14 @@ def decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
     unread = [f"{replica.url}: {replica.problem}" for replica in seen.replicas if replica.problem]
     if unread and not isinstance(step, Done | Fail):
         return Wait(Cause.UNREACHABLE, f"a load balancer cannot be read ({'; '.join(unread)})")
+    if isinstance(step, Kill | Delete) and any(_forgotten(task) for app in seen.apps for task in app.tasks):
+        return Wait(Cause.HEALTH, "Marathon to check the health of tasks again that were healthy before")
     return step
+
+
+def _forgotten(task: Task) -> bool:
+    """A new leader of Marathon knows no health, and load balancers drop what has none (hazard 39)."""
+    return task.healthy is None and task.ever_healthy and not task.dying
 
 
 def _decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -314,11 +321,17 @@ def _all_listed(app: App) -> bool:
 
 
 def _fresh(app: App, seen: Observation) -> tuple[Task, ...]:
-    """Not healthy and in nobody's rotation: marathon-lb does not count it, and no request is lost with it."""
+    """Not healthy and in nobody's rotation: marathon-lb does not count it, and no request is lost with it.
+
+    A task that was healthy once has to be drained like any other.
+    """
     return tuple(
         task
         for task in app.tasks
-        if not task.healthy and not task.dying and not any(_up(server) for server in _servers(task, seen))
+        if not task.healthy
+        and not task.dying
+        and not any(_up(server) for server in _servers(task, seen))
+        and (not task.ever_healthy or drained(task, seen))
     )
 
 

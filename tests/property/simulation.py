@@ -6,7 +6,7 @@ Marathon's from its resources and actors (platform-api 1.6 to 1.9), HAProxy's fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -58,6 +58,8 @@ class Weather:
     strangers: int = 2  # how long sessions of other apps keep an older worker
     lag: int = 1  # from an observation to the step that it led to
     sick: bool = False  # a newly created app never becomes healthy
+    elections: int = 0  # one tick in so many Marathon changes its leader and forgets all health results (0: never)
+    checked: int = 6  # until each task has its first result from the new leader
 
 
 class Phase(Enum):
@@ -162,10 +164,11 @@ class World:
 
     # -- what the driver sees and does ------------------------------------------------------------------------------
 
-    def observe(self, draining_since: float | None, laundered: int) -> Observation:
+    def observe(self, draining_since: float | None, laundered: int, healthy_once: Collection[str] = ()) -> Observation:
+        """`healthy_once`: tasks that the driver has seen healthy."""
         return Observation(
             now=float(self.now),
-            apps=tuple(self._shown(app) for app in self.apps),
+            apps=tuple(self._shown(app, healthy_once) for app in self.apps),
             replicas=tuple(
                 Replica(
                     url=replica.name,
@@ -181,7 +184,7 @@ class World:
             laundered=laundered,
         )
 
-    def _shown(self, app: SimApp) -> App:
+    def _shown(self, app: SimApp, healthy_once: Collection[str]) -> App:
         return App(
             id=app.id,
             instances=app.instances,
@@ -190,7 +193,7 @@ class World:
                     id=task.id,
                     healthy=self._result(task),
                     dying=task.phase is Phase.DYING,
-                    ever_healthy=self._result(task) is not None,
+                    ever_healthy=self._result(task) is not None or task.id in healthy_once,
                 )
                 for task in app.tasks
                 if task.listed
@@ -325,6 +328,9 @@ class World:
 
     def tick(self) -> None:
         self.now += 1
+        if self.weather.elections and self.random.randrange(self.weather.elections) == 0:
+            for task in (task for app in self.apps for task in app.tasks):
+                task.blip = self._after(self.weather.checked) + 1
         for app in self.apps:
             for task in list(app.tasks):
                 self._advance(task, app)
@@ -487,12 +493,15 @@ class Pilot:
     log: list[str] = field(default_factory=list)
     laundered: int = 0
     draining_since: float | None = None
+    healthy_once: set[str] = field(default_factory=set)
 
     def run(self, goal: Goal, *, looks: int = 600, actions: int = 99) -> Step | None:
         """Until Done or Fail; None when stopped before (kill -9), after so many looks or actions."""
         world, step = self.world, None
         for _ in range(looks):
-            step = decide(world.observe(self.draining_since, self.laundered), goal, self.policy)
+            self.healthy_once |= {task_id for task_id, alive in world.results().items() if alive}
+            seen = world.observe(self.draining_since, self.laundered, self.healthy_once)
+            step = decide(seen, goal, self.policy)
             self.log.append(f"{world}\n    {step}")
             draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
             self.draining_since = (self.draining_since or float(world.now)) if draining else None

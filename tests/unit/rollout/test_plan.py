@@ -306,6 +306,12 @@ def test_no_step_is_taken_while_a_load_balancer_cannot_be_read(policy: Policy) -
     assert "connection refused" in str(step)
 
 
+@both
+def test_h39_nothing_is_killed_or_deleted_while_marathon_has_forgotten_who_is_healthy(policy: Policy) -> None:
+    forgotten = canary(1, tasks=(Task("green.0", None, ever_healthy=True),))
+    assert waits_for(decide(seen(baseline(last_scaling_at=3.0), forgotten), ROLLBACK, policy), Cause.HEALTH)
+
+
 # -- the arithmetic -------------------------------------------------------------------------------------------------
 
 
