@@ -168,9 +168,9 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    # Where fewer are wanted than before, more is spare than a wave; a canary still replaces one for one.
+    # All that is spare at once: what stayed in MAINT would come back DOWN with the swap of roles that a kill is.
     retired = (canary.baseline_instances or baseline.instances) - baseline.instances
-    wave = min(spare, policy.wave if goal.kind is Kind.PROMOTE else canary.instances - retired)
+    wave = spare if goal.kind is Kind.PROMOTE else min(spare, canary.instances - retired)  # a canary: one for one
     if wave > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         leading = unsound or _leading(baseline, canary, upto, seen)

@@ -318,7 +318,7 @@ class World:
     def _instance(self, app: SimApp) -> SimTask:
         self.stamp += 1.0
         return SimTask(
-            f"{app.id}.{self.random.randrange(16**4):04x}", int(self.stamp), self._after(self.weather.launch)
+            f"{app.id}.{self.random.randrange(16**8):08x}", int(self.stamp), self._after(self.weather.launch)
         )
 
     def _after(self, most: int) -> int:
@@ -518,12 +518,23 @@ class Pilot:
         return None
 
     def _act(self, step: Action, goal: Goal) -> None:
-        seen = self.world.results()
+        before = self._concerned(step)
         for _ in range(self.world.random.randint(0, self.world.weather.lag)):
             self.world.tick()
-        if isinstance(step, Kill) and any(seen[name] != self.world.results().get(name) for name in step.task_ids):
-            return  # what it would kill is not what it decided on any more
+        if self._concerned(step) != before:
+            return  # what it would stop is not what it decided on any more
         if not self.world.perform(step, goal):
             self.world.tick()
         elif isinstance(step, Kill) and not step.scale:
             self.laundered += 1
+
+    def _concerned(self, step: Action) -> dict[str, bool | None]:
+        """The health of what a step would stop, as the driver sees it when it looks again right before."""
+        results = self.world.results()
+        match step:
+            case Kill(_, task_ids):
+                return {name: results.get(name) for name in task_ids}
+            case Delete(app_id):
+                return {name: alive for name, alive in results.items() if name.startswith(f"{app_id}.")}
+            case _:
+                return {}
