@@ -382,8 +382,8 @@ def _drain(tasks: Iterable[Task], app: App, seen: Observation, policy: Policy) -
     why = _undrained(busy, app, seen)
     if seen.draining_since is None or seen.now - seen.draining_since < policy.drain_timeout:
         return Wait(Cause.DRAIN, why)
-    if policy.force:
-        return None
+    if policy.force or not any(_configured(task, seen) for task in busy):
+        return None  # by now a load balancer that serves them at all would know them
     return Fail(
         f"after {policy.drain_timeout:.0f}s still waiting: {why}",
         "wait for these sessions to end and run this again, or cut them with --on-drain-timeout force",
@@ -402,11 +402,16 @@ def _undrained(busy: list[Task], app: App, seen: Observation) -> str:
 
 
 def drained(task: Task, seen: Observation) -> bool:
-    """Out of rotation in every replica, and nothing left that could hold a session with it (hazard 18)."""
+    """Out of rotation in every replica, and nothing left that could hold a session with it (hazard 18).
+
+    What is healthy and not in MAINT is on its way into rotation, even where no replica shows it yet.
+    """
     if not _touched(task, seen):
         return True
+    coming = bool(task.healthy) and not task.dying
     return all(
         not _up(replica.server(task.id))
+        and (not coming or replica.server(task.id).serving is Serving.MAINT)
         and (task.idle or (replica.server(task.id).sessions == 0 and not replica.older_workers))
         for replica in seen.replicas
     )

@@ -312,6 +312,15 @@ def test_h39_nothing_is_killed_or_deleted_while_marathon_has_forgotten_who_is_he
     assert waits_for(decide(seen(baseline(last_scaling_at=3.0), forgotten), ROLLBACK, policy), Cause.HEALTH)
 
 
+@both
+def test_a_canary_that_has_just_become_healthy_is_not_deleted_before_a_load_balancer_knows_it(policy: Policy) -> None:
+    known = {task.id: Server(Serving.UP) for task in baseline().tasks}
+    early = Observation(100.0, (baseline(), canary(1)), (Replica("lb0", known),))
+    assert waits_for(decide(early, ROLLBACK, policy), Cause.DRAIN)
+    late = replace(early, draining_since=0.0)
+    assert decide(late, ROLLBACK, replace(policy, drain_timeout=50.0)) == Delete("green")  # none ever will
+
+
 # -- the arithmetic -------------------------------------------------------------------------------------------------
 
 
