@@ -29,7 +29,7 @@ from bgci.rollout.model import (
     Step,
     Wait,
 )
-from bgci.rollout.observe import addresses, app_from, endpoints, started_at
+from bgci.rollout.observe import addresses, app_from, endpoints, failing_checks, started_at
 from bgci.rollout.plan import decide
 
 FASTEST_POLL = 0.1  # seconds: right after something happened
@@ -124,6 +124,7 @@ class Driver:
         self._laundered = 0
         self._draining_since: float | None = None
         self._raw: list[dict[str, Any]] = []
+        self._complaints: dict[str, str] = {}  # by app: what its health checks said when they said something last
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the state it leaves can be finished."""
@@ -172,6 +173,7 @@ class Driver:
                 f"an app of group {group} has a HAPROXY_DEPLOYMENT_STARTED_AT that is no date: {error}",
                 remedy="marathon-lb would stop on it; correct the label first",
             ) from None
+        self._complaints |= {str(app["id"]): "; ".join(said) for app in self._raw if (said := failing_checks(app))}
         wanted = endpoints(self._raw, group)
         replicas = tuple(balancer.read(wanted) for balancer in self.balancers)
         seen = Observation(time.time(), apps, replicas, self._draining_since, self._laundered)
@@ -224,7 +226,7 @@ class Driver:
         left = self._began + self.timeout - time.monotonic()
         if left <= 0:
             raise AT_DEADLINE.get(step.cause, DeadlineError)(
-                f"the time-out of {self.timeout:.0f}s has passed, still waiting: {step.why}",
+                f"the time-out of {self.timeout:.0f}s has passed, still waiting: {step.why}{self._earlier(step, seen)}",
                 remedy="nothing is lost: run the same command again to go on, or the rollback to go back",
             )
         if step.cause is Cause.LOAD_BALANCER and waiting.overdue():
@@ -232,6 +234,11 @@ class Driver:
                 balancer.nudge()
         waiting.pause = min(SLOWEST_POLL, waiting.pause * 1.4)
         time.sleep(min(waiting.pause, left))
+
+    def _earlier(self, step: Wait, seen: Observation) -> str:
+        """Why it was unhealthy before: a task that has just been restarted for it shows no failing check."""
+        said = [self._complaints[app.id] for app in seen.apps if app.id in self._complaints]
+        return "".join(f"; {text}" for text in said if step.cause is Cause.HEALTH and text not in step.why)
 
     # -- acting ---------------------------------------------------------------------------------------------------
 

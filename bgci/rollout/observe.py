@@ -97,18 +97,23 @@ def trouble(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]]) -> str:
     for entry in queue:
         if str(entry.get("app", {}).get("id", entry.get("id"))) == raw["id"]:
             reasons.append(_queued(entry))
+    reasons += failing_checks(raw)
+    failure = raw.get("lastTaskFailure")
+    if failure and failure.get("version", raw.get("version")) == raw.get("version"):
+        message = re.sub(r"\s+", " ", str(failure.get("message", "")))[:300]
+        reasons.append(f"last task failure: {failure.get('state')} {message} at {failure.get('timestamp')}")
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def failing_checks(raw: Mapping[str, Any]) -> list[str]:
+    """What the app's health checks complain about now. A task that is restarted for it takes its results with it."""
     failing = {
         str(result["lastFailureCause"])
         for task in raw.get("tasks", ())
         for result in task.get("healthCheckResults") or ()
         if not result.get("alive") and result.get("lastFailureCause")
     }
-    reasons += [f"health check failing ({cause})" for cause in sorted(failing)]
-    failure = raw.get("lastTaskFailure")
-    if failure and failure.get("version", raw.get("version")) == raw.get("version"):
-        message = re.sub(r"\s+", " ", str(failure.get("message", "")))[:300]
-        reasons.append(f"last task failure: {failure.get('state')} {message} at {failure.get('timestamp')}")
-    return "; ".join(reason for reason in reasons if reason)
+    return [f"health check failing ({cause})" for cause in sorted(failing)]
 
 
 def _queued(entry: Mapping[str, Any]) -> str:
