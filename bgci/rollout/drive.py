@@ -121,7 +121,9 @@ class Driver:
         self.cancelled = cancelled
         self._times = Times()
         self._began = time.monotonic()
-        self._laundered = 0
+        self._ballast = False
+        self._seen_healthy: set[str] = set()
+        self._short_since: float | None = None
         self._draining_since: float | None = None
         self._raw: list[dict[str, Any]] = []
         self._complaints: dict[str, str] = {}  # by app: what its health checks said when they said something last
@@ -176,7 +178,9 @@ class Driver:
         self._complaints |= {str(app["id"]): "; ".join(said) for app in self._raw if (said := failing_checks(app))}
         wanted = endpoints(self._raw, group)
         replicas = tuple(balancer.read(wanted) for balancer in self.balancers)
-        seen = Observation(time.time(), apps, replicas, self._draining_since, self._laundered)
+        seen = Observation(
+            time.time(), self._remembering(apps), replicas, self._draining_since, self._ballast, self._short_since
+        )
         return self._with_idle_probes(seen)
 
     def running(self) -> dict[str, Any]:
@@ -214,6 +218,8 @@ class Driver:
             self._times.waited[waiting.cause] = self._times.waited.get(waiting.cause, 0.0) + ended
         if not (isinstance(step, Wait) and step.cause is Cause.DRAIN):
             self._draining_since = None
+        if not (isinstance(step, Wait) and step.cause is Cause.TASKS):
+            self._short_since = None
         if not isinstance(step, Wait):
             return _Waiting()
         self.journal.step({"wait": step.cause.value, "why": step.why})
@@ -223,6 +229,8 @@ class Driver:
         self.reporter.wait(step.why)
         if step.cause is Cause.DRAIN and self._draining_since is None:
             self._draining_since = seen.now
+        if step.cause is Cause.TASKS and self._short_since is None:
+            self._short_since = seen.now
         left = self._began + self.timeout - time.monotonic()
         if left <= 0:
             raise AT_DEADLINE.get(step.cause, DeadlineError)(
@@ -248,10 +256,11 @@ class Driver:
         match step:
             case Create():
                 self._create(step, seen, release)
-            case Scale(app_id, instances):
+            case Scale(app_id, instances, ballast):
                 self.marathon.scale(app_id, instances)
-            case Kill(app_id, task_ids, scale):
-                self._kill(app_id, task_ids, scale)
+                self._ballast = self._ballast or ballast
+            case Kill(task_ids):
+                self._kill(task_ids, seen)
             case Delete(app_id):
                 self.marathon.delete(app_id)
 
@@ -283,15 +292,33 @@ class Driver:
             swappable=step.swappable,
         )
 
-    def _kill(self, app_id: str, task_ids: Sequence[str], scale: bool) -> None:
-        """Only what still runs under these ids: a stale id would take the task that runs in its place (hazard 21)."""
-        now = self.marathon.app(app_id) or {}
-        listed = {str(task["id"]) for task in now.get("tasks", ()) if task.get("state") != "TASK_KILLING"}
+    def _kill(self, task_ids: Sequence[str], seen: Observation) -> None:
+        """Only what still runs under these ids: a stale id would take the task that runs in its place (hazard 21).
+
+        Our own deployment that waits for one of them is cancelled; another app's lock is respected.
+        """
+        owners = [app for app in seen.apps if {task.id for task in app.tasks} & set(task_ids)]
+        now = [self.marathon.app(app.id) or {} for app in owners]
+        tasks = [task for app in now for task in app.get("tasks", ())]
+        listed = {str(task["id"]) for task in tasks if task.get("state") != "TASK_KILLING"}
         if not set(task_ids) <= listed:
             return
-        if not scale:
-            self._laundered += 1
-        self.marathon.kill(task_ids, scale=scale, force=scale and bool(now.get("deployments")))
+        ours = [app for app in owners if len(app.healthy) < app.instances]
+        self.marathon.kill(task_ids, scale=True, force=any(app.deployments for app in ours))
+        self._ballast = False
+
+    def _remembering(self, apps: tuple[App, ...]) -> tuple[App, ...]:
+        """A new leader of Marathon has forgotten who was healthy; we have not (hazard 39)."""
+        self._seen_healthy |= {task.id for app in apps for task in app.healthy}
+        return tuple(
+            replace(
+                app,
+                tasks=tuple(
+                    replace(task, ever_healthy=task.ever_healthy or task.id in self._seen_healthy) for task in app.tasks
+                ),
+            )
+            for app in apps
+        )
 
 
 @dataclass
@@ -355,9 +382,9 @@ def told(step: Action, release: Release) -> str:
     match step:
         case Create(instances):
             return f"create {release.revision} with {instances} instances"
-        case Scale(app_id, instances):
-            return f"scale {app_id} to {instances}"
-        case Kill(app_id, task_ids, scale):
-            return f"{'remove' if scale else 'replace'} {len(task_ids)} drained tasks of {app_id}"
+        case Scale(app_id, instances, ballast):
+            return f"scale {app_id} to {instances}" + (", for a moment" if ballast else "")
+        case Kill(task_ids):
+            return f"remove {len(task_ids)} tasks that serve nobody: {', '.join(task_ids)}"
         case Delete(app_id):
             return f"delete {app_id}"

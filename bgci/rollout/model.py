@@ -83,7 +83,8 @@ class Observation:
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
     draining_since: float | None = None  # when the drain that is being waited for was first seen
-    laundered: int = 0  # how often drained tasks were replaced in vain in this run
+    ballast: bool = False  # this run has asked for one more canary instance that is not to stay (see plan._remove)
+    short_since: float | None = None  # when the tasks that are being waited for were first missing
 
 
 class Kind(Enum):
@@ -130,17 +131,18 @@ class Create:
 
 @dataclass(frozen=True)
 class Scale:
+    """``ballast``: the last of these instances is not to stay."""
+
     app_id: str
     instances: int
+    ballast: bool = False
 
 
 @dataclass(frozen=True)
 class Kill:
-    """``scale``: the app shrinks by these tasks; otherwise Marathon replaces them."""
+    """Remove these tasks for good, in one deployment: each app that has some of them shrinks by as many."""
 
-    app_id: str
     task_ids: tuple[str, ...]
-    scale: bool
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from bgci.rollout.model import App, Task
 
 # Tasks that Marathon lists and that still serve, or will. marathon: Condition.scala, marathon_lb: EXCLUDED_TASK_STATES
 _ALIVE = {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_UNREACHABLE", "TASK_LOST"}
+# Killed, and listed until Marathon has let go of the instance: marathon-lb still counts its health.
+_DYING = {"TASK_KILLING", "TASK_KILLED"}
 
 
 def app_from(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]] = ()) -> App:
@@ -39,7 +41,7 @@ def app_from(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]] = ()) ->
 
 
 def _listed(task: Mapping[str, Any]) -> bool:
-    return task.get("state", "TASK_RUNNING") in _ALIVE | {"TASK_KILLING"}
+    return task.get("state", "TASK_RUNNING") in _ALIVE | _DYING
 
 
 def _task(raw: Mapping[str, Any], checked: bool) -> Task:
@@ -49,7 +51,7 @@ def _task(raw: Mapping[str, Any], checked: bool) -> Task:
     return Task(
         id=str(raw["id"]),
         healthy=alive if checked else state == "TASK_RUNNING",
-        dying=state == "TASK_KILLING",
+        dying=state in _DYING,
         ever_healthy=not checked or any(result.get("firstSuccess") or result.get("alive") for result in results),
     )
 

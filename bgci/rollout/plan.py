@@ -31,8 +31,8 @@ from bgci.rollout.model import (
     Wait,
 )
 
-# Replacing drained tasks (see `_launder`) is a race with their first passing health check; lost this often, give in.
-LAUNDRY_TRIES = 3
+# Seconds until a cluster that does not start one more instance is taken to have no room for it (see `_remove`).
+ROOM_PATIENCE = 30.0
 
 
 def decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -128,7 +128,9 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
         )
     if goal.kind is Kind.ROLLBACK:
         return _go_back(baseline, canary, seen, policy)
-    if goal.kind is Kind.CANARY and canary.instances > goal.instances:
+    # A rolling canary that was killed while it removed tasks may have kept its ballast: one more serves as well.
+    spare = seen.ballast or policy.strategy is Strategy.ROLLING
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances + spare:
         return Fail(
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
             "roll it back first: a canary only grows",
@@ -162,19 +164,24 @@ def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
 
 
 def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
-    """rolling: one wave up, as many of the baseline drained, retired, the next wave."""
+    """rolling: one wave up, as many of the baseline drained and removed, the next wave."""
     upto = goal.instances if goal.kind is Kind.CANARY else goal.target
-    spare = spared(baseline, canary.instances, goal.target)
-    if goal.kind is Kind.PROMOTE and canary.instances >= goal.target and spare >= baseline.instances:
+    healthy = len(canary.healthy)
+    spare = spared(baseline, healthy, goal.target)
+    if goal.kind is Kind.PROMOTE and healthy >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    # All that is spare at once: what stayed in MAINT would come back DOWN with the swap of roles that a kill is.
     retired = (canary.baseline_instances or baseline.instances) - baseline.instances
-    wave = spare if goal.kind is Kind.PROMOTE else min(spare, canary.instances - retired)  # a canary: one for one
-    if wave > 0:
+    count = spare if goal.kind is Kind.PROMOTE else min(spare, healthy - retired)  # a canary: one for one
+    whole = _leading(baseline, canary, canary.instances, seen) or _health(canary, canary.instances - seen.ballast)
+    if whole:
+        return whole
+    if count > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
-        leading = unsound or _leading(baseline, canary, upto, seen)
-        return leading or _serving(canary, canary.instances, seen) or _retire(baseline, wave, spare, seen, policy)
+        return unsound or _remove(baseline, canary, count, seen, policy)
+    ending = _ending(baseline)
+    if ending:
+        return ending
     if canary.instances < upto:
         size = min(upto, goal.target - baseline.instances + policy.wave)
         return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
@@ -188,14 +195,14 @@ def _leading(baseline: App, canary: App, full: int, seen: Observation) -> Step |
     Only another number of instances counts as scaling: one more than full, and back again before it has started.
     """
     if swapped(baseline, canary) and baseline.instances:
-        return _unless_starting(canary, Scale(canary.id, canary.instances + 1))
+        return _unless_starting(canary, Scale(canary.id, canary.instances + 1, ballast=True))
     return _shed(canary, canary.instances - full, seen)
 
 
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
     """Surplus tasks that nobody uses yet; those that serve already could only go undrained."""
     fresh = _fresh(app, seen)[: max(0, surplus)]
-    return Kill(app.id, _ids(fresh), scale=True) if fresh else None
+    return Kill(_ids(fresh)) if fresh else None
 
 
 def _commit(baseline: App, seen: Observation, policy: Policy) -> Step:
@@ -209,7 +216,7 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
     """Goal rollback. The canary drains once the baseline is the last scaled app; then it is deleted.
 
     What marathon-lb holds in MAINT of the baseline must not come back with that swap (it would be DOWN for two
-    checks, all at once): it is replaced first, and the replacements take over one by one as they become healthy.
+    checks, all at once): it is removed first, and new tasks take over one by one as they become healthy.
     """
     ran = canary.baseline_instances or baseline.target or baseline.instances
     # At most as many canaries drain as the baseline has healthy tasks: a larger canary needs a larger baseline for it.
@@ -232,22 +239,11 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
 
 def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy: Policy) -> Step:
     """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation."""
-    if any(task.dying and task.healthy for task in baseline.tasks):
-        return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
     count = spared(baseline, len(canary.healthy), canary.target or home)
-    held, fresh = _held(baseline, count, seen), _fresh(baseline, seen)
-    give_in = 2 * len(held) <= home and _all_listed(baseline)  # never bring most of them back at once
-    if fresh and (not held or (seen.laundered and give_in)):
-        back = seen.laundered < LAUNDRY_TRIES and _coming_back(baseline, count, seen)
-        return back or Kill(baseline.id, _ids(fresh[:1]), scale=True)
-    if not _all_listed(baseline):
-        return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
-    if len(held) < count:
-        return Wait(Cause.LOAD_BALANCER, f"the load balancers to show what drains of {baseline.id}")
-    if held:
-        back = _coming_back(baseline, count, seen)
-        return back or _launder(held, fresh, baseline, seen, policy, give_in=give_in)
-    return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
+    if count:
+        return _remove(baseline, canary, count, seen, policy)
+    scaled = Scale(baseline.id, max(home, baseline.instances + 1))
+    return _ending(baseline) or _unless_starting(baseline, scaled)
 
 
 def _grown(baseline: App, home: int) -> Step | None:
@@ -257,52 +253,44 @@ def _grown(baseline: App, home: int) -> Step | None:
     return _health(baseline, home) if baseline.deployments else None
 
 
-# -- retiring tasks of the baseline -------------------------------------------------------------------------------
+# -- removing tasks of the baseline ---------------------------------------------------------------------------------
 
 
-def _retire(baseline: App, count: int, spare: int, seen: Observation, policy: Policy) -> Step:
-    """Shrink the baseline by so many of the spare tasks, without marathon-lb counting the dying ones.
+def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: Policy) -> Step:
+    """Shrink the baseline by its drained tasks, without a swap of roles.
 
-    A kill with `scale` swaps the roles while the dying task still counts as healthy, and a new task goes to MAINT for
-    it. So a drained task is first replaced, and its replacement, which was never healthy, is what is scaled away.
+    A kill makes the baseline the last scaled app while its dying tasks still count as healthy, and marathon-lb takes
+    new tasks out of rotation for them. So a canary instance that has not started yet, the ballast, is killed in the
+    same request: both apps are scaled at the same moment, and nothing swaps. A cluster without room for it gets the
+    plain kill, with its dip (hazard 37).
     """
-    if any(task.dying and task.healthy for task in baseline.tasks):
-        return Wait(Cause.TASKS, f"killed tasks of {baseline.id} to end")
-    fresh = _fresh(baseline, seen)
-    if len(fresh) >= count:
-        return Kill(baseline.id, _ids(fresh[:count]), scale=True)
-    if not _all_listed(baseline):
-        return Wait(Cause.TASKS, f"replaced tasks of {baseline.id} to start{_because(baseline)}")
-    held = _held(baseline, spare, seen)
-    if len(held) + len(fresh) >= count:
-        back = _coming_back(baseline, spare, seen)
-        return back or _launder(held[: count - len(fresh)], fresh, baseline, seen, policy)
-    return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
-
-
-def _launder(
-    held: tuple[Task, ...],
-    fresh: tuple[Task, ...],
-    app: App,
-    seen: Observation,
-    policy: Policy,
-    *,
-    give_in: bool = True,
-) -> Step:
-    """Replace drained tasks by fresh ones; after too many lost races scale them away as they are, all in one go."""
-    waiting = _drain(held, app, seen, policy)
+    held = _held(baseline, count, seen)
+    if len(held) < count:
+        return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
+    waiting = _coming_back(baseline, count, seen) or _drain(held, baseline, seen, policy)
     if waiting:
         return waiting
-    if give_in and seen.laundered >= LAUNDRY_TRIES:
-        return Kill(app.id, _ids(held + fresh), scale=True)
-    return Kill(app.id, _ids(held), scale=False)
+    ballast = _fresh(canary, seen)[:1]
+    if ballast:
+        return Kill(_ids(held + ballast))
+    if len(canary.healthy) >= canary.instances:
+        return Scale(canary.id, canary.instances + 1, ballast=True)
+    few = 2 * count <= max(baseline.instances, canary.instances)  # never bring most of them back at once
+    if few and seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE:
+        return Kill(_ids(held))
+    return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
+
+
+def _ending(app: App) -> Wait | None:
+    """Until what was killed is gone: marathon-lb counts it for as long as Marathon lists it."""
+    dying = sum(task.dying for task in app.tasks)
+    if len(app.tasks) <= app.instances and not dying:
+        return None
+    return Wait(Cause.TASKS, f"{max(dying, len(app.tasks) - app.instances)} killed tasks of {app.id} to end")
 
 
 def _held(app: App, count: int, seen: Observation) -> tuple[Task, ...]:
-    """What marathon-lb drains of the app and goes on draining: healthy, in MAINT everywhere, of the lowest ids.
-
-    Only when all tasks are listed: one that comes back with a low id puts another one back into rotation.
-    """
+    """What marathon-lb drains of the app and goes on draining: healthy, in MAINT everywhere, of the lowest ids."""
     drains = _lowest(app, count)
     return tuple(
         task
@@ -314,10 +302,6 @@ def _held(app: App, count: int, seen: Observation) -> tuple[Task, ...]:
 def _lowest(app: App, count: int) -> list[str]:
     """The ids of what marathon-lb drains of the app by its rules, whatever state they are in."""
     return sorted(task.id for task in app.tasks)[:count]
-
-
-def _all_listed(app: App) -> bool:
-    return sum(not task.dying for task in app.tasks) >= app.instances
 
 
 def _fresh(app: App, seen: Observation) -> tuple[Task, ...]:
