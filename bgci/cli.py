@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bgci import __version__
-from bgci.config import CLUSTER, DEFINE, GOAL, JOB, RELEASE, Settings, read_file, takes
+from bgci.config import CLUSTER, DEFINE, GOAL, JOB, RELEASE, TEST, Settings, read_file, takes
 from bgci.errors import BgciError, exit_code
 
 app = typer.Typer(
@@ -76,6 +76,15 @@ def canary(settings: Settings) -> None:
 
 
 @app.command()
+@takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST)
+def test(settings: Settings) -> None:
+    """Test the canary: the suite's checks and test programs; the results as JUnit."""
+    from bgci.stages import test as here
+
+    here.run(settings)
+
+
+@app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 def promote(settings: Settings) -> None:
     """Let the revision take over completely."""
@@ -96,9 +105,9 @@ def rollback(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent", "on_failure")
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, "instances", "percent", "on_failure")
 def release(settings: Settings) -> None:
-    """Render, publish, canary, promote; back by itself when a stage fails."""
+    """Render, publish, canary, test, promote; back by itself when a stage fails."""
     from bgci.stages import release as here
 
     here.run(settings)

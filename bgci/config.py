@@ -6,6 +6,7 @@ Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -80,6 +81,15 @@ def seconds(default: float, text: str) -> Any:
     return setting(default, text, parser=duration, metavar="DURATION")
 
 
+def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """A command line holds blanks, which would part it into several where it comes from the environment."""
+    source = context.get_parameter_source(str(param.name))
+    if source is None or source.name != "ENVIRONMENT":
+        return value
+    lines = os.environ.get(str(param.envvar), "").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a command was asked. Durations are in seconds."""
@@ -120,6 +130,17 @@ class Settings:
     )
     on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
     on_failure: OnFailure = setting(OnFailure.ROLLBACK, "When a stage of the release fails.")
+    suite: str = setting(
+        "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
+    )
+    command: list[str] = setting(
+        (), "A test program, as a shell command line; in the environment one per line.", callback=_one_per_line
+    )
+    command_timeout: float = seconds(600.0, "How long each test program may take.")
+    junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.")
+    service_url: list[str] = setting(
+        (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
+    )
     keep: int = setting(3, "How many revisions keep their jobs.", min=0)
     output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
@@ -139,6 +160,7 @@ DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "insecure")
 JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
+TEST = ("suite", "command", "command_timeout", "junit_glob", "service_url")
 
 
 def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:

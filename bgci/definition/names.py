@@ -81,11 +81,16 @@ def artifact_names(app_id: str, revision: str) -> dict[str, str]:
 
 
 def template_candidates(app_id: str, revision: str) -> list[str]:
-    """The template's file names in the order in which they are looked up.
+    """The template's file names in the order in which they are looked up."""
+    return [f"{stem}.template.{suffix}" for stem in _stems(app_id, revision) for suffix in ("json", "yaml")]
 
-    The app's full name comes first: the bare last part of ``/team/web`` may as well be another app's.
-    """
-    slug = app_slug(app_id)
-    names = dict.fromkeys((slug, app_id.rpartition("/")[2]))
-    stems = [stem for name in names for stem in (f"{name}.{check_revision(revision)}", name)]
-    return [f"{stem}.template.{suffix}" for stem in stems for suffix in ("json", "yaml")]
+
+def suite_candidates(app_id: str, revision: str) -> list[str]:
+    """The test suite's file names in the order in which they are looked up."""
+    return [f"{stem}.canary.yaml" for stem in _stems(app_id, revision)]
+
+
+def _stems(app_id: str, revision: str) -> list[str]:
+    """The app's full name comes first: the bare last part of ``/team/web`` may as well be another app's."""
+    names = dict.fromkeys((app_slug(app_id), app_id.rpartition("/")[2]))
+    return [stem for name in names for stem in (f"{name}.{check_revision(revision)}", name)]

@@ -1,0 +1,242 @@
+"""Stage ``test``: whether the canary may be promoted, by a suite of checks and by test programs; JUnit."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bgci.canary import external, probe
+from bgci.canary.case import Case, Outcome, require_some
+from bgci.canary.checks import CANARY, LOAD_BALANCER, Suite
+from bgci.canary.suite import parse
+from bgci.config import Settings
+from bgci.definition.names import suite_candidates
+from bgci.errors import ConflictError, RejectedError, UsageError
+from bgci.report import junit
+from bgci.report.artifacts import ci_run
+from bgci.stages.hybrid import Hybrid, balancer_places, described, look, settled
+from bgci.stages.render import variables
+from bgci.stages.work import Work, stage
+
+REPORT = "junit/bgci.xml"
+NAMED = 3  # failures that the last line names
+MAX_JUNIT = 50_000_000  # bytes of a JUnit file that is merged
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What there is to test with."""
+
+    suite: Path | None
+    commands: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.suite or self.commands)
+
+
+def run(settings: Settings) -> None:
+    """Test the canary. Raises RejectedError with the first failures, ConflictError when there is no canary."""
+    with stage("test", settings) as work:
+        tests = planned(work)
+        if not tests:
+            names = ", ".join(suite_candidates(work.app_id, work.revision))
+            raise UsageError(
+                f"there is nothing to test with: no --command, and none of {names} in {settings.template_dir}",
+                remedy="write a suite (docs/testing.md), or name one with --suite",
+            )
+        carry_out(work, tests)
+
+
+def planned(work: Work) -> Planned:
+    """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError."""
+    given, directory = work.settings.suite, Path(work.settings.template_dir)
+    candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
+    suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
+    if suite:
+        read(work, suite, work.settings.image)
+    return Planned(suite, tuple(work.settings.command))
+
+
+def read(work: Work, file: Path, image: str) -> Suite:
+    """The suite in that file, for this revision and image."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the test suite {file} cannot be read: {error}", remedy="check --suite") from None
+    known = variables(work)
+    environment = {f"env.{name}": value for name, value in known.pop("env").items()}
+    return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
+
+
+def carry_out(work: Work, tests: Planned, *, alone: bool = False) -> None:
+    """Carry them out and report. ``alone``: a first deployment, which has no baseline, is tested too.
+
+    Raises RejectedError when one fails or none was executed.
+    """
+    hybrid = settled(work, alone=alone)
+    verdicts: list[Case] = []
+    try:
+        for case in _carried_out(work, tests, hybrid):
+            verdicts.append(case)
+    finally:
+        if verdicts:
+            _report(work, hybrid, require_some(verdicts))
+    _conclude(work, require_some(verdicts))
+
+
+def _carried_out(work: Work, tests: Planned, hybrid: Hybrid) -> Iterator[Case]:
+    balancers = balancer_places(work, hybrid)
+    if tests.suite:
+        yield from _suite(work, tests.suite, hybrid, balancers)
+    for command in tests.commands:
+        yield from _command(work, command, hybrid, balancers)
+    yield from _survival(work, hybrid)
+
+
+# -- the suite --------------------------------------------------------------------------------------------------------
+
+
+def _suite(work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[probe.Place]) -> list[Case]:
+    suite = read(work, file, described(hybrid, work)["image"])
+    if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
+        raise UsageError(
+            f"{file} has checks for the load balancer, and none is named",
+            remedy="give --service-url, or --marathon-lb-url",
+        )
+    places = hybrid.places(balancers)
+    count = len(places[CANARY])
+    work.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
+    verify: bool | str = not work.settings.insecure and (work.settings.ca_cert or True)
+    alone = hybrid.baseline is None
+    cases = probe.run(
+        _without_shares(suite) if alone else suite,
+        places,
+        timeout=work.settings.timeout,
+        verify=verify,
+        report=lambda case: _say(work, case),
+    )
+    return [*cases, *(_nothing_to_share(suite) if alone else ())]
+
+
+def _without_shares(suite: Suite) -> Suite:
+    return Suite(suite.file, tuple(check for check in suite.checks if not check.expect.share), suite.secrets)
+
+
+def _nothing_to_share(suite: Suite) -> Iterator[Case]:
+    for check in suite.checks:
+        if check.expect.share:
+            why = "a first deployment has no baseline to share with"
+            yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
+
+
+def _survival(work: Work, before: Hybrid) -> Iterator[Case]:
+    """Whether each instance that was tested is still the same and well: tests can pass while it crashes in between."""
+    try:
+        after = look(work, alone=before.baseline is None).canary
+        well, trouble = set(after.places()), after.app.trouble
+    except ConflictError as error:
+        well, trouble = set(), error.message
+    for task_id, place in before.canary.places().items():
+        gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
+        outcome = Outcome.FAILED if gone else Outcome.PASSED
+        case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone)
+        _say(work, case)
+        yield case
+
+
+# -- test programs ----------------------------------------------------------------------------------------------------
+
+
+def _command(work: Work, command: str, hybrid: Hybrid, balancers: Sequence[probe.Place]) -> Iterator[Case]:
+    places = hybrid.places(balancers)
+    urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
+    target = external.Target(
+        work.app_id, work.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
+    )
+    work.console.step(f"test program: {command}")
+    before = _written(work.settings.junit_glob)
+    case = external.run(
+        command,
+        target,
+        timeout=work.settings.command_timeout,
+        show=lambda line: work.console.foreign("test", line),
+    )
+    _say(work, case)
+    yield case
+    after = _written(work.settings.junit_glob)
+    fresh = sorted(path for path, state in after.items() if before.get(path) != state)
+    if work.settings.junit_glob and not fresh:
+        patterns = ", ".join(work.settings.junit_glob)
+        yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
+    for path in fresh:
+        yield from _merged(work, command, Path(path))
+
+
+def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The files that are there, with what changes when one is written: an old run's results must not count."""
+    found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+    states = {path: os.stat(path) for path in found}
+    return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
+
+
+def _merged(work: Work, command: str, path: Path) -> Iterator[Case]:
+    try:
+        if path.stat().st_size > MAX_JUNIT:
+            raise ValueError(f"it is larger than {MAX_JUNIT} bytes")
+        cases = junit.read(path.read_bytes(), suite=external.SUITE)
+    except (OSError, ValueError) as error:
+        yield _no_results(command, f"{path} is no JUnit file: {error}")
+        return
+    if not cases:
+        yield _no_results(command, f"{path} holds no test: none was executed")
+    for case in cases:
+        if case.bad:
+            _say(work, case)
+        yield case
+
+
+def _no_results(command: str, why: str) -> Case:
+    return Case(external.SUITE, f"{command}: results", outcome=Outcome.ERROR, message=why)
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def _say(work: Work, case: Case) -> None:
+    if case.bad:
+        work.console.warn(f"{case.title}: {case.message}")
+
+
+def _report(work: Work, hybrid: Hybrid, cases: Sequence[Case]) -> None:
+    """JUnit and ``result.json``."""
+    ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
+    document = junit.report(cases, {**described(hybrid, work), **ci})
+    path = work.artifacts.write_bytes(REPORT, document)
+    work.console.info(f"wrote {path}")
+    bad = [case for case in cases if case.bad]
+    work.result["tests"] = {
+        "total": len(cases),
+        "passed": sum(case.outcome is Outcome.PASSED for case in cases),
+        "failed": len(bad),
+        "skipped": sum(not case.executed for case in cases),
+        "failures": [{"test": case.title, "why": case.message} for case in bad[:20]],
+        "junit": REPORT,
+    }
+
+
+def _conclude(work: Work, cases: Sequence[Case]) -> None:
+    bad = [case for case in cases if case.bad]
+    if bad:
+        named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise RejectedError(
+            f"{work.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
+            remedy=f"{REPORT} in the artifacts has requests and answers; `bgci rollback` brings the baseline back",
+        )
+    skipped = sum(not case.executed for case in cases)
+    message = f"{work.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
+    work.result["message"] = message
+    work.console.result(message)
