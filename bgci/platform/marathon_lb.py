@@ -193,6 +193,8 @@ def _row(end: Endpoint, rows: Mapping[str, Row]) -> Row | None:
     for name in (f"{host}_{end.port}", *(f"{ip}_{end.port}" for ip in ips), *(f"{host}_{ip}_{end.port}" for ip in ips)):
         if name in rows:
             return rows[name]
+    if ips:  # on one host there may be others of the same port
+        return None
     resolved = re.compile(rf"{re.escape(host)}_{ADDRESS}_{end.port}")
     return next((row for name, row in rows.items() if resolved.fullmatch(name)), None)
 

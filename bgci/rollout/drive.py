@@ -202,8 +202,9 @@ class Driver:
 
         def idle(task_id: str) -> bool:
             out = all(replica.server(task_id).serving is Serving.MAINT for replica in seen.replicas)
-            host, _, port = (places.get(task_id) or [("", (), 0)])[0]
-            return out and bool(host) and self.idle(f"http://{host}:{port}{path}")
+            host, ips, port = (places.get(task_id) or [("", (), 0)])[0]
+            place = ips[0] if ips else host
+            return out and bool(place) and self.idle(f"http://{place}:{port}{path}")
 
         return replace(app, tasks=tuple(replace(task, idle=idle(task.id)) for task in app.tasks))
 

@@ -83,13 +83,14 @@ def public_ports(raw: Mapping[str, Any]) -> list[int]:
 
 
 def addresses(app: Mapping[str, Any], task: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], int]]:
-    """(host, known ips, port) of each port of a task, as marathon-lb finds them (platform-api 4.4)."""
+    """(agent's host, the task's own ip if it has one, port) of each port of a task, as marathon-lb finds them
+    (platform-api 4.4)."""
+    host = str(task.get("host", ""))
     ips = tuple(str(ip["ipAddress"]) for ip in task.get("ipAddresses") or ())
     networks = app.get("networks") or [{}]
     if networks[0].get("mode") == "container" and ips:
         mappings = (app.get("container") or {}).get("portMappings") or []
-        return [(ips[0], ips[:1], int(mapping["containerPort"])) for mapping in mappings]
-    host = str(task.get("host", ""))
+        return [(host, ips[:1], int(mapping["containerPort"])) for mapping in mappings]
     return [(host, (), int(port)) for port in task.get("ports") or ()]
 
 

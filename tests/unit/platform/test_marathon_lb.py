@@ -94,6 +94,11 @@ def test_a_neighbour_is_not_taken_for_the_task(lb, name):
     assert replica.server("t").serving is ABSENT
 
 
+def test_a_neighbour_with_another_ip_of_its_own_is_not_taken_for_the_task(lb):
+    replica = lb(("web_10101", "10_0_1_7_9_0_2_4_8080", "UP", 0, 0)).read({"t": [at(8080, ips=("9.0.2.3",))]})
+    assert replica.server("t").serving is ABSENT
+
+
 @pytest.mark.parametrize(
     ("first", "second", "together"),
     [

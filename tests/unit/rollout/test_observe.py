@@ -81,7 +81,7 @@ def test_container_networking_reaches_the_task_itself() -> None:
         tasks=[task(ports=[], ipAddresses=[{"ipAddress": "9.0.1.5"}])],
     )
     ends = observe.endpoints([own], "web")["t1"]
-    assert [(end.host, end.port) for end in ends] == [("9.0.1.5", 80)]
+    assert [(end.host, end.ips, end.port) for end in ends] == [("10.0.1.7", ("9.0.1.5",), 80)]
 
 
 def test_a_colour_on_its_alternative_port_still_answers_on_the_public_one() -> None:
