@@ -40,8 +40,9 @@ def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
 def needed_metronome(work: Work) -> Metronome:
     """Raises UnavailableError where the cluster has none."""
     if work.cluster.metronome is None or not work.cluster.metronome.available():
+        url = work.settings.metronome_url
         raise UnavailableError(
-            "this cluster has no Metronome, so it knows no jobs",
+            f"{url} is no Metronome" if url else "this cluster has no Metronome, so it knows no jobs",
             remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",
         )
     return work.cluster.metronome
