@@ -18,7 +18,7 @@ import urllib3
 
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
-from bgci.canary.tally import Answer, Tally, mismatches
+from bgci.canary.answers import Answer, Tally, mismatches
 
 MAX_CONNECTIONS = 128  # in all
 MAX_BODY = 1 << 20  # bytes of an answer that are read
