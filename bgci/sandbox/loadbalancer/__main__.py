@@ -65,9 +65,10 @@ async def serve(options: argparse.Namespace) -> None:
         jobs = [balancer.run(), balancer.supervise(), marathon.follow(balancer.look_soon), stop.wait()]
         tasks = [asyncio.ensure_future(job) for job in jobs]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        while pending:  # until Python 3.12 wait_for loses a cancellation that comes together with what it waits for
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.2)
         for task in done:
             task.result()
 
