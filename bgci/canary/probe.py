@@ -7,6 +7,7 @@ balanced anew; its time runs from connecting to the last byte.
 from __future__ import annotations
 
 import http.client
+import os
 import queue
 import threading
 import time
@@ -16,11 +17,11 @@ from dataclasses import dataclass, field
 import requests
 import urllib3
 
+from bgci.canary.answers import Answer, Tally, mismatches
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
-from bgci.canary.answers import Answer, Tally, mismatches
 
-MAX_CONNECTIONS = 128  # in all
+MAX_CONNECTIONS = 48  # in all: more would make our own work a part of the times that are measured
 MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row that got no answer: the rest of them would not either
 CHUNK = 1 << 16
@@ -134,11 +135,14 @@ def _start(
     jobs: Iterable[_Job], finished: queue.Queue[_Job | BaseException], stop: threading.Event, verify: bool | str
 ) -> None:
     """Threads for each place. They are daemons: one that hangs in a name lookup must not keep the command alive."""
+    if verify is True:
+        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     lanes: dict[Place, list[_Lane]] = {}
     for job in jobs:
         each, more = divmod(job.check.repeat, job.left)
         lanes.setdefault(job.place, []).extend(_Lane(job, each + (n < more)) for n in range(job.left))
-    for waiting in lanes.values():
+    for place, waiting in lanes.items():
+        proxies = requests.utils.get_environ_proxies(place.urls[0]) if place.urls else {}
         # The longest chains first: they decide when all is over.
         waiting.sort(key=lambda lane: lane.requests, reverse=True)
         line: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
@@ -146,7 +150,7 @@ def _start(
             line.put(lane)
         count = min(len(waiting), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(lanes)))
         for _ in range(count):
-            threading.Thread(target=_work, args=(line, finished, stop, verify), daemon=True).start()
+            threading.Thread(target=_work, args=(line, finished, stop, verify, proxies), daemon=True).start()
 
 
 def _work(
@@ -154,11 +158,14 @@ def _work(
     finished: queue.Queue[_Job | BaseException],
     stop: threading.Event,
     verify: bool | str,
+    proxies: dict[str, str],
 ) -> None:
     try:
         with requests.Session() as session:
-            session.auth = _no_netrc
+            # A look at the environment and ~/.netrc with each request is a quarter of its cost.
+            session.trust_env = False
             session.verify = verify
+            session.proxies = proxies
             while not stop.is_set():
                 try:
                     lane = line.get_nowait()
@@ -192,10 +199,6 @@ def _drive(lane: _Lane, session: requests.Session, stop: threading.Event) -> Non
                 return
 
 
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
 # -- one request ------------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +215,6 @@ def send(session: requests.Session, check: Check, url: str) -> Answer:
             data=check.body or None,
             timeout=check.timeout,
             allow_redirects=False,
-            verify=session.verify,  # given here, so that no environment variable overrides it
             stream=True,
         ) as response:
             body, cut = _read(response, until)
@@ -244,12 +246,14 @@ def _why(error: BaseException, timeout: float) -> str:
     chain = _chain(error)
     if any(isinstance(one, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL) for one in chain):
         return f"the request cannot be sent ({type(error).__name__})"
+    # Before what is late: urllib3's NewConnectionError is a time-out by its class, whatever the system said.
+    system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
+    said = next((one.strerror for one in reversed(system) if one.strerror), "")
+    if said:
+        return f"no answer: {str(said).lower()}"
     late = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if any(isinstance(one, late) for one in chain):
         return f"no answer within {timeout:g} s"
-    said = next((one.strerror for one in reversed(chain) if isinstance(one, OSError) and one.strerror), "")
-    if said:
-        return f"no answer: {str(said).lower()}"
     return f"no answer: {type(chain[-1]).__name__}"
 
 
