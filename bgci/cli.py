@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bgci import __version__
-from bgci.config import CLUSTER, DEFINE, GOAL, JOB, RELEASE, TEST, Settings, read_file, takes
+from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, RELEASE, TEST, Settings, read_file, takes
 from bgci.errors import BgciError, exit_code
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def app_names() -> list[str]:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *JOB, *GOAL, "instances", "percent")
+@takes(*RELEASE, *DEFINE, *JOB, *GOAL, *CANARY)
 def render(settings: Settings) -> None:
     """Template and image to the app definition and its three jobs. Touches no cluster."""
     from bgci.stages import render as here
@@ -57,7 +57,7 @@ def render(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent")
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def publish(settings: Settings) -> None:
     """Replace the three DC/OS Jobs of this revision."""
     from bgci.stages import publish as here
@@ -66,7 +66,7 @@ def publish(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, "instances", "percent")
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def canary(settings: Settings) -> None:
     """Put canary instances of the revision in rotation beside the baseline."""
     from bgci.rollout.model import Kind
@@ -105,7 +105,7 @@ def rollback(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, "instances", "percent", "on_failure")
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *CANARY, "on_failure")
 def release(settings: Settings) -> None:
     """Render, publish, canary, test, promote; back by itself when a stage fails."""
     from bgci.stages import release as here

@@ -10,10 +10,10 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
@@ -70,7 +70,7 @@ def duration_text(seconds: float) -> str:
 
 
 def setting(default: Any, text: str, **more: Any) -> Any:
-    """A field of ``Settings``. ``more`` goes to typer.Option."""
+    """A field of ``Settings``. ``more`` goes to typer.Option; ``flags``: instead of the one of its name."""
     kind: dict[str, Any] = (
         {"default_factory": lambda: list(default)} if isinstance(default, tuple) else {"default": default}
     )
@@ -133,8 +133,11 @@ class Settings:
     suite: str = setting(
         "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
     )
-    command: list[str] = setting(
-        (), "A test program, as a shell command line; in the environment one per line.", callback=_one_per_line
+    test_command: list[str] = setting(
+        (),
+        "A test program, as a shell command line.",
+        flags=("--test-command", "--command"),
+        callback=_one_per_line,
     )
     command_timeout: float = seconds(600.0, "How long each test program may take.")
     junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.")
@@ -160,7 +163,69 @@ DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "insecure")
 JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
-TEST = ("suite", "command", "command_timeout", "junit_glob", "service_url")
+TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
+CANARY = ("instances", "percent")
+
+# What the wrappers (action.yml, vars/, templates/) offer.
+EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
+SHARED = (*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *CANARY, "on_failure", "output")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One option as every wrapper offers it. ``name``: kebab-case; ``default``: as one would write it, "" for none."""
+
+    name: str
+    default: str
+    help: str
+    repeatable: bool
+    flag: bool
+    choices: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """Help and default in one text: a wrapper passes on only what it is given, so that its own default is empty
+        and environment, ``bgci.toml`` and bgci's default follow in their order."""
+        more = [
+            " One per line." if self.repeatable else "",
+            f" One of: {', '.join(self.choices)}." if self.choices else "",
+            f" [default: {self.default}]" if self.default and not self.flag else "",
+        ]
+        return self.help + "".join(more)
+
+
+def shared_options() -> list[Shared]:
+    """The options that every wrapper offers: the source for action.yml, vars/, templates/ and docs/options.md."""
+    return [_shared(name) for name in SHARED if not _field(name).metadata["more"].get("hidden")]
+
+
+def _shared(name: str) -> Shared:
+    found, kind = _field(name), get_type_hints(Settings)[name]
+    return Shared(
+        name=name.replace("_", "-"),
+        default=_text(_default(found), of_duration=kind is float),
+        help=found.metadata["help"],
+        repeatable=get_origin(kind) is list,
+        flag=kind is bool,
+        choices=tuple(one.value for one in kind) if isinstance(kind, type) and issubclass(kind, Enum) else (),
+    )
+
+
+def _text(value: Any, *, of_duration: bool) -> str:
+    """A default as one would write it."""
+    if of_duration:
+        return duration_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(value) if isinstance(value, list) else str(getattr(value, "value", value))
+
+
+def _field(name: str) -> Field[Any]:
+    return next(one for one in fields(Settings) if one.name == name)
+
+
+def _default(found: Field[Any]) -> Any:
+    return found.default if found.default_factory is MISSING else found.default_factory()
 
 
 def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
@@ -181,12 +246,12 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    found = next(one for one in fields(Settings) if one.name == name)
-    default = found.default_factory() if found.default_factory is not MISSING else found.default
-    flag = f"--{name.replace('_', '-')}"
-    option = typer.Option(flag, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **found.metadata["more"])
-    kind = get_type_hints(Settings)[name]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+    found = _field(name)
+    more = {"flags": (f"--{name.replace('_', '-')}",), **found.metadata["more"]}
+    flags = more.pop("flags")
+    option = typer.Option(*flags, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **more)
+    annotation = Annotated[get_type_hints(Settings)[name], option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(found), annotation=annotation)
 
 
 def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:

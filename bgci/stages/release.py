@@ -33,7 +33,7 @@ def run(settings: Settings) -> None:
 def _test(work: Work, tests: Planned) -> None:
     """The tests that there are; on a signal --on-abort is carried out before it is raised."""
     if not tests:
-        work.console.info("no tests: there is no suite and no --command")
+        work.console.info("no tests: there is no suite and no --test-command")
         return
     try:
         carry_out(work, tests, alone=True)

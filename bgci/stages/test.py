@@ -44,7 +44,7 @@ def run(settings: Settings) -> None:
         if not tests:
             names = ", ".join(suite_candidates(work.app_id, work.revision))
             raise UsageError(
-                f"there is nothing to test with: no --command, and none of {names} in {settings.template_dir}",
+                f"there is nothing to test with: no --test-command, and none of {names} in {settings.template_dir}",
                 remedy="write a suite (docs/testing.md), or name one with --suite",
             )
         carry_out(work, tests)
@@ -57,7 +57,7 @@ def planned(work: Work) -> Planned:
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
     if suite:
         read(work, suite, work.settings.image)
-    return Planned(suite, tuple(work.settings.command))
+    return Planned(suite, tuple(work.settings.test_command))
 
 
 def read(work: Work, file: Path, image: str) -> Suite:
