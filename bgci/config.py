@@ -250,8 +250,9 @@ def _parameter(name: str) -> inspect.Parameter:
     more = {"flags": (f"--{name.replace('_', '-')}",), **found.metadata["more"]}
     flags = more.pop("flags")
     option = typer.Option(*flags, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **more)
-    annotation = Annotated[get_type_hints(Settings)[name], option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(found), annotation=annotation)
+    kind = get_type_hints(Settings)[name]
+    default = _default(found)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:
