@@ -8,7 +8,7 @@ from typing import Any
 
 from bgci.config import Settings, duration_text
 from bgci.definition.names import job_ids
-from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, UnhealthyError, from_code
+from bgci.errors import NAMES, AbortedError, BgciError, ConflictError, DeadlineError, UnhealthyError, from_code
 from bgci.platform.metronome import Metronome, RunState, spec
 from bgci.rollout.model import Cause, Done, Fail, Kind, Wait
 from bgci.rollout.plan import decide
@@ -25,7 +25,8 @@ PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "instances", 
 def follow(work: Work, kind: Kind) -> None:
     """Start the job's run, or join the one that runs already; end as it ends.
 
-    Raises the error of the run's own exit code; DeadlineError after --timeout, when the run is stopped.
+    Raises the error of the run's own exit code. After --timeout the run is stopped: UnhealthyError where the revision
+    is not healthy by then, DeadlineError else.
     """
     metronome = needed_metronome(work)
     job_id = job_ids(work.app_id, work.revision)[kind.value]
@@ -38,9 +39,12 @@ def follow(work: Work, kind: Kind) -> None:
     watch = _Watch(work, metronome, job_id, run_id)
     try:
         state = watch.to_the_end()
-    except (AbortedError, DeadlineError):
+    except AbortedError:
         _stop(work, metronome, job_id, run_id)
         raise
+    except DeadlineError as error:
+        _stop(work, metronome, job_id, run_id)
+        raise _explained(work, kind, error) from None
     _conclude(work, kind, watch, state)
 
 
@@ -194,7 +198,22 @@ def _code_of(work: Work, watch: _Watch) -> int | None:
     log = work.cluster.task_log
     message = log.exit_message(watch.task_id) if log and watch.task_id else None
     words = (message or "").rsplit("status ", 1)
-    return int(words[1]) if len(words) == 2 and words[1].isdecimal() else None
+    code = int(words[1]) if len(words) == 2 and words[1].isdecimal() else None
+    return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci has not said anything
+
+
+def _explained(work: Work, kind: Kind, error: DeadlineError) -> BgciError:
+    """What a run that was stopped at the time-out was waiting for, if that was the health of the revision."""
+    from bgci.stages.goal import asked, engine, policy
+
+    try:
+        release, goal = asked(work, kind)
+        step = decide(engine(work).observe(release.group), goal, policy(work.settings))
+    except BgciError:
+        return error
+    if isinstance(step, Wait) and step.cause is Cause.HEALTH:
+        return UnhealthyError(f"{error.message}: {step.why}", remedy="look at the tasks of the new revision")
+    return error
 
 
 def _judge_by_group(work: Work, kind: Kind, where: str) -> None:
