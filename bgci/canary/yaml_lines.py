@@ -50,7 +50,9 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"
-        raise InvalidError(f"{file}, {where}: not YAML: {error.problem}", remedy="mend the suite") from None
+        raise InvalidError(
+            f"{file}, {where}: not YAML: {error.problem}", remedy="a text with special characters needs quotes"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidError(f"{file}, line 1: not YAML: {error}", remedy="mend the suite") from None
     except RecursionError:

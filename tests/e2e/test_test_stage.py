@@ -1,0 +1,148 @@
+"""``bgci test`` and the tests in a release, on a real cluster."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from e2e.lab import App, until
+
+SUITE = """
+checks:
+  - name: home
+    target: both
+    path: /
+    repeat: 4
+    concurrency: 2
+    expect: {status: 200, header_regex: {X-Revision: "^v[0-9]$"}, latency: {p100: 5s}}
+  - name: it is the new one
+    path: /
+    expect: {headers: {X-Revision: "${revision}"}}
+  - name: the canary has its share
+    target: load-balancer
+    path: /
+    repeat: 40
+    expect: {share: {header: {X-Revision: "${revision}"}, at_least: 25%, at_most: 75%}}
+"""
+BROKEN = """
+checks:
+  - name: a page that the new one answers with an error
+    path: /?status=500
+    expect: {status: 200}
+"""
+SMOKE = """
+mkdir -p out
+test -n "$BGCI_BASELINE_URLS" && test -z "$BGCI_TOKEN" && test "$BGCI_REVISION" = v2 || exit 9
+echo "<testsuite name='smoke'><testcase classname='smoke' name='reads'/></testsuite>" > out/smoke.xml
+echo "::error::tested $BGCI_CANARY_URL"
+"""
+
+
+def suite(app: App, text: str) -> None:
+    (app.directory / f"{app.id.strip('/')}.canary.yaml").write_text(text)
+
+
+def report(artifacts: Path) -> dict[str, list[ET.Element]]:
+    """The test cases of the JUnit report by suite."""
+    root = ET.parse(artifacts / "junit" / "bgci.xml").getroot()
+    return {str(one.get("name")): list(one.iter("testcase")) for one in root}
+
+
+def failed(cases: list[ET.Element]) -> list[str]:
+    return [str(case.get("name")) for case in cases if case.find("failure") is not None]
+
+
+def test_a_good_canary_passes_and_the_report_says_what_was_tested(make_app: Callable[..., App]) -> None:
+    app = make_app(2)
+    app.promote("v1")
+    app.canary("v2")
+    suite(app, SUITE)
+    (app.directory / "smoke.sh").write_text(SMOKE)
+    (app.directory / "out").mkdir()
+    (app.directory / "out" / "old.xml").write_text(
+        "<testsuite><testcase name='stale'><failure/></testcase></testsuite>"
+    )
+    before = app.state()
+
+    done = app.run("test", "v2", "--command", "sh smoke.sh", "--junit-glob", "out/*.xml", BGCI_TOKEN="hush")
+
+    found = report(done.artifacts)
+    assert {name: len(cases) for name, cases in found.items()} == {
+        "canary": 3,  # two checks at the one instance, which is well afterwards
+        "baseline": 2,
+        "load-balancer": 2,  # at both replicas
+        "commands": 2,  # the program, and the test in its results
+    }
+    assert done.result["tests"]["total"] == done.result["tests"]["passed"] == 9
+    assert done.result["message"] == "v2 passed 9 tests"
+    assert "test | ::error::tested http://" in done.out, "not at the beginning of a line"
+    text = (done.artifacts / "junit" / "bgci.xml").read_text()
+    for name, value in (("app", app.id), ("revision", "v2"), ("image", "image:v2"), ("colour", "green")):
+        assert f'name="{name}" value="{value}"' in text
+    assert "hush" not in text + done.text
+    assert app.state() == before
+
+
+def test_a_bad_canary_is_rejected_and_a_release_of_it_goes_back(app: App) -> None:
+    app.promote("v1")
+    suite(app, BROKEN)
+    done = app.run("release", "v2", expect=10)
+    assert "a page that the new one answers with an error at" in done.err
+    assert "status: expected 200, got 500" in done.err
+    assert done.result["cause"]["result"] == "rejected"
+    assert failed(report(done.artifacts)["canary"])[0].startswith("a page that the new one answers")
+    assert app.runs() == {"v1": 2}
+    assert app.least_up() == 2
+
+
+def test_a_release_tests_a_first_deployment_too_and_one_that_passes_is_promoted(app: App) -> None:
+    suite(app, SUITE)
+    first = app.run("release", "v1")
+    assert first.result["tests"]["skipped"] == 2, "nothing to compare with: the baseline's check and the share"
+    assert first.result["tests"]["failed"] == 0
+    assert app.runs() == {"v1": 2}
+    again = app.run("release", "v2")
+    assert again.result["tests"]["skipped"] == 0
+    assert app.runs() == {"v2": 2}
+
+
+def test_without_a_canary_there_is_nothing_to_test(app: App) -> None:
+    suite(app, SUITE)
+    assert "nothing runs of" in app.run("test", "v1", expect=6).err
+    app.promote("v1")
+    assert "not a canary beside a baseline" in app.run("test", "v1", expect=6).err
+    app.canary("v2")
+    assert "not a canary beside a baseline" in app.run("test", "v1", expect=6).err, "it is the baseline"
+    assert not (app.directory / "bgci-artifacts" / "junit").exists()
+
+
+def test_a_canary_that_dies_during_the_test_gives_failures(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    (task,) = app.tasks("v2")
+    suite(app, "checks: [{name: long, path: '/?sleep=0.1', repeat: 100, expect: {status: 200}}]")
+    running = app.start("test", "v2")
+    url = f"{app.lab.marathon.url}/v2/apps{app.id_of('v2')}"
+    raw = next(one for one in requests.get(url, timeout=10).json()["app"]["tasks"] if one["id"] == task)
+    idle = f"http://{raw['host']}:{raw['ports'][0]}/idle"
+    until(lambda: requests.get(idle, timeout=5).status_code == 503)
+    requests.post(f"{app.lab.marathon.url}/v2/tasks/delete", json={"ids": [task]}, timeout=10)
+    done = running.end()
+    assert done.code == 7, done.text
+    names = failed(report(done.artifacts)["canary"])
+    assert [name.partition(" [")[0] for name in names] == ["long", "is healthy after the tests"]
+
+
+def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(app: App) -> None:
+    suite(app, "checks:\n  - path: /\n    expects: {status: 200}\n")
+    done = app.run("release", "v1", expect=3)
+    assert "canary.yaml, line 3: checks[0].expects is unknown here" in done.err
+    assert "did you mean expect?" in done.err
+    assert app.apps() == []
+
+
+def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
+    assert "there is nothing to test with" in app.run("test", "v1", expect=2).err
