@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bgci import __version__
-from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, RELEASE, TEST, Settings, read_file, takes
+from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
 from bgci.errors import BgciError, exit_code
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def canary(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST)
+@takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
 def test(settings: Settings) -> None:
     """Test the canary: the suite's checks and test programs; the results as JUnit."""
     from bgci.stages import test as here
@@ -105,7 +105,7 @@ def rollback(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *CANARY, "on_failure")
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, "on_failure", "on_inconclusive", "steps")
 def release(settings: Settings) -> None:
     """Render, publish, canary, test, promote; back by itself when a stage fails."""
     from bgci.stages import release as here

@@ -25,6 +25,7 @@ else:
     import tomli as tomllib
 
 FILE = "bgci.toml"
+_SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
@@ -46,6 +47,12 @@ class OnDrainTimeout(str, Enum):
 
 class OnFailure(str, Enum):
     ROLLBACK = "rollback"
+    LEAVE = "leave"
+
+
+class OnInconclusive(str, Enum):
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
     LEAVE = "leave"
 
 
@@ -82,7 +89,7 @@ def seconds(default: float, text: str) -> Any:
 
 
 def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
-    """A command line holds blanks, which would part it into several where it comes from the environment."""
+    """What may hold blanks must not be parted at them where it comes from the environment."""
     source = context.get_parameter_source(str(param.name))
     if source is None or source.name != "ENVIRONMENT":
         return value
@@ -99,7 +106,7 @@ class Settings:
     image: str = setting("", "The container image of this revision.")
     template: str = setting("", "The app template; default: looked up in --template-dir.")
     template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")
-    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE")
+    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", callback=_one_per_line)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
@@ -140,10 +147,18 @@ class Settings:
         callback=_one_per_line,
     )
     command_timeout: float = seconds(600.0, "How long each test program may take.")
-    junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.")
+    junit_glob: list[str] = setting(
+        (), "JUnit files that the test programs write, such as 'out/*.xml'.", callback=_one_per_line
+    )
     service_url: list[str] = setting(
         (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
     )
+    judge_for: float = seconds(0.0, "How long the canary may be judged on live traffic; 0s: not at all.")
+    judge_traffic: bool = setting(False, "Send the judge's own requests to both colours, where traffic is thin.")
+    judge_path: str = setting("/", "What the judge's own requests ask for.")
+    max_failed_requests: int = setting(0, "How many requests the canary may fail beyond the baseline; 0: any.", min=0)
+    on_inconclusive: OnInconclusive = setting(OnInconclusive.ROLLBACK, "When the judge has seen too little to say.")
+    steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
     keep: int = setting(3, "How many revisions keep their jobs.", min=0)
     output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
@@ -156,6 +171,7 @@ class Settings:
     # From the environment alone: how a job carries its own definition.
     app_definition: str = setting("", "The app definition itself, as JSON.", hidden=True)
     origins: dict[str, str] = field(default_factory=dict, compare=False)
+    taken: tuple[str, ...] = field(default=(), compare=False)  # the names that the command takes
 
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
@@ -164,11 +180,15 @@ CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "c
 JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
+JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
 
 # What the wrappers (action.yml, vars/, templates/) offer.
 EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
-SHARED = (*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *CANARY, "on_failure", "output")
+SHARED = (
+    *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY),
+    *("on_failure", "on_inconclusive", "steps", "output"),
+)
 
 
 @dataclass(frozen=True)
@@ -220,6 +240,23 @@ def _text(value: Any, *, of_duration: bool) -> str:
     return " ".join(value) if isinstance(value, list) else str(getattr(value, "value", value))
 
 
+def effective(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, value and source of each option that the command takes and that has a value, for people.
+
+    A value that may hold a secret is not shown: template variables, and who is named in an address.
+    """
+    rows = []
+    for name in settings.taken:
+        value = getattr(settings, name)
+        if name == "set":
+            value = [f"{text.partition('=')[0]}=..." for text in value]
+        text = _text(value, of_duration=get_type_hints(Settings)[name] is float)
+        source = _SOURCES[settings.origins.get(name, "DEFAULT")]
+        if text and not _field(name).metadata["more"].get("hidden"):
+            rows.append((name.replace("_", "-"), re.sub(r"//[^/@\s]*@", "//...@", text), source))
+    return rows
+
+
 def _field(name: str) -> Field[Any]:
     return next(one for one in fields(Settings) if one.name == name)
 
@@ -233,7 +270,7 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
 
     def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
         def command(context: typer.Context, **given: Any) -> None:
-            function(Settings(**given, origins=_origins(context, given)))
+            function(Settings(**given, origins=_origins(context, given), taken=tuple(given)))
 
         command.__name__ = function.__name__
         command.__doc__ = function.__doc__
@@ -272,7 +309,7 @@ def read_file(path: str) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="check --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}", remedy="see docs/configuration.md") from None
-    known = {one.name for one in fields(Settings)} - {"origins", "app_definition"}
+    known = {one.name for one in fields(Settings)} - {"origins", "taken", "app_definition"}
     named = {key.replace("-", "_"): value for key, value in values.items()}
     unknown = sorted(set(named) - known)
     if unknown:

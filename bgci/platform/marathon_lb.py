@@ -77,6 +77,21 @@ class LoadBalancer:
             raise failure.unavailable("marathon-lb fails") from failure
         return {row["svname"]: {key: _number(cell) for key, cell in row.items() if cell} for row in rows}
 
+    def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[dict[str, int | str]]]:
+        """The raw statistics of each task's servers, by task id. Raises UnavailableError."""
+        try:
+            backends = _by_backend(self._rows())
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        return {
+            task_id: [
+                {key: _number(cell) for key, cell in row.items() if cell}
+                for end in endpoints
+                if (row := _row(end, backends.get(end.backend, {})))
+            ]
+            for task_id, endpoints in wanted.items()
+        }
+
     def nudge(self) -> None:
         """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
         with suppress(BgciError, HttpFailure):

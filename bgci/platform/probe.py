@@ -1,10 +1,14 @@
-"""A task's own word on whether it is idle."""
+"""Single requests to a task: its own word on whether it is idle, and how long it takes to answer."""
 
 from __future__ import annotations
+
+import itertools
+import time
 
 import requests
 
 TIMEOUT = 2.0  # seconds
+CHUNKS = 64  # of 64 KiB: as much of an answer as is waited for
 
 
 def answers_ok(url: str) -> bool:
@@ -13,3 +17,15 @@ def answers_ok(url: str) -> bool:
         return requests.get(url, timeout=TIMEOUT, allow_redirects=False).status_code == 200
     except requests.RequestException:
         return False
+
+
+def timed(url: str) -> float | None:
+    """Milliseconds until GET ``url`` was answered in full; None for a server's error (5xx), or no answer."""
+    try:
+        began = time.perf_counter()
+        with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+            for _ in itertools.islice(response.iter_content(65536), CHUNKS):
+                pass
+        return None if response.status_code >= 500 else 1000 * (time.perf_counter() - began)
+    except requests.RequestException:
+        return None

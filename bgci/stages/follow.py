@@ -19,7 +19,7 @@ from bgci.stages.work import JOURNAL_LINE, RESULT_LINE, Work
 POLL = 0.5  # seconds
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 # Options of ours that the job inside must hear of, when they are given at this stage.
-PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "instances", "timeout", "allow_no_health_check")
+PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "timeout", "allow_no_health_check")
 
 
 def follow(work: Work, kind: Kind) -> None:
@@ -80,10 +80,10 @@ def _with_options(job: dict[str, Any], settings: Settings, kind: Kind) -> dict[s
     """The job with the options that this stage was given in other words than `publish` was."""
     env = dict(job["run"].get("env", {}))
     for name in PASSED:
-        if name in settings.origins and (name != "instances" or kind is Kind.CANARY):
+        if name in settings.origins:
             env[f"BGCI_{name.upper()}"] = _text(name, getattr(settings, name))
-    if kind is Kind.CANARY and "percent" in settings.origins:
-        env["BGCI_PERCENT"] = str(settings.percent)
+    if kind is Kind.CANARY and {"instances", "percent"} & settings.origins.keys():
+        env |= {"BGCI_INSTANCES": str(settings.instances), "BGCI_PERCENT": str(settings.percent)}
     return {**job, "run": {**job["run"], "env": env}}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bgci.config import OnFailure, Settings
-from bgci.errors import NAMES, AbortedError, BgciError, RolledBackError, exit_code
+from dataclasses import replace
+
+from bgci.config import OnFailure, OnInconclusive, Settings
+from bgci.errors import NAMES, AbortedError, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
 from bgci.stages.goal import as_job, reach
 from bgci.stages.publish import publish
@@ -15,19 +17,46 @@ from bgci.stages.work import Work, stage
 def run(settings: Settings) -> None:
     """Render, publish, canary, test, promote. Raises RolledBackError when it failed and the earlier one is back."""
     with stage("release", settings) as work:
+        sizes(settings.steps)
         tests = planned(work)  # a suite that is not valid is said before anything is touched
         _, jobs = render(work)
         if as_job(work):
             publish(work, jobs)
         try:
-            reach(work, Kind.CANARY)
+            for size in sizes(settings.steps):
+                work.settings = _sized(settings, size)
+                reach(work, Kind.CANARY)
+                if not settings.dry_run:
+                    _test(work, tests)
+            work.settings = settings
             if not settings.dry_run:
-                _test(work, tests)
                 reach(work, Kind.PROMOTE)
         except AbortedError:
             raise
         except BgciError as cause:
             _go_back(work, cause)
+
+
+def sizes(steps: str) -> list[str]:
+    """The canary's sizes one after the other; one empty text for the size of --instances or --percent.
+
+    Raises UsageError unless each is a number of instances or a share, and none is given twice in a row.
+    """
+    found = [size.strip() for size in steps.split(",")]
+    for size in found if steps else ():
+        number = size.removesuffix("%")
+        if not number.isdecimal() or not 1 <= int(number) <= (100 if "%" in size else 10_000):
+            raise UsageError(f"--steps: {size!r} is no size of a canary", remedy="write it as 1,25%,50%")
+    return found
+
+
+def _sized(settings: Settings, size: str) -> Settings:
+    """The settings with this size of the canary, as if it had been given on the command line."""
+    if not size:
+        return settings
+    number, share = int(size.removesuffix("%")), size.endswith("%")
+    origins = settings.origins | {"instances": "COMMANDLINE", "percent": "COMMANDLINE"}
+    return replace(settings, origins=origins, instances=1 if share else number, percent=number if share else 0)
 
 
 def _test(work: Work, tests: Planned) -> None:
@@ -37,6 +66,10 @@ def _test(work: Work, tests: Planned) -> None:
         return
     try:
         carry_out(work, tests, alone=True)
+    except InconclusiveError as error:
+        if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:
+            raise
+        work.console.warn(f"{error.message}; going on, as --on-inconclusive says")
     except AbortedError:
         if work.settings.on_abort is OnFailure.ROLLBACK:
             work.console.warn("aborted: rolling back, as --on-abort says")
@@ -48,7 +81,8 @@ def _go_back(work: Work, cause: BgciError) -> None:
     """Roll back, and say what led to it; the cause itself when there is nothing to go back to."""
     code = exit_code(cause)
     work.result["cause"] = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
-    if work.settings.on_failure is OnFailure.LEAVE:
+    inconclusive = isinstance(cause, InconclusiveError) and work.settings.on_inconclusive is OnInconclusive.LEAVE
+    if work.settings.on_failure is OnFailure.LEAVE or inconclusive:
         raise cause
     work.console.error(cause)
     work.console.step(f"rolling back {work.revision}")

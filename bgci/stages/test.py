@@ -14,10 +14,11 @@ from bgci.canary.checks import CANARY, LOAD_BALANCER, Suite
 from bgci.canary.suite import parse
 from bgci.config import Settings
 from bgci.definition.names import suite_candidates
-from bgci.errors import ConflictError, RejectedError, UsageError
+from bgci.errors import ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.report import junit
 from bgci.report.artifacts import ci_run
 from bgci.stages.hybrid import Hybrid, balancer_places, described, look, settled
+from bgci.stages.judging import judged
 from bgci.stages.render import variables
 from bgci.stages.work import Work, stage
 
@@ -32,9 +33,10 @@ class Planned:
 
     suite: Path | None
     commands: Sequence[str]
+    judged: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.suite or self.commands)
+        return bool(self.suite or self.commands or self.judged)
 
 
 def run(settings: Settings) -> None:
@@ -44,7 +46,8 @@ def run(settings: Settings) -> None:
         if not tests:
             names = ", ".join(suite_candidates(work.app_id, work.revision))
             raise UsageError(
-                f"there is nothing to test with: no --test-command, and none of {names} in {settings.template_dir}",
+                f"there is nothing to test with: no --command, no --judge-for, and in {settings.template_dir} "
+                f"none of {names}",
                 remedy="write a suite (docs/testing.md), or name one with --suite",
             )
         carry_out(work, tests)
@@ -57,7 +60,7 @@ def planned(work: Work) -> Planned:
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
     if suite:
         read(work, suite, work.settings.image)
-    return Planned(suite, tuple(work.settings.test_command))
+    return Planned(suite, tuple(work.settings.test_command), work.settings.judge_for > 0)
 
 
 def read(work: Work, file: Path, image: str) -> Suite:
@@ -93,6 +96,7 @@ def _carried_out(work: Work, tests: Planned, hybrid: Hybrid) -> Iterator[Case]:
         yield from _suite(work, tests.suite, hybrid, balancers)
     for command in tests.commands:
         yield from _command(work, command, hybrid, balancers)
+    yield from judged(work, hybrid)
     yield from _survival(work, hybrid)
 
 
@@ -235,6 +239,11 @@ def _conclude(work: Work, cases: Sequence[Case]) -> None:
         raise RejectedError(
             f"{work.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
             remedy=f"{REPORT} in the artifacts has requests and answers; `bgci rollback` brings the baseline back",
+        )
+    if work.result.get("judge", {}).get("outcome") == "inconclusive":
+        raise InconclusiveError(
+            f"the judge cannot say yet: {work.result['judge']['reason']}",
+            remedy="give it more time (--judge-for) or traffic (--judge-traffic), promote by hand, or roll back",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{work.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
