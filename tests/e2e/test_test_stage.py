@@ -27,6 +27,7 @@ checks:
     repeat: 40
     expect: {share: {header: {X-Revision: "${revision}"}, at_least: 25%, at_most: 75%}}
 """
+EXAMPLE = (Path(__file__).parents[2] / "examples" / "testapp.canary.yaml").read_text(encoding="utf-8")
 BROKEN = """
 checks:
   - name: a page that the new one answers with an error
@@ -99,7 +100,9 @@ def test_a_bad_canary_is_rejected_and_a_release_of_it_goes_back(app: App) -> Non
 
 
 def test_a_release_tests_a_first_deployment_too_and_one_that_passes_is_promoted(app: App) -> None:
-    suite(app, SUITE)
+    suite(app, EXAMPLE)
+    for revision in ("v1", "v2"):
+        app.write(revision, env={"BGCI_SANDBOX_BODY": "<html>shop</html>"})
     first = app.run("release", "v1")
     assert first.result["tests"]["skipped"] == 2, "nothing to compare with: the baseline's check and the share"
     assert first.result["tests"]["failed"] == 0
