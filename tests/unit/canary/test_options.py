@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
     found: list[Settings] = []
     monkeypatch.setattr(stage, "run", found.append)
     monkeypatch.chdir(tmp_path)
-    for name in os.environ:
+    for name in list(os.environ):
         if name.startswith("BGCI_"):
             monkeypatch.delenv(name)
     return found
@@ -33,11 +33,11 @@ def run(*words: str, environment: dict[str, str] | None = None) -> None:
 
 
 def test_a_command_line_keeps_its_blanks_wherever_it_comes_from(asked: list[Settings]) -> None:
-    Path("bgci.toml").write_text('command = ["from the file"]\n')
+    Path("bgci.toml").write_text('test_command = ["from the file"]\n')
     run()
-    run(environment={"BGCI_COMMAND": "pytest tests/smoke\n\n sh b.sh --x \n"})
-    run("--command", "make smoke", "--command", "a b", environment={"BGCI_COMMAND": "from the environment"})
-    assert [settings.command for settings in asked] == [
+    run(environment={"BGCI_TEST_COMMAND": "pytest tests/smoke\n\n sh b.sh --x \n"})
+    run("--test-command", "make smoke", "--command", "a b", environment={"BGCI_TEST_COMMAND": "from the environment"})
+    assert [settings.test_command for settings in asked] == [
         ["from the file"],
         ["pytest tests/smoke", "sh b.sh --x"],
         ["make smoke", "a b"],
