@@ -132,6 +132,7 @@ class Tally:
     marked: int = 0  # of the good ones: those that the canary gave
     seconds: list[float] = field(default_factory=list)
     wrong: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[str] = field(default_factory=Counter)
     shown: Answer | None = None  # the first bad answer, else the first
 
     def add(self, answer: Answer, wrong: Sequence[str]) -> None:
@@ -152,7 +153,7 @@ class Tally:
         """Requests that were not sent any more: they count as failed."""
         if count > 0:
             self.sent += count
-            self.wrong[why] += count
+            self.unsent[why] += count
 
     def findings(self) -> list[str]:
         """Why the check has failed at this place; empty when it has not."""
@@ -163,7 +164,7 @@ class Tally:
         if self.sent == 0:
             yield "no request was sent"
         elif self.good < wanted * self.sent - 1e-9:
-            worst = self.wrong.most_common(1)[0][0] if self.wrong else ""
+            worst = (self.wrong or self.unsent).most_common(1)[0][0]
             if self.sent == 1:
                 yield worst
             else:
@@ -196,7 +197,7 @@ class Tally:
     def case(self, suite: str, place: str, url: str, secrets: Sequence[str] = ()) -> Case:
         """The test case. ``url`` is where the requests went."""
         findings = self.findings()
-        counts = [f"{count} x {line}" for line, count in self.wrong.most_common()]
+        counts = [f"{count} x {line}" for line, count in (*self.wrong.most_common(), *self.unsent.items())]
         summary = f"{self.good} of {self.sent} requests succeeded"
         if self.seconds:
             ranks = (50.0, 95.0, 100.0)

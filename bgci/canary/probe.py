@@ -254,6 +254,8 @@ def _why(error: BaseException, timeout: float) -> str:
     late = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if any(isinstance(one, late) for one in chain):
         return f"no answer within {timeout:g} s"
+    if any(isinstance(one, http.client.RemoteDisconnected) for one in chain):
+        return "no answer: the connection was closed"
     return f"no answer: {type(chain[-1]).__name__}"
 
 

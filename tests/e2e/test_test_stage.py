@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
-from e2e.lab import App, until
+from e2e.lab import App, send, until
 
 SUITE = """
 checks:
@@ -122,9 +125,15 @@ def test_without_a_canary_there_is_nothing_to_test(app: App) -> None:
     assert not (app.directory / "bgci-artifacts" / "junit").exists()
 
 
-def test_a_canary_that_dies_during_the_test_gives_failures(app: App) -> None:
+def test_a_canary_that_dies_during_the_test_gives_failures_and_a_signal_ends_test_programs(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
+    stopped = app.start("test", "v2", "--test-command", "echo $$ > pid; sleep 60")
+    until(lambda: (app.directory / "pid").exists() and (app.directory / "pid").read_text().strip())
+    send(stopped.process.pid, signal.SIGTERM)
+    assert stopped.end(20).code == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((app.directory / "pid").read_text()), 0)
     (task,) = app.tasks("v2")
     suite(app, "checks: [{name: long, path: '/?sleep=0.1', repeat: 100, expect: {status: 200}}]")
     running = app.start("test", "v2")

@@ -118,7 +118,7 @@ def test_an_instance_that_is_not_there_fails_and_is_soon_given_up() -> None:
         (case,) = probe.run(suite, {"canary": [place]}, timeout=30)
     assert case.outcome is Outcome.FAILED
     assert "1000 of 1000 requests failed" in case.message
-    assert "no answer: connection refused" in case.details
+    assert case.message.endswith("; no answer: connection refused"), "not what was done about it"
     assert "not sent after 3 requests without an answer" in case.details
 
 
@@ -143,7 +143,7 @@ def test_an_instance_that_dies_during_the_test_gives_a_failed_case_and_the_other
 
 def test_a_connection_that_is_cut_is_told_as_such(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/?cut=1"), canary=[serve()])
-    assert case.message.startswith("no answer: ")
+    assert case.message == "no answer: the connection was closed"
 
 
 def test_without_a_place_a_check_is_skipped(serve: Callable[..., Any]) -> None:
