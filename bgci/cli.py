@@ -172,5 +172,8 @@ def main() -> None:
     try:
         app()
     except BgciError as error:
-        sys.stderr.write(f"bgci: {error.name}: {error}\n")
+        from bgci.report.console import plain_lines
+
+        # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
+        sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         sys.exit(exit_code(error))

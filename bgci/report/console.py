@@ -79,6 +79,10 @@ class Console:
             else:
                 self._write(f"{plain(prefix)} | {line}")
 
+    def command(self, line: str) -> None:
+        """A line for the CI system itself, as it is (``report.ci``)."""
+        self._write(line)
+
     def _say(self, kind: str, text: str, fields: dict[str, object]) -> None:
         if self._json:
             self._write_json(kind, "\n".join(plain_lines(text)), fields)

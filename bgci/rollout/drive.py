@@ -119,6 +119,7 @@ class Driver:
         self.timeout = timeout
         self.idle = idle
         self.cancelled = cancelled
+        self.last: Observation | None = None
         self._times = Times()
         self._began = time.monotonic()
         self._ballast = False
@@ -181,7 +182,8 @@ class Driver:
         seen = Observation(
             time.time(), self._remembering(apps), replicas, self._draining_since, self._ballast, self._short_since
         )
-        return self._with_idle_probes(seen)
+        self.last = self._with_idle_probes(seen)
+        return self.last
 
     def running(self) -> dict[str, Any]:
         """The definition of the app that serves, as seen last: without its tasks and state; empty when none does."""
@@ -351,6 +353,7 @@ def summary(seen: Observation) -> dict[str, Any]:
                 "instances": app.instances,
                 "tasks": len(app.tasks),
                 "healthy": len(app.healthy),
+                "urls": [task.url for task in app.healthy if task.url],
                 "deployments": list(app.deployments),
                 "serving": {
                     replica.url: _tally(replica.server(task.id).serving for task in app.tasks)

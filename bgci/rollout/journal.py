@@ -21,7 +21,8 @@ class Journal:
     """Appends to ``path`` (None: keeps no journal). A line is on the disk when the call returns.
 
     Each line: ``time`` (UTC, ISO 8601, milliseconds), ``offset`` (monotonic seconds since this journal was opened),
-    ``event`` ("observed" or "step") and the value's own fields. A file that cannot be written is one warning only.
+    ``event`` ("observed", "step", "sample" or "result") and the value's own fields. A file that cannot be written is
+    one warning only.
     ``echo`` is given each line too: inside a DC/OS job nobody ever sees the file.
     """
 
@@ -51,6 +52,14 @@ class Journal:
     def step(self, step: Mapping[str, Any]) -> None:
         """What was done, or is waited for."""
         self._append("step", step)
+
+    def sample(self, sample: Mapping[str, Any]) -> None:
+        """What the judge counted: see ``report.story`` for its fields."""
+        self._append("sample", sample)
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """How a stage ended."""
+        self._append("result", result)
 
     def close(self) -> None:
         if self._file:

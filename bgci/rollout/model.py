@@ -47,6 +47,7 @@ class Task:
     healthy: bool | None
     dying: bool = False  # asked to stop; Marathon still lists it, with its last health result
     idle: bool = False  # its own idle probe (BGCI_DRAIN_PATH) answered 200
+    url: str = ""  # its first port, as it is reached without a load balancer
     ever_healthy: bool = True  # had a passing health check: a load balancer may have sent it sessions
 
 

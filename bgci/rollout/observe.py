@@ -25,7 +25,7 @@ def app_from(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]] = ()) ->
     return App(
         id=str(raw["id"]),
         instances=int(raw.get("instances", 1)),
-        tasks=tuple(_task(task, checked) for task in raw.get("tasks", ()) if _listed(task)),
+        tasks=tuple(_task(raw, task, checked) for task in raw.get("tasks", ()) if _listed(task)),
         revision=marks.get("BGCI_REVISION"),
         colour=marks.get("HAPROXY_DEPLOYMENT_COLOUR"),
         target=_number(marks.get("HAPROXY_DEPLOYMENT_TARGET_INSTANCES")),
@@ -44,7 +44,7 @@ def _listed(task: Mapping[str, Any]) -> bool:
     return task.get("state", "TASK_RUNNING") in _ALIVE | _DYING
 
 
-def _task(raw: Mapping[str, Any], checked: bool) -> Task:
+def _task(app: Mapping[str, Any], raw: Mapping[str, Any], checked: bool) -> Task:
     results = raw.get("healthCheckResults") or []
     state = raw.get("state", "TASK_RUNNING")
     alive: bool | None = any(result.get("alive") for result in results) if results else None
@@ -52,6 +52,7 @@ def _task(raw: Mapping[str, Any], checked: bool) -> Task:
         id=str(raw["id"]),
         healthy=alive if checked else state == "TASK_RUNNING",
         dying=state in _DYING,
+        url=_url(app, raw),
         ever_healthy=not checked or any(result.get("firstSuccess") or result.get("alive") for result in results),
     )
 
@@ -92,6 +93,13 @@ def addresses(app: Mapping[str, Any], task: Mapping[str, Any]) -> list[tuple[str
         mappings = (app.get("container") or {}).get("portMappings") or []
         return [(host, ips[:1], int(mapping["containerPort"])) for mapping in mappings]
     return [(host, (), int(port)) for port in task.get("ports") or ()]
+
+
+def _url(app: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    for host, ips, port in addresses(app, task):
+        place = ips[0] if ips else host
+        return f"http://[{place}]:{port}" if ":" in place else f"http://{place}:{port}"
+    return ""
 
 
 def trouble(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]]) -> str:

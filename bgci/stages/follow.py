@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from bgci.config import Settings, duration_text
+from bgci.config import OnFailure, Settings, duration_text
 from bgci.definition.names import job_ids
 from bgci.errors import NAMES, AbortedError, BgciError, ConflictError, DeadlineError, UnhealthyError, from_code
 from bgci.platform.metronome import Metronome, RunState, spec
@@ -17,6 +17,7 @@ from bgci.stages.render import inner_timeout
 from bgci.stages.work import JOURNAL_LINE, RESULT_LINE, Work
 
 POLL = 0.5  # seconds
+STOPPED = 4.0  # seconds that a stopped run may take to end: a cancelled CI job has not much more left
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 # Options of ours that the job inside must hear of, when they are given at this stage.
 PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "timeout", "allow_no_health_check")
@@ -40,7 +41,10 @@ def follow(work: Work, kind: Kind) -> None:
     try:
         state = watch.to_the_end()
     except AbortedError:
-        _stop(work, metronome, job_id, run_id)
+        if kind is Kind.ROLLBACK and work.settings.on_abort is OnFailure.ROLLBACK:
+            work.console.warn(f"run {run_id} of {job_id} goes on without being followed")
+        else:
+            _stop(work, metronome, job_id, run_id)
         raise
     except DeadlineError as error:
         _stop(work, metronome, job_id, run_id)
@@ -99,6 +103,9 @@ def _stop(work: Work, metronome: Metronome, job_id: str, run_id: str) -> None:
     try:
         metronome.stop(job_id, run_id)
         work.console.warn(f"stopped run {run_id} of {job_id}")
+        until = time.monotonic() + STOPPED  # a rollback that follows must not find it in its way
+        while not metronome.run(job_id, run_id).finished and time.monotonic() < until:
+            time.sleep(POLL / 5)
     except BgciError as error:
         work.console.warn(f"run {run_id} of {job_id} could not be stopped: {error.message}")
 

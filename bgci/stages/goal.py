@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bgci.config import OnDrainTimeout, OnFailure, Settings, Via
 from bgci.definition.app_definition import instances
-from bgci.errors import AbortedError, ConflictError, UsageError
+from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
 from bgci.report.diff import difference
 from bgci.rollout.drive import Driver, Outcome, Release, described, summary, told
 from bgci.rollout.model import Create, Done, Fail, Goal, Kind, Policy, Strategy, Wait
@@ -21,14 +24,38 @@ def run(kind: Kind, settings: Settings) -> None:
 
 
 def reach(work: Work, kind: Kind) -> None:
-    """The goal by whichever way is asked for; on a signal --on-abort is carried out before it is raised."""
-    try:
+    """The goal by whichever way is asked for."""
+    if kind is Kind.ROLLBACK:
         _reach(work, kind)
-    except AbortedError:
-        if work.settings.on_abort is OnFailure.ROLLBACK and kind is not Kind.ROLLBACK:
+        return
+    with heeding_on_abort(work):
+        _reach(work, kind)
+
+
+@contextmanager
+def heeding_on_abort(work: Work) -> Iterator[None]:
+    """On a signal: go back if --on-abort says so, then raise it.
+
+    CI systems send a second signal some seconds after the first: it ends the way back in this process, which the same
+    rollback run again finishes; a rollback's job goes on by itself.
+    """
+    try:
+        yield
+    except AbortedError as aborted:
+        if work.settings.on_abort is OnFailure.ROLLBACK:
             work.console.warn("aborted: rolling back, as --on-abort says")
-            _reach(work, Kind.ROLLBACK)
+            _go_back(work, aborted)
         raise
+
+
+def _go_back(work: Work, aborted: AbortedError) -> None:
+    try:
+        with work.part("rollback"):
+            _reach(work, Kind.ROLLBACK)
+        aborted.message += "; rolled back, as --on-abort says"
+        aborted.remedy = ""
+    except BgciError as error:
+        work.console.warn(f"the way back has not ended: {error.message}")
 
 
 def _reach(work: Work, kind: Kind) -> None:
@@ -59,7 +86,12 @@ def directly(work: Work, kind: Kind) -> None:
     work.console.info(
         f"goal: {kind.value} {release.revision} of {work.app_id} ({policy(work.settings).strategy.value})"
     )
-    outcome = driver.run(release, goal, policy(work.settings))
+    try:
+        outcome = driver.run(release, goal, policy(work.settings))
+    except BgciError:
+        if driver.last:
+            work.result["state"] = summary(driver.last)
+        raise
     tell(work, outcome)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bgci.config import OnFailure, OnInconclusive, Settings
 from bgci.errors import NAMES, AbortedError, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
-from bgci.stages.goal import as_job, reach
+from bgci.stages.goal import as_job, heeding_on_abort, reach
 from bgci.stages.publish import publish
 from bgci.stages.render import render
 from bgci.stages.test import Planned, carry_out, planned
@@ -19,18 +19,22 @@ def run(settings: Settings) -> None:
     with stage("release", settings) as work:
         sizes(settings.steps)
         tests = planned(work)  # a suite that is not valid is said before anything is touched
-        _, jobs = render(work)
+        with work.part("render"):
+            _, jobs = render(work)
         if as_job(work):
-            publish(work, jobs)
+            with work.part("publish"):
+                publish(work, jobs)
         try:
             for size in sizes(settings.steps):
                 work.settings = _sized(settings, size)
-                reach(work, Kind.CANARY)
+                with work.part("canary"):
+                    reach(work, Kind.CANARY)
                 if not settings.dry_run:
                     _test(work, tests)
             work.settings = settings
             if not settings.dry_run:
-                reach(work, Kind.PROMOTE)
+                with work.part("promote"):
+                    reach(work, Kind.PROMOTE)
         except AbortedError:
             raise
         except BgciError as cause:
@@ -60,21 +64,17 @@ def _sized(settings: Settings, size: str) -> Settings:
 
 
 def _test(work: Work, tests: Planned) -> None:
-    """The tests that there are; on a signal --on-abort is carried out before it is raised."""
+    """The tests that there are."""
     if not tests:
         work.console.info("no tests: there is no suite and no --test-command")
         return
     try:
-        carry_out(work, tests, alone=True)
+        with heeding_on_abort(work), work.part("test"):
+            carry_out(work, tests, alone=True)
     except InconclusiveError as error:
         if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:
             raise
         work.console.warn(f"{error.message}; going on, as --on-inconclusive says")
-    except AbortedError:
-        if work.settings.on_abort is OnFailure.ROLLBACK:
-            work.console.warn("aborted: rolling back, as --on-abort says")
-            reach(work, Kind.ROLLBACK)
-        raise
 
 
 def _go_back(work: Work, cause: BgciError) -> None:
@@ -87,7 +87,8 @@ def _go_back(work: Work, cause: BgciError) -> None:
     work.console.error(cause)
     work.console.step(f"rolling back {work.revision}")
     try:
-        reach(work, Kind.ROLLBACK)
+        with work.part("rollback"):
+            reach(work, Kind.ROLLBACK)
     except AbortedError:
         raise
     except BgciError as error:

@@ -8,17 +8,18 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from bgci.config import Settings
+from bgci.config import LogFormat, Settings, effective
 from bgci.definition.names import check_revision, parse_app
-from bgci.errors import AbortedError, BgciError, UsageError, exit_code
+from bgci.errors import NAMES, AbortedError, BgciError, UsageError, exit_code
 from bgci.report.artifacts import Artifacts
+from bgci.report.ci import Ci, detect, outputs
 from bgci.report.console import Console
 from bgci.rollout.journal import Journal
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 # How a job's last line begins, for Metronome itself tells success from failure and no more; and its journal's lines.
 RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
+# The stages that a revision's page tells of, and what of their results.
+TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
+RECORDED = ("app", "revision", "message", "remedy", "cause", "seconds", "timings", "tests", "judge")
 
 
 class Work:
@@ -41,6 +45,9 @@ class Work:
         stream = sys.stderr if command == "status" else sys.stdout
         self.console = Console(stream, settings.log_format.value)
         self.artifacts = Artifacts(Path(settings.artifacts))
+        # A log of JSON lines is nothing else.
+        say = None if settings.log_format is LogFormat.JSON else self.console.command
+        self.ci = Ci(detect(os.environ), os.environ, say)
         self.command = command
         self.result: dict[str, Any] = {}
         self._began = time.monotonic()
@@ -100,14 +107,67 @@ class Work:
             self.result |= {"app": self.settings.app, "revision": self.settings.revision}
         self.result["seconds"] = round(time.monotonic() - self._began, 3)
         self.result["options"] = dict(sorted(self.settings.origins.items()))
+        told = self.record(self.command, code, self.result)
         if "journal" in self.__dict__:
             self.journal.close()
         if in_job():
             print(RESULT_LINE + json.dumps({"exit_code": code, **self.result}), flush=True)
+        self._write_result(code)
+        if told:
+            self._page()
+            self._write_result(code)
+        self._tell_ci(code)
+
+    def _write_result(self, code: int) -> None:
+        self.result["outputs"] = outputs(self.result, code, self.artifacts.directory)
         try:
             self.artifacts.result(command=self.command, code=code, **self.result)
         except BgciError as problem:
             self.console.warn(problem.message)
+
+    def _tell_ci(self, code: int) -> None:
+        """Decoration: whatever goes wrong with it, the stage ended as it did."""
+        told = {**self.result, "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
+        try:
+            self.ci.finish(told, effective(self.settings), self.artifacts)
+        except Exception as problem:
+            self.console.warn(f"the CI system could not be told: {type(problem).__name__}: {problem}")
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """One stage of a command of several: a group of the log, and a row in ``result["stages"]``."""
+        began, code = time.monotonic(), BgciError.code
+        self.ci.open(name)
+        try:
+            yield
+            code = 0
+        except BgciError as error:
+            code = exit_code(error)
+            raise
+        finally:
+            self.ci.close(name)
+            row = {"command": name, "code": code, "name": NAMES.get(code, "internal")}
+            seconds = round(time.monotonic() - began, 3)
+            self.result.setdefault("stages", []).append({**row, "seconds": seconds})
+
+    def record(self, command: str, code: int, result: Mapping[str, Any]) -> bool:
+        """How a stage, or one goal of a release, ended: a line for the journal. Whether there is a journal at all."""
+        path = self.artifacts.directory / "journal.jsonl"
+        known = "journal" in self.__dict__ or "tests" in result or path.is_file()
+        if in_job() or self.settings.dry_run or command not in TOLD or not known:
+            return False
+        kept = {key: result[key] for key in RECORDED if key in result}
+        self.journal.result({"command": command, "code": code, "name": NAMES.get(code, "internal"), **kept})
+        return True
+
+    def _page(self) -> None:
+        """Pictures of what happened. Decoration: whatever goes wrong with it, the stage ended as it did."""
+        try:
+            from bgci.report.page import write
+
+            write(self.artifacts)
+        except Exception as problem:
+            self.console.warn(f"no report.html: {type(problem).__name__}: {problem}")
 
 
 def in_job() -> bool:
