@@ -24,6 +24,12 @@ class Build {
         environments.flatten().collectEntries { line -> line.split('=', 2) as List }
     }
 
+    static List<String> names() { binding.variables.keySet() as List }
+
+    static List<String> assignedSince(List<String> names) {
+        (binding.variables.keySet() - names).collect { name -> name + '=' + binding.variables[name] }
+    }
+
     /** A variable of the build's environment, or of the agent's. */
     static String variable(String name) { environment()[name] ?: System.getenv(name) }
 
@@ -73,6 +79,7 @@ class Build {
             if (wanted.abort && line.contains(wanted.abort) && !aborted) {
                 aborted = true
                 process.descendants().forEach { it.destroy() }
+                process.toHandle().destroy()
             }
         }
         int code = process.waitFor()

@@ -98,9 +98,9 @@ def pipeline(Closure body) {
     if (Build.binding.variables.failure) { throw Build.binding.variables.failure }
 }
 def environment(Closure body) {
-    Set before = Build.binding.variables.keySet().collect { key -> key } as Set
+    List before = Build.names()
     body()
-    Build.environments.add(added(before))
+    Build.environments.add(Build.assignedSince(before))
 }
 def parameters(Closure body) { }
 def options(Closure body) { body() }
@@ -117,9 +117,4 @@ def script(Closure body) { body() }
 def post(Closure body) { body() }
 def unsuccessful(Closure body) {
     if (Build.binding.variables.failure) { body() }
-}
-
-@NonCPS
-List added(Set before) {
-    return Build.binding.variables.findAll { key, value -> !(key in before) }.collect { key, value -> "$key=$value".toString() }
 }

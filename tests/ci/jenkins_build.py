@@ -1,0 +1,100 @@
+"""Builds of Jenkins pipelines: Groovy 2.4.21 and Jenkins' own transformation, with real shell steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HARNESS = Path(__file__).parent / "jenkins"
+JARS = sorted((ROOT / ".tools" / "jenkins").glob("*.jar"))
+SECONDS = 240
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+needs_groovy = pytest.mark.skipif(
+    not (shutil.which("groovy") and shutil.which("java") and JARS),
+    reason="Groovy or groovy-cps is missing: make ci-tools",
+)
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a build ended. ``trace``: each step with its details, and whether an agent was occupied."""
+
+    result: str
+    error: str | None
+    trace: list[dict[str, Any]]
+    log: str
+
+    def steps(self, name: str) -> list[dict[str, Any]]:
+        return [step for step in self.trace if step["step"] == name]
+
+    @property
+    def commands(self) -> list[tuple[str, int]]:
+        """The commands of bgci in their order, with their exit codes."""
+        return [(step["details"]["label"].removeprefix("bgci "), step["code"]) for step in self.steps("sh")]
+
+    @property
+    def stages(self) -> list[str]:
+        return [step["details"] for step in self.steps("stage")]
+
+
+def build(workspace: Path, pipeline: str | Path, environment: Mapping[str, str] | None = None, **wanted: Any) -> Build:
+    """Run a pipeline. ``wanted``: params, credentials, input (refuse, timeout), abort (a text in the output)."""
+    file = workspace / "pipeline.Jenkinsfile"
+    file.write_text(pipeline.read_text() if isinstance(pipeline, Path) else f"@Library('bgci') _\n{pipeline}\n")
+    description = workspace / "build.json"
+    description.write_text(json.dumps({"workspace": str(workspace), "credentials": {}, **wanted}))
+    java = Path(shutil.which("java") or "").resolve().parents[1]
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    path = f"{workspace}{os.pathsep}{os.environ['PATH']}"
+    classpath = os.pathsep.join(map(str, [*JARS, HARNESS]))
+    ran = subprocess.run(
+        ["groovy", "-cp", classpath, str(HARNESS / "run.groovy"), str(ROOT), str(file), str(description)],
+        env={**kept, "PATH": path, "JAVA_HOME": str(java), "JAVA_OPTS": QUICK_START, **(environment or {})},
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ended = json.loads(ran.stdout.splitlines()[-1])
+    return Build(ended["result"], ended["error"], ended["trace"], ran.stderr)
+
+
+def stand_in(workspace: Path, **codes: int | str) -> None:
+    """A ``bgci`` that notes its environment and ends as it is told, with the result.json of the real one."""
+    cases = "\n".join(f"    {stage}) code={code};;" for stage, code in codes.items())
+    script = f"""#!/bin/sh
+env > "env.$1"
+code=0
+case "$1" in
+{cases}
+    *) ;;
+esac
+mkdir -p bgci-artifacts
+printf '{{"command": "%s", "code": %s, "message": "told by %s"}}' "$1" "$code" "$1" > bgci-artifacts/result.json
+if [ "$code" = abort ]; then
+    trap 'echo "carried out --on-abort" > aborted; exit 143' TERM
+    echo waiting
+    while :; do sleep 0.1; done
+fi
+exit "$code"
+"""
+    file = workspace / "bgci"
+    file.write_text(script)
+    file.chmod(0o755)
+
+
+def environment_of(workspace: Path, stage: str) -> dict[str, str]:
+    """What the stand-in had of BGCI_ variables, without values of several lines."""
+    lines = (workspace / f"env.{stage}").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line.startswith("BGCI_"))

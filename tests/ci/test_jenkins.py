@@ -1,0 +1,190 @@
+"""The Jenkins library, in pipelines that are saved and loaded again at every step. See jenkins/run.groovy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.lab import App
+
+from ci.jenkins_build import ROOT, Build, build, environment_of, needs_groovy, stand_in
+
+pytestmark = needs_groovy
+RELEASE = "app: 'web', revision: 'v2', image: 'web:2'"
+SECRETS = {
+    "login": {"username": "ci", "password": "hush"},
+    "token": {"string": "t0k3n"},
+    "account": {"file": "/run/account.json"},
+}
+
+
+def test_values_go_through_the_environment_and_credentials_through_bindings(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    text = f"""
+    def result = bgciCanary({RELEASE}, marathonLbUrl: ['http://a', 'http://b'], set: [colour: 'red', size: 3],
+        dryRun: true, wave: 2, timeout: '90s', caCert: null, template: '$(touch owned) "; touch owned',
+        credentialsId: 'login', tokenCredentialsId: 'token', serviceAccountCredentialsId: 'account')
+    echo(result.message)
+    """
+    ran = build(tmp_path, text, credentials=SECRETS)
+    assert (ran.result, ran.commands) == ("SUCCESS", [("canary", 0)])
+    assert ran.steps("echo")[0]["details"] == {"value": "told by canary"}
+    given = environment_of(tmp_path, "canary")
+    assert given["BGCI_REVISION"] == "v2"
+    assert (given["BGCI_DRY_RUN"], given["BGCI_WAVE"], given["BGCI_TIMEOUT"]) == ("true", "2", "90s")
+    assert (given["BGCI_USERNAME"], given["BGCI_PASSWORD"], given["BGCI_TOKEN"]) == ("ci", "hush", "t0k3n")
+    assert given["BGCI_SERVICE_ACCOUNT_FILE"] == "/run/account.json"
+    assert "BGCI_CA_CERT" not in given
+    whole = (tmp_path / "env.canary").read_text()
+    assert "BGCI_MARATHON_LB_URL=http://a\nhttp://b\n" in whole
+    assert "BGCI_SET=colour=red\nsize=3\n" in whole
+    assert not (tmp_path / "owned").exists()
+    assert "hush" not in ran.log
+    assert "t0k3n" not in str(ran.steps("sh"))
+
+
+def test_a_pipeline_asks_outside_of_the_agent_and_promotes(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, label: 'linux', approval: true, submitter: 'ops')")
+    assert (ran.result, ran.error) == ("SUCCESS", None)
+    assert ran.stages == ["Publish", "Canary", "Test", "Approval", "Promote"]
+    (question,) = ran.steps("input")
+    assert question["node"] is False
+    assert question["details"]["submitter"] == "ops"
+    assert ran.steps("lock")[0]["details"]["resource"] == "bgci web"
+    assert "BGCI_IMAGE" not in environment_of(tmp_path, "promote"), "it promotes what was published"
+    assert len(ran.steps("archiveArtifacts")) == 4
+    assert len(ran.steps("junit")) == 1
+
+
+def went_back(ran: Build, failed: str, code: int) -> None:
+    assert ran.commands[-2:] == [(failed, code), ("rollback", 0)]
+    assert ran.stages[-1] == "Rollback"
+    assert len(ran.steps("archiveArtifacts")) == len(ran.commands)
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "name"), [("canary", 8, "unhealthy"), ("test", 7, "rejected"), ("promote", 9, "timeout")]
+)
+def test_a_stage_that_fails_is_an_error_with_its_name_and_the_pipeline_goes_back(
+    tmp_path: Path, stage: str, code: int, name: str
+) -> None:
+    stand_in(tmp_path, **{stage: code})
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})")
+    assert ran.result == "FAILURE"
+    assert ran.error == f"bgci {stage}: {name} (exit code {code}): told by {stage}"
+    went_back(ran, stage, code)
+
+
+def test_a_rollback_that_fails_leaves_the_failure_before_it_as_the_error(tmp_path: Path) -> None:
+    stand_in(tmp_path, test=7, rollback=6)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})")
+    assert ran.result == "FAILURE"
+    assert str(ran.error).startswith("bgci test: rejected")
+    assert "bgci rollback: conflict" in ran.steps("caught")[0]["details"]
+
+
+def test_nothing_goes_back_before_anything_began_or_where_it_is_to_be_left(tmp_path: Path) -> None:
+    stand_in(tmp_path, publish=4)
+    assert build(tmp_path, f"bgciPipeline({RELEASE})").commands == [("publish", 4)]
+    stand_in(tmp_path, canary=8)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, onFailure: 'leave', via: 'direct')")
+    assert ran.commands == [("render", 0), ("canary", 8)]
+
+
+@pytest.mark.parametrize("answer", ["refuse", "timeout"])
+def test_without_approval_the_pipeline_goes_back_and_is_aborted(tmp_path: Path, answer: str) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input=answer)
+    assert ran.result == "ABORTED"
+    went_back(ran, "test", 0)
+
+
+def test_an_abort_reaches_bgci_whose_word_is_final(tmp_path: Path) -> None:
+    stand_in(tmp_path, canary="abort")
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})", abort="waiting")
+    assert ran.result == "ABORTED"
+    assert ran.commands == [("publish", 0), ("canary", 143)]
+    assert (tmp_path / "aborted").exists()
+    assert len(ran.steps("archiveArtifacts")) == 2
+
+
+def test_unknown_keys_are_an_error_before_anything_is_done(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPromote({RELEASE}, imagee: 'x', drain_timeout: '3s')")
+    assert ran.result == "FAILURE"
+    assert str(ran.error).startswith("bgci: unknown: imagee, drain_timeout; known are: app, revision, ")
+    assert ran.trace == []
+    assert build(tmp_path, f"bgciPipeline({RELEASE}, aproval: true)").trace == []
+
+
+def test_artifacts_that_cannot_be_kept_do_not_fail_a_release(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciRelease({RELEASE})", archive="broken")
+    assert (ran.result, ran.commands) == ("SUCCESS", [("release", 0)])
+    assert "could not be archived" in ran.steps("caught")[0]["details"]
+
+
+def test_an_earlier_result_is_not_taken_for_that_of_a_run_that_never_was(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciRender({RELEASE}); bgciCanary({RELEASE}, executable: 'no-such-bgci')")
+    assert ran.error == "bgci canary: it could not be run; is it installed on this agent? (exit code 127)"
+
+
+def test_the_declarative_example_promotes_and_goes_back(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    example = ROOT / "Jenkinsfile.example"
+    wanted: dict[str, Any] = {"params": {"REVISION": "v2", "IMAGE": "web:2"}, "credentials": {"dcos": SECRETS["login"]}}
+    ran = build(tmp_path, example, **wanted)
+    assert (ran.result, ran.error) == ("SUCCESS", None)
+    assert [command for command, _ in ran.commands] == ["publish", "canary", "test", "promote"]
+    assert environment_of(tmp_path, "promote")["BGCI_CLUSTER_URL"] == "https://dcos.example.com"
+    assert ran.steps("input")[0]["node"] is False
+    refused = build(tmp_path, example, input="refuse", **wanted)
+    assert refused.result == "ABORTED"
+    assert refused.commands[-1] == ("rollback", 0)
+
+
+def real(app: App, revision: str, **wanted: Any) -> Build:
+    """The example of examples/, against the sandbox; only its addresses are other ones."""
+    file = app.directory / "bgci"
+    file.write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
+    file.chmod(0o755)
+    text = (ROOT / "examples" / "jenkins" / "Jenkinsfile").read_text()
+    urls = ", ".join(f"'{url}'" for url in app.lab.balancers)
+    text = text.replace("https://dcos.example.com", app.lab.where["cluster_url"])
+    text = text.replace("'http://marathon-lb.example.com:9090'", urls).replace("@Library('bgci') _\n", "")
+    environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s")
+    kept = {name: value for name, value in environment.items() if name.startswith("BGCI_") or name == "PYTHONPATH"}
+    return build(
+        app.directory,
+        text,
+        {name: value for name, value in kept.items() if name not in ("BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL")},
+        params={"REVISION": revision},
+        credentials={"dcos": SECRETS["login"]},
+        **wanted,
+    )
+
+
+@pytest.mark.timeout(600)
+def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
+    make_app: Callable[..., App],
+) -> None:
+    app = make_app(2, name="/testapp", group="testapp-{}")
+    (app.directory / "testapp.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+    app.write("v1")
+    app.promote("v1")
+    app.write("v2")
+    released = real(app, "v2")
+    assert (released.result, released.error) == ("SUCCESS", None), released.log
+    assert app.runs() == {"v2": 2}
+    app.write("v3", env={"SANDBOX_ERROR_SHARE": "1"})
+    failed = real(app, "v3")
+    assert failed.result == "FAILURE", failed.log
+    assert str(failed.error).startswith("bgci test: rejected (exit code 7)")
+    assert failed.commands[-1] == ("rollback", 0)
+    assert app.runs() == {"v2": 2}
+    assert "<failure" in (app.directory / "bgci-artifacts" / "junit" / "bgci.xml").read_text()
