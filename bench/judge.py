@@ -1,0 +1,181 @@
+"""Simulates releases to measure the judge: false alarms, wrong passes, and requests until detection.
+
+    python bench/judge.py          the tables of docs/judge.md (about a quarter of an hour on one core)
+    python bench/judge.py --quick  a tenth of the releases
+
+Needs the extra `bench` (NumPy). False alarms and detection: every single error is a look, the harshest way of looking,
+as arrays; the same numbers come out of `bgci.canary.judge` itself (checked on the way). Verdicts: the judge itself,
+one look for every 25 canary requests, 5,000 of them at most, with the exact tests at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from bgci.canary.exact import Bet, hypergeometric
+from bgci.canary.judge import WORSE, Counts, Judge, Policy
+
+CASES = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.05), (0.001, 0.02))
+SHARES = (0.1, 0.25, 0.5)
+POLICY = Policy()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """By release: the number of the error at which the bet was won (0: never), of ``errors`` at most."""
+
+    won_at: np.ndarray
+    log_wealth: np.ndarray
+
+
+def bets_on_errors(share: float, mine: float, releases: int, errors: int, rng: np.random.Generator) -> Runs:
+    """The judge's bet "worse" on errors that are the canary's with probability ``mine``, each error one look."""
+    tilts = np.array(WORSE)
+    theta = tilts * share / (tilts * share + 1 - share)
+    gain = np.log(np.array([(1 - theta) / (1 - share), theta / share]))  # by whose error it is
+    goal = math.log(POLICY.fail_goal)
+    beliefs, wealth = np.zeros((releases, len(tilts))), np.zeros(releases)
+    won_at, playing = np.zeros(releases, int), np.arange(releases)
+    for error in range(1, errors + 1):
+        now = beliefs[playing]
+        weights = np.exp(now - now.max(axis=1, keepdims=True))
+        hit = weights @ theta / weights.sum(axis=1) / share
+        hit = np.minimum(hit, np.exp(goal - wealth[playing]))  # what is beyond the goal is paid out on the miss
+        miss = (1 - share * hit) / (1 - share)
+        canary = rng.random(len(playing)) < mine
+        wealth[playing] += np.log(np.where(canary, hit, miss))
+        beliefs[playing] = now + gain[canary.astype(int)]
+        done = wealth[playing] >= goal - 1e-9
+        won_at[playing[done]] = error
+        playing = playing[~done]
+        if not len(playing):
+            break
+    return Runs(won_at, wealth)
+
+
+def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
+    """The arrays above and `bgci.canary.exact.Bet` give the same wealth for the same errors."""
+    parts = round(1 / share)
+    for _ in range(50):
+        seed = int(rng.integers(2**32))
+        runs = bets_on_errors(share, min(0.9, 2 * share), 1, 60, np.random.default_rng(seed))
+        draws, bet = np.random.default_rng(seed), Bet(WORSE, POLICY.fail_goal)
+        won_at = 0
+        for error in range(1, 61):
+            count = int(draws.random(1)[0] < min(0.9, 2 * share))
+            bet = bet.see(hypergeometric(10, 10 * parts - 10, 1), count)
+            if bet.won:
+                won_at = error
+                break
+        assert math.isclose(math.log(bet.wealth), runs.log_wealth[0], abs_tol=1e-6)
+        assert runs.won_at[0] == won_at
+
+
+def wald(p0: float, p1: float, beta: float) -> float:
+    """Wald's expected number of canary requests at ``p1``, baseline rate known, his approximation (no overshoot)."""
+    alpha = POLICY.alpha
+    information = p1 * math.log(p1 / p0) + (1 - p1) * math.log((1 - p1) / (1 - p0))
+    upper = (1 - beta) * math.log((1 - beta) / alpha)
+    return (upper + (beta * math.log(beta / (1 - alpha)) if beta else 0.0)) / information
+
+
+def wald_simulated(p0: float, p1: float, beta: float, releases: int, rng: np.random.Generator) -> float:
+    """The same, of the test as it is run: with its overshoot."""
+    up, low = math.log((1 - beta) / POLICY.alpha), math.log(beta / (1 - POLICY.alpha)) if beta else -math.inf
+    error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
+    level, requests, playing = np.zeros(releases), np.zeros(releases), np.arange(releases)
+    while len(playing):
+        gap = rng.geometric(p1, len(playing))  # up to the next error
+        to_low = np.ceil((level[playing] - low) / -success)
+        passed = to_low < gap
+        requests[playing] += np.where(passed, to_low, gap)
+        level[playing] += (gap - 1) * success + error
+        playing = playing[~passed & (level[playing] < up)]
+    return float(requests.mean())
+
+
+def fixed_size(p0: float, p1: float, share: float) -> int:
+    """Canary requests of the fixed-size test of two rates with power 0.8 (normal approximation)."""
+    other = share / (1 - share)  # canary requests per baseline request
+    mean = p1 * share + p0 * (1 - share)
+    spread = 1.645 * math.sqrt(mean * (1 - mean) * (1 + other))
+    return math.ceil(((spread + 0.8416 * math.sqrt(p1 * (1 - p1) + p0 * (1 - p0) * other)) / (p1 - p0)) ** 2)
+
+
+def detection(releases: int, rng: np.random.Generator) -> None:
+    print(
+        "\n| rates | share | Wald, power 0.8 | Wald, power 1 | judge, all | judge, power 0.8 | ratio | ratio | fixed |"
+    )
+    for p0, p1 in CASES:
+        half, full = (wald_simulated(p0, p1, beta, releases, rng) for beta in (0.2, 0.0))
+        known = f"{wald(p0, p1, 0.2):.0f} ({half:.0f}) | {wald(p0, p1, 0.0):.0f} ({full:.0f})"
+        for share in SHARES:
+            errors = p1 * share + p0 * (1 - share)
+            runs = bets_on_errors(share, p1 * share / errors, releases, 20_000, rng)
+            assert runs.won_at.all()
+            # The request at which the nth error comes, in canary requests.
+            needed = (runs.won_at + rng.negative_binomial(runs.won_at, errors)) * share
+            stop = np.quantile(needed, 0.8)  # the deadline at which 8 of 10 are detected
+            mean, cut = needed.mean(), np.minimum(needed, stop).mean()
+            row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {known} | {mean:.0f} | {cut:.0f}"
+            print(f"| {row} | {mean / full:.2f} | {cut / half:.2f} | {fixed_size(p0, p1, share)} |", flush=True)
+
+
+def false_alarms(releases: int, rng: np.random.Generator) -> None:
+    """10,000 good releases that nobody passes: as many looks as there are errors in 20,000 canary requests."""
+    print("\n| rate | share | errors looked at | false alarms |")
+    for rate in (0.0, 0.001, 0.01, 0.05):
+        for share in SHARES:
+            errors = round(20_000 / share * rate)
+            runs = bets_on_errors(share, share, releases, errors, rng)
+            alarms = np.count_nonzero(runs.won_at) / releases
+            print(f"| {100 * rate:g} % | {share:.0%} | {errors} | {100 * alarms:.2f} % |", flush=True)
+
+
+def release(p0: float, p1: float, share: float, canary_requests: int, rng: np.random.Generator) -> tuple[str, int]:
+    """One release under the judge itself, up to its verdict: the outcome and the canary requests that it took."""
+    judge, canary, baseline = Judge.under(POLICY), Counts(), Counts()
+    beside = round(25 * (1 - share) / share)
+    while canary.requests < canary_requests:
+        canary += Counts(25, int(rng.binomial(25, p1)))
+        baseline += Counts(beside, int(rng.binomial(beside, p0)))
+        judge = judge.see(canary, baseline)
+        if judge.settled:
+            break
+    return judge.verdict(over=True).outcome, canary.requests
+
+
+def verdicts(releases: int, rng: np.random.Generator) -> None:
+    print("\n| rates | share | pass | fail | inconclusive | canary requests (mean, 90 %) |")
+    good = ((0.0, 0.0), (0.001, 0.001), (0.01, 0.01), (0.05, 0.05))
+    edge = ((0.001, 0.005), (0.0025, 0.005), (0.01, 0.02))
+    for p0, p1 in (*good, *edge, (0.001, 0.01), (0.001, 0.02), (0.01, 0.05)):
+        count = releases if p0 == p1 else releases // 10  # false alarms are what must be known well
+        for share in SHARES:
+            ended = [release(p0, p1, share, 5000, rng) for _ in range(count)]
+            outcomes = Counter(outcome for outcome, _ in ended)
+            parts = " | ".join(f"{100 * outcomes[o] / count:.2f} %" for o in ("pass", "fail", "inconclusive"))
+            taken = np.array([requests for _, requests in ended])
+            row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {parts}"
+            print(f"| {row} | {taken.mean():.0f}, {np.quantile(taken, 0.9):.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the releases")
+    releases = 1000 if parser.parse_args().quick else 10_000
+    rng = np.random.default_rng(20241123)
+    for share in SHARES:
+        check_against_the_judge(share, rng)
+    false_alarms(releases, rng)
+    detection(releases, rng)
+    verdicts(releases, rng)
+
+
+if __name__ == "__main__":
+    main()
