@@ -1,0 +1,107 @@
+"""The wrappers offer what bgci has: the same names, the same defaults, the same help."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bgci.config import EXPOSED, Shared, shared_options
+from bgci.errors import NAMES
+
+ROOT = Path(__file__).parents[2]
+COMPONENT_ONLY = {"stage", "runner-image", "environment", "approval", "test", "job-timeout"}
+JENKINS_ONLY = {"executable", "credentials-id", "token-credentials-id", "service-account-credentials-id"}
+PIPELINE_ONLY = {"label", "test", "approval", "submitter", "approval-minutes"}
+OPTIONS = {option.name: option for option in shared_options()}
+
+
+def documents() -> list[Any]:
+    return list(yaml.safe_load_all((ROOT / "templates" / "bgci.yml").read_text()))
+
+
+def groovy(name: str) -> str:
+    return (ROOT / "vars" / f"{name}.groovy").read_text()
+
+
+def block(text: str, field: str) -> str:
+    """What stands in the brackets of one field of a script."""
+    found = re.search(rf"^@Field final .*\b{field} = \[\n(.*?)^\]", text, re.S | re.M)
+    assert found
+    return found[1]
+
+
+def kebab(name: str) -> str:
+    return re.sub("([A-Z])", lambda big: "-" + big[1].lower(), name)
+
+
+def quoted(text: str) -> list[str]:
+    return [kebab(name) for name in re.findall(r"'(\w+)'", text)]
+
+
+def test_the_generated_parts_are_up_to_date() -> None:
+    ran = subprocess.run([sys.executable, ROOT / "tools" / "options", "--check"], capture_output=True, text=True)
+    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}run tools/options"
+
+
+def test_the_jenkins_steps_accept_the_options_and_credentials() -> None:
+    assert quoted(block(groovy("bgciRun"), "OPTIONS")) == list(OPTIONS)
+    assert set(quoted(block(groovy("bgciRun"), "OWN"))) == JENKINS_ONLY
+
+
+def test_the_keys_of_the_jenkins_pipeline_are_no_options() -> None:
+    keys = {kebab(key) for key in re.findall(r"^    (\w+):", block(groovy("bgciPipeline"), "DEFAULTS"), re.M)}
+    assert keys == PIPELINE_ONLY
+    assert not keys & (set(OPTIONS) | JENKINS_ONLY)
+
+
+def test_jenkins_names_the_exit_codes_as_bgci_does() -> None:
+    found = re.findall(r"(\d+): '([\w-]+)'", block(groovy("bgciRun"), "NAMES"))
+    assert {int(code): name for code, name in found} == NAMES
+
+
+@pytest.mark.parametrize("command", [name for name in EXPOSED if name not in ("status", "doctor")])
+def test_each_command_is_a_jenkins_step_with_its_help(command: str) -> None:
+    step = f"bgci{command.capitalize()}"
+    assert f"bgciRun('{command}', args)" in groovy(step)
+    help_text = (ROOT / "vars" / f"{step}.txt").read_text()
+    assert f"<code>bgci {command}</code>" in help_text
+
+
+def test_every_key_that_a_help_text_names_is_one() -> None:
+    known = set(OPTIONS) | JENKINS_ONLY | PIPELINE_ONLY
+    for file in (ROOT / "vars").glob("*.txt"):
+        named = {
+            kebab(key)
+            for key in re.findall(r"\b(\w+): ", " ".join(re.findall(r"<pre>(.*?)</pre>", file.read_text(), re.S)))
+        }
+        assert named <= known, file
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+def test_the_component_has_an_input_for_each_option(option: Shared) -> None:
+    given = documents()[0]["spec"]["inputs"][option.name]
+    assert given["type"] == "string"
+    assert given["description"] == option.description
+    assert given["default"] == (option.default if option.name == "artifacts" else "")
+    choices = ("true", "false") if option.flag else option.choices
+    assert given.get("options", []) == (["", *choices] if choices else [])
+
+
+def test_the_component_passes_each_input_on_and_has_no_other() -> None:
+    spec, jobs = documents()
+    inputs = set(spec["spec"]["inputs"])
+    assert inputs == set(OPTIONS) | COMPONENT_ONLY
+    variables = jobs[".bgci"]["variables"]
+    assert variables == {f"BGCI_{name.upper().replace('-', '_')}": f"$[[ inputs.{name} ]]" for name in OPTIONS}
+    used = set(re.findall(r"\$\[\[ inputs\.([\w-]+) \]\]", (ROOT / "templates" / "bgci.yml").read_text()))
+    assert used == inputs
+
+
+def test_the_component_has_nothing_that_reaches_other_jobs_of_a_pipeline() -> None:
+    assert all(name.lstrip(".").startswith("bgci") for name in documents()[1])
