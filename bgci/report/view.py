@@ -183,8 +183,8 @@ def _headline(last: Stage | None) -> str:
 
 
 def _earlier(stages: Sequence[Stage]) -> list[str]:
-    """The stages before the last one that did not go well."""
-    bad = [stage for stage in stages[:-1] if stage.code][-3:]
+    """The stages before the last one that did not go well, unless the last one says so itself."""
+    bad = [stage for stage in stages[:-1] if stage.code and stage.message not in stages[-1].message][-3:]
     return [f"{stage.command} {stage.revision} ({stage.name}): {stage.cause or stage.message}" for stage in bad]
 
 

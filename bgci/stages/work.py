@@ -33,7 +33,7 @@ RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
 # The stages that a revision's page tells of, and what of their results.
 TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
-RECORDED = ("app", "revision", "message", "remedy", "cause", "seconds", "timings", "tests", "judge")
+RECORDED = ("message", "remedy", "cause", "seconds", "timings", "tests", "judge")
 
 
 class Work:
@@ -136,28 +136,37 @@ class Work:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """One stage of a command of several: a group of the log, and a row in ``result["stages"]``."""
-        began, code = time.monotonic(), BgciError.code
+        began, code, before, said = time.monotonic(), BgciError.code, dict(self.result), {}
         self.ci.open(name)
         try:
             yield
             code = 0
         except BgciError as error:
-            code = exit_code(error)
+            code, said = exit_code(error), {"message": error.message}
             raise
         finally:
             self.ci.close(name)
             row = {"command": name, "code": code, "name": NAMES.get(code, "internal")}
             seconds = round(time.monotonic() - began, 3)
             self.result.setdefault("stages", []).append({**row, "seconds": seconds})
+            own = {key: value for key, value in self.result.items() if key != "stages" and before.get(key) is not value}
+            self.record(name, code, {**own, **said, "seconds": seconds})
 
     def record(self, command: str, code: int, result: Mapping[str, Any]) -> bool:
-        """How a stage, or one goal of a release, ended: a line for the journal. Whether there is a journal at all."""
+        """How a stage, or one part of a release, ended: a line in the journal, if there is one or something to tell.
+
+        Whether it was written. Not inside a job: whoever follows it does.
+        """
         path = self.artifacts.directory / "journal.jsonl"
         known = "journal" in self.__dict__ or "tests" in result or path.is_file()
         if in_job() or self.settings.dry_run or command not in TOLD or not known:
             return False
         kept = {key: result[key] for key in RECORDED if key in result}
-        self.journal.result({"command": command, "code": code, "name": NAMES.get(code, "internal"), **kept})
+        if "stages" in result:
+            kept.pop("timings", None)  # its last part's, not its own
+        about = {"app": self.settings.app, "revision": self.settings.revision}
+        how = {"command": command, "code": code, "name": NAMES.get(code, "internal")}
+        self.journal.result({**about, **how, **kept})
         return True
 
     def _page(self) -> None:
