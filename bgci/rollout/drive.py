@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -122,7 +122,6 @@ class Driver:
         self.last: Observation | None = None
         self._times = Times()
         self._began = time.monotonic()
-        self._ballast = False
         self._seen_healthy: set[str] = set()
         self._short_since: float | None = None
         self._draining_since: float | None = None
@@ -179,9 +178,7 @@ class Driver:
         self._complaints |= {str(app["id"]): "; ".join(said) for app in self._raw if (said := failing_checks(app))}
         wanted = endpoints(self._raw, group)
         replicas = tuple(balancer.read(wanted) for balancer in self.balancers)
-        seen = Observation(
-            time.time(), self._remembering(apps), replicas, self._draining_since, self._ballast, self._short_since
-        )
+        seen = Observation(time.time(), self._remembering(apps), replicas, self._draining_since, self._short_since)
         self.last = self._with_idle_probes(seen)
         return self.last
 
@@ -259,13 +256,18 @@ class Driver:
         match step:
             case Create():
                 self._create(step, seen, release)
-            case Scale(app_id, instances, ballast):
+            case Scale(app_id, instances):
                 self.marathon.scale(app_id, instances)
-                self._ballast = self._ballast or ballast
             case Kill(task_ids):
-                self._kill(task_ids, seen)
+                owners = [app for app in seen.apps if {task.id for task in app.tasks} & set(task_ids)]
+                if self._unchanged(owners, task_ids):
+                    # Our own deployment that waits for one of them is cancelled; another app's lock is respected.
+                    ours = any(app.deployments and len(app.healthy) < app.instances for app in owners)
+                    self.marathon.kill(task_ids, scale=True, force=ours)
             case Delete(app_id):
-                self.marathon.delete(app_id)
+                owners = [app for app in seen.apps if app.id == app_id]
+                if self._unchanged(owners, [task.id for app in owners for task in app.tasks]):
+                    self.marathon.delete(app_id)
 
     def _create(self, step: Create, seen: Observation, release: Release) -> None:
         app = self.to_create(step, seen, release)
@@ -295,20 +297,16 @@ class Driver:
             swappable=step.swappable,
         )
 
-    def _kill(self, task_ids: Sequence[str], seen: Observation) -> None:
-        """Only what still runs under these ids: a stale id would take the task that runs in its place (hazard 21).
-
-        Our own deployment that waits for one of them is cancelled; another app's lock is respected.
+    def _unchanged(self, owners: Sequence[App], task_ids: Sequence[str]) -> bool:
+        """Whether these tasks still are what was decided on: a stale id would take the task that runs in its place
+        (hazard 21), and what has become healthy meanwhile may have sessions by now.
         """
-        owners = [app for app in seen.apps if {task.id for task in app.tasks} & set(task_ids)]
-        now = [self.marathon.app(app.id) or {} for app in owners]
-        tasks = [task for app in now for task in app.get("tasks", ())]
-        listed = {str(task["id"]) for task in tasks if task.get("state") != "TASK_KILLING"}
-        if not set(task_ids) <= listed:
-            return
-        ours = [app for app in owners if len(app.healthy) < app.instances]
-        self.marathon.kill(task_ids, scale=True, force=any(app.deployments for app in ours))
-        self._ballast = False
+
+        def state(apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
+            return {(task.id, task.healthy, task.dying) for app in apps for task in app.tasks if task.id in task_ids}
+
+        now = [app_from(raw) for app in owners if (raw := self.marathon.app(app.id))]
+        return state(now) == state(owners)
 
     def _remembering(self, apps: tuple[App, ...]) -> tuple[App, ...]:
         """A new leader of Marathon has forgotten who was healthy; we have not (hazard 39)."""

@@ -84,7 +84,6 @@ class Observation:
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
     draining_since: float | None = None  # when the drain that is being waited for was first seen
-    ballast: bool = False  # this run has asked for one more canary instance that is not to stay (see plan._remove)
     short_since: float | None = None  # when the tasks that are being waited for were first missing
 
 
@@ -132,7 +131,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Scale:
-    """``ballast``: the last of these instances is not to stay."""
+    """``ballast``: the last of these instances is not to stay (see plan._remove)."""
 
     app_id: str
     instances: int

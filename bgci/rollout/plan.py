@@ -108,9 +108,7 @@ def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) ->
         )
     if policy.strategy is Strategy.ROLLING:
         unsound = _rolling_is_unsound(baseline, baseline.instances)
-        size = max(1, goal.target - baseline.instances + policy.wave)
-        goal_size = goal.instances if goal.kind is Kind.CANARY else goal.target
-        return unsound or Create(min(goal_size, size), swappable=True)
+        return unsound or Create(_wave(baseline, baseline.instances, goal, policy), swappable=True)
     size = goal.instances if goal.kind is Kind.CANARY else max(goal.target, baseline.instances)
     # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
     return Create(size, swappable=baseline.target is not None)
@@ -128,8 +126,8 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
         )
     if goal.kind is Kind.ROLLBACK:
         return _go_back(baseline, canary, seen, policy)
-    # A rolling canary that was killed while it removed tasks may have kept its ballast: one more serves as well.
-    spare = seen.ballast or policy.strategy is Strategy.ROLLING
+    # rolling: the ballast (see `_remove`), beside one that became healthy before it was removed and serves now.
+    spare = 1 + (len(canary.healthy) < canary.instances) if policy.strategy is Strategy.ROLLING else 0
     if goal.kind is Kind.CANARY and canary.instances > goal.instances + spare:
         return Fail(
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
@@ -167,26 +165,34 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     """rolling: one wave up, as many of the baseline drained and removed, the next wave."""
     upto = goal.instances if goal.kind is Kind.CANARY else goal.target
     healthy = len(canary.healthy)
-    spare = spared(baseline, healthy, goal.target)
+    spare = _spare(baseline, canary)
     if goal.kind is Kind.PROMOTE and healthy >= goal.target and spare >= baseline.instances:
         leading = _leading(baseline, canary, goal.target, seen)
         return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    retired = (canary.baseline_instances or baseline.instances) - baseline.instances
+    ran = canary.baseline_instances or baseline.instances
+    retired = ran - baseline.instances
     count = spare if goal.kind is Kind.PROMOTE else min(spare, healthy - retired)  # a canary: one for one
-    whole = _leading(baseline, canary, canary.instances, seen) or _health(canary, canary.instances - seen.ballast)
-    if whole:
-        return whole
+    wave = _wave(baseline, ran, goal, policy)
+    waiting = (
+        _leading(baseline, canary, canary.instances, seen)
+        or _health(canary, min(canary.instances, wave))  # what is beyond the wave is ballast
+        or _ending(baseline)
+    )
+    if waiting:
+        return waiting
     if count > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         return unsound or _remove(baseline, canary, count, seen, policy)
-    ending = _ending(baseline)
-    if ending:
-        return ending
     if canary.instances < upto:
-        size = min(upto, goal.target - baseline.instances + policy.wave)
-        return _unless_starting(canary, Scale(canary.id, max(size, canary.instances + 1)))
+        return _unless_starting(canary, Scale(canary.id, max(wave, canary.instances + 1)))
     waiting = _serving(canary, canary.instances, seen)
     return waiting or Done(f"{goal.revision} has {upto} instances in rotation, {_name(baseline)} {baseline.instances}")
+
+
+def _wave(baseline: App, ran: int, goal: Goal, policy: Policy) -> int:
+    """rolling: how many of the new revision may run beside what is left of the baseline, which had ``ran``."""
+    upto = goal.instances if goal.kind is Kind.CANARY else goal.target
+    return max(1, min(upto, max(ran, goal.target) - baseline.instances + policy.wave))
 
 
 def _leading(baseline: App, canary: App, full: int, seen: Observation) -> Step | None:
@@ -239,9 +245,9 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
 
 def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy: Policy) -> Step:
     """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation."""
-    count = spared(baseline, len(canary.healthy), canary.target or home)
+    count = _spare(baseline, canary)
     if count:
-        return _remove(baseline, canary, count, seen, policy)
+        return _ending(baseline) or _remove(baseline, canary, count, seen, policy)
     scaled = Scale(baseline.id, max(home, baseline.instances + 1))
     return _ending(baseline) or _unless_starting(baseline, scaled)
 
@@ -264,10 +270,11 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
     same request: both apps are scaled at the same moment, and nothing swaps. A cluster without room for it gets the
     plain kill, with its dip (hazard 37).
     """
+    spare = _spare(baseline, canary)
+    if len(_held(baseline, spare, seen)) < spare:
+        return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {spare} tasks of {baseline.id} out of rotation")
     held = _held(baseline, count, seen)
-    if len(held) < count:
-        return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {count} tasks of {baseline.id} out of rotation")
-    waiting = _coming_back(baseline, count, seen) or _drain(held, baseline, seen, policy)
+    waiting = _drain(held, baseline, seen, policy)
     if waiting:
         return waiting
     ballast = _fresh(canary, seen)[:1]
@@ -275,7 +282,7 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
         return Kill(_ids(held + ballast))
     if len(canary.healthy) >= canary.instances:
         return Scale(canary.id, canary.instances + 1, ballast=True)
-    few = 2 * count <= max(baseline.instances, canary.instances)  # never bring most of them back at once
+    few = 2 * count <= max(baseline.instances, len(canary.healthy))  # never bring most of them back at once
     if few and seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE:
         return Kill(_ids(held))
     return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
@@ -331,16 +338,6 @@ def _serving(app: App, count: int, seen: Observation) -> Wait | None:
         up = sum(_up(replica.server(task.id)) for task in app.healthy)
         if up < count:
             return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}")
-    return None
-
-
-def _coming_back(app: App, count: int, seen: Observation) -> Wait | None:
-    """Until all that is healthy of the app serves everywhere, but for the so many that marathon-lb drains."""
-    drains = _lowest(app, count)
-    for replica in seen.replicas:
-        out = sum(task.id not in drains and not _up(replica.server(task.id)) for task in app.healthy)
-        if out:
-            return Wait(Cause.LOAD_BALANCER, f"{out} instances of {app.id} to come back into rotation at {replica.url}")
     return None
 
 
@@ -421,6 +418,10 @@ def swapped(baseline: App, canary: App) -> bool:
 def spared(baseline: App, new: int, target: int) -> int:
     """How many tasks of the baseline this many healthy new ones make superfluous: marathon-lb drains as many."""
     return min(baseline.instances, new, max(0, new + baseline.instances - target))
+
+
+def _spare(baseline: App, canary: App) -> int:
+    return spared(baseline, len(canary.healthy), canary.target or baseline.instances)
 
 
 def _can_swap(baseline: App, canary: App, home: int) -> bool:

@@ -38,19 +38,30 @@ class Broken(AssertionError):
     """Something happened that must never happen."""
 
 
+class Listing(Enum):
+    """How Marathon lists a killed task, always with its last health result, until it is gone."""
+
+    KILLING = "killing"
+    RUNNING = "running"  # without Mesos' task_killing capability
+    KILLED = "killed"  # and for a while after it has ended
+
+
 @dataclass(frozen=True)
 class Weather:
     """How the world behaves. Every duration is drawn from 0 to the given number of ticks."""
 
     seed: int = 0
-    stable_ids: bool = True  # Marathon >= 1.8: an instance keeps its id when its task is replaced
+    stable_ids: bool = True  # Marathon >= 1.8: an instance keeps its id when its task crashes and is started again
     lists_ended: bool = True  # and its ended task stays listed until the next one is launched (EnrichedTask.scala)
+    listing: Listing = Listing.KILLING
+    room: int = 99  # tasks that the cluster can run at once; what is beyond that is not launched
     served_when_healthy: bool = True  # marathon-lb --health-check; without it tasks are served as soon as they run
     replicas: int = 2
     launch: int = 3  # scheduled -> staging
     start: int = 3  # staging -> running
     warm: int = 3  # running -> healthy
-    stop: int = 3  # killed -> gone
+    stop: int = 3  # killed -> ended
+    linger: int = 3  # ended -> gone, if killed tasks are listed for that long
     look: int = 3  # between two looks of a replica at Marathon
     reload: int = 1  # from the look to the new configuration
     checks: int = 3  # from the end of MAINT until HAProxy's two checks have passed
@@ -60,6 +71,7 @@ class Weather:
     sick: bool = False  # a newly created app never becomes healthy
     elections: int = 0  # one tick in so many Marathon changes its leader and forgets all health results (0: never)
     checked: int = 6  # until each task has its first result from the new leader
+    crashes: int = 0  # one tick in so many a task crashes (0: never)
 
 
 class Phase(Enum):
@@ -68,6 +80,7 @@ class Phase(Enum):
     RUNNING = "running"
     HEALTHY = "healthy"
     DYING = "dying"
+    ENDED = "ended"  # killed, and still listed
     GONE = "gone"
 
 
@@ -79,7 +92,6 @@ class SimTask:
     incarnation: int = 0  # 0: never launched
     phase: Phase = Phase.SCHEDULED
     alive: bool | None = None  # Marathon's last health result
-    replaced: bool = True  # whether Marathon starts another when it is gone
     blip: int = 0  # until when Marathon has forgotten its results
 
     @property
@@ -89,6 +101,13 @@ class SimTask:
     @property
     def listed(self) -> bool:
         return self.phase not in (Phase.SCHEDULED, Phase.GONE)
+
+
+@dataclass(eq=False)
+class Deployment:
+    """One for a scaling up, until all are healthy; one for a kill, until the victims have ended."""
+
+    victims: list[SimTask] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -103,12 +122,11 @@ class SimApp:
     last_scaling_at: float
     sick: bool = False
     tasks: list[SimTask] = field(default_factory=list)
-    deployment: str = ""  # "up" until all are healthy, "down" until the victims are gone
-    victims: list[SimTask] = field(default_factory=list)
+    deployment: Deployment | None = None  # holds the app's lock
 
     @property
     def active(self) -> list[SimTask]:
-        return [task for task in self.tasks if task.phase not in (Phase.DYING, Phase.GONE)]
+        return [task for task in self.tasks if task.phase not in (Phase.DYING, Phase.ENDED, Phase.GONE)]
 
     def count(self, phase: Phase) -> int:
         return sum(task.phase is phase for task in self.tasks)
@@ -164,7 +182,13 @@ class World:
 
     # -- what the driver sees and does ------------------------------------------------------------------------------
 
-    def observe(self, draining_since: float | None, laundered: int, healthy_once: Collection[str] = ()) -> Observation:
+    def observe(
+        self,
+        healthy_once: Collection[str] = (),
+        *,
+        draining_since: float | None = None,
+        short_since: float | None = None,
+    ) -> Observation:
         """`healthy_once`: tasks that the driver has seen healthy."""
         return Observation(
             now=float(self.now),
@@ -181,7 +205,7 @@ class World:
                 for replica in self.replicas
             ),
             draining_since=draining_since,
-            laundered=laundered,
+            short_since=short_since,
         )
 
     def _shown(self, app: SimApp, healthy_once: Collection[str]) -> App:
@@ -192,7 +216,7 @@ class World:
                 Task(
                     id=task.id,
                     healthy=self._result(task),
-                    dying=task.phase is Phase.DYING,
+                    dying=task.phase in (Phase.DYING, Phase.ENDED) and self.weather.listing is not Listing.RUNNING,
                     ever_healthy=self._result(task) is not None or task.id in healthy_once,
                 )
                 for task in app.tasks
@@ -204,7 +228,7 @@ class World:
             baseline_instances=app.baseline_instances,
             started_at=app.started_at,
             last_scaling_at=app.last_scaling_at,
-            deployments=(app.deployment,) if app.deployment else (),
+            deployments=("d",) if app.deployment else (),
         )
 
     def _result(self, task: SimTask) -> bool | None:
@@ -214,8 +238,8 @@ class World:
         """Marathon's health result of every task that it lists."""
         return {task.id: self._result(task) for app in self.apps for task in app.tasks if task.listed}
 
-    def perform(self, step: Action, goal: Goal) -> bool:
-        """Marathon's answer to a request; False when the app is locked by a deployment."""
+    def perform(self, step: Action, goal: Goal, force: bool = False) -> bool:
+        """Marathon's answer to a request; False when the app is locked by a deployment that `force` does not cancel."""
         match step:
             case Create(instances, swappable):
                 self.create(instances, goal, swappable)
@@ -224,8 +248,8 @@ class World:
                 return self._delete(self.app(app_id))
             case Scale(app_id, instances):
                 return self._scale(self.app(app_id), instances)
-            case Kill(app_id, task_ids, scale):
-                return self._kill(self.app(app_id), task_ids, scale)
+            case Kill(task_ids):
+                return self._kill(task_ids, force)
 
     def app(self, app_id: str) -> SimApp:
         return next(app for app in self.apps if app.id == app_id)
@@ -245,7 +269,7 @@ class World:
             started_at=self._stamp(),
             last_scaling_at=self.stamp,
             sick=self.weather.sick,
-            deployment="up",
+            deployment=Deployment(),
         )
         self.apps.append(app)
         self._fill(app)
@@ -253,7 +277,7 @@ class World:
     def _delete(self, app: SimApp) -> bool:
         self.apps.remove(app)
         for task in app.active:
-            self._stop(task, replaced=False, exempt=self.force)
+            self._stop(task, exempt=self.force)
         self.ghosts += [task for task in app.tasks if task.phase is Phase.DYING]
         return True
 
@@ -264,12 +288,10 @@ class World:
             self.locked += 1
             return False
         app.last_scaling_at = self._stamp()
-        app.deployment = "up" if instances > app.instances else "down"
         app.instances = instances
-        surplus = len(app.active) - instances
-        app.victims = self._victims(app)[: max(0, surplus)]
-        for task in app.victims:
-            self._stop(task, replaced=False, exempt=self.force or self.free_shrink)
+        app.deployment = Deployment(self._victims(app)[: max(0, len(app.active) - instances)])
+        for task in app.deployment.victims:
+            self._stop(task, exempt=self.force or self.free_shrink)
         self._fill(app)
         return True
 
@@ -279,24 +301,26 @@ class World:
         order = {Phase.SCHEDULED: 0, Phase.STAGING: 1, Phase.RUNNING: 2, Phase.HEALTHY: 2}
         return sorted(app.active, key=lambda task: (order[task.phase], -task.born))
 
-    def _kill(self, app: SimApp, task_ids: tuple[str, ...], scale: bool) -> bool:
-        """The driver asks for the app again just before: a stale id is not sent (hazard 21)."""
-        chosen = [task for task in app.active if task.listed and task.id in task_ids]
-        if len(chosen) < len(task_ids):
+    def _kill(self, task_ids: tuple[str, ...], force: bool) -> bool:
+        """marathon: TaskKiller.killAndScale. One deployment and one version for all the apps concerned."""
+        chosen = {app.id: [task for task in app.active if task.listed and task.id in task_ids] for app in self.apps}
+        owners = [app for app in self.apps if chosen[app.id]]
+        if not force and any(app.deployment for app in owners):
+            self.locked += 1
             return False
-        if scale:
-            app.instances -= len(chosen)
-            app.last_scaling_at = self._stamp()
-            app.deployment, app.victims = "down", chosen
-        for task in chosen:
-            self._stop(task, replaced=not scale, exempt=self.force)
+        deployment, stamp = Deployment([task for tasks in chosen.values() for task in tasks]), self._stamp()
+        for app in owners:
+            app.instances -= len(chosen[app.id])
+            app.last_scaling_at, app.deployment = stamp, deployment
+        for task in deployment.victims:
+            self._stop(task, exempt=self.force)
         return True
 
     def _stamp(self) -> float:
         self.stamp += 1.0
         return self.stamp
 
-    def _stop(self, task: SimTask, *, replaced: bool, exempt: bool) -> None:
+    def _stop(self, task: SimTask, *, exempt: bool) -> None:
         for replica in self.replicas:
             server = replica.servers.get(task.id)
             up = task.phase is Phase.HEALTHY and server is not None and server.serving is Serving.UP
@@ -304,15 +328,13 @@ class World:
                 self.cut += 1
                 if not exempt:
                     raise Broken(f"t={self.now}: {task.id} stopped {'in rotation' if up else 'with a session'}")
-        task.replaced = replaced
         if task.phase is Phase.SCHEDULED:
             task.phase = Phase.GONE
         else:
             task.phase, task.due = Phase.DYING, self._after(self.weather.stop)
 
     def _fill(self, app: SimApp) -> None:
-        expected = len(app.active) + sum(task.phase is Phase.DYING and task.replaced for task in app.tasks)
-        for _ in range(app.instances - expected):
+        for _ in range(app.instances - len(app.active)):
             app.tasks.append(self._instance(app))
 
     def _instance(self, app: SimApp) -> SimTask:
@@ -331,8 +353,10 @@ class World:
         if self.weather.elections and self.random.randrange(self.weather.elections) == 0:
             for task in (task for app in self.apps for task in app.tasks):
                 task.blip = self._after(self.weather.checked) + 1
+        if self.weather.crashes and self.random.randrange(self.weather.crashes) == 0:
+            self._crash()
         for app in self.apps:
-            for task in list(app.tasks):
+            for task in app.tasks:
                 self._advance(task, app)
             app.tasks = [task for task in app.tasks if task.phase is not Phase.GONE]
             self._finish(app)
@@ -341,11 +365,24 @@ class World:
             self._advance_replica(replica)
         self._account()
 
+    def _crash(self) -> None:
+        running = [(app, task) for app in self.apps for task in app.tasks if task.phase is Phase.HEALTHY]
+        if not running:
+            return
+        app, task = self.random.choice(running)
+        task.alive = None
+        if self.weather.stable_ids:
+            task.phase, task.due = Phase.SCHEDULED, self._after(self.weather.launch)
+        else:
+            app.tasks[app.tasks.index(task)] = self._instance(app)
+
     def _advance(self, task: SimTask, app: SimApp) -> None:
         weather = self.weather
         if task.due > self.now:
             return
         if task.phase is Phase.SCHEDULED:
+            if self._running() >= weather.room:
+                return
             task.incarnation += 1
             task.born = int(self._stamp())
             task.phase, task.due, task.alive = Phase.STAGING, self._after(weather.start), None
@@ -353,23 +390,22 @@ class World:
             task.phase, task.due = Phase.RUNNING, self._after(weather.warm)
         elif task.phase is Phase.RUNNING and not app.sick:
             task.phase, task.alive = Phase.HEALTHY, True
-        elif task.phase is Phase.DYING:
-            self._ended(task, app)
+        elif task.phase is Phase.DYING and weather.listing is Listing.KILLED:
+            task.phase, task.due = Phase.ENDED, self._after(weather.linger)
+        elif task.phase in (Phase.DYING, Phase.ENDED):
+            task.phase = Phase.GONE
 
-    def _ended(self, task: SimTask, app: SimApp) -> None:
-        task.alive = None
-        if task.replaced and self.weather.stable_ids:
-            task.phase, task.due = Phase.SCHEDULED, self._after(self.weather.launch)
-            return
-        task.phase = Phase.GONE
-        if task.replaced:
-            app.tasks.append(self._instance(app))
+    def _running(self) -> int:
+        """The tasks that take room in the cluster."""
+        idle = (Phase.SCHEDULED, Phase.ENDED, Phase.GONE)
+        return len(self.ghosts) + sum(task.phase not in idle for app in self.apps for task in app.tasks)
 
     def _finish(self, app: SimApp) -> None:
-        up = app.count(Phase.HEALTHY) >= app.instances
-        down = all(task.phase is Phase.GONE for task in app.victims)
-        if (app.deployment == "up" and up) or (app.deployment == "down" and down):
-            app.deployment, app.victims = "", []
+        if app.deployment is None:
+            return
+        ended = all(task.phase in (Phase.ENDED, Phase.GONE) for task in app.deployment.victims)
+        if ended and (app.deployment.victims or app.count(Phase.HEALTHY) >= app.instances):
+            app.deployment = None
 
     # -- marathon-lb and HAProxy ------------------------------------------------------------------------------------
 
@@ -418,9 +454,10 @@ class World:
         return self.weather.lists_ended and task.phase is Phase.SCHEDULED and task.incarnation > 0
 
     def _served(self, task: SimTask) -> bool:
+        running = task.phase is Phase.HEALTHY or (task.phase is Phase.DYING and self.weather.listing is Listing.RUNNING)
         if self.weather.served_when_healthy:
-            return task.phase is Phase.HEALTHY and self._result(task) is True
-        return task.phase in (Phase.RUNNING, Phase.HEALTHY)
+            return running and self._result(task) is True
+        return running or task.phase is Phase.RUNNING
 
     def _reload(self, replica: SimReplica, wanted: dict[str, bool]) -> None:
         if wanted == {name: server.serving is Serving.MAINT for name, server in replica.servers.items()}:
@@ -491,20 +528,20 @@ class Pilot:
     world: World
     policy: Policy
     log: list[str] = field(default_factory=list)
-    laundered: int = 0
     draining_since: float | None = None
+    short_since: float | None = None
     healthy_once: set[str] = field(default_factory=set)
 
     def run(self, goal: Goal, *, looks: int = 600, actions: int = 99) -> Step | None:
         """Until Done or Fail; None when stopped before (kill -9), after so many looks or actions."""
-        world, step = self.world, None
+        world = self.world
         for _ in range(looks):
-            self.healthy_once |= {task_id for task_id, alive in world.results().items() if alive}
-            seen = world.observe(self.draining_since, self.laundered, self.healthy_once)
+            seen = self._look()
             step = decide(seen, goal, self.policy)
             self.log.append(f"{world}\n    {step}")
-            draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
-            self.draining_since = (self.draining_since or float(world.now)) if draining else None
+            cause = step.cause if isinstance(step, Wait) else None
+            self.draining_since = (self.draining_since or seen.now) if cause is Cause.DRAIN else None
+            self.short_since = (self.short_since or seen.now) if cause is Cause.TASKS else None
             match step:
                 case Done() | Fail():
                     return step
@@ -514,27 +551,36 @@ class Pilot:
                     if not actions:
                         return None
                     actions -= 1
-                    self._act(step, goal)
+                    self._act(step, goal, seen)
         return None
 
-    def _act(self, step: Action, goal: Goal) -> None:
-        before = self._concerned(step)
+    def _look(self) -> Observation:
+        self.healthy_once |= {task_id for task_id, alive in self.world.results().items() if alive}
+        return self.world.observe(self.healthy_once, draining_since=self.draining_since, short_since=self.short_since)
+
+    def _act(self, step: Action, goal: Goal, seen: Observation) -> None:
         for _ in range(self.world.random.randint(0, self.world.weather.lag)):
             self.world.tick()
-        if self._concerned(step) != before:
+        if self._stopped(step, self._look()) != self._stopped(step, seen):
             return  # what it would stop is not what it decided on any more
-        if not self.world.perform(step, goal):
+        if not self.world.perform(step, goal, force=self._forces(step, seen)):
             self.world.tick()
-        elif isinstance(step, Kill) and not step.scale:
-            self.laundered += 1
 
-    def _concerned(self, step: Action) -> dict[str, bool | None]:
-        """The health of what a step would stop, as the driver sees it when it looks again right before."""
-        results = self.world.results()
+    @staticmethod
+    def _stopped(step: Action, seen: Observation) -> dict[str, tuple[bool | None, bool]]:
+        """What a step would stop: the health of each, and whether it is dying already."""
+        tasks = [(app.id, task) for app in seen.apps for task in app.tasks]
         match step:
-            case Kill(_, task_ids):
-                return {name: results.get(name) for name in task_ids}
+            case Kill(task_ids):
+                return {task.id: (task.healthy, task.dying) for _, task in tasks if task.id in task_ids}
             case Delete(app_id):
-                return {name: alive for name, alive in results.items() if name.startswith(f"{app_id}.")}
+                return {task.id: (task.healthy, task.dying) for owner, task in tasks if owner == app_id}
             case _:
                 return {}
+
+    @staticmethod
+    def _forces(step: Action, seen: Observation) -> bool:
+        """A deployment that waits for what is killed is cancelled."""
+        killed = step.task_ids if isinstance(step, Kill) else ()
+        owners = [app for app in seen.apps if any(task.id in killed for task in app.tasks)]
+        return any(app.deployments and len(app.healthy) < app.instances for app in owners)

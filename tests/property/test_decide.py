@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from simulation import Pilot, Weather, World
+from simulation import Listing, Pilot, Weather, World
 
 from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
 from bgci.rollout.plan import decide
@@ -18,21 +18,19 @@ simulated = settings(
 OLD, NEW = "v1", "v2"
 PATIENCE = 600  # looks of the driver; the slowest movement here needs about 300
 
-# -- bounds of what cannot be avoided -------------------------------------------------------------------------------
+# -- bounds ---------------------------------------------------------------------------------------------------------
 
-# rolling, hazard 37: what is retired at once (a wave, and what is not wanted any more) is replaced, and marathon-lb may
-# look while the replacements are not listed: it takes as many others out, which come back over two checks.
-# Marathon >= 1.8 keeps ended tasks listed until their instance runs again, and there is no dip (asserted below).
-ROLLING_DIP_IN_WAVES = 1
-# After a rollback was killed the canary is scaled by one more to become the last scaled again, so one more is retired.
-KILLED_ROLLBACK_DIP = 1
-# going back, hazard 40: the drained baseline tasks come back over two checks, as many as there were canaries, if the
-# race for replacing them was lost. The canary itself never is taken out before something of the baseline is healthy.
-GOING_BACK_DIP_IN_CANARIES = 1
-# A baseline that was grown by hand has a TARGET below what it runs: marathon-lb then drains all canaries as soon as the
-# roles are swapped, not one for each of the baseline that is ready again.
-RESIZED_GOING_BACK_DIP_IN_CANARIES = 2
+# There is no dip, forward or back, while drained tasks are removed together with ballast (plan._remove). What remains:
+# a cluster without room for one more instance, hazard 37: the plain kill swaps the roles while the dying tasks count.
+NO_ROOM_DIP_IN_WAVES = 1
+# A baseline without TARGET, or one scaled by hand: nothing of it can be removed before going back, so what is in MAINT
+# comes back over two checks (hazard 40).
+FOREIGN_GOING_BACK_DIP_IN_CANARIES = 1
+# promote after a rollback was stopped: canaries that it had put into MAINT come back over two checks, all at once.
+STOPPED_ROLLBACK_DIP_IN_CANARIES = 1
 
+# rolling, what may stand beside all that was asked for: the ballast, where it became healthy before it was removed.
+ROLLING_CANARY_SURPLUS = 1
 # Going back to fewer instances than the new revision was to have: marathon-lb drains no more canaries than the baseline
 # has healthy tasks, and only once the baseline was scaled. What it has grown by serves; removing it would cut sessions.
 GOING_BACK_SURPLUS = 1
@@ -46,12 +44,14 @@ def weathers(draw: st.DrawFn) -> Weather:
         seed=draw(st.integers(0, 2**32)),
         stable_ids=stable,
         lists_ended=stable and draw(st.booleans()),
+        listing=draw(st.sampled_from(Listing)),
         served_when_healthy=draw(st.booleans()),
         replicas=draw(st.integers(1, 3)),
         launch=draw(spans),
         start=draw(spans),
         warm=draw(spans),
         stop=draw(spans),
+        linger=draw(spans),
         look=draw(spans),
         reload=draw(st.integers(0, 2)),
         checks=draw(spans),
@@ -142,14 +142,8 @@ def assert_alone(world: World, revision: str | None, instances: int, most: int =
     assert all(world.in_rotation(replica) == app.instances for replica in world.replicas)
 
 
-def allowed_dip(release: Release) -> int:
-    if release.policy.strategy is not Strategy.ROLLING:
-        return 0
-    return ROLLING_DIP_IN_WAVES * release.policy.wave + max(0, release.before - release.target)
-
-
 def assert_within_room(world: World, release: Release) -> None:
-    """Peak N + max(N), or N + wave; one more while the canary is made the last scaled app again."""
+    """Peak N + max(N), or N + wave, and the ballast."""
     if release.policy.strategy is Strategy.ROLLING:
         room = max(release.before, release.target) + release.policy.wave
     else:
@@ -178,7 +172,7 @@ def test_promote_reaches_its_goal_from_wherever_a_run_was_killed(
     crash(world, release, prefix)
     assert isinstance(play(world, release, Kind.PROMOTE), Done)
     assert_alone(world, NEW, release.target)
-    assert world.least >= release.floor - allowed_dip(release)
+    assert world.least >= release.floor
     assert_within_room(world, release)
 
 
@@ -189,7 +183,7 @@ def test_promote_reaches_its_goal_after_a_rollback_was_killed(
 ) -> None:
     world = release.world()
     crash(world, release, [(Kind.CANARY, 12, 150), *prefix])
-    dip = max(GOING_BACK_DIP_IN_CANARIES * largest_canary(world), allowed_dip(release) + KILLED_ROLLBACK_DIP)
+    canaries = largest_canary(world)
     crash(world, release, [(Kind.ROLLBACK, actions, looks)])
     grown = any(app.instances > release.before for app in world.apps if app.revision == OLD)
     world.free_shrink = world.free_shrink or grown
@@ -199,17 +193,7 @@ def test_promote_reaches_its_goal_after_a_rollback_was_killed(
         step = play(world, release, Kind.PROMOTE)
     assert isinstance(step, Done)
     assert_alone(world, NEW, release.target)
-    assert world.least >= release.floor - dip
-
-
-@simulated
-@given(releases((Strategy.ROLLING,), same=True))
-def test_rolling_has_no_dip_where_ended_tasks_stay_listed(release: Release) -> None:
-    weather = replace(release.weather, stable_ids=True, lists_ended=True, warm=8, stop=0, served_when_healthy=True)
-    release = replace(release, weather=weather, policy=replace(release.policy, wave=1))
-    world = release.world()
-    assert isinstance(play(world, release, Kind.PROMOTE), Done)
-    assert world.least >= release.floor
+    assert world.least >= release.floor - STOPPED_ROLLBACK_DIP_IN_CANARIES * canaries
 
 
 @simulated
@@ -237,9 +221,9 @@ def test_a_standing_rolling_canary_has_taken_the_place_of_as_many(
     assert isinstance(play(world, release, Kind.CANARY), Done)
     world.settle()
     baseline, canary = world.apps
-    assert canary.instances == release.canaries
+    assert release.canaries <= canary.instances <= release.canaries + ROLLING_CANARY_SURPLUS
     assert baseline.instances >= min(release.before, release.target - release.canaries)
-    assert world.least >= release.floor - allowed_dip(release)
+    assert world.least >= release.floor
     assert world.cut == 0
 
 
@@ -269,25 +253,10 @@ def test_rollback_reaches_its_goal_from_wherever_a_run_was_killed(
         assert isinstance(play(world, release, Kind.ROLLBACK), Fail)
         return
     canaries = largest_canary(world)
-    dip = max(GOING_BACK_DIP_IN_CANARIES * canaries, allowed_dip(release))
     most = max(canaries, release.before + GOING_BACK_SURPLUS) if release.target > release.before else 0
     crash(world, release, [(Kind.ROLLBACK, actions, 150)])
     assert isinstance(play(world, release, Kind.ROLLBACK), Done)
     assert_alone(world, OLD, release.before, most)
-    assert world.least >= release.floor - dip
-
-
-@simulated
-@given(releases(same=True))
-def test_going_back_from_one_canary_has_no_dip_where_instances_keep_their_ids(release: Release) -> None:
-    """Marathon >= 1.8 lists the ended task until its instance runs again, so marathon-lb goes on draining that one.
-
-    With one canary the race for its replacement can be run again and again, and nothing is given up."""
-    weather = replace(release.weather, stable_ids=True, lists_ended=True, warm=8, served_when_healthy=True)
-    release = replace(release, weather=weather, canaries=1)
-    world = release.world()
-    assert isinstance(play(world, release, Kind.CANARY, Kind.ROLLBACK), Done)
-    assert_alone(world, OLD, release.before)
     assert world.least >= release.floor
 
 
@@ -299,7 +268,7 @@ def test_a_canary_that_never_becomes_healthy_is_waited_for_and_can_be_rolled_bac
     for kind in (Kind.CANARY, Kind.PROMOTE):
         pilot = Pilot(world, release.policy)
         assert pilot.run(release.goal(kind), looks=looks) is None
-        last = decide(world.observe(None, 0), release.goal(kind), release.policy)
+        last = decide(world.observe(), release.goal(kind), release.policy)
         assert isinstance(last, Wait)
         assert last.cause is Cause.HEALTH
     assert isinstance(play(world, release, Kind.ROLLBACK), Done)
@@ -337,7 +306,7 @@ def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(rel
     forced = replace(release, policy=replace(release.policy, drain_timeout=20.0, force=True))
     assert isinstance(play(world, forced, Kind.ROLLBACK), Done)
     assert_alone(world, None, release.before)
-    assert world.least >= release.floor - GOING_BACK_DIP_IN_CANARIES * release.canaries
+    assert world.least >= release.floor - FOREIGN_GOING_BACK_DIP_IN_CANARIES * release.canaries
 
 
 @simulated
@@ -370,7 +339,7 @@ def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) 
     assert isinstance(play(world, replace(release, policy=policy), Kind.ROLLBACK), Done)
     most = max(release.canaries, release.before + GOING_BACK_SURPLUS)
     assert_alone(world, OLD, release.before, most)
-    assert world.least >= release.floor - RESIZED_GOING_BACK_DIP_IN_CANARIES * release.canaries
+    assert world.least >= release.floor - FOREIGN_GOING_BACK_DIP_IN_CANARIES * release.canaries
 
 
 # -- a world that misbehaves ----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from bgci.rollout.model import (
     Task,
     Wait,
 )
-from bgci.rollout.plan import LAUNDRY_TRIES, decide, drained, spared, swapped
+from bgci.rollout.plan import ROOM_PATIENCE, decide, drained, spared, swapped
 
 STRATEGIES = [Policy(Strategy.BLUEGREEN), Policy(Strategy.ROLLING)]
 both = pytest.mark.parametrize("policy", STRATEGIES, ids=lambda policy: policy.strategy.value)
@@ -113,7 +113,7 @@ def test_the_revision_alone_with_too_few_instances_is_scaled_up(policy: Policy) 
 @both
 def test_a_surplus_after_the_commit_goes_by_its_unused_tasks_first(policy: Policy) -> None:
     surplus = canary(5, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
-    assert decide(seen(surplus), PROMOTE, policy) == Kill("green", ("green.new",), scale=True)
+    assert decide(seen(surplus), PROMOTE, policy) == Kill(("green.new",))
     assert decide(seen(canary(5)), PROMOTE, policy) == Scale("green", 4)
 
 
@@ -176,7 +176,7 @@ def test_a_canary_that_stands_needs_nothing(policy: Policy) -> None:
 
 @both
 def test_a_canary_does_not_shrink(policy: Policy) -> None:
-    step = decide(seen(baseline(), canary(2)), CANARY, policy)
+    step = decide(seen(baseline(), canary(3)), CANARY, policy)
     assert isinstance(step, Fail)
     assert "roll it back first" in step.remedy
 
@@ -206,30 +206,55 @@ def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
 
 def test_promote_after_a_rollback_was_killed_makes_the_canary_the_last_scaled_again() -> None:
     hybrid = seen(baseline(last_scaling_at=3.0), canary(4), out=("green.0",))
-    assert decide(hybrid, PROMOTE, BLUEGREEN) == Scale("green", 5)
+    assert decide(hybrid, PROMOTE, BLUEGREEN) == Scale("green", 5, ballast=True)
 
 
-def test_promote_with_rolling_replaces_the_drained_then_removes_the_replacement() -> None:
+def with_ballast(count: int, **fields: object) -> App:
+    """A canary of so many with one more instance that has been launched."""
+    launched = (*tasks("green", count), Task("green.new", None, ever_healthy=False))
+    return canary(count + 1, tasks=launched, deployments=("d",), **fields)
+
+
+def test_promote_with_rolling_removes_what_is_drained_together_with_the_ballast() -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
-    assert decide(hybrid, PROMOTE, ROLLING) == Kill("blue", ("blue.0",), scale=False)
-    dying = baseline(tasks=(Task("blue.0", True, dying=True), *baseline().tasks[1:]))
-    assert waits_for(decide(seen(dying, canary(1), out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
-    fresh = baseline(tasks=(Task("blue.0b", None, ever_healthy=False), *baseline().tasks[1:]))
-    assert decide(seen(fresh, canary(1)), PROMOTE, ROLLING) == Kill("blue", ("blue.0b",), scale=True)
-    retired = baseline(3, last_scaling_at=3.0)
-    assert decide(seen(retired, canary(1)), PROMOTE, ROLLING) == Scale("green", 2)
+    assert decide(hybrid, PROMOTE, ROLLING) == Scale("green", 2, ballast=True)
+    asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
+    assert waits_for(decide(seen(baseline(), asked, out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
+    launched = seen(baseline(), with_ballast(1), out=("blue.0",))
+    assert decide(launched, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"))
 
 
-def test_promote_with_rolling_gives_in_after_too_many_lost_races() -> None:
-    hybrid = seen(baseline(), canary(1), out=("blue.0",), laundered=LAUNDRY_TRIES)
-    assert decide(hybrid, PROMOTE, ROLLING) == Kill("blue", ("blue.0",), scale=True)
+def test_promote_with_rolling_goes_on_when_what_was_killed_is_listed_no_more() -> None:
+    dying = baseline(3, tasks=(Task("blue.0", True, dying=True), *baseline().tasks[1:]), last_scaling_at=3.0)
+    even = canary(1, last_scaling_at=3.0)
+    assert waits_for(decide(seen(dying, even, out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
+    as_if_running = replace(dying, tasks=baseline().tasks)
+    assert waits_for(decide(seen(as_if_running, even, out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
+    retired = replace(dying, tasks=baseline().tasks[1:])
+    assert decide(seen(retired, even), PROMOTE, ROLLING) == Scale("green", 2)
 
 
-def test_promote_with_rolling_leaves_alone_what_will_come_back_into_rotation() -> None:
-    missing = baseline(tasks=baseline().tasks[1:])
-    assert waits_for(decide(seen(missing, canary(1), out=("blue.1",)), PROMOTE, ROLLING), Cause.TASKS)
+def test_promote_with_rolling_kills_without_ballast_where_the_cluster_has_no_room_for_it() -> None:
+    asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
+    crowded = seen(baseline(), asked, out=("blue.0",), short_since=100.0 - ROOM_PATIENCE - 1)
+    assert decide(crowded, PROMOTE, ROLLING) == Kill(("blue.0",))
+
+
+def test_without_ballast_most_of_what_serves_is_never_put_at_risk() -> None:
+    asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
+    crowded = seen(baseline(1, target=1), replace(asked, target=1, baseline_instances=1), out=("blue.0",))
+    late = replace(crowded, short_since=0.0)
+    assert waits_for(decide(late, replace(ROLLBACK, target=1), ROLLING), Cause.TASKS)
+
+
+def test_promote_with_rolling_waits_for_those_that_marathon_lb_drains() -> None:
     elsewhere = seen(baseline(), canary(1), out=("blue.3",))
     assert waits_for(decide(elsewhere, PROMOTE, ROLLING), Cause.LOAD_BALANCER)
+
+
+def test_ballast_of_a_run_that_was_killed_is_used_and_not_waited_for() -> None:
+    left = seen(baseline(3, baseline_instances=None), with_ballast(2, last_scaling_at=3.0), out=("blue.0",))
+    assert decide(left, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"))
 
 
 def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything() -> None:
@@ -238,13 +263,12 @@ def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything
 
 
 @both
-def test_going_back_replaces_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
+def test_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
-    assert decide(hybrid, ROLLBACK, policy) == Kill("blue", ("blue.0",), scale=False)
-    fresh = baseline(tasks=(Task("blue.0b", None, ever_healthy=False), *baseline().tasks[1:]))
-    assert decide(seen(fresh, canary(1)), ROLLBACK, policy) == Kill("blue", ("blue.0b",), scale=True)
+    assert decide(hybrid, ROLLBACK, policy) == Scale("green", 2, ballast=True)
+    assert decide(seen(baseline(), with_ballast(1), out=("blue.0",)), ROLLBACK, policy) == Kill(("blue.0", "green.new"))
     taken = baseline(3, last_scaling_at=3.0)
-    assert decide(seen(taken, canary(1)), ROLLBACK, policy) == Scale("blue", 4)
+    assert decide(seen(taken, canary(1, last_scaling_at=3.0)), ROLLBACK, policy) == Scale("blue", 4)
 
 
 @both
