@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -21,7 +21,7 @@ from typing import Any
 
 from bgci.config import Settings
 from bgci.errors import BgciError
-from bgci.rollout.model import App, Observation, Serving
+from bgci.rollout.model import App, Observation, Replica, Serving
 from bgci.stages.goal import engine
 from bgci.stages.work import Work, stage
 
@@ -186,9 +186,12 @@ def _moment(seen: Observation, lines: list[dict[str, Any]]) -> str:
 
 
 def _in_rotation(app: App, seen: Observation) -> int:
-    """At the load balancer where the fewest are."""
-    counts = [sum(replica.server(task.id).serving is Serving.UP for task in app.tasks) for replica in seen.replicas]
-    return min(counts, default=0)
+    """At the load balancer where the fewest of all are: one may have followed a change before the other."""
+
+    def up(replica: Replica, apps: Sequence[App]) -> int:
+        return sum(replica.server(task.id).serving is Serving.UP for one in apps for task in one.tasks)
+
+    return up(min(seen.replicas, key=lambda replica: up(replica, seen.apps)), [app]) if seen.replicas else 0
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
