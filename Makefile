@@ -2,12 +2,13 @@
 .DEFAULT_GOAL := help
 PYTEST_WORKERS ?= 4
 
-.PHONY: help demo test lint unit clean
+.PHONY: help demo test lint unit ci-tools clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
 	@echo "make lint   style, types and floors alone"
 	@echo "make unit   the fast tests alone"
+	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 
 .venv/ready: pyproject.toml tools/setup
 	tools/setup
@@ -25,8 +26,11 @@ lint: .venv/ready
 unit: .venv/ready
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) tests/unit
 
+ci-tools: .venv/ready
+	tools/ci-jenkins-gitlab
+
 test: lint
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS)
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .tools build *.egg-info
