@@ -64,7 +64,9 @@ def install(wheels: str) -> Path:
     print(f"::group::Install bgci {version()}", flush=True)
     has_pip = importlib.util.find_spec("pip") is not None
     venv.EnvBuilder(clear=True, symlinks=True, with_pip=not has_pip).create(home)
-    pip = [sys.executable, "-m", "pip", "--python", str(home)] if has_pip else [str(home / "bin" / "python"), "-m", "pip"]
+    pip = (
+        [sys.executable, "-m", "pip", "--python", str(home)] if has_pip else [str(home / "bin" / "python"), "-m", "pip"]
+    )
     what = ["--no-index", "--find-links", wheels, f"bgci=={version()}"] if wheels else [str(ROOT)]
     done = subprocess.run([*pip, "--disable-pip-version-check", "install", "--quiet", *what], check=False)
     print("::endgroup::", flush=True)

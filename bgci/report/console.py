@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Literal, TextIO
 
 from bgci.errors import BgciError
+from bgci.report.live import LiveLine
 
 LogFormat = Literal["text", "json"]
 REPEAT_AFTER = 10.0  # seconds until an unchanged wait is said again
@@ -33,11 +34,17 @@ class Console:
     """
 
     def __init__(
-        self, stream: TextIO, log_format: LogFormat = "text", *, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        log_format: LogFormat = "text",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        live: LiveLine | None = None,
     ) -> None:
         self._stream = stream
         self._json = log_format == "json"
         self._clock = clock
+        self._live = None if self._json else live
         self._started = clock()
         self._waits: dict[str, float] = {}  # when each was said last; all anew after a step
 
@@ -50,11 +57,24 @@ class Console:
         self._say("step", text, fields)
 
     def wait(self, text: str, **fields: object) -> None:
-        """What is waited for. The same text is said once in 10 seconds."""
+        """What is waited for. The same text is said once in 10 seconds; on a terminal it is the live line."""
+        if self._live:
+            self.live(text)
+            return
         now = self._clock()
         if now - self._waits.get(text, now - REPEAT_AFTER) >= REPEAT_AFTER:
             self._waits[text] = now
             self._say("wait", text, fields)
+
+    def live(self, text: str) -> None:
+        """What is going on, for who looks at a terminal now; nothing in a log."""
+        if self._live:
+            self._live.show(plain_lines(text)[0])
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.clear()
 
     def warn(self, text: str, **fields: object) -> None:
         self._say("warn", text, fields)
@@ -97,13 +117,14 @@ class Console:
     def _write_json(self, kind: str, text: str, fields: dict[str, object]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": text, **fields}
-        self._write(json.dumps(entry, default=str))
+        self._write(COMMAND.sub("# # ", json.dumps(entry, default=str)))
 
     def _elapsed(self) -> float:
         return self._clock() - self._started
 
     def _write(self, line: str) -> None:
         try:
+            self.close()
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
             self._stream.flush()

@@ -141,6 +141,8 @@ class _Watch:
                 )
             if not self.task_id:
                 self.work.console.wait(f"run {self.run_id} is {state.status}: no task yet")
+            else:
+                self.work.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
             time.sleep(POLL)
 
     def _show_tail(self) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from bgci.errors import NAMES, AbortedError, BgciError, UsageError, exit_code
 from bgci.report.artifacts import Artifacts
 from bgci.report.ci import Ci, detect, outputs
 from bgci.report.console import Console
+from bgci.report.live import live_line
 from bgci.rollout.journal import Journal
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Work:
         self.settings = settings
         # The answer of `status` has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
         stream = sys.stderr if command == "status" else sys.stdout
-        self.console = Console(stream, settings.log_format.value)
+        self.console = Console(stream, settings.log_format.value, live=live_line(stream, os.environ))
         self.artifacts = Artifacts(Path(settings.artifacts))
         # A log of JSON lines is nothing else.
         say = None if settings.log_format is LogFormat.JSON else self.console.command
@@ -199,7 +200,7 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
     """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
     work = Work(command, settings)
     try:
-        with _signals():
+        with closing(work.console), _signals():
             yield work
     except BgciError as error:
         work.finish(error)

@@ -9,6 +9,7 @@ import pytest
 
 from bgci.errors import ConflictError
 from bgci.report.console import Console, plain
+from bgci.report.live import live_line
 
 
 class Clock:
@@ -152,3 +153,31 @@ def test_each_line_is_flushed(clock):
     console.foreign("job", "a\nb")
     console.info("c")
     assert stream.flushes == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "xterm", "CI": "true"}, {"TERM": "dumb"}, {}])
+def test_in_a_ci_system_and_on_a_dumb_terminal_nothing_is_live(environ):
+    assert live_line(Terminal(), environ) is None
+    assert live_line(io.StringIO(), {"TERM": "xterm"}) is None
+
+
+def test_on_a_terminal_a_wait_is_one_live_line_that_the_next_line_takes_away(clock, monkeypatch):
+    for name, value in {"TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    console = Console(stream, clock=clock, live=live_line(stream, {"TERM": "xterm"}))
+    for _ in range(3):
+        console.wait("for 2 tasks\x1b]0;title\x07 to be [bold]healthy " + "x" * 200)
+    console.step("scale")
+    text = stream.getvalue()
+    assert "for 2 tasks to be [bold]healthy xx" in text
+    assert "title" not in text
+    assert "x" * 80 not in text
+    assert text.count("\n") == 1 + text.count("\n\x1b")
+    assert text.endswith("\x1b[2K[    0.0s] > scale\n")
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1

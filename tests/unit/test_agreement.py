@@ -1,0 +1,102 @@
+"""The wrappers offer what the command line takes: the same names, defaults and help, from one source."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.main import get_command
+
+from bgci import cli, config
+from bgci.config import EXPOSED, Shared, duration, shared_options
+from bgci.report.ci import dotenv, outputs
+
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+OPTIONS = {option.name: option for option in shared_options()}
+
+
+def taken() -> dict[str, typer.core.TyperOption]:
+    """The options of the exposed commands as the command line has them, by name."""
+    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    found = [parameter for name in EXPOSED if name in commands for parameter in commands[name].params]
+    return {parameter.opts[0].removeprefix("--"): parameter for parameter in found if not parameter.hidden}
+
+
+def test_the_shared_options_are_those_of_the_exposed_commands() -> None:
+    assert set(OPTIONS) == set(taken()) - {"help"}
+
+
+def test_every_command_but_the_machines_own_is_exposed() -> None:
+    commands = set(get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert commands - set(EXPOSED) <= {"prune", "sandbox", "demo"}
+
+
+@pytest.mark.parametrize("option", shared_options(), ids=lambda option: option.name)
+def test_an_option_is_told_as_the_command_line_takes_it(option: Shared) -> None:
+    parameter = taken()[option.name]
+    assert parameter.help == option.help
+    assert (parameter.multiple, parameter.is_flag) == (option.repeatable, option.flag)
+    assert parameter.envvar == f"BGCI_{option.name.upper().replace('-', '_')}"
+    default = parameter.default
+    if isinstance(default, float):
+        assert duration(option.default) == default
+    elif option.repeatable:
+        assert option.default.split() == list(default or ())
+    else:
+        assert option.default == str(getattr(default, "value", default)).replace("False", "false")
+
+
+def test_the_inputs_of_the_action_are_the_options_and_its_own_three() -> None:
+    inputs = ACTION["inputs"]
+    assert set(inputs) == set(OPTIONS) | {"command", "python-path", "wheels"}
+    for name, option in OPTIONS.items():
+        assert inputs[name] == {"description": option.description, "default": ""}
+    assert [name for name, entry in inputs.items() if entry.get("required")] == ["command"]
+
+
+def test_the_actions_command_names_every_exposed_one() -> None:
+    words = ACTION["inputs"]["command"]["description"].partition(": ")[2].replace(" or ", ", ")
+    assert tuple(words.split(", ")) == EXPOSED
+
+
+def test_the_outputs_of_the_action_are_those_that_are_told() -> None:
+    told = outputs({}, 0, Path("somewhere"))
+    assert set(ACTION["outputs"]) == set(told)
+    for name in told:
+        assert ACTION["outputs"][name]["value"] == f"${{{{ steps.bgci.outputs.{name} }}}}"
+
+
+def test_no_expression_stands_in_a_script_of_the_action() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+
+
+def test_no_variable_for_later_jobs_is_read_as_an_option() -> None:
+    environment = {f"BGCI_{name.upper().replace('-', '_')}" for name in OPTIONS}
+    assert not environment & {line.partition("=")[0] for line in dotenv(outputs({}, 0, Path("a")))}
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "options"), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}run tools/options"
+
+
+def test_what_may_hold_a_secret_is_not_shown_among_the_options() -> None:
+    settings = config.Settings(
+        set=["password=hush"],
+        cluster_url="https://me:hush@dcos",
+        app_definition="{}",
+        timeout=90.0,
+        taken=("set", "cluster_url", "app_definition", "timeout", "image"),
+        origins={"timeout": "DEFAULT_MAP", "set": "COMMANDLINE"},
+    )
+    assert config.effective(settings) == [
+        ("set", "password=...", "flag"),
+        ("cluster-url", "https://...@dcos", "default"),
+        ("timeout", "90s", "bgci.toml"),
+    ]
