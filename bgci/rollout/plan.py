@@ -133,6 +133,8 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
             "roll it back first: a canary only grows",
         )
+    if swapped(baseline, canary) and baseline.instances:
+        return _lead_again(baseline, canary, seen, policy)
     if policy.strategy is Strategy.ROLLING:
         return _roll(baseline, canary, seen, goal, policy)
     if goal.kind is Kind.CANARY:
@@ -144,12 +146,7 @@ def _stand(baseline: App, canary: App, seen: Observation, goal: Goal) -> Step:
     """bluegreen, goal canary: grown to the wanted size; the baseline keeps its tasks, some out of rotation."""
     if canary.instances < goal.instances:
         return _unless_starting(canary, Scale(canary.id, goal.instances))
-    waiting = _serving(canary, goal.instances, seen)
-    if waiting and swapped(baseline, canary) and len(canary.healthy) >= goal.instances:
-        return Fail(
-            f"{baseline.id} was scaled after {canary.id}, so marathon-lb keeps the canary out of rotation",
-            f"roll {goal.revision} back and start again, or give it one more instance",
-        )
+    waiting = _shed(canary, canary.instances - goal.instances, seen) or _serving(canary, goal.instances, seen)
     return waiting or Done(f"{goal.revision} has {goal.instances} instances in rotation beside {_name(baseline)}")
 
 
@@ -158,7 +155,8 @@ def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     full = max(goal.target, baseline.instances)
     if canary.instances < full:
         return _unless_starting(canary, Scale(canary.id, full))
-    return _leading(baseline, canary, full, seen) or _serving(canary, full, seen) or _commit(baseline, seen, policy)
+    shed = _shed(canary, canary.instances - full, seen)
+    return shed or _serving(canary, full, seen) or _commit(baseline, seen, policy)
 
 
 def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -167,17 +165,13 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     healthy = len(canary.healthy)
     spare = _spare(baseline, canary)
     if goal.kind is Kind.PROMOTE and healthy >= goal.target and spare >= baseline.instances:
-        leading = _leading(baseline, canary, goal.target, seen)
-        return leading or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    ran = canary.baseline_instances or baseline.instances
+        shed = _shed(canary, canary.instances - goal.target, seen)
+        return shed or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
+    ran = _ran(baseline, canary)
     retired = ran - baseline.instances
     count = spare if goal.kind is Kind.PROMOTE else min(spare, healthy - retired)  # a canary: one for one
     wave = _wave(baseline, ran, goal, policy)
-    waiting = (
-        _leading(baseline, canary, canary.instances, seen)
-        or _health(canary, min(canary.instances, wave))  # what is beyond the wave is ballast
-        or _ending(baseline)
-    )
+    waiting = _health(canary, min(canary.instances, wave)) or _ending(baseline)  # what is beyond the wave is ballast
     if waiting:
         return waiting
     if count > 0:
@@ -195,14 +189,16 @@ def _wave(baseline: App, ran: int, goal: Goal, policy: Policy) -> int:
     return max(1, min(upto, max(ran, goal.target) - baseline.instances + policy.wave))
 
 
-def _leading(baseline: App, canary: App, full: int, seen: Observation) -> Step | None:
-    """The canary made the last scaled app again, so that the baseline is what drains; None when it is.
+def _lead_again(baseline: App, canary: App, seen: Observation, policy: Policy) -> Step:
+    """The baseline was scaled last, so it is the canary that drains: no way forward from there.
 
-    Only another number of instances counts as scaling: one more than full, and back again before it has started.
+    If that was a rollback, or a hand, what is in MAINT would come back DOWN for two checks, all at once: the canary
+    goes, and the release begins again. If it was a plain kill, scaling the canary once more undoes it in time.
     """
-    if swapped(baseline, canary) and baseline.instances:
-        return _unless_starting(canary, Scale(canary.id, canary.instances + 1, ballast=True))
-    return _shed(canary, canary.instances - full, seen)
+    ran = _ran(baseline, canary)
+    if baseline.instances >= ran and _can_swap(baseline, canary, baseline.instances):
+        return _go_back(baseline, canary, seen, policy)
+    return _unless_starting(canary, Scale(canary.id, canary.instances + 1, ballast=True))
 
 
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
@@ -224,7 +220,7 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
     What marathon-lb holds in MAINT of the baseline must not come back with that swap (it would be DOWN for two
     checks, all at once): it is removed first, and new tasks take over one by one as they become healthy.
     """
-    ran = canary.baseline_instances or baseline.target or baseline.instances
+    ran = _ran(baseline, canary)
     # At most as many canaries drain as the baseline has healthy tasks: a larger canary needs a larger baseline for it.
     can_swap = _can_swap(baseline, canary, max(ran, baseline.instances))
     configured = [task for task in canary.tasks if _configured(task, seen)]
@@ -244,12 +240,24 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
 
 
 def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy: Policy) -> Step:
-    """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation."""
+    """Make the baseline the last scaled app while nothing of it is both healthy and out of rotation.
+
+    Canaries that have not started go before: marathon-lb counts instances of what it drains, and would take as many
+    others out of rotation for them.
+    """
+    ending = _ending(baseline)
+    if ending:
+        return ending
     count = _spare(baseline, canary)
     if count:
-        return _ending(baseline) or _remove(baseline, canary, count, seen, policy)
-    scaled = Scale(baseline.id, max(home, baseline.instances + 1))
-    return _ending(baseline) or _unless_starting(baseline, scaled)
+        return _remove(baseline, canary, count, seen, policy)
+    missing = canary.instances - len(canary.healthy)
+    shed = _shed(canary, missing, seen)
+    if shed:
+        return shed
+    if missing and not _no_room(seen):
+        return Wait(Cause.TASKS, f"{missing} instances of {canary.id} to be launched, or to end{_because(canary)}")
+    return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
 
 
 def _grown(baseline: App, home: int) -> Step | None:
@@ -283,9 +291,14 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
     if len(canary.healthy) >= canary.instances:
         return Scale(canary.id, canary.instances + 1, ballast=True)
     few = 2 * count <= max(baseline.instances, len(canary.healthy))  # never bring most of them back at once
-    if few and seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE:
+    if few and _no_room(seen):
         return Kill(_ids(held))
     return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
+
+
+def _no_room(seen: Observation) -> bool:
+    """Whether an instance has been waited for so long that the cluster seems to have no room for it."""
+    return seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE
 
 
 def _ending(app: App) -> Wait | None:
@@ -418,6 +431,11 @@ def swapped(baseline: App, canary: App) -> bool:
 def spared(baseline: App, new: int, target: int) -> int:
     """How many tasks of the baseline this many healthy new ones make superfluous: marathon-lb drains as many."""
     return min(baseline.instances, new, max(0, new + baseline.instances - target))
+
+
+def _ran(baseline: App, canary: App) -> int:
+    """How many instances the baseline had when the canary was created."""
+    return canary.baseline_instances or baseline.target or baseline.instances
 
 
 def _spare(baseline: App, canary: App) -> int:

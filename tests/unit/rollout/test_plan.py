@@ -189,11 +189,6 @@ def test_a_canary_without_health_is_waited_for(policy: Policy) -> None:
     assert waits_for(decide(seen(baseline(), deploying), PROMOTE, policy), Cause.HEALTH)
 
 
-def test_a_canary_out_of_rotation_because_the_baseline_was_scaled_is_a_conflict() -> None:
-    hybrid = seen(baseline(last_scaling_at=3.0), canary(1), out=("green.0",))
-    assert isinstance(decide(hybrid, CANARY, BLUEGREEN), Fail)
-
-
 def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
     all_out = tuple(task.id for task in baseline().tasks)
     assert decide(seen(baseline(), canary(1), out=("blue.0",)), PROMOTE, BLUEGREEN) == Scale("green", 4)
@@ -204,9 +199,17 @@ def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
     assert decide(seen(baseline(), canary(4), out=all_out), PROMOTE, BLUEGREEN) == Delete("blue")
 
 
-def test_promote_after_a_rollback_was_killed_makes_the_canary_the_last_scaled_again() -> None:
-    hybrid = seen(baseline(last_scaling_at=3.0), canary(4), out=("green.0",))
-    assert decide(hybrid, PROMOTE, BLUEGREEN) == Scale("green", 5, ballast=True)
+@both
+@pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=lambda goal: goal.kind.value)
+def test_after_a_rollback_was_stopped_the_drained_canary_goes_and_the_release_begins_again(
+    goal: Goal, policy: Policy
+) -> None:
+    hybrid = seen(baseline(last_scaling_at=3.0), canary(1), out=("green.0",))
+    assert decide(hybrid, goal, policy) == Delete("green")
+
+
+def test_a_plain_kill_is_undone_by_scaling_the_canary_once_more() -> None:
+    assert decide(seen(baseline(3, last_scaling_at=3.0), canary(1)), PROMOTE, ROLLING) == Scale("green", 2, True)
 
 
 def with_ballast(count: int, **fields: object) -> App:
@@ -269,6 +272,13 @@ def test_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(
     assert decide(seen(baseline(), with_ballast(1), out=("blue.0",)), ROLLBACK, policy) == Kill(("blue.0", "green.new"))
     taken = baseline(3, last_scaling_at=3.0)
     assert decide(seen(taken, canary(1, last_scaling_at=3.0)), ROLLBACK, policy) == Scale("blue", 4)
+
+
+@both
+def test_going_back_removes_canaries_that_have_not_started_before_the_roles_swap(policy: Policy) -> None:
+    half = with_ballast(1)
+    assert decide(seen(baseline(3), half), ROLLBACK, policy) == Kill(("green.new",))
+    assert waits_for(decide(seen(baseline(3), replace(half, tasks=half.tasks[:1])), ROLLBACK, policy), Cause.TASKS)
 
 
 @both
