@@ -147,6 +147,14 @@ def listed(directory: Path) -> dict[str, tuple[str, str]]:
 
 
 @needs_runner
+def test_the_example_of_the_page_is_a_pipeline(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gitlab.md").read_text(), re.S)
+    (directory / ".gitlab-ci.yml").write_text(re.sub(r"component: .*", "local: templates/bgci.yml", example))
+    assert "bgci-promote" in listed(directory)
+
+
+@needs_runner
 def test_an_input_that_the_component_does_not_know_is_an_error(tmp_path: Path) -> None:
     directory = repository(tmp_path)
     file = directory / ".gitlab-ci.yml"

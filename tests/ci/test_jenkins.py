@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.lab import App
+from e2e.lab import App, until
 
-from ci.jenkins_build import ROOT, Build, build, environment_of, needs_groovy, stand_in
+from ci.jenkins_build import HARNESS, ROOT, Build, build, environment_of, needs_groovy, stand_in
 
 pytestmark = needs_groovy
+LINTER = ROOT / ".tools" / "node_modules" / ".bin" / "npm-groovy-lint"
 RELEASE = "app: 'web', revision: 'v2', image: 'web:2'"
 SECRETS = {
     "login": {"username": "ci", "password": "hush"},
@@ -148,7 +153,30 @@ def test_the_declarative_example_promotes_and_goes_back(tmp_path: Path) -> None:
     assert refused.commands[-1] == ("rollback", 0)
 
 
-def real(app: App, revision: str, **wanted: Any) -> Build:
+def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    examples = re.findall(
+        r"```groovy\n@Library\('bgci'\) _\n(.*?)```", (ROOT / "docs" / "jenkins.md").read_text(), re.S
+    )
+    wanted: dict[str, Any] = {"params": {"REVISION": "v2"}, "credentials": {"dcos": SECRETS["login"]}}
+    ended = [build(tmp_path, text, **wanted) for text in examples]
+    assert [(ran.result, ran.error) for ran in ended] == [("SUCCESS", None)] * 2
+    assert ended[1].steps("echo")[0]["details"] == {"value": "told by release"}
+
+
+@pytest.mark.skipif(not (LINTER.exists() and shutil.which("node")), reason="npm-groovy-lint is missing: make ci-tools")
+def test_the_linter_has_nothing_to_say() -> None:
+    java = Path(shutil.which("java") or "").resolve().parents[1]
+    ran = subprocess.run(
+        [LINTER, "--path", ROOT / "vars", "--config", HARNESS, "--noserver", "--no-insight", "--failon", "info"],
+        env={**os.environ, "JAVA_HOME": str(java)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def real(app: App, revision: str, *, on_abort: str = "leave", **wanted: Any) -> Build:
     """The example of examples/, against the sandbox; only its addresses are other ones."""
     file = app.directory / "bgci"
     file.write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
@@ -157,7 +185,7 @@ def real(app: App, revision: str, **wanted: Any) -> Build:
     urls = ", ".join(f"'{url}'" for url in app.lab.balancers)
     text = text.replace("https://dcos.example.com", app.lab.where["cluster_url"])
     text = text.replace("'http://marathon-lb.example.com:9090'", urls).replace("@Library('bgci') _\n", "")
-    environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s")
+    environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s", BGCI_ON_ABORT=on_abort)
     kept = {name: value for name, value in environment.items() if name.startswith("BGCI_") or name == "PYTHONPATH"}
     return build(
         app.directory,
@@ -188,3 +216,16 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
     assert failed.commands[-1] == ("rollback", 0)
     assert app.runs() == {"v2": 2}
     assert "<failure" in (app.directory / "bgci-artifacts" / "junit" / "bgci.xml").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_an_abort_during_the_canary_leaves_what_on_abort_says(make_app: Callable[..., App]) -> None:
+    app = make_app(2, name="/testapp", group="testapp-{}")
+    (app.directory / "testapp.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+    app.write("v1")
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_START_SECONDS": "3"})
+    aborted = real(app, "v2", on_abort="rollback", abort="create v2")
+    assert aborted.result == "ABORTED", aborted.log
+    assert aborted.commands == [("publish", 0), ("canary", 143)], aborted.log
+    until(lambda: app.healthy() == {"v1": 2})  # its rollback is a job of the cluster, which the agent need not wait for
