@@ -1,0 +1,114 @@
+"""A proxy that fails on request, in front of Marathon, Metronome or a whole cluster; and a web server that is none."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+Fault = Callable[[str, str, bytes], "int | None"]
+"""Method, path and body of a request; a status to answer instead of passing it on."""
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Passes everything on, but for what ``fault`` answers."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.target = urllib.parse.urlsplit(target).netloc
+        self.fault: Fault = lambda method, path, body: None
+        self.seen: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is none."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Proxy
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path))
+        self.close_connection = True
+        status = self.server.fault(self.command, self.path, body)
+        if status is not None:
+            self._answer(status, b'{"message": "as the test wants it"}')
+            return
+        connection = http.client.HTTPConnection(self.server.target, timeout=600)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        connection.request(self.command, self.path, body=body or None, headers={**headers, "Connection": "close"})
+        reply = connection.getresponse()
+        self.send_response_only(reply.status)
+        for name, value in reply.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        with suppress(OSError):
+            while chunk := reply.read1(65536):
+                self.wfile.write(chunk)
+                self.wfile.flush()
+        connection.close()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _pass_on
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"<html><body>Welcome to a web server</body></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def proxy(target: str) -> Iterator[Proxy]:
+    with Proxy(target) as server:
+        yield from _served(server)
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    """The URL of a web server that answers every GET with a page."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        server.daemon_threads = True
+        for _ in _served(server):
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def _served(server: Any) -> Iterator[Any]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()

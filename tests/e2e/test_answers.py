@@ -1,0 +1,142 @@
+"""What commands tell: status, release, dry runs, and the artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import pytest
+
+from e2e.lab import App
+
+
+def test_status_when_nothing_runs(app: App) -> None:
+    assert "nothing runs" in app.run("status").out
+    assert app.status()["state"]["apps"] == []
+
+
+def test_status_of_a_hybrid_as_text_and_as_json(make_app: Callable[..., App]) -> None:
+    app = make_app(4)
+    app.publish("v2")
+    app.promote("v1")
+    app.canary("v2")
+    text = app.run("status").out
+    assert "hybrid" in text
+    assert "75%" in text
+    assert "3 up 1 out" in text
+    found = app.status()
+    assert {one["revision"]: one["instances"] for one in found["state"]["apps"]} == {"v1": 4, "v2": 1}
+    assert found["share"] == {app.id_of("v1"): 0.75, app.id_of("v2"): 0.25}
+    assert [job["revision"] for job in found["jobs"]] == ["v2", "v2", "v2"]
+    assert found["group"] == app.group
+
+
+def test_release_from_nothing_and_to_the_next(app: App) -> None:
+    app.run("release", "v1", BGCI_VIA="job")
+    assert app.healthy() == {"v1": 2}
+    with app.load():
+        done = app.run("release", "v2")
+    assert app.healthy() == {"v2": 2}
+    assert done.result["command"] == "release"
+    assert done.result["name"] == "ok"
+
+
+def test_release_that_fails_is_rolled_back_and_names_the_cause(app: App) -> None:
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_HEALTH": "fail"})
+    with app.load():
+        failed = app.run("release", "v2", "--timeout", "4s", expect=10)
+    assert app.healthy() == {"v1": 2}
+    assert failed.result["name"] == "rolled-back"
+    assert failed.result["cause"]["exit_code"] == 8
+    assert "0 of 1 instances" in failed.result["cause"]["message"]
+    assert failed.err.count("bgci: ") == 1
+
+
+def test_release_that_fails_is_left_as_it_is_when_asked_to(app: App) -> None:
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_HEALTH": "fail"})
+    failed = app.run("release", "v2", "--timeout", "3s", "--on-failure", "leave", expect=8)
+    assert failed.result["cause"]["exit_code"] == 8
+    assert app.runs() == {"v1": 2, "v2": 1}
+
+
+def test_release_that_fails_with_nothing_to_go_back_to_keeps_its_own_code(app: App) -> None:
+    app.write("v1", env={"SANDBOX_HEALTH": "fail"})
+    failed = app.run("release", "v1", "--timeout", "3s", expect=8)
+    assert failed.result["cause"]["exit_code"] == 8
+
+
+def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
+    would = app.canary("v1", "--dry-run")
+    assert app.apps() == []
+    assert "plan: create v1 with 2 instances" in would.out
+
+    app.promote("v1")
+    before = app.state()
+    would = app.canary("v2", "--dry-run")
+    assert "plan: create v2 with 1 instances" in would.out
+    assert '+    "RELEASE": "v2"' in would.out
+    assert '-    "RELEASE": "v1"' in would.out
+    assert "plan: v1 serves alone" in app.promote("v1", "--dry-run").out
+    assert "nothing to go back to" in app.rollback("v1", "--dry-run", expect=6).err
+    assert app.state() == before
+
+
+def test_rendering_twice_gives_identical_bytes_and_the_manifest_their_hashes(app: App) -> None:
+    app.run("render", "v1", BGCI_CLUSTER_URL="", BGCI_ARTIFACTS="one")
+    app.run("render", "v1", BGCI_CLUSTER_URL="", BGCI_ARTIFACTS="two")
+    stem = f"{app.id.strip('/')}-v1"
+    kinds = ("new-app-definition", "deploy-single-canary", "deploy-canary-completely", "rollback-single-canary")
+    expected = [f"{stem}-{kind}.json" for kind in kinds]
+    for name in [*expected, "manifest.json"]:
+        assert (app.directory / "one" / name).read_bytes() == (app.directory / "two" / name).read_bytes()
+    manifest = json.loads((app.directory / "one" / "manifest.json").read_text())
+    hashes = {name: hashlib.sha256((app.directory / "one" / name).read_bytes()).hexdigest() for name in expected}
+    assert manifest["files"] == hashes
+    assert manifest["image"] == "image:v1"
+    assert manifest["revision"] == "v1"
+
+
+def test_what_was_rendered_is_what_is_deployed_later_without_a_template(app: App) -> None:
+    app.run("render", "v1")
+    (app.directory / app.template("v1")).unlink()
+    words = ("promote", "--app", app.id, "--revision", "v1")
+    assert app.lab.start(*words, directory=app.directory).end().code == 0
+    assert app.apps()[0]["container"]["docker"]["image"] == "image:v1"
+
+
+def test_the_result_and_the_journal_of_a_goal(app: App) -> None:
+    app.promote("v1")
+    done = app.canary("v2")
+    result = done.result
+    assert (result["command"], result["code"], result["name"]) == ("canary", 0, "ok")
+    assert (result["app"], result["revision"], result["changed"]) == (app.id, "v2", True)
+    assert [(one["revision"], one["colour"]) for one in result["state"]["apps"]] == [("v1", "blue"), ("v2", "green")]
+    assert result["timings"]["total_seconds"] >= result["timings"]["limit_seconds"] > 0
+    entries = done.journal()
+    steps = [entry["do"] for entry in entries if "do" in entry]
+    assert steps == ["create", "create"]
+    assert {entry["event"] for entry in entries} == {"observed", "step"}
+    assert all(entry["time"].endswith("Z") for entry in entries)
+    assert any(entry.get("wait") == "health" for entry in entries)
+
+
+def test_the_result_of_a_failure_has_message_and_remedy(app: App) -> None:
+    app.promote("v1")
+    failed = app.rollback("v1", expect=6)
+    assert failed.result["code"] == 6
+    assert failed.result["message"] in failed.err
+    assert failed.result["remedy"] in failed.err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_every_line_of_the_log_is_ours(app: App, form: str) -> None:
+    done = app.promote("v1", "--log-format", form)
+    lines = done.out.splitlines()
+    assert lines
+    if form == "json":
+        assert all("message" in json.loads(line) for line in lines)
+    else:
+        assert all(line.startswith("[") for line in lines)

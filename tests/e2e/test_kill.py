@@ -1,0 +1,114 @@
+"""``kill -9`` at any moment, then the same command again: the goal is reached and no request is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from e2e.lab import App, Ran, until
+
+
+def lines(app: App) -> int:
+    """How far the command has got: lines of its journal."""
+    file = app.directory / "bgci-artifacts" / "journal.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def killed_again_and_again(app: App, random: Random, *words: str) -> Ran:
+    """Starts the command and kills it a few lines of its journal later, until it gets through; how it ended then."""
+    for _ in range(12):
+        running = app.start(*words)
+        end = lines(app) + random.randint(1, 5)
+        until(lambda end=end, running=running: lines(app) >= end or running.process.poll() is not None)
+        time.sleep(random.uniform(0, 0.15))
+        if running.process.poll() is not None:
+            return running.end()
+        running.kill()
+    return app.run(*words)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
+def test_killed_on_the_way_forward_and_back(make_app: Callable[..., App], strategy: str, seed: int) -> None:
+    random = Random(seed)
+    app = make_app(3)
+    app.promote("v1")
+    with app.load():
+        for command, revision, expected in (
+            ("canary", "v2", {"v1", "v2"}),
+            ("rollback", "v2", {"v1"}),
+            ("promote", "v2", {"v2"}),
+        ):
+            ended = killed_again_and_again(app, random, command, revision, "--strategy", strategy)
+            assert ended.code == 0, ended.text
+            assert set(app.runs()) == expected
+    assert app.healthy() == {"v2": 3}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_on_the_way_back_from_a_canary_of_all(make_app: Callable[..., App], seed: int) -> None:
+    app = make_app(2)
+    app.promote("v1")
+    with app.load():
+        app.canary("v2", "--instances", "2")
+        ended = killed_again_and_again(app, Random(seed), "rollback", "v2")
+    assert ended.code == 0, ended.text
+    assert app.healthy() == {"v1": 2}
+
+
+def test_killed_during_the_first_deployment(app: App) -> None:
+    running = app.start("promote", "v1")
+    until(lambda: app.apps())
+    running.kill()
+    app.promote("v1")
+    assert app.healthy() == {"v1": 2}
+
+
+def process_of_the_job(app: App) -> int | None:
+    """The bgci that runs inside the job of this app."""
+    for entry in Path("/proc").iterdir():
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        inside = f"BGCI_APP={app.id}".encode() in environment and any(
+            one.startswith(b"MESOS_TASK") for one in environment
+        )
+        if inside and b"python" in command[0]:
+            return int(entry.name)
+    return None
+
+
+def test_the_job_is_killed(app: App) -> None:
+    app.promote("v1")
+    app.publish("v2")
+    with app.load():
+        running = app.start("promote", "v2", "--via", "job")
+        until(lambda: len(app.apps()) == 2)
+        os.kill(until(lambda: process_of_the_job(app)), signal.SIGKILL)
+        ended = running.end()
+        assert ended.code == 9, ended.text
+        assert "run the same command again" in ended.err
+        app.promote("v2", "--via", "job")
+    assert app.healthy() == {"v2": 2}
+
+
+def test_the_follower_is_killed_and_joins_the_run_that_is_under_way(app: App) -> None:
+    app.promote("v1")
+    app.publish("v2")
+    with app.load():
+        running = app.start("promote", "v2", "--via", "job")
+        until(lambda: len(app.apps()) == 2)
+        running.kill()
+        joined = app.promote("v2", "--via", "job")
+    assert "joining run" in joined.out
+    assert app.healthy() == {"v2": 2}
+    history = app.lab.job(joined.result["job"], "history")["history"]
+    assert [run["id"] for run in history["successfulFinishedRuns"]] == [joined.result["run"]]
