@@ -193,12 +193,18 @@ def _lead_again(baseline: App, canary: App, seen: Observation, policy: Policy) -
     """The baseline was scaled last, so it is the canary that drains: no way forward from there.
 
     If that was a rollback, or a hand, what is in MAINT would come back DOWN for two checks, all at once: the canary
-    goes, and the release begins again. If it was a plain kill, scaling the canary once more undoes it in time.
+    goes, and the release begins again. If it was a plain kill, scaling the canary once more undoes it. Only up: a
+    Marathon that scales down takes a running task before one that it has not launched (ScalingProposition.weight).
     """
     ran = _ran(baseline, canary)
     if baseline.instances >= ran and _can_swap(baseline, canary, baseline.instances):
         return _go_back(baseline, canary, seen, policy)
-    return _unless_starting(canary, Scale(canary.id, canary.instances + 1, ballast=True))
+    shed = _shed(canary, 1, seen)
+    if shed:
+        return shed
+    if len(canary.tasks) < canary.instances and not _no_room(seen):
+        return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
+    return Scale(canary.id, canary.instances + 1, ballast=True)
 
 
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
@@ -290,7 +296,7 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
         return Kill(_ids(held + ballast))
     if len(canary.healthy) >= canary.instances:
         return Scale(canary.id, canary.instances + 1, ballast=True)
-    few = 2 * count <= max(baseline.instances, len(canary.healthy))  # never bring most of them back at once
+    few = 2 * spare <= max(baseline.instances, len(canary.healthy))  # never bring most of them back at once
     if few and _no_room(seen):
         return Kill(_ids(held))
     return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")

@@ -88,7 +88,7 @@ def test_hybrid_with_this_canary_rollback_removes_it(app: App) -> None:
     assert back.result["state"]["apps"][0]["revision"] == "v1"
 
 
-def test_hybrid_with_another_canary_is_a_conflict_for_every_goal(app: App) -> None:
+def test_h04_h14_hybrid_with_another_canary_is_a_conflict_for_every_goal(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     before = app.state()

@@ -217,7 +217,7 @@ def test_a_signal_stops_the_run(app: App, number: signal.Signals, code: int) -> 
     assert runs(app, job) == []
 
 
-def test_a_run_of_another_goal_of_the_same_app_is_in_the_way(app: App) -> None:
+def test_h22_a_run_of_another_goal_of_the_same_app_is_in_the_way(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", "--via", "job")
     until(lambda: runs(app, job))

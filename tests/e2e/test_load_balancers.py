@@ -47,7 +47,7 @@ def with_replica(app: App, third: Replica) -> None:
     app.lab = replace(app.lab, where={**app.lab.where, "marathon_lb_urls": [*app.lab.balancers, third.url]})
 
 
-def test_h18_a_server_in_maint_lives_until_its_session_in_an_old_worker_has_ended(app: App) -> None:
+def test_h05_h18_a_server_in_maint_lives_until_its_session_in_an_old_worker_has_ended(app: App) -> None:
     app.promote("v1")
     with app.long_session(9) as session:
         began = time.monotonic()

@@ -247,7 +247,7 @@ class World:
             case Delete(app_id):
                 return self._delete(self.app(app_id))
             case Scale(app_id, instances):
-                return self._scale(self.app(app_id), instances)
+                return self._scale(self.app(app_id), instances, force)
             case Kill(task_ids):
                 return self._kill(task_ids, force)
 
@@ -281,10 +281,10 @@ class World:
         self.ghosts += [task for task in app.tasks if task.phase is Phase.DYING]
         return True
 
-    def _scale(self, app: SimApp, instances: int) -> bool:
+    def _scale(self, app: SimApp, instances: int, force: bool) -> bool:
         if instances == app.instances:
             return True
-        if app.deployment:
+        if app.deployment and not force:
             self.locked += 1
             return False
         app.last_scaling_at = self._stamp()
@@ -580,7 +580,9 @@ class Pilot:
 
     @staticmethod
     def _forces(step: Action, seen: Observation) -> bool:
-        """A deployment that waits for what is killed is cancelled."""
+        """A deployment that waits for what is killed, or taken back, is cancelled."""
+        if isinstance(step, Scale):
+            return any(app.id == step.app_id and len(app.tasks) < app.instances > step.instances for app in seen.apps)
         killed = step.task_ids if isinstance(step, Kill) else ()
         owners = [app for app in seen.apps if any(task.id in killed for task in app.tasks)]
         return any(app.deployments and len(app.healthy) < app.instances for app in owners)

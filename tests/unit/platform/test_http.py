@@ -101,7 +101,7 @@ def test_an_unknown_host_says_so():
         quick("http://no-such-host.invalid", retries=0).get("/")
 
 
-def test_a_server_that_never_answers_runs_into_the_time_out(stub, answer):
+def test_h23_a_server_that_never_answers_runs_into_the_time_out(stub, answer):
     release = threading.Event()
     stub.tell("GET", "/x", answer(hold=release))
     with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):

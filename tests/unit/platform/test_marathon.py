@@ -24,7 +24,7 @@ def app(app_id, group):
     return {"id": app_id, "labels": {"HAPROXY_DEPLOYMENT_GROUP": group} if group else {}}
 
 
-def test_a_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
+def test_h26_only_the_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
     stub.json("/v2/apps", {"apps": [app("/team/web-blue", "team/web")]})
     assert [found["id"] for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
     queries = [asked.query for asked in stub.asked]

@@ -1,0 +1,37 @@
+"""What the driver does with a task id that no longer means the task it was decided on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import requests
+
+from bgci.platform.http import Http
+from bgci.platform.marathon import Marathon
+from bgci.report.console import Console
+from bgci.rollout.drive import Driver, Release
+from bgci.rollout.journal import Journal
+from bgci.rollout.model import Kill
+from e2e.lab import App, Lab, until
+
+
+def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_app: Callable[..., App]) -> None:
+    app = make_app(1)
+    assert app.canary("v1").code == 0
+    (running,) = app.apps()
+    marathon = Marathon(Http(lab.where["marathon_url"]))
+    driver = Driver(marathon, [], journal=Journal(None), reporter=Console(sys.stdout), timeout=60)
+    seen = driver.observe(app.group)
+    stale = seen.apps[0].tasks[0].id
+
+    def task_ids() -> list[str]:
+        found = marathon.app(running["id"]) or {}
+        return [task["id"] for task in found["tasks"] if task["state"] == "TASK_RUNNING"]
+
+    # The instance lives on: its next task has another id, and Marathon takes the old id for the new task.
+    requests.post(f"{lab.where['marathon_url']}/v2/tasks/delete", json={"ids": [stale]}, timeout=10).raise_for_status()
+    (fresh,) = until(lambda: [task for task in task_ids() if task != stale])
+    driver._perform(Kill((stale,)), seen, Release(app.group, "v1"))
+    assert marathon.app(running["id"])["instances"] == 1  # type: ignore[index]
+    assert task_ids() == [fresh]
