@@ -45,10 +45,10 @@ def repository(directory: Path, app: App | None = None) -> Path:
         text = text.replace("http://marathon-lb.example.com:9090", " ".join(app.lab.balancers))
     (directory / ".gitlab-ci.yml").write_text(text)
     (directory / ".gitignore").write_text("/bgci-artifacts\n/.gitlab-ci-local\n/bin\n")
-    (directory / "testapp.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+    (directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
     shutil.copytree(ROOT / "templates", directory / "templates")
     git(directory, "init", "--quiet", "--initial-branch=main")
-    git(directory, "remote", "add", "origin", "git@gitlab.example.com:team/testapp.git")
+    git(directory, "remote", "add", "origin", "git@gitlab.example.com:team/web.git")
     commit(directory)
     return directory
 
@@ -99,11 +99,11 @@ def run(directory: Path, *words: str, app: App | None = None) -> Pipeline:
 def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
     make_app: Callable[..., App],
 ) -> None:
-    app = make_app(2, name="/testapp", group="testapp-{}")
+    app = make_app(2, name="/web", group="web-{}")
     app.write("v1")
     app.promote("v1")
-    template = app.directory / "testapp.v1.template.json"
-    template.rename(app.directory / "testapp.template.json")
+    template = app.directory / "web.v1.template.json"
+    template.rename(app.directory / "web.template.json")
     directory = repository(app.directory, app)
     second = commit(directory)
     released = run(directory, "--manual", "bgci-promote", app=app)
@@ -113,7 +113,7 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
     assert app.runs() == {second: 2}
 
     app.write("bad", env={"SANDBOX_ERROR_SHARE": "1"})
-    (directory / "testapp.bad.template.json").rename(directory / "testapp.template.json")
+    (directory / "web.bad.template.json").rename(directory / "web.template.json")
     commit(directory)
     failed = run(directory, "--manual", "bgci-promote", app=app)
     assert not failed.passed, failed.log

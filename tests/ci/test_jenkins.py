@@ -176,7 +176,7 @@ def test_the_linter_has_nothing_to_say() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def real(app: App, revision: str, *, on_abort: str = "leave", **wanted: Any) -> Build:
+def real(app: App, revision: str, **wanted: Any) -> Build:
     """The example of examples/, against the sandbox; only its addresses are other ones."""
     file = app.directory / "bgci"
     file.write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
@@ -185,7 +185,7 @@ def real(app: App, revision: str, *, on_abort: str = "leave", **wanted: Any) -> 
     urls = ", ".join(f"'{url}'" for url in app.lab.balancers)
     text = text.replace("https://dcos.example.com", app.lab.where["cluster_url"])
     text = text.replace("'http://marathon-lb.example.com:9090'", urls).replace("@Library('bgci') _\n", "")
-    environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s", BGCI_ON_ABORT=on_abort)
+    environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s")
     kept = {name: value for name, value in environment.items() if name.startswith("BGCI_") or name == "PYTHONPATH"}
     return build(
         app.directory,
@@ -201,8 +201,8 @@ def real(app: App, revision: str, *, on_abort: str = "leave", **wanted: Any) -> 
 def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
     make_app: Callable[..., App],
 ) -> None:
-    app = make_app(2, name="/testapp", group="testapp-{}")
-    (app.directory / "testapp.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+    app = make_app(2, name="/web", group="web-{}")
+    (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
     app.write("v1")
     app.promote("v1")
     app.write("v2")
@@ -219,13 +219,13 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
 
 
 @pytest.mark.timeout(600)
-def test_an_abort_during_the_canary_leaves_what_on_abort_says(make_app: Callable[..., App]) -> None:
-    app = make_app(2, name="/testapp", group="testapp-{}")
-    (app.directory / "testapp.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+def test_an_abort_during_the_canary_rolls_back_as_the_example_says(make_app: Callable[..., App]) -> None:
+    app = make_app(2, name="/web", group="web-{}")
+    (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
     app.write("v1")
     app.promote("v1")
     app.write("v2", env={"SANDBOX_START_SECONDS": "3"})
-    aborted = real(app, "v2", on_abort="rollback", abort="create v2")
+    aborted = real(app, "v2", abort="create v2")
     assert aborted.result == "ABORTED", aborted.log
     assert aborted.commands == [("publish", 0), ("canary", 143)], aborted.log
     until(lambda: app.healthy() == {"v1": 2})  # its rollback is a job of the cluster, which the agent need not wait for
