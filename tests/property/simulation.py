@@ -324,7 +324,7 @@ class World:
         for replica in self.replicas:
             server = replica.servers.get(task.id)
             up = task.phase is Phase.HEALTHY and server is not None and server.serving is Serving.UP
-            if up or replica.holds(task.id, self.now):
+            if up or (task.phase is not Phase.SCHEDULED and replica.holds(task.id, self.now)):
                 self.cut += 1
                 if not exempt:
                     raise Broken(f"t={self.now}: {task.id} stopped {'in rotation' if up else 'with a session'}")
