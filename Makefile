@@ -27,6 +27,7 @@ unit: .venv/ready
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) tests/unit
 
 ci-tools: .venv/ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ci]'
 	tools/ci-jenkins-gitlab
 
 test: lint
