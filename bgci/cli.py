@@ -9,7 +9,7 @@ import typer
 
 from bgci import __version__
 from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
-from bgci.errors import BgciError, exit_code
+from bgci.errors import AbortedError, BgciError, exit_code
 
 app = typer.Typer(
     help="Releases an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
@@ -171,7 +171,7 @@ def main() -> None:
     """The entry point. Never a traceback for an expected failure."""
     try:
         app()
-    except BgciError as error:
+    except (BgciError, AbortedError) as error:
         from bgci.report.console import plain_lines
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.

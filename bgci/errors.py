@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class BgciError(Exception):
-    """An expected failure. ``remedy`` is what the reader can do about it."""
-
-    code: ClassVar[int] = 1
-    name: ClassVar[str] = "internal"
+class _Told(BaseException):
+    """Message and remedy, which is what the reader can do about it."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -18,6 +15,13 @@ class BgciError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class BgciError(_Told, Exception):
+    """An expected failure."""
+
+    code: ClassVar[int] = 1
+    name: ClassVar[str] = "internal"
 
 
 class UsageError(BgciError):
@@ -90,8 +94,12 @@ class InconclusiveError(BgciError):
     name = "inconclusive"
 
 
-class AbortedError(BgciError):
-    """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out."""
+class AbortedError(_Told):
+    """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out.
+
+    A signal comes anywhere, also where a failure is expected and handled: like KeyboardInterrupt it is no Exception, so
+    that nothing of that kind takes it for one.
+    """
 
     name = "aborted"
 
@@ -117,7 +125,10 @@ ERRORS: tuple[type[BgciError], ...] = (
 NAMES: dict[int, str] = {0: "ok", 130: "aborted", 143: "aborted"} | {error.code: error.name for error in ERRORS}
 
 
-def from_code(code: int, message: str, *, remedy: str = "") -> BgciError:
+Failure = BgciError | AbortedError
+
+
+def from_code(code: int, message: str, *, remedy: str = "") -> Failure:
     """The error that another bgci process ended with, such as the one inside a DC/OS job."""
     if code in (130, 143):
         return AbortedError(message, signal_number=code - 128, remedy=remedy)
@@ -127,6 +138,6 @@ def from_code(code: int, message: str, *, remedy: str = "") -> BgciError:
     return BgciError(message, remedy=remedy)
 
 
-def exit_code(error: BgciError) -> int:
+def exit_code(error: Failure) -> int:
     """The process's exit code for this error."""
     return error.exit_code if isinstance(error, AbortedError) else error.code

@@ -54,7 +54,7 @@ def _go_back(work: Work, aborted: AbortedError) -> None:
             _reach(work, Kind.ROLLBACK)
         aborted.message += "; rolled back, as --on-abort says"
         aborted.remedy = ""
-    except BgciError as error:
+    except (BgciError, AbortedError) as error:
         work.console.warn(f"the way back has not ended: {error.message}")
 
 
@@ -88,7 +88,7 @@ def directly(work: Work, kind: Kind) -> None:
     )
     try:
         outcome = driver.run(release, goal, policy(work.settings))
-    except BgciError:
+    except (BgciError, AbortedError):
         if driver.last:
             work.result["state"] = summary(driver.last)
         raise

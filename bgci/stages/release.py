@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bgci.config import OnFailure, OnInconclusive, Settings
-from bgci.errors import NAMES, AbortedError, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
+from bgci.errors import NAMES, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
 from bgci.stages.goal import as_job, heeding_on_abort, reach
 from bgci.stages.publish import publish
@@ -35,8 +35,6 @@ def run(settings: Settings) -> None:
             if not settings.dry_run:
                 with work.part("promote"):
                     reach(work, Kind.PROMOTE)
-        except AbortedError:
-            raise
         except BgciError as cause:
             _go_back(work, cause)
 
@@ -89,8 +87,6 @@ def _go_back(work: Work, cause: BgciError) -> None:
     try:
         with work.part("rollback"):
             reach(work, Kind.ROLLBACK)
-    except AbortedError:
-        raise
     except BgciError as error:
         work.console.warn(f"no way back: {error.message}")
         raise cause from error

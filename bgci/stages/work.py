@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgci.config import LogFormat, Settings, effective
 from bgci.definition.names import check_revision, parse_app
-from bgci.errors import NAMES, AbortedError, BgciError, UsageError, exit_code
+from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.report.artifacts import Artifacts
 from bgci.report.ci import Ci, detect, outputs
 from bgci.report.console import Console
@@ -99,7 +99,7 @@ class Work:
         path = self.artifacts.directory / "journal.jsonl"
         return Journal(path, warn=self.console.warn, echo=_print_journal if in_job() else lambda line: None)
 
-    def finish(self, error: BgciError | None) -> None:
+    def finish(self, error: Failure | None) -> None:
         """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
         code = exit_code(error) if error else 0
         if error:
@@ -142,7 +142,7 @@ class Work:
         try:
             yield
             code = 0
-        except BgciError as error:
+        except (BgciError, AbortedError) as error:
             code, said = exit_code(error), {"message": error.message}
             raise
         finally:
@@ -200,10 +200,11 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
     """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
     work = Work(command, settings)
     try:
-        with closing(work.console), _signals():
+        with closing(work.console), _signals(_abort):
             yield work
-    except BgciError as error:
-        work.finish(error)
+    except (BgciError, AbortedError) as error:
+        with _signals(signal.SIG_IGN):  # a cancelled run gets more than one
+            work.finish(error)
         raise
     except Exception as error:
         text = "".join(traceback.format_exception(error))
@@ -217,20 +218,20 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
     work.finish(None)
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
+def _abort(number: int, frame: FrameType | None) -> None:
     """SIGINT and SIGTERM as AbortedError, from wherever the stage is waiting."""
+    raise AbortedError(
+        f"aborted by {signal.Signals(number).name}",
+        signal_number=number,
+        remedy="run the same command again to go on, or the rollback to go back",
+    )
 
-    def abort(number: int, frame: FrameType | None) -> None:
-        raise AbortedError(
-            f"aborted by {signal.Signals(number).name}",
-            signal_number=number,
-            remedy="run the same command again to go on, or the rollback to go back",
-        )
 
-    before = {number: signal.signal(number, abort) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
