@@ -33,6 +33,8 @@ from bgci.rollout.model import (
 
 # Seconds until a cluster that does not start one more instance is taken to have no room for it (see `_remove`).
 ROOM_PATIENCE = 30.0
+# How often the race for the ballast may be lost, which then serves as one canary more.
+BALLAST_TRIES = 2
 
 
 def decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -126,9 +128,10 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
         )
     if goal.kind is Kind.ROLLBACK:
         return _go_back(baseline, canary, seen, policy)
-    # rolling: the ballast (see `_remove`), beside one that became healthy before it was removed and serves now.
-    spare = 1 + (len(canary.healthy) < canary.instances) if policy.strategy is Strategy.ROLLING else 0
-    if goal.kind is Kind.CANARY and canary.instances > goal.instances + spare:
+    # rolling: what is more than asked for may be ballast (see `_remove`) of this run, or of one that was killed.
+    left = baseline.instances + canary.instances > _ran(baseline, canary) and canary.instances == goal.instances + 1
+    ours = policy.strategy is Strategy.ROLLING and (seen.ballasted or left)
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not ours:
         return Fail(
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
             "roll it back first: a canary only grows",
@@ -281,8 +284,8 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
 
     A kill makes the baseline the last scaled app while its dying tasks still count as healthy, and marathon-lb takes
     new tasks out of rotation for them. So a canary instance that has not started yet, the ballast, is killed in the
-    same request: both apps are scaled at the same moment, and nothing swaps. A cluster without room for it gets the
-    plain kill, with its dip (hazard 37).
+    same request: both apps are scaled at the same moment, and nothing swaps. A cluster without room for it, or that is
+    faster than we are, gets the plain kill, with its dip (hazard 37).
     """
     spare = _spare(baseline, canary)
     if len(_held(baseline, spare, seen)) < spare:

@@ -187,6 +187,8 @@ class World:
         healthy_once: Collection[str] = (),
         *,
         draining_since: float | None = None,
+        ballasts: int = 0,
+        ballasted: bool = False,
         short_since: float | None = None,
     ) -> Observation:
         """`healthy_once`: tasks that the driver has seen healthy."""
@@ -205,6 +207,8 @@ class World:
                 for replica in self.replicas
             ),
             draining_since=draining_since,
+            ballasts=ballasts,
+            ballasted=ballasted,
             short_since=short_since,
         )
 
@@ -530,6 +534,8 @@ class Pilot:
     log: list[str] = field(default_factory=list)
     draining_since: float | None = None
     short_since: float | None = None
+    ballasts: int = 0
+    ballasted: bool = False
     healthy_once: set[str] = field(default_factory=set)
 
     def run(self, goal: Goal, *, looks: int = 600, actions: int = 99) -> Step | None:
@@ -556,7 +562,13 @@ class Pilot:
 
     def _look(self) -> Observation:
         self.healthy_once |= {task_id for task_id, alive in self.world.results().items() if alive}
-        return self.world.observe(self.healthy_once, draining_since=self.draining_since, short_since=self.short_since)
+        return self.world.observe(
+            self.healthy_once,
+            draining_since=self.draining_since,
+            ballasts=self.ballasts,
+            ballasted=self.ballasted,
+            short_since=self.short_since,
+        )
 
     def _act(self, step: Action, goal: Goal, seen: Observation) -> None:
         for _ in range(self.world.random.randint(0, self.world.weather.lag)):
@@ -565,6 +577,11 @@ class Pilot:
             return  # what it would stop is not what it decided on any more
         if not self.world.perform(step, goal, force=self._forces(step, seen)):
             self.world.tick()
+        elif isinstance(step, Scale):
+            self.ballasts += step.ballast
+            self.ballasted = self.ballasted or step.ballast
+        elif isinstance(step, Kill):
+            self.ballasts = 0
 
     @staticmethod
     def _stopped(step: Action, seen: Observation) -> dict[str, tuple[bool | None, bool]]:
