@@ -28,6 +28,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def make_app(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """Apps of the test's own: ``instances``, ``name`` and ``group`` with {} for what makes them unique, ``ports``, and
     any further fields of the definition."""
+    state = control.status(lab.home)
+    assert state["running"], f"the sandbox has lost {state['dead_pids']} of {state['pids']}"
     claims: list[socket.socket] = []
     made: list[App] = []
 

@@ -51,7 +51,6 @@ def test_release_that_fails_is_rolled_back_and_names_the_cause(app: App) -> None
     assert failed.result["name"] == "rolled-back"
     assert failed.result["cause"]["exit_code"] == 8
     assert "0 of 1 instances" in failed.result["cause"]["message"]
-    assert failed.err.count("bgci: ") == 1
 
 
 def test_release_that_fails_is_left_as_it_is_when_asked_to(app: App) -> None:
@@ -118,7 +117,7 @@ def test_the_result_and_the_journal_of_a_goal(app: App) -> None:
     entries = done.journal()
     steps = [entry["do"] for entry in entries if "do" in entry]
     assert steps == ["create", "create"]
-    assert {entry["event"] for entry in entries} == {"observed", "step"}
+    assert {entry["event"] for entry in entries} >= {"observed", "step"}
     assert all(entry["time"].endswith("Z") for entry in entries)
     assert any(entry.get("wait") == "health" for entry in entries)
 

@@ -31,8 +31,12 @@ def untouched(lab: Lab) -> Iterator[None]:
 
 
 def message(ran: Ran) -> str:
-    """The one message of a command that failed: the rest of its output is its log."""
-    assert ran.err.count("bgci: ") == 1, ran.err
+    """The one message of a command that failed, each of its lines marked; the rest of its output is its log."""
+    lines = ran.err.splitlines()
+    mark = ": ".join(lines[0].split(": ")[:2]) + ": "
+    assert mark.startswith("bgci: ")
+    assert all(line.startswith(mark) for line in lines), ran.err
+    assert [line for line in lines if not line.removeprefix(mark).startswith(" ")] == lines[:1], ran.err
     return ran.err
 
 
