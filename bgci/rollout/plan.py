@@ -111,7 +111,7 @@ def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) ->
     if policy.strategy is Strategy.ROLLING:
         unsound = _rolling_is_unsound(baseline, baseline.instances)
         return unsound or Create(_wave(baseline, baseline.instances, goal, policy), swappable=True)
-    size = goal.instances if goal.kind is Kind.CANARY else max(goal.target, baseline.instances)
+    size = goal.instances if goal.kind is Kind.CANARY else goal.target
     # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
     return Create(size, swappable=baseline.target is not None)
 
@@ -154,12 +154,18 @@ def _stand(baseline: App, canary: App, seen: Observation, goal: Goal) -> Step:
 
 
 def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
-    """bluegreen, goal promote: grow to all, wait until all of the baseline is drained, delete it. No kill, no dip."""
-    full = max(goal.target, baseline.instances)
-    if canary.instances < full:
-        return _unless_starting(canary, Scale(canary.id, full))
-    shed = _shed(canary, canary.instances - full, seen)
-    return shed or _serving(canary, full, seen) or _commit(baseline, seen, policy)
+    """bluegreen, goal promote: grow to all, wait until all of the baseline is drained, delete it. No kill, no dip.
+
+    A baseline that is larger than the target has more than the canary can make superfluous at once: what is drained
+    of it is removed, until the rest is no more than that.
+    """
+    if canary.instances < goal.target:
+        return _unless_starting(canary, Scale(canary.id, goal.target))
+    if baseline.instances > goal.target:
+        waiting = _health(canary, goal.target) or _ending(baseline)
+        return waiting or _remove(baseline, canary, _spare(baseline, canary), seen, policy)
+    shed = _shed(canary, canary.instances - goal.target, seen)
+    return shed or _ending(baseline) or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
 
 
 def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:

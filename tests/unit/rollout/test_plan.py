@@ -133,8 +133,11 @@ def test_a_full_swap_creates_one_wave_with_rolling() -> None:
     assert decide(seen(baseline()), PROMOTE, ROLLING) == Create(1, swappable=True)
 
 
-def test_a_full_swap_to_fewer_instances_passes_through_as_many_as_ran() -> None:
-    assert decide(seen(baseline(8)), PROMOTE, BLUEGREEN) == Create(8, swappable=True)
+def test_a_full_swap_to_fewer_instances_removes_what_is_drained_of_the_baseline_before_the_rest_drains() -> None:
+    assert decide(seen(baseline(8)), PROMOTE, BLUEGREEN) == Create(4, swappable=True)
+    out = tuple(f"blue.{number}" for number in range(4))
+    standing = decide(seen(baseline(8), canary(4), out=out), PROMOTE, BLUEGREEN)
+    assert standing == Scale("green", 5, ballast=True)
 
 
 @both
