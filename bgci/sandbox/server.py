@@ -37,6 +37,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("cluster", "marathon", "metronome"):
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--hosts", default=ADDRESS, help="comma-separated loopback addresses, one agent on each")
+    parser.add_argument("--fetch-delay", type=float, default=Options.fetch_delay, help="from its launch to its start")
     parser.add_argument("--offer-delay", type=float, default=Options.offer_delay, help="until a task is launched")
     parser.add_argument("--health-delay", type=float, default=Options.health_delay, help="until the first check")
     parser.add_argument("--kill-grace", type=float, default=Options.kill_grace, help="between SIGTERM and SIGKILL")
@@ -66,7 +67,13 @@ class Server:
         self._processes = Processes()
         self._mesos = Mesos(self._state / "sandboxes", hosts)
         chosen = Options(
-            hosts, options.offer_delay, options.health_delay, options.kill_grace, options.cpus, options.mem
+            hosts,
+            options.offer_delay,
+            options.fetch_delay,
+            options.health_delay,
+            options.kill_grace,
+            options.cpus,
+            options.mem,
         )
         self._marathon = Marathon(chosen, self._processes, Ports(), self._mesos)
         self._metronome = Metronome(self._processes, self._mesos, options.history_gap)

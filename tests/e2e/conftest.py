@@ -18,7 +18,7 @@ from e2e.lab import App, Json, Lab, claim_port
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A sandbox with two load balancer replicas, for all tests of this process."""
     home = tmp_path_factory.mktemp("sandbox")
-    yield Lab(home, control.up(home, replicas=2, server_options=["--offer-delay", "0.1", "--health-delay", "0.2"]))
+    yield Lab(home, control.up(home, replicas=2, server_options=["--offer-delay", "0.1"]))
     log = (home / "cluster.log").read_text()
     control.down(home)
     assert "Traceback" not in log

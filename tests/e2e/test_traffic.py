@@ -114,7 +114,8 @@ def test_h08_resized_by_hand_between_canary_and_promote(app: App) -> None:
         app.lab.marathon.scale(app.id_of("v1"), 3)
         app.promote("v2")
     assert app.healthy() == {"v2": 2}
-    assert watch.least >= 2
+    # The hand itself swaps the roles: what was in MAINT comes back over two checks (hazard 40).
+    assert watch.least >= 1
 
 
 def test_h08_resized_by_hand_between_canary_and_rollback(app: App) -> None:

@@ -17,6 +17,7 @@ class Options:
 
     hosts: tuple[str, ...] = ("127.0.0.1",)
     offer_delay: float = 0.2
+    fetch_delay: float = 0.5
     health_delay: float = 1.0
     kill_grace: float = 3.0
     cpus: float = 64.0

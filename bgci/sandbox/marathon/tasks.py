@@ -113,6 +113,7 @@ class Launcher:
     async def _process(self, instance: Instance, task: Task) -> None:
         self._store.enter(instance, Condition.STARTING)
         sandbox = self._mesos.launched("marathon", task.id, instance.app.id, task.agent_id)
+        await asyncio.sleep(self._store.options.fetch_delay)
         try:
             task.child = await self._start(instance.app, task, sandbox)
         except OSError as error:
