@@ -23,7 +23,6 @@ import requests
 
 WAIT_SECONDS = 60.0
 COMMAND_SECONDS = 150.0
-SLOW_SECONDS = 4.0
 BGCI = [sys.executable, "-m", "bgci"]
 Json = dict[str, Any]
 
@@ -306,7 +305,7 @@ class App:
         return found
 
     @contextmanager
-    def load(self, *, slow: float = 1.5, slow_seconds: float = SLOW_SECONDS, fast: float = 15.0) -> Iterator[Load]:
+    def load(self, *, slow: float = 2.0, slow_seconds: float = 2.5, fast: float = 15.0) -> Iterator[Load]:
         """Requests at every service port of every replica all the while; none may fail. The slow ones are in flight
         when the block begins."""
         load = Load(self, slow, slow_seconds, fast)
