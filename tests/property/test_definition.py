@@ -28,7 +28,7 @@ segment = st.lists(label, min_size=1, max_size=2).map(".".join)
 app_ids = st.lists(segment, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts)).filter(is_app_id)
 revisions = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
