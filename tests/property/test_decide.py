@@ -12,7 +12,7 @@ from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Stra
 from bgci.rollout.plan import decide
 
 simulated = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # about 27 s for all of this file on one core
 
 OLD, NEW = "v1", "v2"
