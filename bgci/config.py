@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
 
@@ -220,7 +221,7 @@ def shared_options() -> list[Shared]:
 
 
 def _shared(name: str) -> Shared:
-    found, kind = _field(name), get_type_hints(Settings)[name]
+    found, kind = _field(name), _kinds()[name]
     return Shared(
         name=name.replace("_", "-"),
         default=_text(_default(found), of_duration=kind is float),
@@ -250,7 +251,7 @@ def effective(settings: Settings) -> list[tuple[str, str, str]]:
         value = getattr(settings, name)
         if name == "set":
             value = [f"{text.partition('=')[0]}=..." for text in value]
-        text = _text(value, of_duration=get_type_hints(Settings)[name] is float)
+        text = _text(value, of_duration=_kinds()[name] is float)
         source = _SOURCES[settings.origins.get(name, "DEFAULT")]
         if text and not _field(name).metadata["more"].get("hidden"):
             rows.append((name.replace("_", "-"), re.sub(r"//[^/@\s]*@", "//...@", text), source))
@@ -259,6 +260,12 @@ def effective(settings: Settings) -> list[tuple[str, str, str]]:
 
 def _field(name: str) -> Field[Any]:
     return next(one for one in fields(Settings) if one.name == name)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The types of all settings: evaluating them for each option of each command took half of the start."""
+    return get_type_hints(Settings)
 
 
 def _default(found: Field[Any]) -> Any:
@@ -287,7 +294,7 @@ def _parameter(name: str) -> inspect.Parameter:
     more = {"flags": (f"--{name.replace('_', '-')}",), **found.metadata["more"]}
     flags = more.pop("flags")
     option = typer.Option(*flags, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **more)
-    kind = get_type_hints(Settings)[name]
+    kind = _kinds()[name]
     default = _default(found)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
