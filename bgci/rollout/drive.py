@@ -124,7 +124,6 @@ class Driver:
         self._began = time.monotonic()
         self._seen_healthy: set[str] = set()
         self._short_since: float | None = None
-        self._ballasts = 0
         self._ballasted = False
         self._draining_since: float | None = None
         self._raw: list[dict[str, Any]] = []
@@ -185,7 +184,6 @@ class Driver:
             self._remembering(apps),
             replicas,
             draining_since=self._draining_since,
-            ballasts=self._ballasts,
             ballasted=self._ballasted,
             short_since=self._short_since,
         )
@@ -268,7 +266,6 @@ class Driver:
                 self._create(step, seen, release)
             case Scale(app_id, instances, ballast):
                 self.marathon.scale(app_id, instances)
-                self._ballasts += ballast
                 self._ballasted = self._ballasted or ballast
             case Kill(task_ids):
                 owners = [app for app in seen.apps if {task.id for task in app.tasks} & set(task_ids)]
@@ -276,7 +273,6 @@ class Driver:
                     # Our own deployment that waits for one of them is cancelled; another app's lock is respected.
                     ours = any(app.deployments and len(app.healthy) < app.instances for app in owners)
                     self.marathon.kill(task_ids, scale=True, force=ours)
-                    self._ballasts = 0
             case Delete(app_id):
                 owners = [app for app in seen.apps if app.id == app_id]
                 if self._unchanged(owners, [task.id for app in owners for task in app.tasks]):

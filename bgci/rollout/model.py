@@ -84,8 +84,7 @@ class Observation:
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
     draining_since: float | None = None  # when the drain that is being waited for was first seen
-    ballasts: int = 0  # canary instances that are not to stay (see plan._remove), asked for since the last removal
-    ballasted: bool = False  # whether this run has asked for any
+    ballasted: bool = False  # whether this run has asked for canary instances that are not to stay (see plan._remove)
     short_since: float | None = None  # when the tasks that are being waited for were first missing
 
 

@@ -23,18 +23,31 @@ from bgci.rollout.model import (
     Observation,
     Policy,
     Scale,
-    Server,
-    Serving,
     Step,
     Strategy,
     Task,
     Wait,
 )
-
-# Seconds until a cluster that does not start one more instance is taken to have no room for it (see `_remove`).
-ROOM_PATIENCE = 30.0
-# How often the race for the ballast may be lost, which then serves as one canary more.
-BALLAST_TRIES = 2
+from bgci.rollout.rotation import (
+    held_in_maint,
+    instances_before,
+    is_configured,
+    is_up,
+    servers,
+    superfluous,
+    swap_is_possible,
+    swapped,
+    unused,
+)
+from bgci.rollout.waits import (
+    because,
+    no_room,
+    unless_starting,
+    until_drained,
+    until_ended,
+    until_healthy,
+    until_serving,
+)
 
 
 def decide(seen: Observation, goal: Goal, policy: Policy) -> Step:
@@ -95,13 +108,15 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
         )
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if app.instances < goal.target or surplus > 0:
-        return _shed(app, surplus, seen) or _unless_starting(app, Scale(app.id, goal.target))
-    return _serving(app, app.instances, seen) or Done(f"{goal.revision} serves alone with {app.instances} instances")
+        return _shed(app, surplus, seen) or unless_starting(app, Scale(app.id, goal.target))
+    return until_serving(app, app.instances, seen) or Done(
+        f"{goal.revision} serves alone with {app.instances} instances"
+    )
 
 
 def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     if goal.kind is Kind.ROLLBACK:
-        waiting = _serving(baseline, len(baseline.healthy), seen)
+        waiting = until_serving(baseline, len(baseline.healthy), seen)
         return waiting or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
@@ -129,7 +144,8 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
     if goal.kind is Kind.ROLLBACK:
         return _go_back(baseline, canary, seen, policy)
     # rolling: what is more than asked for may be ballast (see `_remove`) of this run, or of one that was killed.
-    left = baseline.instances + canary.instances > _ran(baseline, canary) and canary.instances == goal.instances + 1
+    more = baseline.instances + canary.instances > instances_before(baseline, canary)
+    left = more and canary.instances == goal.instances + 1
     ours = policy.strategy is Strategy.ROLLING and (seen.ballasted or left)
     if goal.kind is Kind.CANARY and canary.instances > goal.instances and not ours:
         return Fail(
@@ -148,8 +164,8 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
 def _stand(baseline: App, canary: App, seen: Observation, goal: Goal) -> Step:
     """bluegreen, goal canary: grown to the wanted size; the baseline keeps its tasks, some out of rotation."""
     if canary.instances < goal.instances:
-        return _unless_starting(canary, Scale(canary.id, goal.instances))
-    waiting = _shed(canary, canary.instances - goal.instances, seen) or _serving(canary, goal.instances, seen)
+        return unless_starting(canary, Scale(canary.id, goal.instances))
+    waiting = _shed(canary, canary.instances - goal.instances, seen) or until_serving(canary, goal.instances, seen)
     return waiting or Done(f"{goal.revision} has {goal.instances} instances in rotation beside {_name(baseline)}")
 
 
@@ -160,35 +176,36 @@ def _swap(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
     of it is removed, until the rest is no more than that.
     """
     if canary.instances < goal.target:
-        return _unless_starting(canary, Scale(canary.id, goal.target))
+        return unless_starting(canary, Scale(canary.id, goal.target))
     if baseline.instances > goal.target:
-        waiting = _health(canary, goal.target) or _ending(baseline)
-        return waiting or _remove(baseline, canary, _spare(baseline, canary), seen, policy)
+        waiting = until_healthy(canary, goal.target) or until_ended(baseline)
+        return waiting or _remove(baseline, canary, superfluous(baseline, canary), seen, policy)
     shed = _shed(canary, canary.instances - goal.target, seen)
-    return shed or _ending(baseline) or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
+    return shed or until_ended(baseline) or until_serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
 
 
 def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     """rolling: one wave up, as many of the baseline drained and removed, the next wave."""
     upto = goal.instances if goal.kind is Kind.CANARY else goal.target
     healthy = len(canary.healthy)
-    spare = _spare(baseline, canary)
+    spare = superfluous(baseline, canary)
     if goal.kind is Kind.PROMOTE and healthy >= goal.target and spare >= baseline.instances:
         shed = _shed(canary, canary.instances - goal.target, seen)
-        return shed or _serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
-    ran = _ran(baseline, canary)
+        return shed or until_serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
+    ran = instances_before(baseline, canary)
     retired = ran - baseline.instances
     count = spare if goal.kind is Kind.PROMOTE else min(spare, healthy - retired)  # a canary: one for one
     wave = _wave(baseline, ran, goal, policy)
-    waiting = _health(canary, min(canary.instances, wave)) or _ending(baseline)  # what is beyond the wave is ballast
+    # What is beyond the wave is ballast.
+    waiting = until_healthy(canary, min(canary.instances, wave)) or until_ended(baseline)
     if waiting:
         return waiting
     if count > 0:
         unsound = _rolling_is_unsound(baseline, canary.baseline_instances)
         return unsound or _remove(baseline, canary, count, seen, policy)
     if canary.instances < upto:
-        return _unless_starting(canary, Scale(canary.id, max(wave, canary.instances + 1)))
-    waiting = _serving(canary, canary.instances, seen)
+        return unless_starting(canary, Scale(canary.id, max(wave, canary.instances + 1)))
+    waiting = until_serving(canary, canary.instances, seen)
     return waiting or Done(f"{goal.revision} has {upto} instances in rotation, {_name(baseline)} {baseline.instances}")
 
 
@@ -205,25 +222,25 @@ def _lead_again(baseline: App, canary: App, seen: Observation, policy: Policy) -
     goes, and the release begins again. If it was a plain kill, scaling the canary once more undoes it. Only up: a
     Marathon that scales down takes a running task before one that it has not launched (ScalingProposition.weight).
     """
-    ran = _ran(baseline, canary)
-    if baseline.instances >= ran and _can_swap(baseline, canary, baseline.instances):
+    ran = instances_before(baseline, canary)
+    if baseline.instances >= ran and swap_is_possible(baseline, canary, baseline.instances):
         return _go_back(baseline, canary, seen, policy)
     shed = _shed(canary, 1, seen)
     if shed:
         return shed
-    if len(canary.tasks) < canary.instances and not _no_room(seen):
-        return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
+    if len(canary.tasks) < canary.instances and not no_room(seen):
+        return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{because(canary)}")
     return Scale(canary.id, canary.instances + 1, ballast=True)
 
 
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
     """Surplus tasks that nobody uses yet; those that serve already could only go undrained."""
-    fresh = _fresh(app, seen)[: max(0, surplus)]
+    fresh = unused(app, seen)[: max(0, surplus)]
     return Kill(_ids(fresh)) if fresh else None
 
 
 def _commit(baseline: App, seen: Observation, policy: Policy) -> Step:
-    return _drain(baseline.tasks, baseline, seen, policy) or Delete(baseline.id)
+    return until_drained(baseline.tasks, baseline, seen, policy) or Delete(baseline.id)
 
 
 # -- going back ---------------------------------------------------------------------------------------------------
@@ -235,22 +252,22 @@ def _go_back(baseline: App, canary: App, seen: Observation, policy: Policy) -> S
     What marathon-lb holds in MAINT of the baseline must not come back with that swap (it would be DOWN for two
     checks, all at once): it is removed first, and new tasks take over one by one as they become healthy.
     """
-    ran = _ran(baseline, canary)
+    ran = instances_before(baseline, canary)
     # At most as many canaries drain as the baseline has healthy tasks: a larger canary needs a larger baseline for it.
-    can_swap = _can_swap(baseline, canary, max(ran, baseline.instances))
-    configured = [task for task in canary.tasks if _configured(task, seen)]
+    can_swap = swap_is_possible(baseline, canary, max(ran, baseline.instances))
+    configured = [task for task in canary.tasks if is_configured(task, seen)]
     enough = max(ran, len(configured)) if can_swap else ran
     home = max(enough, baseline.instances)
     shed = _shed(baseline, baseline.instances - enough, seen)
     if swapped(baseline, canary) and shed:
         return shed
-    if not any(_up(server) for task in canary.tasks for server in _servers(task, seen)):
-        return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
+    if not any(is_up(server) for task in canary.tasks for server in servers(task, seen)):
+        return _grown(baseline, home) or until_drained(canary.tasks, canary, seen, policy) or Delete(canary.id)
     if not can_swap:
-        return _grown(baseline, home) or _drain(canary.tasks, canary, seen, policy) or Delete(canary.id)
+        return _grown(baseline, home) or until_drained(canary.tasks, canary, seen, policy) or Delete(canary.id)
     if not swapped(baseline, canary):
         return _take_over(baseline, canary, home, seen, policy)
-    settling = _grown(baseline, home) or _health(baseline, home)
+    settling = _grown(baseline, home) or until_healthy(baseline, home)
     return settling or Wait(Cause.LOAD_BALANCER, f"the load balancers to take {canary.id} out of rotation")
 
 
@@ -260,26 +277,26 @@ def _take_over(baseline: App, canary: App, home: int, seen: Observation, policy:
     Canaries that have not started go before: marathon-lb counts instances of what it drains, and would take as many
     others out of rotation for them.
     """
-    ending = _ending(baseline)
+    ending = until_ended(baseline)
     if ending:
         return ending
-    count = _spare(baseline, canary)
+    count = superfluous(baseline, canary)
     if count:
         return _remove(baseline, canary, count, seen, policy)
     missing = canary.instances - len(canary.healthy)
     shed = _shed(canary, missing, seen)
     if shed:
         return shed
-    if missing and not _no_room(seen):
-        return Wait(Cause.TASKS, f"{missing} instances of {canary.id} to be launched, or to end{_because(canary)}")
-    return _unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
+    if missing and not no_room(seen):
+        return Wait(Cause.TASKS, f"{missing} instances of {canary.id} to be launched, or to end{because(canary)}")
+    return unless_starting(baseline, Scale(baseline.id, max(home, baseline.instances + 1)))
 
 
 def _grown(baseline: App, home: int) -> Step | None:
     """The baseline asked for in full, and what it was asked for is there; None when so."""
     if baseline.instances < home:
-        return _unless_starting(baseline, Scale(baseline.id, home))
-    return _health(baseline, home) if baseline.deployments else None
+        return unless_starting(baseline, Scale(baseline.id, home))
+    return until_healthy(baseline, home) if baseline.deployments else None
 
 
 # -- removing tasks of the baseline ---------------------------------------------------------------------------------
@@ -293,173 +310,22 @@ def _remove(baseline: App, canary: App, count: int, seen: Observation, policy: P
     same request: both apps are scaled at the same moment, and nothing swaps. A cluster without room for it, or that is
     faster than we are, gets the plain kill, with its dip (hazard 37).
     """
-    spare = _spare(baseline, canary)
-    if len(_held(baseline, spare, seen)) < spare:
+    spare = superfluous(baseline, canary)
+    if len(held_in_maint(baseline, spare, seen)) < spare:
         return Wait(Cause.LOAD_BALANCER, f"the load balancers to take {spare} tasks of {baseline.id} out of rotation")
-    held = _held(baseline, count, seen)
-    waiting = _drain(held, baseline, seen, policy)
+    held = held_in_maint(baseline, count, seen)
+    waiting = until_drained(held, baseline, seen, policy)
     if waiting:
         return waiting
-    ballast = _fresh(canary, seen)[:1]
+    ballast = unused(canary, seen)[:1]
     if ballast:
         return Kill(_ids(held + ballast))
     if len(canary.healthy) >= canary.instances:
         return Scale(canary.id, canary.instances + 1, ballast=True)
     few = 2 * spare <= max(baseline.instances, len(canary.healthy))  # never bring most of them back at once
-    if few and _no_room(seen):
+    if few and no_room(seen):
         return Kill(_ids(held))
-    return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{_because(canary)}")
-
-
-def _no_room(seen: Observation) -> bool:
-    """Whether an instance has been waited for so long that the cluster seems to have no room for it."""
-    return seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE
-
-
-def _ending(app: App) -> Wait | None:
-    """Until what was killed is gone: marathon-lb counts it for as long as Marathon lists it."""
-    dying = sum(task.dying for task in app.tasks)
-    if len(app.tasks) <= app.instances and not dying:
-        return None
-    return Wait(Cause.TASKS, f"{max(dying, len(app.tasks) - app.instances)} killed tasks of {app.id} to end")
-
-
-def _held(app: App, count: int, seen: Observation) -> tuple[Task, ...]:
-    """What marathon-lb drains of the app and goes on draining: healthy, in MAINT everywhere, of the lowest ids."""
-    drains = _lowest(app, count)
-    return tuple(
-        task
-        for task in app.healthy
-        if task.id in drains and all(replica.server(task.id).serving is Serving.MAINT for replica in seen.replicas)
-    )
-
-
-def _lowest(app: App, count: int) -> list[str]:
-    """The ids of what marathon-lb drains of the app by its rules, whatever state they are in."""
-    return sorted(task.id for task in app.tasks)[:count]
-
-
-def _fresh(app: App, seen: Observation) -> tuple[Task, ...]:
-    """Not healthy and in nobody's rotation: marathon-lb does not count it, and no request is lost with it.
-
-    A task that was healthy once has to be drained like any other.
-    """
-    return tuple(
-        task
-        for task in app.tasks
-        if not task.healthy
-        and not task.dying
-        and not any(_up(server) for server in _servers(task, seen))
-        and (not task.ever_healthy or drained(task, seen))
-    )
-
-
-# -- what must be so before going on: a step to wait with, or None --------------------------------------------------
-
-
-def _serving(app: App, count: int, seen: Observation) -> Wait | None:
-    """Until this many tasks of the app are healthy and in rotation in every replica."""
-    waiting = _health(app, count)
-    if waiting:
-        return waiting
-    for replica in seen.replicas:
-        up = sum(_up(replica.server(task.id)) for task in app.healthy)
-        if up < count:
-            return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}")
-    return None
-
-
-def _health(app: App, count: int) -> Wait | None:
-    healthy = len(app.healthy)
-    if healthy >= count:
-        return None
-    return Wait(Cause.HEALTH, f"{healthy} of {count} instances of {app.id} are healthy{_because(app)}")
-
-
-def _unless_starting(app: App, step: Step) -> Step:
-    """A running deployment holds the app's lock: wait for the health that it waits for."""
-    if app.deployments and len(app.healthy) < app.instances:
-        return _health(app, app.instances) or step
-    return step
-
-
-def _drain(tasks: Iterable[Task], app: App, seen: Observation, policy: Policy) -> Step | None:
-    """Until these tasks are drained, or the drain time-out has passed."""
-    busy = [task for task in tasks if not drained(task, seen)]
-    if not busy:
-        return None
-    why = _undrained(busy, app, seen)
-    if seen.draining_since is None or seen.now - seen.draining_since < policy.drain_timeout:
-        return Wait(Cause.DRAIN, why)
-    if policy.force or not any(_configured(task, seen) for task in busy):
-        return None  # by now a load balancer that serves them at all would know them
-    return Fail(
-        f"after {policy.drain_timeout:.0f}s still waiting: {why}",
-        "wait for these sessions to end and run this again, or cut them with --on-drain-timeout force",
-        overdue=True,
-    )
-
-
-def _undrained(busy: list[Task], app: App, seen: Observation) -> str:
-    up = sum(any(_up(server) for server in _servers(task, seen)) for task in busy)
-    sessions = sum(server.sessions for task in busy for server in _servers(task, seen))
-    workers = [f"{replica.url} pid {pid}" for replica in seen.replicas for pid in replica.older_workers]
-    parts = [f"{up} still in rotation"] if up else []
-    parts += [f"{sessions} sessions"] if sessions else []
-    parts += [f"older HAProxy workers that may hold sessions: {', '.join(workers)}"] if workers else []
-    return f"{len(busy)} tasks of {app.id} to drain ({'; '.join(parts) or 'not yet in MAINT everywhere'})"
-
-
-def drained(task: Task, seen: Observation) -> bool:
-    """Out of rotation in every replica, and nothing left that could hold a session with it (hazard 18).
-
-    What is healthy and not in MAINT is on its way into rotation, even where no replica shows it yet.
-    """
-    if not _touched(task, seen):
-        return True
-    coming = bool(task.healthy) and not task.dying
-    return all(
-        not _up(replica.server(task.id))
-        and (not coming or replica.server(task.id).serving is Serving.MAINT)
-        and (task.idle or (replica.server(task.id).sessions == 0 and not replica.older_workers))
-        for replica in seen.replicas
-    )
-
-
-def _touched(task: Task, seen: Observation) -> bool:
-    """Whether any session can ever have reached the task."""
-    return task.ever_healthy or _configured(task, seen)
-
-
-def _configured(task: Task, seen: Observation) -> bool:
-    return any(server.serving is not Serving.ABSENT for server in _servers(task, seen))
-
-
-# -- marathon-lb's arithmetic ---------------------------------------------------------------------------------------
-
-
-def swapped(baseline: App, canary: App) -> bool:
-    """Whether marathon-lb takes the canary for the old app (line 1674: the last scaled one is new)."""
-    return canary.swappable and baseline.last_scaling_at > canary.last_scaling_at
-
-
-def spared(baseline: App, new: int, target: int) -> int:
-    """How many tasks of the baseline this many healthy new ones make superfluous: marathon-lb drains as many."""
-    return min(baseline.instances, new, max(0, new + baseline.instances - target))
-
-
-def _ran(baseline: App, canary: App) -> int:
-    """How many instances the baseline had when the canary was created."""
-    return canary.baseline_instances or baseline.target or baseline.instances
-
-
-def _spare(baseline: App, canary: App) -> int:
-    return spared(baseline, len(canary.healthy), canary.target or baseline.instances)
-
-
-def _can_swap(baseline: App, canary: App, home: int) -> bool:
-    """Whether the canary can be drained: with roles swapped the baseline's TARGET counts."""
-    return canary.swappable and baseline.target is not None and baseline.target <= home
+    return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{because(canary)}")
 
 
 def _rolling_is_unsound(baseline: App, ran: int | None) -> Fail | None:
@@ -473,21 +339,9 @@ def _rolling_is_unsound(baseline: App, ran: int | None) -> Fail | None:
     )
 
 
-def _up(server: Server) -> bool:
-    return server.serving is Serving.UP
-
-
-def _servers(task: Task, seen: Observation) -> list[Server]:
-    return [replica.server(task.id) for replica in seen.replicas]
-
-
 def _ids(tasks: Iterable[Task]) -> tuple[str, ...]:
     return tuple(task.id for task in tasks)
 
 
 def _name(app: App) -> str:
     return f"{app.revision} ({app.id})" if app.revision else app.id
-
-
-def _because(app: App) -> str:
-    return f": {app.trouble}" if app.trouble else ""

@@ -187,7 +187,6 @@ class World:
         healthy_once: Collection[str] = (),
         *,
         draining_since: float | None = None,
-        ballasts: int = 0,
         ballasted: bool = False,
         short_since: float | None = None,
     ) -> Observation:
@@ -207,7 +206,6 @@ class World:
                 for replica in self.replicas
             ),
             draining_since=draining_since,
-            ballasts=ballasts,
             ballasted=ballasted,
             short_since=short_since,
         )
@@ -534,7 +532,6 @@ class Pilot:
     log: list[str] = field(default_factory=list)
     draining_since: float | None = None
     short_since: float | None = None
-    ballasts: int = 0
     ballasted: bool = False
     healthy_once: set[str] = field(default_factory=set)
 
@@ -565,7 +562,6 @@ class Pilot:
         return self.world.observe(
             self.healthy_once,
             draining_since=self.draining_since,
-            ballasts=self.ballasts,
             ballasted=self.ballasted,
             short_since=self.short_since,
         )
@@ -578,10 +574,7 @@ class Pilot:
         if not self.world.perform(step, goal, force=self._forces(step, seen)):
             self.world.tick()
         elif isinstance(step, Scale):
-            self.ballasts += step.ballast
             self.ballasted = self.ballasted or step.ballast
-        elif isinstance(step, Kill):
-            self.ballasts = 0
 
     @staticmethod
     def _stopped(step: Action, seen: Observation) -> dict[str, tuple[bool | None, bool]]:

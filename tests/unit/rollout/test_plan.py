@@ -27,7 +27,9 @@ from bgci.rollout.model import (
     Task,
     Wait,
 )
-from bgci.rollout.plan import ROOM_PATIENCE, decide, drained, spared, swapped
+from bgci.rollout.plan import decide
+from bgci.rollout.rotation import drained, spared, swapped
+from bgci.rollout.waits import ROOM_PATIENCE
 
 STRATEGIES = [Policy(Strategy.BLUEGREEN), Policy(Strategy.ROLLING)]
 both = pytest.mark.parametrize("policy", STRATEGIES, ids=lambda policy: policy.strategy.value)
