@@ -11,9 +11,8 @@ from simulation import Listing, Pilot, Weather, World
 from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
 from bgci.rollout.plan import decide
 
-simulated = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # about 27 s for all of this file on one core
+# About 27 s for all of this file on one core.
+simulated = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 OLD, NEW = "v1", "v2"
 PATIENCE = 600  # looks of the driver; the slowest movement here needs about 300
