@@ -141,7 +141,7 @@ def demo(settings: Settings) -> None:
 
 
 @sandbox_app.command("up")
-@takes("state_dir", "replicas", "persist")
+@takes("state_dir", "replicas", "persist", "secured")
 def sandbox_up(settings: Settings) -> None:
     """Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy."""
     from bgci.stages import sandbox

@@ -167,6 +167,7 @@ class Settings:
     dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
     state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
     replicas: int = setting(1, "How many load balancers.", min=1, max=2)
+    secured: bool = setting(False, "A DC/OS Enterprise: https, logins, permissions and secrets.")
     persist: bool = setting(False, "Let apps and jobs survive a stop.")
     keep_state: bool = setting(False, "Keep the state for the next start.")
     # From the environment alone: how a job carries its own definition.

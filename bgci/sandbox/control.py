@@ -23,6 +23,7 @@ DESCRIPTION = "sandbox.json"
 STATE = "state.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
+_FILES = ("ca_cert", "iam", "password_file")
 _LEFTOVERS = (DESCRIPTION, "cluster.json", "cluster.log", STATE)
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -35,6 +36,8 @@ def up(
     replicas: int = 1,
     persist: bool = False,
     addresses: Sequence[str] = (),
+    secured: bool = False,
+    iam: Path | None = None,
     server_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
@@ -43,6 +46,9 @@ def up(
     ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ...
     ``addresses``: other loopback addresses for them, one per replica.
     ``persist``: saves apps and jobs every second; what an earlier ``down`` kept is started again in any case.
+    ``secured``: a DC/OS Enterprise with https, logins, permissions and secrets. The description then has the paths
+    ``ca_cert`` (the CA's certificate), ``iam`` (user and password of the superuser, as JSON) and ``password_file``
+    (the password alone); Metronome's own port is closed. ``iam``: such a file, to choose the superuser.
     ``server_options``: further options of ``python -m bgci.sandbox.server``. Raises UnavailableError.
     """
     state_dir = state_dir.resolve()
@@ -55,7 +61,8 @@ def up(
     state_dir.mkdir(parents=True, exist_ok=True)
     pids: list[int] = []
     try:
-        options = [*server_options, *["--persist"] * persist]
+        options = [*server_options, *["--persist"] * persist, *["--secured"] * secured]
+        options += ["--iam", str(iam.resolve())] if iam else []
         description = _launch(state_dir, addresses, options, pids)
     except BaseException:
         _stop(pids, state_dir)
@@ -75,9 +82,12 @@ def _launch(state_dir: Path, addresses: Sequence[str], options: Sequence[str], p
     for home, address in zip(homes, addresses, strict=True):
         home.mkdir(exist_ok=True)
         command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
+        if "marathon_credentials" in cluster:
+            command += ["--marathon-credentials", cluster["marathon_credentials"]]
         pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
     balancers = [_await(h / "ready.json", pid, h / "lb.log") for h, pid in zip(homes, pids[1:], strict=True)]
-    urls = {name: cluster[name] for name in ("cluster_url", "marathon_url", "metronome_url")}
+    names = ["cluster_url", "marathon_url", "metronome_url", *(name for name in _FILES if name in cluster)]
+    urls = {name: cluster[name] for name in names}
     lb_urls = [balancer["url"] for balancer in balancers]
     return {**urls, "marathon_lb_urls": lb_urls, "addresses": list(addresses), "pids": pids}
 
@@ -90,7 +100,7 @@ def down(state_dir: Path, *, keep_state: bool = False) -> None:
     balancers = [_read(path) or {} for path in state_dir.glob("lb*/ready.json")]
     pids = [*description.get("pids", []), *(part["pid"] for part in (cluster, *balancers) if "pid" in part)]
     _stop(dict.fromkeys(pids), state_dir)
-    for path in [*state_dir.glob("lb[0-9]*"), state_dir / "sandboxes"]:
+    for path in [*state_dir.glob("lb[0-9]*"), state_dir / "sandboxes", *[state_dir / "iam"] * (not keep_state)]:
         shutil.rmtree(path, ignore_errors=True)
     for name in _LEFTOVERS:
         if not (keep_state and name == STATE):

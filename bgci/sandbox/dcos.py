@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
+from bgci.sandbox.iam.core import Iam
+from bgci.sandbox.iam.gate import gate
+from bgci.sandbox.iam.login_api import LoginRoutes
+from bgci.sandbox.iam.secrets_api import SecretRoutes
+from bgci.sandbox.iam.users_api import UserRoutes
 from bgci.sandbox.logs import LogRoutes
 from bgci.sandbox.marathon import api as marathon_api
 from bgci.sandbox.marathon.core import Marathon
@@ -13,16 +17,21 @@ from bgci.sandbox.metronome import api as metronome_api
 from bgci.sandbox.metronome.core import Metronome
 from bgci.sandbox.web import plain, reply
 
-VERSION = {"version": "2.0.0", "dcos-variant": "open", "dcos-image-commit": "0" * 40, "bootstrap-id": "0" * 40}
+VERSION = {"version": "2.0.0", "dcos-image-commit": "0" * 40, "bootstrap-id": "0" * 40}
 
 
-def application(
-    marathon: Marathon, metronome: Metronome, mesos: Mesos, gate: Middleware | None = None
-) -> web.Application:
-    """A web application for the cluster's port. Every request passes ``gate`` first: where authentication belongs."""
-    app = web.Application(middlewares=[gate] if gate else [], client_max_size=32 * 1024 * 1024)
+def application(marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam | None = None) -> web.Application:
+    """A web application for the cluster's port. With ``iam`` it is a secured one: DC/OS Enterprise."""
+    app = web.Application(middlewares=[gate(iam)] if iam else [], client_max_size=32 * 1024 * 1024)
     app.on_response_prepare.append(rewrite_location)
+    variant = {"dcos-variant": "enterprise" if iam else "open"}
+
+    async def version(_: web.Request) -> web.Response:
+        return reply(VERSION | variant)
+
     app.add_routes([web.get("/dcos-metadata/dcos-version.json", version), *LogRoutes(mesos).routes()])
+    if iam:
+        app.add_routes([*LoginRoutes(iam).routes(), *UserRoutes(iam).routes(), *SecretRoutes(iam).routes()])
     for prefix in ("/service/marathon", "/marathon"):
         app.router.add_get(prefix, add_slash)
         app.add_subapp(f"{prefix}/", marathon_api.application(marathon))
@@ -30,10 +39,6 @@ def application(
     app.add_subapp("/service/metronome/", metronome_api.application(metronome))
     app.router.add_route("*", "/{path:.*}", unknown)
     return app
-
-
-async def version(_: web.Request) -> web.Response:
-    return reply(VERSION)
 
 
 async def add_slash(request: web.Request) -> web.Response:

@@ -11,13 +11,19 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from bgci.sandbox import dcos
+from bgci.sandbox.iam import private
+from bgci.sandbox.iam.core import Iam
+from bgci.sandbox.iam.gate import basic_gate
+from bgci.sandbox.iam.tokens import LIFE_SECONDS
 from bgci.sandbox.marathon import api as marathon_api
 from bgci.sandbox.marathon.core import Marathon
 from bgci.sandbox.marathon.store import Options
@@ -45,14 +51,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cpus", type=float, default=Options.cpus, help="of each agent")
     parser.add_argument("--mem", type=float, default=Options.mem, help="of each agent, MiB")
     parser.add_argument("--persist", action="store_true", help="save apps and jobs every second, not only at the end")
+    file = "a JSON file with uid and password"
+    parser.add_argument("--marathon-credentials", type=Path, help=f"{file} that Marathon's own port asks for")
+    parser.add_argument("--secured", action="store_true", help="https, logins, permissions, secrets: DC/OS Enterprise")
+    parser.add_argument("--iam", type=Path, help=f"{file} of the superuser; written if there is none")
+    parser.add_argument("--token-life", type=float, default=LIFE_SECONDS, help="until a login has to be repeated")
     return parser.parse_args(arguments)
 
 
-async def listen(app: web.Application, port: int) -> tuple[web.AppRunner, int]:
+async def listen(app: web.Application, port: int, context: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
     """Serves it on that port, or on any if 0; the port is returned."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
     await runner.setup()
-    site = web.TCPSite(runner, ADDRESS, port, backlog=512, reuse_address=True)
+    site = web.TCPSite(runner, ADDRESS, port, backlog=512, reuse_address=True, ssl_context=context)
     await site.start()
     return runner, int(runner.addresses[0][1])
 
@@ -64,6 +75,8 @@ class Server:
         self._options = options
         self._state: Path = options.state_dir
         hosts = tuple(options.hosts.split(","))
+        iam = options.iam and options.iam.resolve()
+        self._iam = Iam(self._state / "iam", iam, options.token_life) if options.secured else None
         self._processes = Processes()
         self._mesos = Mesos(self._state / "sandboxes", hosts)
         chosen = Options(
@@ -97,19 +110,37 @@ class Server:
             await self._close()
 
     async def _open(self) -> None:
-        options = self._options
-        marathon = marathon_api.application(self._marathon)
-        metronome = metronome_api.application(self._metronome)
-        cluster = dcos.application(self._marathon, self._metronome, self._mesos)
-        urls = {}
-        for name, app in (("marathon", marathon), ("metronome", metronome), ("cluster", cluster)):
-            runner, port = await listen(app, getattr(options, f"{name}_port"))
-            self._runners.append(runner)
-            urls[f"{name}_url"] = f"http://{ADDRESS}:{port}"
-        self._marathon.leader = urls["marathon_url"].removeprefix("http://")
+        iam, credentials = self._iam, self._credentials()
+        gate = basic_gate(*private.read_credentials(credentials)) if credentials else None
+        marathon_url = await self._serve("marathon", marathon_api.application(self._marathon, gate))
+        # Metronome has no authentication of its own: on a secured cluster nobody reaches it but Admin Router.
+        metronome_url = "" if iam else await self._serve("metronome", metronome_api.application(self._metronome))
+        cluster = dcos.application(self._marathon, self._metronome, self._mesos, iam)
+        cluster_url = await self._serve("cluster", cluster, iam.certificates.context() if iam else None)
+        self._marathon.leader = marathon_url.removeprefix("http://")
         await self._marathon.open()
         self._load()
-        write_json(self._state / "cluster.json", {**urls, "pid": os.getpid()})
+        urls = {"marathon_url": marathon_url, "metronome_url": metronome_url, "cluster_url": cluster_url}
+        files = {"ca_cert": iam.certificates.ca, "iam": iam.seed, "password_file": iam.password_file} if iam else {}
+        if credentials:
+            files["marathon_credentials"] = credentials
+        paths = {name: str(path) for name, path in files.items()}
+        write_json(self._state / "cluster.json", {**urls, **paths, "pid": os.getpid()})
+
+    async def _serve(self, name: str, app: web.Application, context: ssl.SSLContext | None = None) -> str:
+        """Its URL."""
+        runner, port = await listen(app, getattr(self._options, f"{name}_port"), context)
+        self._runners.append(runner)
+        return f"{'https' if context else 'http'}://{ADDRESS}:{port}"
+
+    def _credentials(self) -> Path | None:
+        """The file with what Marathon's own port asks for: as given, or a new one for the load balancer alone."""
+        given: Path | None = self._options.marathon_credentials
+        if given or not self._iam:
+            return given and given.resolve()
+        path = self._state / "iam" / "marathon.json"
+        private.write_credentials(path, "marathon-lb", secrets.token_urlsafe(24))
+        return path
 
     def _load(self) -> None:
         path = self._state / "state.json"
@@ -121,6 +152,8 @@ class Server:
     def _save(self) -> None:
         state = {"marathon": self._marathon.saved(), "metronome": self._metronome.saved()}
         write_json(self._state / "state.json", state)
+        if self._iam:
+            self._iam.save()
 
     async def _save_often(self) -> None:
         while True:

@@ -10,12 +10,13 @@ from aiohttp import web
 
 
 class ApiError(Exception):
-    """A refusal with the status and the body that the real service sends."""
+    """A refusal with the status, the body and further headers that the real service sends."""
 
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(str(body.get("message", status)))
         self.status = status
         self.body = dict(body)
+        self.headers = dict(headers or {})
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from bgci.sandbox import control
 
 def up(settings: Settings) -> None:
     """Start it in the background, and say how to use it."""
-    where = control.up(Path(settings.state_dir), replicas=settings.replicas, persist=settings.persist)
+    given = settings
+    where = control.up(Path(given.state_dir), replicas=given.replicas, persist=given.persist, secured=given.secured)
     print("\n".join(exports(where)))
+    if "iam" in where:
+        print(f"The superuser's name and password are in {where['iam']}.", file=sys.stderr)
 
 
 def down(settings: Settings) -> None:
@@ -34,9 +38,14 @@ def status(settings: Settings) -> None:
 def exports(where: Mapping[str, Any]) -> list[str]:
     """Lines for a shell, after which every command finds the sandbox (inside and outside of jobs)."""
     replicas = " ".join(where["marathon_lb_urls"])
+    variables = {"BGCI_CA_CERT": "ca_cert", "BGCI_PASSWORD_FILE": "password_file"}
+    secured = [f'export {variable}="{where[name]}"' for variable, name in variables.items() if name in where]
+    if secured:
+        secured.append('export BGCI_USERNAME="bootstrapuser"')
     return [
         f'export BGCI_CLUSTER_URL="{where["cluster_url"]}"',
         f'export BGCI_MARATHON_LB_URL="{replicas}"',
         f'export BGCI_JOB_CLUSTER_URL="{where["cluster_url"]}"',
         f'export BGCI_JOB_MARATHON_LB_URL="{replicas}"',
+        *secured,
     ]

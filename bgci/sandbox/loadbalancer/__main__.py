@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -15,6 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from bgci.errors import BgciError, exit_code
+from bgci.sandbox.iam import private
 from bgci.sandbox.loadbalancer.balancer import Balancer, control_app, control_site
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
 from bgci.sandbox.loadbalancer.haproxy_config import Listen
@@ -28,6 +30,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bgci.sandbox.loadbalancer", description=__doc__)
     parser.add_argument("--marathon", required=True, metavar="URL")
+    parser.add_argument("--marathon-credentials", type=Path, help="a JSON file with uid and password")
     parser.add_argument("--address", default="127.0.0.1", help="this replica's own; service ports are bound there")
     parser.add_argument("--stats-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--appid-port", type=int, default=0, help="routes by X-Marathon-App-Id; 0: a free one")
@@ -49,7 +52,7 @@ async def serve(options: argparse.Namespace) -> None:
         wanted = [options.stats_port, options.appid_port] + ([] if options.http_port is None else [options.http_port])
         claimed = [stack.enter_context(claim(options.address, port)) for port in wanted]
         listen = Listen(options.address, *(sock.getsockname()[1] for sock in claimed))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(aiohttp.ClientSession(headers=basic(options.marathon_credentials)))
         marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)
         haproxy = HAProxy()
         stack.push_async_callback(haproxy.stop)
@@ -71,6 +74,14 @@ async def serve(options: argparse.Namespace) -> None:
             _, pending = await asyncio.wait(pending, timeout=0.2)
         for task in done:
             task.result()
+
+
+def basic(file: Path | None) -> dict[str, str]:
+    """The header for the credentials in that file."""
+    if file is None:
+        return {}
+    given = ":".join(private.read_credentials(file)).encode()
+    return {"Authorization": f"Basic {base64.b64encode(given).decode()}"}
 
 
 def announce(listen: Listen) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from bgci.sandbox import events
 from bgci.sandbox.marathon.apps_api import AppRoutes
@@ -40,8 +41,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return reply({"message": "HTTP 405 Method Not Allowed"}, 405)
 
 
-def application(marathon: Marathon) -> web.Application:
-    """A web application for this Marathon; several may serve the same one."""
+def application(marathon: Marathon, gate: Middleware | None = None) -> web.Application:
+    """A web application for this Marathon; several may serve the same one. Requests pass ``gate`` first."""
 
     async def stream(request: web.Request) -> web.StreamResponse:
         return await events.stream(request, marathon.store.events)
@@ -51,7 +52,7 @@ def application(marathon: Marathon) -> web.Application:
             response.headers.setdefault(name, value)
         response.headers["X-Marathon-Leader"] = f"http://{marathon.leader}"
 
-    app = web.Application(middlewares=[errors], client_max_size=32 * 1024 * 1024)
+    app = web.Application(middlewares=[gate, errors] if gate else [errors], client_max_size=32 * 1024 * 1024)
     app.on_response_prepare.append(add_headers)
     apps, tasks, system = AppRoutes(marathon), TaskRoutes(marathon), SystemRoutes(marathon)
     app.add_routes([*tasks.routes(), *apps.routes(), *system.routes(), web.get("/v2/events", stream)])
