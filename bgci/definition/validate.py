@@ -23,13 +23,13 @@ from bgci.definition.app_definition import (
 from bgci.definition.findings import Finding, at, require_valid
 from bgci.definition.marathon_rules import check_marathon_rules
 from bgci.definition.names import COLOURS, is_app_id
+from bgci.definition.vips import check_vips
 
 __all__ = ["Finding", "check_definition", "require_valid"]
 
 # The one label of ours that a template may set: where a task says that it is idle.
 DRAIN_PATH_LABEL = "BGCI_DRAIN_PATH"
 _OWN_PREFIX = "BGCI_"
-_COLOUR_WORD = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(COLOURS)})(?![a-z0-9])|[{{}}]|\$\(", re.IGNORECASE)
 
 
 def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_health_check: bool) -> list[Finding]:
@@ -44,7 +44,7 @@ def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_hea
         *_own_labels(definition),
         *([] if allow_no_health_check else _health_check(definition)),
         *_fixed_check_port(definition),
-        *_vips(definition, app_id),
+        *check_vips(definition, app_id),
     ]
     return list(dict.fromkeys(findings))
 
@@ -182,28 +182,3 @@ def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
                 f"is {port}, but the second colour runs on another port",
                 f"write portIndex {service_ports(definition).index(port)} instead",
             )
-
-
-def _vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
-    """Named VIPs that are one colour's: consumers of the name would find nothing after the next release."""
-    path, key, table = port_table(definition)
-    for index, entry in enumerate(table if key else ()):
-        for name, value in as_mapping(as_mapping(entry).get("labels")).items():
-            if not name.lower().startswith("vip") or not isinstance(value, str):
-                continue
-            name_part, _, port = value.rpartition(":")
-            if _names_a_colour(name_part or port, app_id):
-                yield Finding(
-                    at(f"{at(path, index)}.labels", name),
-                    f"is {value!r}, a name that changes with the colour",
-                    f"both colours share it: write {f'{app_id}:{port}'!r}",
-                )
-
-
-def _names_a_colour(text: str, app_id: str) -> bool:
-    """Whether a name speaks of blue or green, other than the app's own id and folders do."""
-    parts, own = text.lstrip("/").split("/"), app_id.lstrip("/").split("/")
-    while parts and own and parts[0] == own[0]:
-        del parts[0], own[0]
-    rest = "/".join(parts)
-    return _COLOUR_WORD.search(rest.removeprefix(own[0]) if own else rest) is not None
