@@ -1,0 +1,186 @@
+"""No secret is ever written: ``hide`` tells of one, ``redacted`` takes all of them out of a text.
+
+One registry for the process, for a secret may turn up anywhere: in a server's error, a job's log, a traceback. A secret
+is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one in the
+other), in base64 at any place of a longer value, and line by line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+MASK = "***"
+SHORTEST = 4  # characters: what is shorter stands in every text, and is no secret
+DEEPEST = 16  # backslashes that four escapings of one make; a bound, or a text of backslashes would take for ever
+LONG_LINE = 8  # characters of a line that gives something away without the others
+
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string in a JSON text
+_NAMED = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}
+_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\0": "0"}
+# It escapes other signs, and may have been escaped itself; so may % and &.
+_BACKSLASH = r"(?:\\|%(?:25)*5[cC]|&(?:amp;)*#(?:92|[xX]5[cC]);)"
+_MORE = {" ": r"\+", "'": r"""'(?:"'"|\\{1,16}')'""", "\n": r"\r\n", "\t": " {4}"}
+
+
+class _Form:
+    """One form of a secret: a text that stands in whatever it matches (much quicker to look for), and its pattern,
+    which most runs never need."""
+
+    def __init__(self, anchor: str, source: str) -> None:
+        self.anchor = anchor
+        self._source = source
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(self._source)
+
+
+class Redactor:
+    """Secrets, and texts without them."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[str, None] = {}  # in the order of their coming
+        self._forms: tuple[_Form, ...] = ()
+
+    def hide(self, *values: str) -> None:
+        """These are secret from now on. Blanks around a value do not count; less than 4 characters are none."""
+        new = [secret for value in values for secret in _parts(value) if secret not in self._secrets]
+        for secret in dict.fromkeys(new):
+            self._forms += tuple(_forms(secret))
+            self._secrets[secret] = None
+
+    def hidden(self) -> list[str]:
+        """The secrets in the order of their coming, each a single line: what other programs that hide are told."""
+        return [secret for secret in self._secrets if "\n" not in secret]
+
+    def redacted(self, text: str) -> str:
+        """The text with ``***`` where a secret stood in any form."""
+        while spans := list(_merged(self._spans(text))):  # a mask may complete another secret; each makes it shorter
+            begins = [0, *(end for _, end in spans)]
+            ends = [*(begin for begin, _ in spans), len(text)]
+            text = MASK.join(text[begin:end] for begin, end in zip(begins, ends, strict=True))
+        return text
+
+    def redacted_json(self, text: str) -> str:
+        """The same for a JSON text, which stays one: what is no string in it (a number, a brace) is no secret."""
+        if not any(True for _ in self._spans(text)):
+            return text
+        return _LITERAL.sub(lambda found: self._literal(found[0]), text)
+
+    def _literal(self, literal: str) -> str:
+        try:
+            value = json.loads(literal, strict=False)
+        except ValueError:
+            return self.redacted(literal)
+        redacted = self.redacted(value)
+        return literal if redacted == value else json.dumps(redacted, ensure_ascii=literal.isascii())
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where secrets stand; they may overlap."""
+        for form in self._forms:
+            found = form.pattern.search(text) if form.anchor in text else None
+            while found:
+                yield found.span()
+                found = form.pattern.search(text, found.start() + 1)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """The value as a whole and, of several lines, each that is long: a log shows them one by one."""
+    lines = value.strip().splitlines()
+    if len(value.strip()) >= SHORTEST:
+        yield value.strip()
+    if len(lines) > 1:
+        yield from (line.strip() for line in lines if len(line.strip()) >= LONG_LINE and not line.startswith("-----"))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Sorted, and one for those that overlap or touch."""
+    begin = end = -1
+    for start, stop in sorted(spans):
+        if start > end:
+            if end >= 0:
+                yield begin, end
+            begin = start
+        end = max(end, stop)
+    if end >= 0:
+        yield begin, end
+
+
+# -- the forms of one secret ------------------------------------------------------------------------------------------
+
+
+def _forms(secret: str) -> Iterator[_Form]:
+    pattern = "".join(_escaped(part) for part in re.findall(r"\\+|[^\\]", secret))
+    yield _Form(_anchor(re.split(r"[^A-Za-z0-9]", secret)), pattern)
+    for place in range(3):
+        yield _base64(secret.encode("utf-8", "surrogatepass"), place)
+
+
+def _anchor(candidates: Iterable[str]) -> str:
+    """The longest: letters and digits, which no escaping changes."""
+    return max(candidates, key=len, default="")
+
+
+def _escaped(part: str) -> str:
+    """A pattern for a character, or for several backslashes, however often it was escaped."""
+    if part.isascii() and part.isalnum():
+        return part
+    if part[0] == "\\":
+        return rf"{_BACKSLASH}{{{len(part)},{DEEPEST * len(part)}}}"
+    code, utf8 = ord(part), part.encode("utf-8", "surrogatepass")
+    utf16 = part.encode("utf-16-be", "surrogatepass")
+    some = rf"{_BACKSLASH}{{0,{DEEPEST}}}"
+    forms = [
+        "".join(f"%(?:25)*(?i:{one:02x})" for one in utf8),
+        f"&(?:amp;)*#(?:0*{code}|(?i:x0*{code:x}));",
+        some.join(f"u(?i:{utf16[at : at + 2].hex()})" for at in range(0, len(utf16), 2)),
+        f"U(?i:{code:08x})",
+        some.join(f"x(?i:{one:02x})" for one in utf8),
+        *([f"x(?i:{code:02x})"] if 127 < code < 256 else ()),
+        *([f"&(?:amp;)*{_NAMED[part]};"] if part in _NAMED else ()),
+        *([_LETTERS[part]] if part in _LETTERS else ()),
+        *([_MORE[part]] if part in _MORE else ()),
+        re.escape(part),
+    ]
+    return f"{some}(?:{'|'.join(forms)})"
+
+
+def _base64(content: bytes, place: int) -> _Form:
+    """What is always there of content in the base64 of a longer value in which it begins ``place`` bytes after a
+    multiple of three. The digits at its borders hold bits of their neighbours."""
+    length = place + len(content)
+    low, high = (base64.b64encode(bytes([fill] * place) + content + bytes([fill] * 2)).decode() for fill in (0, 255))
+    first, last = 8 * place // 6, -(-8 * length // 6)  # the digits that hold a bit of it
+    sets = [_between(low[at], high[at]) for at in range(first, last)]
+    fixed = "".join(digits if len(digits) == 1 and digits.isalnum() else " " for digits in sets)
+    return _Form(_anchor(fixed.split()), "".join(map(_digit, sets)))
+
+
+def _between(low: str, high: str) -> str:
+    """The digits that agree with both where both agree."""
+    if low == high:
+        return low
+    a, b = _ALPHABET.index(low), _ALPHABET.index(high)
+    return "".join(digit for value, digit in enumerate(_ALPHABET) if value & ~(a ^ b) == a & ~(a ^ b))
+
+
+def _digit(digits: str) -> str:
+    """A pattern for one of these digits, url-safe or not, escaped or not."""
+    if digits.isalnum():
+        return digits if len(digits) == 1 else f"[{digits}]"
+    forms = [f"[{re.escape(digits)}]"]
+    forms += [r"-|%(?:25)*2[bB]|\\+u002[bB]|&(?:amp;)*#(?:43|[xX]2[bB]);"] if "+" in digits else []
+    forms += [r"_|\\+/|%(?:25)*2[fF]|\\+u002[fF]|&(?:amp;)*#(?:95|47|[xX]2[fF]|[xX]5[fF]);"] if "/" in digits else []
+    return f"(?:{'|'.join(forms)})"
+
+
+_THE_ONE = Redactor()
+hide = _THE_ONE.hide
+hidden = _THE_ONE.hidden
+redacted = _THE_ONE.redacted
+redacted_json = _THE_ONE.redacted_json
