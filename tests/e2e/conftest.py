@@ -12,6 +12,7 @@ import pytest
 
 from bgci.sandbox import control
 from e2e.lab import App, Json, Lab, claim_port
+from e2e.secured import SecuredLab
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +25,31 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     assert "Traceback" not in log
 
 
+@pytest.fixture(scope="session")
+def secured_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredLab]:
+    """A sandbox that is a secured DC/OS, with two load balancer replicas, for all tests of this process."""
+    home = tmp_path_factory.mktemp("secured")
+    yield SecuredLab(home, control.up(home, replicas=2, secured=True, server_options=["--offer-delay", "0.1"]))
+    log = (home / "cluster.log").read_text()
+    control.down(home)
+    assert "Traceback" not in log
+
+
 @pytest.fixture
 def make_app(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
     """Apps of the test's own: ``instances``, ``name`` and ``group`` with {} for what makes them unique, ``ports``, and
     any further fields of the definition."""
+    yield from app_maker(lab, tmp_path)
+
+
+@pytest.fixture
+def make_secured_app(secured_lab: SecuredLab, tmp_path: Path) -> Iterator[Callable[..., App]]:
+    """The same on the secured cluster."""
+    yield from app_maker(secured_lab, tmp_path)
+
+
+def app_maker(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
+    """A function that makes apps; what it made is removed afterwards."""
     state = control.status(lab.home)
     assert state["running"], f"the sandbox has lost {state['dead_pids']} of {state['pids']}"
     claims: list[socket.socket] = []

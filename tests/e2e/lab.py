@@ -97,8 +97,17 @@ class Lab:
     where: Mapping[str, Any]
 
     @property
+    def options(self) -> Json:
+        """Of every request to Marathon and Metronome: what a secured cluster needs."""
+        return {}
+
+    @property
     def marathon(self) -> Marathon:
-        return Marathon(self.where["marathon_url"])
+        return Marathon(self.marathon_url, self.options)
+
+    @property
+    def marathon_url(self) -> str:
+        return str(self.where["marathon_url"])
 
     @property
     def metronome_url(self) -> str:
@@ -140,10 +149,12 @@ class Lab:
 
     def jobs(self) -> list[str]:
         """The ids of all jobs, from Metronome itself."""
-        return sorted(job["id"] for job in requests.get(f"{self.metronome_url}/v1/jobs", timeout=10).json())
+        reply = requests.get(f"{self.metronome_url}/v1/jobs", timeout=10, **self.options)
+        return sorted(job["id"] for job in reply.json())
 
     def job(self, job_id: str, embed: str = "activeRuns") -> Json:
-        reply = requests.get(f"{self.metronome_url}/v1/jobs/{job_id}", params={"embed": embed}, timeout=10)
+        url = f"{self.metronome_url}/v1/jobs/{job_id}"
+        reply = requests.get(url, params={"embed": embed}, timeout=10, **self.options)
         assert reply.status_code == 200, reply.text
         found: Json = reply.json()
         return found
@@ -151,33 +162,34 @@ class Lab:
 
 @dataclass(frozen=True)
 class Marathon:
-    """Plain requests, beside those of bgci."""
+    """Plain requests, beside those of bgci. ``options``: of each."""
 
     url: str
+    options: Json = field(default_factory=dict)
 
     def apps(self, group: str) -> list[Json]:
         """The apps of a group with their tasks, by id."""
-        reply = requests.get(f"{self.url}/v2/apps", params={"embed": "apps.tasks"}, timeout=10).json()
+        reply = requests.get(f"{self.url}/v2/apps", params={"embed": "apps.tasks"}, timeout=10, **self.options).json()
         found = [app for app in reply["apps"] if app["labels"].get("HAPROXY_DEPLOYMENT_GROUP") == group]
         return sorted(found, key=lambda app: str(app["id"]))
 
     def create(self, definition: Json) -> None:
-        reply = requests.post(f"{self.url}/v2/apps", json=definition, timeout=10)
+        reply = requests.post(f"{self.url}/v2/apps", json=definition, timeout=10, **self.options)
         assert reply.status_code == 201, reply.text
 
     def scale(self, app_id: str, instances: int) -> None:
         """Asks for so many, and waits until they are there and healthy."""
-        reply = requests.put(f"{self.url}/v2/apps{app_id}", json={"instances": instances}, timeout=10)
+        reply = requests.put(f"{self.url}/v2/apps{app_id}", json={"instances": instances}, timeout=10, **self.options)
         assert reply.status_code == 200, reply.text
         until(lambda: self.counts(app_id) == (instances, instances, []))
 
     def counts(self, app_id: str) -> tuple[int, int, list[Json]]:
         """Running, healthy, deployments."""
-        app = requests.get(f"{self.url}/v2/apps{app_id}", timeout=10).json()["app"]
+        app = requests.get(f"{self.url}/v2/apps{app_id}", timeout=10, **self.options).json()["app"]
         return app["tasksRunning"], app["tasksHealthy"], app["deployments"]
 
     def delete(self, app_id: str) -> None:
-        requests.delete(f"{self.url}/v2/apps{app_id}", params={"force": "true"}, timeout=10)
+        requests.delete(f"{self.url}/v2/apps{app_id}", params={"force": "true"}, timeout=10, **self.options)
 
 
 def claim_port() -> tuple[int, socket.socket]:
