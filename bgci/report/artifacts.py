@@ -11,6 +11,7 @@ from typing import Any
 
 from bgci import __version__
 from bgci.errors import NAMES, UsageError
+from bgci.redactor import redacted, redacted_json
 
 # Per CI system: the variable that tells it, and those that name the run. Listed one by one: none may hold a secret.
 CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -38,7 +39,8 @@ CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
 class Artifacts:
     """Files in ``directory``, which is made with the first of them. Each is replaced at once and as a whole.
 
-    Everything raises UsageError (``--artifacts``) when the directory cannot be written to.
+    None holds a secret: ``***`` stands in its place. Everything raises UsageError (``--artifacts``) when the directory
+    cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -47,10 +49,14 @@ class Artifacts:
     def write_json(self, name: str, value: Any) -> Path:
         """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
         text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-        return self.write_bytes(name, (text + "\n").encode("utf-8", "backslashreplace"))
+        return self._write(name, (redacted_json(text) + "\n").encode("utf-8", "backslashreplace"))
 
     def write_bytes(self, name: str, content: bytes) -> Path:
         """``name``: a file name, or a path below the directory such as ``junit/canary.xml``."""
+        text = redacted(content.decode("utf-8", "surrogateescape"))
+        return self._write(name, text.encode("utf-8", "surrogateescape"))
+
+    def _write(self, name: str, content: bytes) -> Path:
         path = self.directory / name
         if not path.resolve().is_relative_to(self.directory.resolve()):
             raise ValueError(f"{name} lies outside the artifacts directory")

@@ -2,6 +2,7 @@
 
 A CI system reads commands out of a log (``::error::``, ``##[``, ``section_start:``): no text of an app, a job or a
 server may become one. So every line starts with our own mark, and what could be read anywhere in it is taken apart.
+No line holds a secret.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Literal, TextIO
 
 from bgci.errors import BgciError
+from bgci.redactor import redacted, redacted_json
 from bgci.report.live import LiveLine
 
 LogFormat = Literal["text", "json"]
@@ -31,6 +33,8 @@ class Console:
     """Writes lines with the seconds since it was made; ``json`` writes one object a line instead.
 
     A stream that can no longer be written to (a closed pipe) is left alone: reporting never stops a release.
+    ``masks``: asked before each line for what must stand before it, such as what GitHub is to hide (``ci.Masks``);
+    the only text that is written as it is.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class Console:
         *,
         clock: Callable[[], float] = time.monotonic,
         live: LiveLine | None = None,
+        masks: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._stream = stream
         self._json = log_format == "json"
         self._clock = clock
         self._live = None if self._json else live
+        self._masks = masks
         self._started = clock()
         self._waits: dict[str, float] = {}  # when each was said last; all anew after a step
 
@@ -117,16 +123,18 @@ class Console:
     def _write_json(self, kind: str, text: str, fields: dict[str, object]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": text, **fields}
-        self._write(COMMAND.sub("# # ", json.dumps(entry, default=str)))
+        self._write(COMMAND.sub("# # ", redacted_json(json.dumps(entry, default=str))), redact=lambda line: line)
 
     def _elapsed(self) -> float:
         return self._clock() - self._started
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: str, redact: Callable[[str], str] = redacted) -> None:
+        """What ``plain_lines`` takes out may have parted a secret, so this looks again."""
         try:
             self.close()
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            text = "".join(f"{one}\n" for one in (*self._masks(), redact(line)))
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             return
@@ -138,5 +146,9 @@ def plain(text: str) -> str:
 
 
 def plain_lines(text: str) -> list[str]:
-    """The plain lines of a text; a carriage return ends one too, so that nothing can be overwritten."""
-    return [plain(line) for line in re.split(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", text.rstrip("\r\n"))]
+    """The plain lines of a text, no secret in them.
+
+    A carriage return ends one too, so that nothing can be overwritten.
+    """
+    lines = re.split(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", redacted(text).rstrip("\r\n"))
+    return [redacted(plain(line)) for line in lines]

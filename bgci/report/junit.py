@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bgci.canary.case import Case, Outcome
+from bgci.redactor import redacted
 from bgci.report.console import ANSI
 
 MAX_TEXT = 20_000  # characters of one text in the report
@@ -67,8 +68,8 @@ def _case(case: Case) -> Any:
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """The text without control characters and escape sequences, and with its middle left out when it is too long."""
-    text = ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    """The text without control characters, escape sequences and secrets, its middle left out when it is too long."""
+    text = redacted(ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))))
     if len(text) <= limit:
         return text
     half = limit // 2

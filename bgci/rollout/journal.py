@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from bgci.redactor import redacted_json
+
 
 def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
@@ -80,14 +82,14 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
 
     def copy(self, line: str) -> None:
-        """A line of another journal, as it is."""
-        self._guarded(lambda: self._write(line + "\n"))
+        """A line of another journal, as it is but for secrets."""
+        self._guarded(lambda: self._write(redacted_json(line) + "\n"))
 
     def _append(self, event: str, value: Mapping[str, Any]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         offset = round(time.monotonic() - self._started, 3)
         head = {"time": now, "offset": offset, "event": event}
-        line = json.dumps({**head, **value, **head}, default=str)
+        line = redacted_json(json.dumps({**head, **value, **head}, default=str))
         self._echo(line)
         self.copy(line)
 
