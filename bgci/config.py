@@ -117,8 +117,13 @@ class Settings:
     marathon_lb_url: list[str] = setting(
         (), "marathon-lb's statistics port: once per replica, or one name that resolves to all."
     )
-    ca_cert: str = setting("", "A file with the CA certificates to trust.")
-    insecure: bool = setting(False, "Do not verify TLS certificates.")
+    ca_cert: str = setting("", "The CA certificates to trust: a PEM file, or the PEM text itself.")
+    ca_sha256: str = setting(
+        "", "Trust the cluster's own CA if its certificate has this SHA-256 fingerprint, as openssl x509 prints it."
+    )
+    insecure: bool = setting(
+        False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
+    )
     via: Via = setting(Via.AUTO, "Run the goal as a DC/OS Job, or in this process.")
     job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
     job_marathon_lb_url: list[str] = setting(
@@ -178,7 +183,7 @@ class Settings:
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
 DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
-CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "insecure")
+CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
 JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")

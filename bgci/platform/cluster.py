@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
+from bgci.platform.credentials import Credentials
 from bgci.platform.http import Auth, Http, HttpFailure
+from bgci.platform.login import Login, PlainLogin
 from bgci.platform.marathon import Marathon
 from bgci.platform.metronome import Metronome
 from bgci.platform.task_log import TaskLog
+from bgci.platform.tls import confidential, fingerprint, pinned, require_confidential
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Cluster:
 
     ``version``: of DC/OS, empty for a plain one. ``http``: the cluster itself (its admin
     router), None for a plain one. ``metronome`` is a client, not yet a promise: ask ``available()``.
+    ``login``: the one login that all of them share.
     """
 
     marathon: Marathon
@@ -25,6 +29,7 @@ class Cluster:
     task_log: TaskLog | None
     variant: str
     version: str
+    login: Login | PlainLogin
     http: Http | None = None
 
 
@@ -33,38 +38,73 @@ def connect(
     cluster_url: str = "",
     marathon_url: str = "",
     metronome_url: str = "",
-    auth: Auth | None = None,
+    credentials: Credentials | None = None,
     ca_cert: str | None = None,
     insecure: bool = False,
     cancelled: Callable[[], bool] | None = None,
 ) -> Cluster:
     """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
 
-    For DC/OS one request is made, to learn that the URL is right. ``auth`` is sent to whichever URLs are given.
-    Raises UsageError without any URL, UnavailableError when the one that counts leads elsewhere.
+    For DC/OS one request is made, to learn that the URL is right. A token of DC/OS goes to the other URLs too where
+    nobody else can read it on its way. Raises UsageError without any URL, or when credentials would go unencrypted;
+    UnavailableError when the URL that counts leads elsewhere.
     """
     if not (cluster_url or marathon_url):
         raise UsageError(
             "No cluster is given.", remedy="Give --cluster-url (DC/OS) or --marathon-url (plain Marathon)."
         )
+    if credentials:
+        for url in [cluster_url] if cluster_url else [marathon_url, metronome_url]:
+            require_confidential(url, insecure)
 
-    def http(url: str) -> Http:
+    def http(url: str, auth: Auth | None) -> Http:
         return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, cancelled=cancelled, name="DC/OS")
 
-    metronome = Metronome(http(metronome_url)) if metronome_url else None
     if not cluster_url:
-        marathon = Marathon(http(marathon_url))
-        return Cluster(marathon, metronome, None, "plain", "")
-    root = http(cluster_url)
-    variant, version = _dcos_version(root)
+        plain = PlainLogin(credentials)
+        metronome = Metronome(http(metronome_url, plain)) if metronome_url else None
+        return Cluster(Marathon(http(marathon_url, plain)), metronome, None, "plain", "", plain)
+    bare = http(cluster_url, None)
+    variant, version = _dcos_version(bare)
+    login = Login(credentials, bare, variant=variant)
+    root = http(cluster_url, login)
+
+    def service(url: str, path: str) -> Http:
+        if not url:
+            return root.below(path)
+        return http(url, login if insecure or confidential(url) else None)
+
     return Cluster(
-        marathon=Marathon(http(marathon_url) if marathon_url else root.below("/service/marathon")),
-        metronome=metronome or Metronome(root.below("/service/metronome")),
+        marathon=Marathon(service(marathon_url, "/service/marathon")),
+        metronome=Metronome(service(metronome_url, "/service/metronome")),
         task_log=TaskLog(root),
         variant=variant,
         version=version,
+        login=login,
         http=root,
     )
+
+
+def pinned_ca(cluster_url: str, sha256: str) -> str:
+    """The cluster's own CA as PEM text, if its certificate has this fingerprint.
+
+    It is fetched without verification, and nothing is sent. Raises UsageError or UnavailableError.
+    """
+    wanted = fingerprint(sha256)
+    if not cluster_url.startswith("https://"):
+        raise UsageError(
+            "--ca-sha256 needs a --cluster-url that begins with https://: there is no other CA to fetch.",
+            remedy="Leave it out, or give a CA's file with --ca-cert.",
+        )
+    http = Http(cluster_url, insecure=True, name="The cluster's CA")
+    try:
+        bundle = http.text("/ca/dcos-ca.crt")
+    except (HttpFailure, DeniedError) as error:
+        raise UnavailableError(
+            f"{http.base_url} does not serve its CA at /ca/dcos-ca.crt, as DC/OS Enterprise does.",
+            remedy="Give the CA's file with --ca-cert instead.",
+        ) from error
+    return pinned(bundle, wanted, f"{http.base_url}/ca/dcos-ca.crt")
 
 
 def _dcos_version(root: Http) -> tuple[str, str]:

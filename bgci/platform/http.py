@@ -10,23 +10,21 @@ import copy
 import json as jsonlib
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
+from bgci.platform.tls import is_loopback, verification
 
-Auth = Callable[[MutableMapping[str, str]], None]  # sets the headers that authenticate a request
 Params = Sequence[tuple[str, str]]
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
@@ -36,6 +34,23 @@ CREDENTIALS_REMEDY = (
     "Set BGCI_TOKEN, or BGCI_USERNAME and BGCI_PASSWORD, or BGCI_SERVICE_ACCOUNT (or the ..._FILE form of them) "
     "and check that they are meant for this cluster and have not expired."
 )
+
+
+class Auth(Protocol):
+    """What authenticates requests."""
+
+    def __call__(self, headers: MutableMapping[str, str]) -> None:
+        """Sets the headers of one request."""
+
+    def renew(self) -> bool:
+        """After a 401: whether the request is worth sending again."""
+
+    def remedy(self) -> str:
+        """What to do when a login is asked for all the same."""
+
+    def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
+        """The permission that a refused request lacks, empty when it is not known. ``sent``: its JSON body;
+        ``by_router``: whether a proxy refused it, rather than the service behind."""
 
 
 class HttpFailure(Exception):
@@ -97,7 +112,8 @@ class Reply:
 class Http:
     """``get``/``post``/``put``/``delete`` below ``base_url``.
 
-    ``auth`` sets headers and is called for each request, so it may renew a token; it is never called for another host.
+    ``auth`` is called for each request, but never for one to another origin. After a 401, which means that nothing was
+    carried out, it may renew itself, once.
     ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds.
     While ``cancelled`` answers true nothing is retried. Not for use by several threads.
     """
@@ -119,13 +135,13 @@ class Http:
         self.base_url = _checked_url(base_url)
         self.name = name or "The server"
         self._auth = auth
-        self._verify = _verification(ca_cert, insecure)
+        self._verify = verification(ca_cert, insecure)
         self._timeouts = (connect_timeout, read_timeout)
         self._retries = retries
         self._backoff = backoff
         self._cancelled = cancelled or (lambda: False)
         self._session = requests.Session()
-        self._session.auth = _no_netrc
+        self._session.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def below(self, path: str, *, name: str = "") -> Http:
@@ -161,42 +177,52 @@ class Http:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         credentials: bool = True,
+        harmless: bool = False,
     ) -> Reply:
-        """One call with its retries. A POST is sent again only if it certainly was not carried out.
+        """One call with its retries. A POST is sent again only if it certainly was not carried out, or if it is
+        ``harmless``: it changes nothing.
 
         Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other status that is no success).
         """
+        repeatable = harmless or method != "POST"
         url = self.base_url + path
         problem, remedy = "", ""
         for attempt in range(self._retries + 1):
             pause = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             try:
-                response = self._follow(method, url, params, json, dict(headers or {}), credentials)
+                response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
             except (requests.exceptions.InvalidHeader, UnicodeError):
                 raise DeniedError(
                     "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
                 ) from None  # the original error shows the header
             except requests.RequestException as error:
                 problem, remedy = self._explain(error)
-                again = _not_sent(error) or (method != "POST" and not isinstance(error, requests.exceptions.SSLError))
+                again = _not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
             else:
                 if response.status_code not in TRY_AGAIN:
-                    return self._judged(method, response)
+                    return self._judged(method, response, json)
                 problem = f"it answers {response.status_code} {_short(response)}".rstrip()
                 pause = max(pause, _retry_after(response))
-                again = method != "POST" or response.status_code == 429
+                again = repeatable or response.status_code == 429
             if not again or attempt == self._retries or not self._sleep(pause):
                 break
-        raise self._gave_up(method, url, problem, remedy)
-
-    def _gave_up(self, method: str, url: str, problem: str, remedy: str) -> UnavailableError:
-        if method != "GET":
+        if method != "GET" and not harmless:
             problem += f" (the {method} may or may not have been carried out)"
             remedy = remedy or "Run the command again: it starts from what it finds."
-        return UnavailableError(
+        raise UnavailableError(
             f"{self.name} cannot be reached at {_shown(url)}: {problem}",
             remedy=remedy or "Check the URL, the network and the service's health; then run the command again.",
         )
+
+    def _exchange(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        """The reply, after a login anew where the old one has ended."""
+        response = self._follow(method, url, params, json, headers, credentials)
+        ours = credentials and _origin(response.url) == _origin(self.base_url)
+        if response.status_code == 401 and ours and self._auth and self._auth.renew():
+            return self._follow(method, url, params, json, headers, credentials)
+        return response
 
     def _follow(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
@@ -233,10 +259,11 @@ class Http:
             headers=sent,
             timeout=self._timeouts,
             verify=self._verify,
+            proxies=_proxies(url),
             allow_redirects=False,
         )
 
-    def _judged(self, method: str, response: requests.Response) -> Reply:
+    def _judged(self, method: str, response: requests.Response, sent: Any) -> Reply:
         status, url = response.status_code, _shown(response.url)
         if status < 300:
             return Reply(status, response.headers, response.content, response.url)
@@ -245,14 +272,22 @@ class Http:
             hint = ""
             if _origin(response.url) != _origin(self.base_url):
                 hint = f"Credentials are sent to {self.base_url} only: give the address it redirects to. "
-            raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + CREDENTIALS_REMEDY) from failure
+            remedy = self._auth.remedy() if self._auth else CREDENTIALS_REMEDY
+            raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + remedy) from failure
         if status == 403:
-            said = f" ({failure.message})" if failure.is_api else ""
-            raise DeniedError(
-                f"Not permitted: {method} {urlsplit(response.url).path} at {self.name}{said}.",
-                remedy="Grant the permission, or use other credentials; `bgci doctor` lists what is needed.",
-            ) from failure
+            raise self._forbidden(method, response, sent, failure) from failure
         raise failure
+
+    def _forbidden(self, method: str, response: requests.Response, sent: Any, failure: HttpFailure) -> DeniedError:
+        """The error for a 403."""
+        path = urlsplit(response.url).path
+        missing = self._auth.missing(method, path, sent, by_router=not failure.is_api) if self._auth else ""
+        said = f" ({failure.message})" if failure.is_api else ""
+        return DeniedError(
+            f"Not permitted: {method} {path} at {self.name}{said}." + (f" Missing: {missing}." if missing else ""),
+            remedy=f"Grant {'it' if missing else 'the permission'}, or use other credentials; "
+            "`bgci doctor` lists what is needed.",
+        )
 
     def _json(self, reply: Reply) -> Any:
         if not reply.content.strip():
@@ -295,9 +330,9 @@ class Http:
         return False
 
 
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Without an ``auth`` requests would look into ~/.netrc and overwrite our Authorization header."""
-    return request
+def _proxies(url: str) -> dict[str, str]:
+    """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
+    return {} if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
 
 
 def _checked_url(url: str) -> str:
@@ -311,23 +346,6 @@ def _checked_url(url: str) -> str:
     if "@" in parts.netloc:
         raise UsageError(f"The URL {_shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
     return url.rstrip("/")
-
-
-def _verification(ca_cert: str | None, insecure: bool) -> bool | str:
-    """What requests calls ``verify``. Given with each request, so that no environment variable overrides it."""
-    if insecure:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has asked for it
-        return False
-    if not ca_cert:
-        return True
-    try:
-        folder = Path(ca_cert).is_dir()
-        ssl.create_default_context(cafile=None if folder else ca_cert, capath=ca_cert if folder else None)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(
-            f"The CA certificate {ca_cert} cannot be used: {error}", remedy="Give a PEM file with --ca-cert."
-        ) from error
-    return ca_cert
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:

@@ -26,6 +26,7 @@ from bgci.rollout.journal import Journal
 
 if TYPE_CHECKING:
     from bgci.platform.cluster import Cluster
+    from bgci.platform.credentials import Credentials
     from bgci.platform.marathon_lb import LoadBalancer
 
 
@@ -75,9 +76,32 @@ class Work:
             cluster_url=given.cluster_url,
             marathon_url=given.marathon_url,
             metronome_url=given.metronome_url,
-            ca_cert=given.ca_cert or None,
+            credentials=self.credentials,
+            ca_cert=self.ca_cert,
             insecure=given.insecure,
         )
+
+    @cached_property
+    def credentials(self) -> Credentials | None:
+        """Who we are at the cluster. Raises UsageError."""
+        from bgci.platform.credentials import read_credentials
+
+        return read_credentials(os.environ)
+
+    @cached_property
+    def ca_cert(self) -> str | None:
+        """The CA certificates to trust, as a path or as PEM text; None: as this machine does. Raises UsageError, or
+        UnavailableError when the cluster's own CA is not the one that is wanted."""
+        given = self.settings
+        if given.ca_sha256 and given.ca_cert:
+            raise UsageError("--ca-cert and --ca-sha256 are both given", remedy="keep one: a CA, or how to know it")
+        if given.ca_sha256 and not given.insecure:
+            from bgci.platform.cluster import pinned_ca
+
+            return pinned_ca(given.cluster_url, given.ca_sha256)
+        # DC/OS Enterprise puts the cluster's CA into each task's sandbox.
+        bundle = Path(os.environ.get("MESOS_SANDBOX", ""), ".ssl", "ca-bundle.crt")
+        return given.ca_cert or (str(bundle) if in_job() and bundle.is_file() else None)
 
     @cached_property
     def balancers(self) -> list[LoadBalancer]:
@@ -90,9 +114,7 @@ class Work:
                 remedy="give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica",
             )
         urls = resolve_replicas(self.settings.marathon_lb_url)
-        return [
-            LoadBalancer(url, ca_cert=self.settings.ca_cert or None, insecure=self.settings.insecure) for url in urls
-        ]
+        return [LoadBalancer(url, ca_cert=self.ca_cert, insecure=self.settings.insecure) for url in urls]
 
     @cached_property
     def journal(self) -> Journal:

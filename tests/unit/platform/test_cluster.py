@@ -6,18 +6,15 @@ import pytest
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform.cluster import connect
+from bgci.platform.credentials import Token
 
 VERSION = "/dcos-metadata/dcos-version.json"
-
-
-def token(headers):
-    headers["Authorization"] = "token=t"
 
 
 @pytest.mark.parametrize("variant", ["open", "enterprise"])
 def test_a_dcos_cluster_is_recognised_without_credentials(stub, variant):
     stub.json(VERSION, {"version": "2.0.0", "dcos-variant": variant})
-    cluster = connect(cluster_url=stub.url + "/", auth=token)
+    cluster = connect(cluster_url=stub.url + "/", credentials=Token("t"))
     assert (cluster.variant, cluster.version) == (variant, "2.0.0")
     assert "authorization" not in stub.asked[0].headers
     assert cluster.marathon.http.base_url == f"{stub.url}/service/marathon"

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
+from bgci.platform.credentials import Token
 from bgci.platform.http import Http, HttpFailure
+from bgci.platform.login import Login
 
 
 def quick(url: str, **settings: Any) -> Http:
     return Http(url, **{"backoff": 0.01, "name": "Marathon", **settings})
 
 
-def token(headers: Any) -> None:
-    headers["Authorization"] = "token=s3cret"
+TOKEN = Login(Token("s3cret"), Http("http://unused"))
 
 
 def free_port() -> int:
@@ -152,7 +153,7 @@ def test_an_empty_reply_is_none(stub, answer):
 def test_a_login_page_in_html_is_a_denial(stub, answer):
     stub.tell("GET", "/x", answer(401, "<html><body>401 Authorization Required</body></html>", "text/html"))
     with pytest.raises(DeniedError) as caught:
-        quick(stub.url, auth=token).get("/x")
+        quick(stub.url, auth=TOKEN).get("/x")
     assert "BGCI_TOKEN" in caught.value.remedy
     assert "s3cret" not in str(caught.value)
 
@@ -185,7 +186,7 @@ def test_the_text_of_an_html_failure_is_kept_without_its_markup(stub, answer):
 def test_a_redirect_on_the_same_host_keeps_the_credentials(stub, answer):
     stub.tell("GET", "/a", answer(303, headers={"Location": "/b?cursor=1"}))
     stub.json("/b", {"here": True})
-    assert quick(stub.url, auth=token).get("/a", params=[("old", "1")]) == {"here": True}
+    assert quick(stub.url, auth=TOKEN).get("/a", params=[("old", "1")]) == {"here": True}
     assert stub.asked[1].headers["authorization"] == "token=s3cret"
     assert stub.asked[1].query == [("cursor", "1")]
 
@@ -194,7 +195,7 @@ def test_a_redirect_to_another_host_loses_the_credentials(stub, other, answer):
     stub.tell("GET", "/a", answer(302, headers={"Location": f"{other.url}/b", "Set-Cookie": "dcos-acs-auth-cookie=s3"}))
     other.tell("GET", "/b", answer(302, headers={"Location": f"{other.url}/c"}))
     other.json("/c", 1)
-    quick(stub.url, auth=token).get("/a")
+    quick(stub.url, auth=TOKEN).get("/a")
     assert len(other.asked) == 2
     for asked in other.asked:
         assert not {"authorization", "cookie"} & set(asked.headers)
@@ -204,7 +205,7 @@ def test_a_login_asked_by_another_host_names_the_reason(stub, other, answer):
     stub.tell("GET", "/a", answer(301, headers={"Location": f"{other.url}/a"}))
     other.tell("GET", "/a", answer(401, "<html>", "text/html"))
     with pytest.raises(DeniedError) as caught:
-        quick(stub.url, auth=token).get("/a")
+        quick(stub.url, auth=TOKEN).get("/a")
     assert f"sent to {stub.url} only" in caught.value.remedy
 
 
@@ -225,15 +226,15 @@ def test_a_netrc_file_is_not_looked_into(stub, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     stub.json("/x", 1)
-    quick(stub.url, auth=token).get("/x")
+    quick(stub.url, auth=TOKEN).get("/x")
     quick(stub.url).get("/x")
     assert [asked.headers.get("authorization") for asked in stub.asked] == ["token=s3cret", None]
 
 
-@pytest.mark.parametrize("bad", ["token=s3cret\nX: y", "token=s3cret\u2028"])
+@pytest.mark.parametrize("bad", ["s3cret\nX: y", "s3cret\u2028"])
 def test_a_token_that_is_no_header_is_not_shown(stub, bad):
     with pytest.raises(DeniedError) as caught:
-        quick(stub.url, auth=lambda headers: headers.update(Authorization=bad)).get("/x")
+        quick(stub.url, auth=Login(Token(bad), Http("http://unused"))).get("/x")
     assert "s3cret" not in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -252,7 +253,7 @@ def test_credentials_in_a_url_are_refused_and_not_shown():
 
 def test_below_shares_everything_but_the_base(stub):
     stub.json("/service/marathon/v2/info", {})
-    quick(stub.url, auth=token).below("/service/marathon/", name="M").get("/v2/info")
+    quick(stub.url, auth=TOKEN).below("/service/marathon/", name="M").get("/v2/info")
     assert stub.asked[0].headers["authorization"] == "token=s3cret"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bgci.platform.credentials import Token
 from bgci.platform.http import Http
+from bgci.platform.login import PlainLogin
 from bgci.platform.task_log import TaskLog
 
 TASK = "team_web_r1.uuid"
@@ -17,9 +19,7 @@ NO_TASK = "unable to get canonical task ID: no task found"
 
 @pytest.fixture
 def log(stub):
-    return TaskLog(
-        Http(stub.url, auth=lambda headers: headers.update(Authorization="token=t"), backoff=0.01, retries=0)
-    )
+    return TaskLog(Http(stub.url, auth=PlainLogin(Token("t")), backoff=0.01, retries=0))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_new_text_only_and_every_text_once(log, dcos_log, stub):
     dcos_log("one\ntwo\nthree\n")
     assert log.read(TASK, 4) == ("two\nthree\n", 14)
     assert log.read(TASK, 14) == ("", 14)
-    assert {asked.headers["authorization"] for asked in stub.asked} == {"token=t"}
+    assert {asked.headers["authorization"] for asked in stub.asked} == {"Bearer t"}
 
 
 def test_an_empty_log_is_nothing_new(log, dcos_log):

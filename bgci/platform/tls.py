@@ -1,0 +1,154 @@
+"""Which certificates are trusted, and where a secret may be sent.
+
+Verified always: with ``--ca-cert``, with the cluster's own CA whose fingerprint is known (``--ca-sha256``), else as the
+environment says, as CI images do. Only ``--insecure`` changes that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import ipaddress
+import os
+import re
+import ssl
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import urllib3
+
+from bgci.errors import UnavailableError, UsageError
+
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+PIN_REMEDY = "It is what `openssl x509 -in dcos-ca.crt -noout -fingerprint -sha256` prints of the CA's certificate."
+
+
+def verification(ca_cert: str | None, insecure: bool, environ: Mapping[str, str] = os.environ) -> bool | str:
+    """What requests calls ``verify``: False, True for its own bundle, or a file or folder of CA certificates.
+
+    ca_cert: a path, or the PEM text itself. Raises UsageError for one that holds no certificate.
+    """
+    if insecure:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has asked for it
+        return False
+    if ca_cert:
+        return _usable(_file_of(ca_cert) if is_pem(ca_cert) else ca_cert, "--ca-cert", is_pem(ca_cert))
+    name = next((name for name in CA_VARIABLES if environ.get(name)), "")
+    return _usable(environ[name], name) if name else True
+
+
+def is_pem(ca_cert: str) -> bool:
+    """Whether it is the certificates themselves rather than a path."""
+    return "-----BEGIN" in ca_cert
+
+
+def _usable(path: str, origin: str, text: bool = False) -> str:
+    try:
+        folder = Path(path).is_dir()
+        ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+    except OSError as error:  # ssl.SSLError is one
+        shown = "The text of the CA certificate" if text else f"The CA certificate {path}"
+        raise UsageError(f"{shown} cannot be used: {error}", remedy=f"Give a PEM file with {origin}.") from error
+    return path
+
+
+@functools.cache
+def _file_of(pem: str) -> str:
+    """A file with this text, as long as the process lives: requests takes nothing else."""
+    # "\n" written out is what remains of line breaks in some CI systems.
+    handle, path = tempfile.mkstemp(prefix="bgci-ca-", suffix=".pem")
+    atexit.register(_remove, path)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(pem.replace("\\n", "\n"))
+    return path
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        Path(path).unlink()
+
+
+def pem_text(ca_cert: str) -> str:
+    """The certificates of ``ca_cert`` as text, for somebody to whom a path says nothing. Raises UsageError."""
+    if is_pem(ca_cert):
+        return ca_cert
+    path = Path(ca_cert)
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The CA certificate {ca_cert} cannot be read: {error}", remedy="check --ca-cert") from None
+    found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))
+    if not found:
+        raise UsageError(f"There is no certificate in {ca_cert}.", remedy="Give a PEM file with --ca-cert.")
+    return "\n".join(found) + "\n"
+
+
+def fingerprint(text: str) -> str:
+    """64 hexadecimal digits of a fingerprint as people write it: any case, with colons, behind ``sha256:`` or ``=``.
+
+    Raises UsageError.
+    """
+    digits = re.sub(r"(?i)^.*=|^sha-?256:|[:\s]", "", text.strip()).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise UsageError(f"--ca-sha256 is no SHA-256 fingerprint: {text[:100]!r}", remedy=PIN_REMEDY)
+    return digits
+
+
+def pinned(bundle: str, wanted: str, url: str) -> str:
+    """The one certificate of a bundle that has this fingerprint (SHA-256 of its DER form), as PEM.
+
+    Only that one is trusted: who can change the bundle on its way could add another. Raises UnavailableError.
+    """
+    found: dict[str, str] = {_sha256(pem): pem for pem in CERTIFICATE.findall(bundle)}
+    if wanted in found:
+        return found[wanted] + "\n"
+    there = ", ".join(_colons(each) for each in found) or "no certificate at all"
+    raise UnavailableError(
+        f"{url} is not the CA that --ca-sha256 names: wanted {_colons(wanted)}, found {there}.",
+        remedy="Somebody may be in between; nothing secret was sent. If the cluster has a new CA, get its fingerprint "
+        f"from its administrators. {PIN_REMEDY}",
+    )
+
+
+def _sha256(pem: str) -> str:
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    except ValueError:
+        return ""
+
+
+def _colons(digits: str) -> str:
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
+
+
+def confidential(url: str) -> bool:
+    """Whether a secret may be sent there: not in the clear, or never leaving this machine."""
+    parts = urlsplit(url)
+    return parts.scheme != "http" or is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine, by its name or address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_confidential(url: str, insecure: bool) -> None:
+    """Raises UsageError before a secret would be sent in the clear."""
+    if insecure or confidential(url):
+        return
+    raise UsageError(
+        f"Credentials would be sent unencrypted to {urlsplit(url).hostname}.",
+        remedy="Write https:// in the URL, or leave the credentials out if it asks for none; "
+        "--insecure sends them all the same.",
+    )
