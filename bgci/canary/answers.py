@@ -14,6 +14,7 @@ from typing import Any
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import Check, Expect, Share
 from bgci.canary.json_path import values
+from bgci.redactor import redacted
 
 EXCERPT = 2048  # characters of a body that a report shows
 HIDDEN = "***"
@@ -113,6 +114,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
+    text = redacted(text)  # before it is cut: nobody finds half a secret
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
@@ -241,6 +243,7 @@ def _headers(headers: Mapping[str, str]) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
+    text = redacted(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 

@@ -24,6 +24,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform.tls import is_loopback, verification
+from bgci.redactor import redacted
 
 Params = Sequence[tuple[str, str]]
 
@@ -410,7 +411,7 @@ def _body(response: requests.Response) -> Any:
 
 
 def _short(response: requests.Response) -> str:
-    """The body as one line without markup."""
-    text = response.content[:4000].decode("utf-8", "replace")
+    """The body as one line without markup. Secrets go first: a cut one would not be known again."""
+    text = redacted(response.content[:100_000].decode("utf-8", "replace"))[:4000]
     text = re.sub(r"(?s)<(style|script)\b.*?</\1>|<[^>]*>", " ", text)
     return " ".join(text.split())[:200]

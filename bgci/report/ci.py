@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci.errors import NAMES
+from bgci.redactor import hidden, redacted
 from bgci.report.artifacts import Artifacts, ci_run
 from bgci.report.console import plain, plain_lines
 
@@ -35,6 +36,20 @@ def detect(environ: Mapping[str, str]) -> System:
     """Whose job this process is. A DC/OS job is nobody's: its log reaches the CI system through another bgci."""
     run = None if "MESOS_TASK_ID" in environ else ci_run(environ)
     return System(run["system"]) if run else System.NONE
+
+
+class Masks:
+    """For ``Console``: what must stand in the log before its next line, so that GitHub hides each secret that we know,
+    in what other programs write too (runner: AddMaskCommandExtension)."""
+
+    def __init__(self, system: System, secrets: Callable[[], Sequence[str]] = hidden) -> None:
+        self._secrets = secrets if system is System.GITHUB else lambda: ()
+        self._told: set[str] = set()
+
+    def __call__(self) -> list[str]:
+        new = [secret for secret in self._secrets() if secret not in self._told]
+        self._told.update(new)
+        return [f"::add-mask::{secret.replace('%', '%25').replace(chr(13), '%0D')}" for secret in new]
 
 
 class Ci:
@@ -72,7 +87,7 @@ class Ci:
         """To the file that the runner named; it may hold what an earlier command of the same step wrote."""
         if self._environ.get(variable):
             with Path(self._environ[variable]).open("a", encoding="utf-8", errors="replace") as file:
-                file.write("".join(f"{line}\n" for line in lines))
+                file.write("".join(f"{redacted(line)}\n" for line in lines))
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:
@@ -112,7 +127,7 @@ def annotation(result: Mapping[str, Any]) -> str:
     """An error that GitHub shows on the run's page, its lines kept together (runner: ActionCommand.TryParseV2)."""
     title = f"bgci {result['command']}: {result['name']}".replace(":", "%3A").replace(",", "%2C")
     text = "\n".join(filter(None, (str(result.get("message", "")), str(result.get("remedy", "")))))
-    data = "\n".join(plain_lines(text[:MOST])).replace("%", "%25").replace("\n", "%0A")
+    data = "\n".join(plain_lines(redacted(text)[:MOST])).replace("%", "%25").replace("\n", "%0A")
     return f"::error title={title}::{data}"
 
 
@@ -179,5 +194,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def _cell(value: object) -> str:
     """A text that is no Markdown and no HTML, on one line: what could be either becomes character references."""
-    text = " ".join(plain(line).strip() for line in plain_lines(str(value)[:MOST]))
+    text = " ".join(plain(line).strip() for line in plain_lines(redacted(str(value))[:MOST]))
     return re.sub(r"[^\w\s.,:;/=%'?()@-]|_", lambda sign: f"&#{ord(sign[0])};", text)

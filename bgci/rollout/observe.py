@@ -9,6 +9,7 @@ from typing import Any
 
 from bgci.definition.app_definition import labels, service_ports
 from bgci.platform.marathon_lb import Endpoint, backend_name
+from bgci.redactor import redacted
 from bgci.rollout.model import App, Task
 
 # Tasks that Marathon lists and that still serve, or will. marathon: Condition.scala, marathon_lb: EXCLUDED_TASK_STATES
@@ -111,7 +112,7 @@ def trouble(raw: Mapping[str, Any], queue: Iterable[Mapping[str, Any]]) -> str:
     reasons += failing_checks(raw)
     failure = raw.get("lastTaskFailure")
     if failure and failure.get("version", raw.get("version")) == raw.get("version"):
-        message = re.sub(r"\s+", " ", str(failure.get("message", "")))[:300]
+        message = re.sub(r"\s+", " ", redacted(str(failure.get("message", ""))))[:300]
         reasons.append(f"last task failure: {failure.get('state')} {message} at {failure.get('timestamp')}")
     return "; ".join(reason for reason in reasons if reason)
 
