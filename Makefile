@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 PYTEST_WORKERS ?= 4
 
-.PHONY: help demo test lint unit ci-tools clean
+.PHONY: help demo test lint unit ci-tools image-tools clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
 	@echo "make lint   style, types and floors alone"
 	@echo "make unit   the fast tests alone"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
+	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 
 .venv/ready: pyproject.toml tools/setup
 	tools/setup
@@ -29,6 +30,9 @@ unit: .venv/ready
 ci-tools: .venv/ready
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ci]'
 	tools/ci-jenkins-gitlab
+
+image-tools:
+	tools/image-tools
 
 test: lint
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS)
