@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bgci import redactor
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import Check, Expect, Share
 from bgci.canary.json_path import values
-from bgci.redactor import redacted
 
 EXCERPT = 2048  # characters of a body that a report shows
 HIDDEN = "***"
@@ -114,7 +114,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
-    text = redacted(text)  # before it is cut: nobody finds half a secret
+    text = redactor.redacted(text)  # before it is cut: nobody finds half a secret
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
@@ -243,7 +243,7 @@ def _headers(headers: Mapping[str, str]) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    text = redacted(text)
+    text = redactor.redacted(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
