@@ -29,7 +29,8 @@ def application(marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam
     async def version(_: web.Request) -> web.Response:
         return reply(VERSION | variant)
 
-    app.add_routes([web.get("/dcos-metadata/dcos-version.json", version), *LogRoutes(mesos).routes()])
+    app.add_routes([web.get("/dcos-metadata/dcos-version.json", version), web.get("/metadata", metadata)])
+    app.add_routes(LogRoutes(mesos).routes())
     if iam:
         app.add_routes([*LoginRoutes(iam).routes(), *UserRoutes(iam).routes(), *SecretRoutes(iam).routes()])
     for prefix in ("/service/marathon", "/marathon"):
@@ -39,6 +40,10 @@ def application(marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam
     app.add_subapp("/service/metronome/", metronome_api.application(metronome))
     app.router.add_route("*", "/{path:.*}", unknown)
     return app
+
+
+async def metadata(_: web.Request) -> web.Response:
+    return reply({"PUBLIC_IPV4": "127.0.0.1", "CLUSTER_ID": "5ab8fc1e-0000-4000-8000-000000000001"})
 
 
 async def add_slash(request: web.Request) -> web.Response:

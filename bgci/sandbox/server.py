@@ -88,8 +88,9 @@ class Server:
             options.cpus,
             options.mem,
         )
-        self._marathon = Marathon(chosen, self._processes, Ports(), self._mesos)
-        self._metronome = Metronome(self._processes, self._mesos, options.history_gap)
+        store = self._iam.secrets if self._iam else None
+        self._marathon = Marathon(chosen, self._processes, Ports(), self._mesos, store)
+        self._metronome = Metronome(self._processes, self._mesos, options.history_gap, store)
         self._runners: list[web.AppRunner] = []
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,17 @@ class Secrets:
     def load(self, saved: dict[str, Json]) -> None:
         for path, one in saved.items():
             self.all[path] = Secret(base64.b64decode(one["value"]), one["binary"], one["about"])
+
+
+def secret_environment(secrets: Secrets | None, spec: Mapping[str, Any], service: str) -> dict[str, str]:
+    """What the variables ``{"secret": name}`` of an app's or a run's ``env`` are; nothing where there is no store.
+
+    Raises SecretError.
+    """
+    if secrets is None:
+        return {}
+    named = {name: value["secret"] for name, value in spec.get("env", {}).items() if isinstance(value, dict)}
+    return {name: secrets.of_task(spec["secrets"][secret]["source"], service) for name, secret in named.items()}
 
 
 def usable(path: str, service: str) -> bool:

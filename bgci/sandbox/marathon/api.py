@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from bgci.sandbox import events
+from bgci.sandbox.marathon import rights
 from bgci.sandbox.marathon.apps_api import AppRoutes
 from bgci.sandbox.marathon.core import Marathon
 from bgci.sandbox.marathon.system_api import SystemRoutes
@@ -45,6 +46,7 @@ def application(marathon: Marathon, gate: Middleware | None = None) -> web.Appli
     """A web application for this Marathon; several may serve the same one. Requests pass ``gate`` first."""
 
     async def stream(request: web.Request) -> web.StreamResponse:
+        rights.require_admin(request, "events")
         return await events.stream(request, marathon.store.events)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:

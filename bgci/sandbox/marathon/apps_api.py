@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, labels, views
+from bgci.sandbox.marathon import definition, labels, rights, views
 from bgci.sandbox.marathon.core import Marathon
 from bgci.sandbox.marathon.deployments import Specs
 from bgci.sandbox.marathon.model import App, Deployment, Spec, new_app
@@ -43,26 +43,35 @@ class AppRoutes:
     async def index(self, request: web.Request) -> web.Response:
         embed = views.embeds(request.query.getall("embed", []))
         chosen = app_filter(request.query)
-        return reply({"apps": [views.app_info(self._store, a, embed) for a in self._store.apps.values() if chosen(a)]})
+        apps = [app for app in self._store.apps.values() if rights.may(request, app.id) and chosen(app)]
+        return reply({"apps": [views.app_info(self._store, app, embed) for app in apps]})
 
     async def show(self, request: web.Request) -> web.Response:
         embed = views.embeds(request.query.getall("embed", [])) | {"tasks", "lastTaskFailure"}
         name = request.match_info["id"]
         if name == "*" or name.endswith("/*"):
-            return self._group(definition.absolute(name[:-1]), embed)
-        app = self._marathon.app(definition.absolute(name))
+            return self._group(request, definition.absolute(name[:-1]), embed)
+        app = self._permitted(request, "read")
         return reply({"app": views.app_info(self._store, app, embed)})
 
-    def _group(self, group: str, embed: set[str]) -> web.Response:
+    def _permitted(self, request: web.Request, action: str) -> App:
+        """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
+        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        rights.require(request, app.id, action)
+        return app
+
+    def _group(self, request: web.Request, group: str, embed: set[str]) -> web.Response:
         prefix = group.rstrip("/") + "/"
         members = [app for app in self._store.apps.values() if app.id.startswith(prefix)]
         if not members and group != "/":
             raise ApiError(404, {"message": f"Group '{group}' does not exist"})
-        return reply({"*": [views.app_info(self._store, app, embed) for app in members]})
+        readable = [app for app in members if rights.may(request, app.id)]
+        return reply({"*": [views.app_info(self._store, app, embed) for app in readable]})
 
     async def create(self, request: web.Request) -> web.Response:
-        spec = definition.create(await json_object(request))
+        spec = definition.create(await json_object(request), secrets=self._marathon.has_secrets)
         app_id = str(spec["id"])
+        rights.require(request, app_id, "create")
 
         def add(specs: Specs) -> None:
             if app_id in specs:
@@ -83,6 +92,7 @@ class AppRoutes:
         if created and request.method == "PATCH":
             self._marathon.app(app_id)
         spec = self._updated(app_id, await json_object(request), partial=is_partial(request))
+        rights.require(request, app_id, "create" if created else "update")
 
         def put(specs: Specs) -> None:
             refuse_group(app_id, specs)
@@ -104,6 +114,8 @@ class AppRoutes:
             for app_id in specs:
                 self._marathon.app(app_id)
         changed = {i: self._updated(i, body, partial=is_partial(request)) for i, body in specs.items()}
+        for app_id in changed:
+            rights.require(request, app_id, "update" if app_id in self._store.apps else "create")
         deployment = self._marathon.deployments.change(lambda all_: all_.update(changed), force=flag(request, "force"))
         return deployment_result(deployment)
 
@@ -111,13 +123,13 @@ class AppRoutes:
         """The definition that an update leads to; ``version`` alone means: as it was in that version."""
         current = self._store.apps.get(app_id)
         if current is None or not partial:
-            return definition.create(body, app_id)
-        spec = definition.update(body, current.spec)
+            return definition.create(body, app_id, secrets=self._marathon.has_secrets)
+        spec = definition.update(body, current.spec, secrets=self._marathon.has_secrets)
         version = body.get("version")
         return spec if version is None else self._version(app_id, str(version)).spec
 
     async def delete(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "delete")
         force = flag(request, "force", default=True)
 
         def remove(specs: Specs) -> None:
@@ -126,17 +138,18 @@ class AppRoutes:
         return deployment_result(self._marathon.deployments.change(remove, force=force))
 
     async def restart(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "update")
         force = flag(request, "force")
         deployment = self._marathon.deployments.change(lambda specs: None, force=force, restart=[app.id])
         return deployment_result(deployment)
 
     async def versions(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "read")
         return reply({"versions": list(self._store.versions[app.id])})
 
     async def version(self, request: web.Request) -> web.Response:
         app_id = definition.absolute(request.match_info["id"])
+        rights.require(request, app_id, "read")
         return reply(views.app_definition(self._version(app_id, request.match_info["version"])))
 
     def _version(self, app_id: str, version: str) -> App:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from bgci.sandbox.events import EventBus
+from bgci.sandbox.iam.secrets import Secrets
 from bgci.sandbox.marathon import views
 from bgci.sandbox.marathon.deployments import Deployments
 from bgci.sandbox.marathon.health import HealthChecker
@@ -24,11 +25,14 @@ _LEGACY_ID = re.compile(r"^(.+)[._]([^_.]+)(?:\.\d+)?$")
 class Marathon:
     """Everything that belongs to one Marathon. ``leader`` is its ``host:port``."""
 
-    def __init__(self, options: Options, processes: Processes, ports: Ports, mesos: Mesos) -> None:
+    def __init__(
+        self, options: Options, processes: Processes, ports: Ports, mesos: Mesos, secrets: Secrets | None = None
+    ) -> None:
         self.leader = "127.0.0.1:8080"
+        self.has_secrets = secrets is not None
         self.store = Store(EventBus(), options)
         self.health = HealthChecker(self.store)
-        self.launcher = Launcher(self.store, processes, ports, mesos, self.health)
+        self.launcher = Launcher(self.store, processes, ports, mesos, self.health, secrets)
         self.deployments = Deployments(self.store, self.launcher, ReadinessChecker(self.store))
 
     async def open(self) -> None:

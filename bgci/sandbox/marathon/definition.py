@@ -44,16 +44,19 @@ OMITTED_WHEN_EMPTY = (
 DOCKER_NETWORKS = {"BRIDGE": "container/bridge", "HOST": "host", "USER": "container"}
 
 
-def create(body: Json, app_id: str | None = None) -> Json:
-    """The canonical definition of a new app, or of a complete replacement. Raises Refusal."""
+def create(body: Json, app_id: str | None = None, *, secrets: bool = False) -> Json:
+    """The canonical definition of a new app, or of a complete replacement; ``secrets``: whether there is a store.
+
+    Raises Refusal.
+    """
     app = _known({**body, "id": app_id} if app_id else body)
     _refuse("Invalid JSON", shape_errors(app, complete=True))
     app["id"] = absolute(app["id"])
     _refuse("Object is not valid", old_api_errors(app))
-    return complete(migrate(app))
+    return complete(migrate(app), secrets=secrets)
 
 
-def update(body: Json, current: Mapping[str, Any]) -> Json:
+def update(body: Json, current: Mapping[str, Any], *, secrets: bool = False) -> Json:
     """The definition after a partial update: each given field replaces the old one as a whole. Raises Refusal."""
     given = _known(body)
     _refuse("Invalid JSON", shape_errors(given, complete=False))
@@ -65,7 +68,7 @@ def update(body: Json, current: Mapping[str, Any]) -> Json:
     changes = _migrate_update(given)
     if "networks" in changes and changes["networks"][:1] != kept["networks"][:1]:
         kept.pop("portDefinitions", None)
-    return complete(migrate({**kept, **changes}))
+    return complete(migrate({**kept, **changes}), secrets=secrets)
 
 
 def absolute(app_id: str) -> str:
@@ -73,9 +76,9 @@ def absolute(app_id: str) -> str:
     return "/" + app_id.strip("/")
 
 
-def complete(app: Json) -> Json:
+def complete(app: Json, *, secrets: bool) -> Json:
     """Validates a canonical definition and fills in the defaults. Raises Refusal."""
-    _refuse("Object is not valid", canonical_errors(app))
+    _refuse("Object is not valid", canonical_errors(app, secrets=secrets))
     full = {**DEFAULTS, **app}
     full["networks"] = app.get("networks") or [{"mode": "host"}]
     host = full["networks"][0].get("mode", "container") == "host"

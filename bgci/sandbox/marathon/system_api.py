@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, views
+from bgci.sandbox.marathon import definition, rights, views
 from bgci.sandbox.marathon.apps_api import deployment_result
 from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.marathon.model import Deployment
 from bgci.sandbox.marathon.plan import PORT_RANGE
 from bgci.sandbox.mesos import FRAMEWORKS
 from bgci.sandbox.web import ApiError, flag, plain, reply
@@ -35,31 +36,39 @@ class SystemRoutes:
         ]
 
     async def deployments(self, request: web.Request) -> web.Response:
-        return reply([views.deployment_json(deployment) for deployment in self._store.deployments.values()])
+        def readable(deployment: Deployment) -> bool:
+            return any(rights.may(request, app_id) for app_id in deployment.app_ids)
+
+        return reply([views.deployment_json(one) for one in self._store.deployments.values() if readable(one)])
 
     async def cancel(self, request: web.Request) -> web.Response:
         deployment = self._store.deployments.get(request.match_info["id"])
         if deployment is None:
             raise ApiError(404, {"message": f"DeploymentPlan {request.match_info['id']} does not exist"})
+        for app_id in deployment.app_ids:
+            rights.require(request, app_id, "update")
         if flag(request, "force"):
             self._marathon.deployments.cancel(deployment)
             return web.Response(status=202)
         return deployment_result(self._marathon.deployments.revert(deployment))
 
     async def queue(self, request: web.Request) -> web.Response:
-        return reply({"queue": views.queue(self._store)})
+        waiting = [entry for entry in views.queue(self._store) if rights.may(request, entry["app"]["id"])]
+        return reply({"queue": waiting})
 
     async def reset_delay(self, request: web.Request) -> web.Response:
         app_id = definition.absolute(request.match_info["id"])
         if not any(entry["app"]["id"] == app_id for entry in views.queue(self._store)):
             raise ApiError(404, {"message": f"Application {app_id} not found in tasks queue."})
         app = self._marathon.app(app_id)
+        rights.require(request, app_id, "update")
         self._store.backoffs.pop((app_id, app.last_config), None)
         for instance in self._store.of_app(app_id):
             instance.wake.set()
         return web.Response(status=204)
 
     async def info(self, request: web.Request) -> web.Response:
+        rights.require_admin(request, "config")
         host, _, port = self._marathon.leader.rpartition(":")
         return reply(
             {
@@ -76,7 +85,7 @@ class SystemRoutes:
                     "local_port_max": PORT_RANGE.stop - 1,
                     "hostname": host,
                     "framework_name": "marathon",
-                    "features": ["task_killing"],
+                    "features": ["task_killing", *["secrets"] * self._marathon.has_secrets],
                     "mesos_leader_ui_url": "/mesos",
                     "webui_url": None,
                 },
@@ -86,10 +95,12 @@ class SystemRoutes:
         )
 
     async def leader(self, request: web.Request) -> web.Response:
+        rights.require_admin(request, "leader")
         return reply({"leader": self._marathon.leader})
 
     async def abdicate(self, request: web.Request) -> web.Response:
         """A change of leader: all streams end, and health is unknown until the first checks (hazard 39)."""
+        rights.require_admin(request, "leader", "update")
         self._store.events.close()
         self._marathon.health.forget_results()
         return reply({"message": "Leadership abdicated"})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci.sandbox import clock
+from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.marathon.health import HealthChecker
 from bgci.sandbox.marathon.model import App, Backoff, Condition, Instance, Task, task_failure
 from bgci.sandbox.marathon.plan import service_ports
@@ -30,12 +31,21 @@ class Launcher:
 
     ended: Callable[[str], None]
 
-    def __init__(self, store: Store, processes: Processes, ports: Ports, mesos: Mesos, health: HealthChecker) -> None:
+    def __init__(
+        self,
+        store: Store,
+        processes: Processes,
+        ports: Ports,
+        mesos: Mesos,
+        health: HealthChecker,
+        secrets: Secrets | None = None,
+    ) -> None:
         self._store = store
         self._processes = processes
         self._ports = ports
         self._mesos = mesos
         self._health = health
+        self._secrets = secrets
         self._runners: dict[str, asyncio.Task[None]] = {}
         self._next_ip = 1
 
@@ -116,7 +126,7 @@ class Launcher:
         await asyncio.sleep(self._store.options.fetch_delay)
         try:
             task.child = await self._start(instance.app, task, sandbox)
-        except OSError as error:
+        except (OSError, SecretError) as error:
             self._ended(instance, task, 1, f"Failed to launch container: {error}")
             return
         if instance.condition is Condition.KILLING:
@@ -171,8 +181,8 @@ class Launcher:
         raise NoPortError("no free address in 127.0.1.0/24")
 
     async def _start(self, app: App, task: Task, sandbox: Path) -> Child:
-        env = task_environment(app, task, sandbox)
         spec = app.spec
+        env = secret_environment(self._secrets, spec, app.id) | task_environment(app, task, sandbox)
         has_image = "image" in spec.get("container", {}).get("docker", {})
         if not has_image and "cmd" in spec:
             argv = ["/bin/sh", "-c", str(spec["cmd"])]

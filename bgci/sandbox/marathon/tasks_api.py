@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, views
+from bgci.sandbox.marathon import definition, rights, views
 from bgci.sandbox.marathon.apps_api import deployment_result, invalid_shape, json_object
 from bgci.sandbox.marathon.core import Marathon, instance_id
 from bgci.sandbox.marathon.deployments import Specs
-from bgci.sandbox.marathon.model import Condition, Deployment, Instance
+from bgci.sandbox.marathon.model import App, Condition, Deployment, Instance
 from bgci.sandbox.web import ApiError, flag, plain, reply
 
 
@@ -33,13 +33,13 @@ class TaskRoutes:
 
     async def index(self, request: web.Request) -> web.Response:
         states = [*request.query.getall("status", []), *request.query.getall("status[]", [])]
-        tasks = views.all_tasks(self._store, states)
+        tasks = [task for task in views.all_tasks(self._store, states) if rights.may(request, task["appId"])]
         if request.headers.get("Accept", "").startswith("text/plain"):
             return plain(endpoints_table(tasks))
         return reply({"tasks": tasks})
 
     async def of_app(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "read")
         return reply({"tasks": views.tasks(self._store.of_app(app.id))})
 
     async def delete_by_id(self, request: web.Request) -> web.Response:
@@ -48,13 +48,15 @@ class TaskRoutes:
         if not isinstance(ids, list) or not all(isinstance(task_id, str) for task_id in ids):
             raise invalid_shape("error.expected.jsarray")
         instances = self._marathon.resolve(ids)
+        for app_id in {instance.app_id for instance in instances}:
+            rights.require(request, app_id, "update")
         if scale:
             return deployment_result(self._kill_and_scale(instances, force=flag(request, "force")))
         existing = [instance for instance in instances if instance.app_id in self._store.apps]
         return reply({"tasks": self._kill(existing, wipe=wipe, with_health=False)})
 
     async def delete_many(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "update")
         scale, wipe = scale_and_wipe(request)
         host = request.query.get("host", "*")
         instances = [i for i in self._store.of_app(app.id) if host == "*" or (i.task and host in i.task.host)]
@@ -64,7 +66,7 @@ class TaskRoutes:
         return reply({"tasks": self._kill(instances, wipe=wipe)})
 
     async def delete_one(self, request: web.Request) -> web.Response:
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._permitted(request, "update")
         task_id = request.match_info["task"]
         scale, wipe = scale_and_wipe(request)
         try:
@@ -79,6 +81,12 @@ class TaskRoutes:
         if not killed:
             raise ApiError(404, {"message": f"Task '{task_id}' does not exist"})
         return reply({"task": killed[0]})
+
+    def _permitted(self, request: web.Request, action: str) -> App:
+        """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
+        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        rights.require(request, app.id, action)
+        return app
 
     def _kill(self, instances: Sequence[Instance], *, wipe: bool, with_health: bool = True) -> list[dict[str, Any]]:
         """Fire and forget: no deployment, no lock; the task is replaced within its instance, or with it if wiped."""

@@ -65,7 +65,7 @@ _APP = Shape(
         "healthChecks": array(_HEALTH),
         "readinessChecks": array(_READINESS),
         "upgradeStrategy": Shape("object", _STRATEGY, tuple(_STRATEGY)),
-        "secrets": Shape("object"),
+        "secrets": Shape("object", items=Shape("object", {"source": TEXT})),
         "killSelection": choice("YOUNGEST_FIRST", "OLDEST_FIRST"),
     },
 )
@@ -133,8 +133,8 @@ def id_errors(app_id: str) -> list[str]:
     return []
 
 
-def canonical_errors(app: Json) -> Errors:
-    """What is semantically wrong with an app in canonical form."""
+def canonical_errors(app: Json, *, secrets: bool) -> Errors:
+    """What is semantically wrong with an app in canonical form; ``secrets``: whether there is a store of them."""
     errors: Errors = {}
     for error in id_errors(app["id"]):
         _add(errors, "/id", error)
@@ -146,9 +146,21 @@ def canonical_errors(app: Json) -> Errors:
         if len(constraint) not in (2, 3) or constraint[1] not in _OPERATORS:
             _add(errors, f"/constraints({index})", f"Missing or invalid operator in constraint {constraint}")
     _label_errors(app, errors)
-    if app.get("secrets"):
+    if app.get("secrets") and not secrets:
         _add(errors, "/secrets", "Feature secrets is not enabled. Enable with --enable_features secrets)")
+    if secrets:
+        _secret_errors(app, errors)
     return errors
+
+
+def _secret_errors(app: Json, errors: Errors) -> None:
+    declared = app.get("secrets", {})
+    for name, secret in declared.items():
+        if not (isinstance(secret, dict) and secret.get("source")):
+            _add(errors, f"/secrets({name})/source", "error.path.missing")
+    for name, value in app.get("env", {}).items():
+        if isinstance(value, dict) and value.get("secret") not in declared:
+            _add(errors, f"/env({name})", f"references an undefined secret: {value.get('secret')}")
 
 
 def _command_errors(app: Json, errors: Errors) -> None:

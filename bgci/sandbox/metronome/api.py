@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from bgci.sandbox.metronome.core import Metronome, Run
+from bgci.sandbox.metronome import rights
+from bgci.sandbox.metronome.core import Metronome, Run, no_job
 from bgci.sandbox.metronome.spec import JOB_ID, job_spec
 from bgci.sandbox.web import ApiError, flag, plain, reply
 
@@ -82,43 +83,52 @@ class Routes:
         """The runs that wait for a task; as the real one, a dotted job id is cut to its first segment."""
         waiting: dict[str, list[Json]] = {}
         for run in self._metronome.runs.values():
-            if run.status == "STARTING":
+            if run.status == "STARTING" and rights.may(request, run.job_id):
                 waiting.setdefault(run.job_id.split(".")[0], []).append({"runId": run.id})
         return reply([{"jobId": job_id, "runs": runs} for job_id, runs in waiting.items()])
 
     async def index(self, request: web.Request) -> web.Response:
         embed = embeds(request)
-        return reply([self._shown(job, embed) for job in self._metronome.jobs.values()])
+        return reply([self._shown(job, embed) for i, job in self._metronome.jobs.items() if rights.may(request, i)])
 
     async def create(self, request: web.Request) -> web.Response:
-        return reply(self._metronome.create(job_spec(await json_body(request))), 201)
+        spec = job_spec(await json_body(request))
+        rights.require(request, spec["id"], "create")
+        return reply(self._metronome.create(spec), 201)
 
     async def show(self, request: web.Request) -> web.Response:
         embed = embeds(request)
-        return reply(self._shown(self._metronome.job(job_id(request)), embed))
+        return reply(self._shown(self._readable(request), embed))
 
     async def update(self, request: web.Request) -> web.Response:
-        name = job_id(request)
-        return reply(self._metronome.update(name, job_spec(await json_body(request))))
+        spec, name = job_spec(await json_body(request)), job_id(request)
+        rights.require(request, name, "update")  # before it is looked for (metronome: JobSpecController.updateJob)
+        return reply(self._metronome.update(str(self._metronome.job(name)["id"]), spec))
 
     async def delete(self, request: web.Request) -> web.Response:
-        return reply(self._metronome.delete(job_id(request), stop_runs=flag(request, "stopCurrentJobRuns")))
+        name = self._permitted(request, "delete")
+        return reply(self._metronome.delete(name, stop_runs=flag(request, "stopCurrentJobRuns")))
 
     async def schedules(self, request: web.Request) -> web.Response:
-        return reply(self._metronome.job(job_id(request))["schedules"])
+        return reply(self._readable(request)["schedules"])
 
     async def runs(self, request: web.Request) -> web.Response:
         job = self._metronome.job(job_id(request))
-        return reply([run.as_json() for run in self._metronome.runs_of(job["id"])])
+        shown = self._metronome.runs_of(job["id"]) if rights.may(request, job["id"]) else []
+        return reply([run.as_json() for run in shown])
 
     async def trigger(self, request: web.Request) -> web.Response:
-        return reply(self._metronome.trigger(job_id(request)).as_json(), 201)
+        return reply(self._metronome.trigger(self._permitted(request, "update")).as_json(), 201)
 
     async def show_run(self, request: web.Request) -> web.Response:
-        return reply(self._run(request).as_json())
+        run = self._run(request)
+        if not rights.may(request, run.job_id):
+            raise no_run(run.job_id, run.id)
+        return reply(run.as_json())
 
     async def stop(self, request: web.Request) -> web.Response:
         run = self._run(request)
+        rights.require(request, run.job_id, "update")
         self._metronome.stop(run)
         return reply(run.as_json())
 
@@ -126,8 +136,21 @@ class Routes:
         name, run_id = job_id(request), request.match_info["run"]
         run = self._metronome.runs.get(run_id)
         if run is None or run.job_id != name:
-            raise ApiError(404, {"jobSpec": name, "id": run_id, "message": "Job Run not found"})
+            raise no_run(name, run_id)
         return run
+
+    def _readable(self, request: web.Request) -> Json:
+        """The job in the path. Raises ApiError 404, also without the permission."""
+        name = job_id(request)
+        if not rights.may(request, name):
+            raise no_job(name)
+        return self._metronome.job(name)
+
+    def _permitted(self, request: web.Request, action: str) -> str:
+        """The id of the job in the path. Raises ApiError 404, 403."""
+        name = str(self._metronome.job(job_id(request))["id"])
+        rights.require(request, name, action)
+        return name
 
     def _shown(self, job: Json, embed: set[str]) -> Json:
         shown, history = dict(job), self._metronome.history[job["id"]]
@@ -138,6 +161,10 @@ class Routes:
         if "historySummary" in embed:
             shown["historySummary"] = history.summary()
         return shown
+
+
+def no_run(name: str, run_id: str) -> ApiError:
+    return ApiError(404, {"jobSpec": name, "id": run_id, "message": "Job Run not found"})
 
 
 def job_id(request: web.Request) -> str:

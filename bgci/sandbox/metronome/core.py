@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci.sandbox.clock import metronome_time, utc_now
+from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.mesos import Mesos
 from bgci.sandbox.processes import Child, Processes
 from bgci.sandbox.web import ApiError
@@ -86,10 +87,11 @@ class History:
 class Metronome:
     """All jobs. Schedules and dependencies are kept but start nothing: runs are triggered by hand only."""
 
-    def __init__(self, processes: Processes, mesos: Mesos, history_gap: float) -> None:
+    def __init__(self, processes: Processes, mesos: Mesos, history_gap: float, secrets: Secrets | None = None) -> None:
         self._processes = processes
         self._mesos = mesos
         self._history_gap = history_gap
+        self._secrets = secrets
         self._executions: set[asyncio.Task[None]] = set()
         self.jobs: dict[str, Json] = {}
         self.history: dict[str, History] = {}
@@ -106,7 +108,7 @@ class Metronome:
         try:
             return self.jobs[job_id]
         except KeyError:
-            raise ApiError(404, {"id": job_id, "message": "Job not found"}) from None
+            raise no_job(job_id) from None
 
     def runs_of(self, job_id: str) -> list[Run]:
         """The active ones only."""
@@ -192,9 +194,10 @@ class Metronome:
         directory = self._mesos.launched("metronome", task["id"], f"{run.id}.{run.job_id}", AGENT_ID)
         argv = ["/bin/sh", "-c", str(run.spec["cmd"])] if "cmd" in run.spec else run.spec.get("args") or ["true"]
         try:
-            environment = task_environment(run, task["id"], directory)
+            own = secret_environment(self._secrets, run.spec, "/" + run.job_id.replace(".", "/"))
+            environment = own | task_environment(run, task["id"], directory)
             run.child = await self._processes.start(argv, env=environment, directory=directory)
-        except OSError as error:
+        except (OSError, SecretError) as error:
             (directory / "stderr").write_text(f"{error}\n")
             code = 127
         else:
@@ -235,6 +238,10 @@ class Metronome:
         """Takes over what was saved."""
         self.jobs = saved["jobs"]
         self.history = {job_id: History(**history) for job_id, history in saved["history"].items()}
+
+
+def no_job(job_id: str) -> ApiError:
+    return ApiError(404, {"id": job_id, "message": "Job not found"})
 
 
 def task_id(run: Run) -> str:
