@@ -48,7 +48,7 @@ def app_names() -> list[str]:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *JOB, *GOAL, *CANARY)
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def render(settings: Settings) -> None:
     """Template and image to the app definition and its three jobs. Touches no cluster."""
     from bgci.stages import render as here

@@ -126,9 +126,13 @@ class Settings:
     )
     via: Via = setting(Via.AUTO, "Run the goal as a DC/OS Job, or in this process.")
     job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
+    job_marathon_url: str = setting(
+        "", "Marathon as the job reaches it; default: where --marathon-url is, seen from --job-cluster-url."
+    )
     job_marathon_lb_url: list[str] = setting(
         ("http://marathon-lb.marathon.mesos:9090",), "marathon-lb as the job reaches it."
     )
+    job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
     job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
     strategy: StrategyName = setting(
         StrategyName.BLUEGREEN, "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
@@ -184,7 +188,9 @@ class Settings:
 RELEASE = ("app", "revision", "artifacts", "log_format")
 DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
-JOB = ("via", "job_cluster_url", "job_marathon_lb_url", "job_image", "job_template")
+JOB = (
+    *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert", "job_image", "job_template"),
+)
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
@@ -255,6 +261,8 @@ def effective(settings: Settings) -> list[tuple[str, str, str]]:
     rows = []
     for name in settings.taken:
         value = getattr(settings, name)
+        if name.endswith("ca_cert") and "-----BEGIN" in value:
+            value = "(PEM text)"
         if name == "set":
             value = [f"{text.partition('=')[0]}=..." for text in value]
         text = _text(value, of_duration=_kinds()[name] is float)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -22,11 +21,6 @@ LINE = 8192  # bytes of a line that are passed on at once
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 DRAIN = 2.0  # seconds for the last output of what was ended
 
-# What authenticates bgci at the cluster is nothing that a test program needs.
-CREDENTIAL = re.compile(
-    r"BGCI_TOKEN.*|BGCI_PASSWORD.*|BGCI_USERNAME|BGCI_SERVICE_ACCOUNT.*|DCOS_ACS_TOKEN|DCOS_SERVICE_ACCOUNT_CREDENTIAL"
-)
-
 
 @dataclass(frozen=True)
 class Target:
@@ -39,9 +33,9 @@ class Target:
     lb_url: str
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` without bgci's credentials, and with what is told; lists are separated by blanks."""
+        """``base`` and what is told; lists are separated by blanks."""
         return {
-            **{name: value for name, value in base.items() if not CREDENTIAL.fullmatch(name)},
+            **base,
             "BGCI_APP": self.app,
             "BGCI_REVISION": self.revision,
             "BGCI_CANARY_URL": self.canary_urls[0] if self.canary_urls else "",
@@ -57,13 +51,14 @@ def run(
     *,
     timeout: float,
     show: Callable[[str], None],
-    base: Mapping[str, str] = os.environ,
+    base: Mapping[str, str],
     grace: float = GRACE,
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
-    ``show`` gets each line of its output as it comes. Whatever it started in its process group is ended with it, also
-    when an exception (a signal's) comes in between.
+    ``base``: the environment, without what authenticates bgci at the cluster. ``show`` gets each line of the output as
+    it comes. Whatever it started in its process group is ended with it, also when an exception (a signal's) comes in
+    between.
     """
     began = time.monotonic()
     kept: deque[str] = deque()

@@ -34,7 +34,8 @@ class JobSettings:
     """What the jobs need to know besides the app.
 
     image: the one with bgci in it. Durations are texts with units, such as ``10m``. instances: of the canary.
-    ca_cert: a path inside the job's container. cpus: shares; mem and disk: MiB.
+    cluster_url: empty where there is no DC/OS. ca_cert: PEM text, or a path inside the job's container; ca_sha256: the
+    fingerprint of the cluster's own CA. cpus: shares; mem and disk: MiB.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
     who may read jobs.
     """
@@ -54,6 +55,7 @@ class JobSettings:
     mem: float = 128
     disk: float = 0
     ca_cert: str | None = None
+    ca_sha256: str | None = None
     insecure: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -122,8 +124,10 @@ def _env(
             remedy="shorten it, for example by fetching files instead of writing them into env; or use --via direct",
         )
     optional = {
+        "BGCI_CLUSTER_URL": settings.cluster_url or None,
         "BGCI_MARATHON_URL": settings.marathon_url,
         "BGCI_CA_CERT": settings.ca_cert,
+        "BGCI_CA_SHA256": settings.ca_sha256,
         "BGCI_INSECURE": "true" if settings.insecure else None,
         "BGCI_ALLOW_NO_HEALTH_CHECK": "true" if settings.allow_no_health_check else None,
         "BGCI_INSTANCES": str(settings.instances) if goal == "canary" else None,
@@ -135,7 +139,6 @@ def _env(
         "BGCI_REVISION": revision,
         "BGCI_IMAGE": image,
         "BGCI_APP_DEFINITION": carried,
-        "BGCI_CLUSTER_URL": settings.cluster_url,
         "BGCI_MARATHON_LB_URL": " ".join(settings.marathon_lb_urls),
         "BGCI_STRATEGY": settings.strategy,
         "BGCI_WAVE": str(settings.wave),

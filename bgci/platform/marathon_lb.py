@@ -145,7 +145,7 @@ def _addresses(host: str, port: int) -> list[str]:
             return sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)})
     raise UnavailableError(
         f"The load balancer's name {host} cannot be resolved.",
-        remedy="Check --marathon-lb-url; inside the cluster it is http://marathon-lb.marathon.mesos:9090.",
+        remedy="Check --marathon-lb-url, and this machine's DNS: inside of the cluster other names are known.",
     )
 
 

@@ -75,17 +75,19 @@ def _remove(path: str) -> None:
 
 def pem_text(ca_cert: str) -> str:
     """The certificates of ``ca_cert`` as text, for somebody to whom a path says nothing. Raises UsageError."""
-    if is_pem(ca_cert):
-        return ca_cert
     path = Path(ca_cert)
     try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+        if is_pem(ca_cert):
+            text = ca_cert.replace("\\n", "\n")
+        else:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The CA certificate {ca_cert} cannot be read: {error}", remedy="check --ca-cert") from None
+        raise UsageError(f"The CA certificates cannot be read: {error}", remedy="Check --ca-cert.") from None
     found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))
     if not found:
-        raise UsageError(f"There is no certificate in {ca_cert}.", remedy="Give a PEM file with --ca-cert.")
+        where = "the text of the CA certificates" if is_pem(ca_cert) else ca_cert
+        raise UsageError(f"There is no certificate in {where}.", remedy="Give PEM with --ca-cert.")
     return "\n".join(found) + "\n"
 
 

@@ -15,6 +15,7 @@ from bgci.canary.suite import parse
 from bgci.config import Settings
 from bgci.definition.names import suite_candidates
 from bgci.errors import ConflictError, InconclusiveError, RejectedError, UsageError
+from bgci.platform.credentials import without_credentials
 from bgci.report import junit
 from bgci.report.artifacts import ci_run
 from bgci.stages.hybrid import Hybrid, balancer_places, described, look, settled
@@ -166,6 +167,7 @@ def _command(work: Work, command: str, hybrid: Hybrid, balancers: Sequence[probe
         command,
         target,
         timeout=work.settings.command_timeout,
+        base=without_credentials(os.environ),
         show=lambda line: work.console.foreign("test", line),
     )
     _say(work, case)

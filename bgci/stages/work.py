@@ -52,6 +52,11 @@ class Work:
         self.ci = Ci(detect(os.environ), os.environ, say)
         self.command = command
         self.result: dict[str, Any] = {}
+        if settings.insecure:
+            self.result["insecure"] = True
+            self.console.warn(
+                "--insecure: nobody checks who answers, and whoever is in between can read the credentials"
+            )
         self._began = time.monotonic()
 
     @cached_property

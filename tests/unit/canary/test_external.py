@@ -12,19 +12,10 @@ import pytest
 
 from bgci.canary import external
 from bgci.canary.case import Case, Outcome
+from bgci.platform.credentials import CREDENTIAL_VARIABLES, without_credentials
 
 TARGET = external.Target(
     "/web", "v2", ["http://10.0.0.5:1", "http://10.0.0.6:1"], ["http://10.0.0.7:1"], "http://lb:10102"
-)
-CREDENTIALS = (
-    "BGCI_TOKEN",
-    "BGCI_USERNAME",
-    "BGCI_PASSWORD",
-    "BGCI_PASSWORD_FILE",
-    "BGCI_SERVICE_ACCOUNT",
-    "BGCI_SERVICE_ACCOUNT_FILE",
-    "DCOS_ACS_TOKEN",
-    "DCOS_SERVICE_ACCOUNT_CREDENTIAL",
 )
 
 
@@ -49,8 +40,8 @@ def until_gone(pid: int) -> None:
 
 
 def test_a_program_learns_where_the_canary_is_and_no_credential() -> None:
-    credentials = dict.fromkeys(CREDENTIALS, "hush")
-    case, out = run("env", MINE="kept", **credentials)
+    credentials = dict.fromkeys(CREDENTIAL_VARIABLES, "hush")
+    case, out = run("env", **without_credentials({"MINE": "kept", **credentials}))
     assert case.outcome is Outcome.PASSED
     told = dict(line.split("=", 1) for line in out.splitlines())
     assert told["MINE"] == "kept"

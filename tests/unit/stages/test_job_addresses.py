@@ -1,0 +1,78 @@
+"""Inside of the cluster other addresses are right than outside of it: what the job is told."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci.config import Settings
+from bgci.errors import UsageError
+from bgci.platform.tls import pem_text
+from bgci.stages.render import job_ca, job_settings, job_urls
+
+OUTSIDE = "https://dcos.example.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "cluster", "marathon"),
+    [
+        ({}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE, "job_cluster_url": "https://leader.mesos/"}, "https://leader.mesos", None),
+        (
+            {"cluster_url": f"{OUTSIDE}/", "marathon_url": f"{OUTSIDE}/service/marathon-user"},
+            "https://master.mesos",
+            "https://master.mesos/service/marathon-user",
+        ),
+        ({"cluster_url": OUTSIDE, "marathon_url": "https://other:8443"}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE, "job_marathon_url": "http://m:8080"}, "https://master.mesos", "http://m:8080"),
+        ({"marathon_url": "http://m:8080"}, "", "http://m:8080"),
+        ({"marathon_url": "http://out:80", "job_marathon_url": "http://m:8080"}, "", "http://m:8080"),
+    ],
+)
+def test_the_jobs_addresses_follow_from_ours_unless_they_are_given(given: Any, cluster: str, marathon: str | None):
+    assert job_urls(Settings(**given)) == (cluster, marathon)
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ca")
+    made = ["-keyout", str(folder / "key"), "-out", str(folder / "ca.pem"), "-subj", "/CN=ca"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "ca.pem"
+
+
+def test_the_job_trusts_whom_we_trust_in_one_line_that_every_container_takes(pem: Path):
+    for given in (str(pem), pem.read_text(), pem.read_text().replace("\n", "\\n")):
+        told = job_ca(Settings(ca_cert=given))
+        assert told is not None
+        assert "\n" not in told
+        assert pem_text(told) == pem.read_text()
+
+
+def test_the_job_may_trust_another_ca(pem: Path, tmp_path: Path):
+    (tmp_path / "no.pem").write_text("nothing")
+    told = job_settings(Settings(ca_cert=str(tmp_path / "no.pem"), job_ca_cert=str(pem), ca_sha256="ab"), 1)
+    assert pem_text(told.ca_cert or "") == pem.read_text()
+    assert told.ca_sha256 is None
+
+
+def test_a_pinned_ca_is_pinned_in_the_job_too():
+    told = job_settings(Settings(ca_sha256="ab", insecure=True), 1)
+    assert (told.ca_cert, told.ca_sha256, told.insecure) == (None, "ab", True)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "a job carries at most")])
+def test_a_ca_that_a_job_cannot_use_is_a_usage_error(pem: Path, tmp_path: Path, count: int, said: str):
+    body = pem.read_text().split("-----")[2]
+    many = [f"-----BEGIN CERTIFICATE-----{n:04}{body}-----END CERTIFICATE-----\n" for n in range(count)]
+    (tmp_path / "many.pem").write_text("".join(many))
+    with pytest.raises(UsageError, match=said):
+        job_ca(Settings(ca_cert=str(tmp_path / "many.pem")))
