@@ -16,8 +16,8 @@ from bgci.stages.publish import needed_metronome
 from bgci.stages.render import inner_timeout
 from bgci.stages.work import JOURNAL_LINE, RESULT_LINE, Work
 
-POLL = 0.5  # seconds
-STOPPED = 4.0  # seconds that a stopped run may take to end: a cancelled CI job has not much more left
+FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
+STOPPED = 2.0  # seconds that a stopped run may take to say its last word: a cancelled CI job has not much more left
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 # Options of ours that the job inside must hear of, when they are given at this stage.
 PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "timeout", "allow_no_health_check")
@@ -35,19 +35,19 @@ def follow(work: Work, kind: Kind) -> None:
     if job is None:
         raise ConflictError(f"there is no job {job_id}", remedy="publish this revision's jobs first: bgci publish")
     _refuse_others(work, metronome, job_id)
-    run_id = _joined(work, job) or _started(work, metronome, job, kind)
-    work.result |= {"job": job_id, "run": run_id}
-    watch = _Watch(work, metronome, job_id, run_id)
+    watch = _Watch(work, metronome, job_id)
     try:
+        watch.run_id = _joined(work, job) or _started(work, metronome, job, kind)
+        work.result |= {"job": job_id, "run": watch.run_id}
         state = watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and work.settings.on_abort is OnFailure.ROLLBACK:
-            work.console.warn(f"run {run_id} of {job_id} goes on without being followed")
+            work.console.warn(f"the run of {job_id} goes on without being followed")
         else:
-            _stop(work, metronome, job_id, run_id)
+            _stop(watch)
         raise
     except DeadlineError as error:
-        _stop(work, metronome, job_id, run_id)
+        _stop(watch)
         raise _explained(work, kind, error) from None
     _conclude(work, kind, watch, state)
 
@@ -99,25 +99,32 @@ def _text(name: str, value: Any) -> str:
     return duration_text(value) if isinstance(value, float) else str(getattr(value, "value", value))
 
 
-def _stop(work: Work, metronome: Metronome, job_id: str, run_id: str) -> None:
+def _stop(watch: _Watch) -> None:
+    """Stop the run, and hear its last word: nothing that follows may find it at work."""
+    console, metronome, job_id = watch.work.console, watch.metronome, watch.job_id
     try:
-        metronome.stop(job_id, run_id)
-        work.console.warn(f"stopped run {run_id} of {job_id}")
-        until = time.monotonic() + STOPPED  # a rollback that follows must not find it in its way
-        while not metronome.run(job_id, run_id).finished and time.monotonic() < until:
-            time.sleep(POLL / 5)
+        # A signal may have come before the answer that has the run's id. None was active then but ours.
+        for run_id in [watch.run_id] if watch.run_id else [str(run["id"]) for run in metronome.active_runs(job_id)]:
+            metronome.stop(job_id, run_id)
+            console.warn(f"stopped run {run_id} of {job_id}")
+        until = time.monotonic() + STOPPED
+        while metronome.active_runs(job_id) and time.monotonic() < until:
+            time.sleep(FASTEST_POLL)
+        watch.to_the_last_word(until - time.monotonic())
+        if watch.result and "state" in watch.result:
+            watch.work.result["state"] = watch.result["state"]
     except BgciError as error:
-        work.console.warn(f"run {run_id} of {job_id} could not be stopped: {error.message}")
+        console.warn(f"the run of {job_id} could not be stopped: {error.message}")
 
 
 class _Watch:
-    """A run, watched."""
+    """A run, watched. ``run_id``: empty until it is known. ``result``: its last word."""
 
-    def __init__(self, work: Work, metronome: Metronome, job_id: str, run_id: str) -> None:
+    def __init__(self, work: Work, metronome: Metronome, job_id: str) -> None:
         self.work = work
         self.metronome = metronome
         self.job_id = job_id
-        self.run_id = run_id
+        self.run_id = ""
         self.result: dict[str, Any] | None = None
         self.task_id = ""
         self._offset = 0
@@ -125,14 +132,18 @@ class _Watch:
         self._readable = work.cluster.task_log is not None
 
     def to_the_end(self) -> RunState:
-        deadline = time.monotonic() + self.work.settings.timeout
+        deadline, pause = time.monotonic() + self.work.settings.timeout, FASTEST_POLL
         while True:
             state = self.metronome.run(self.job_id, self.run_id)
             self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
+            before = self._offset
             self._show()
             if state.finished:
-                self._show_tail()
+                self.to_the_last_word(LOG_TAIL)
                 return state
+            if state.status == "UNKNOWN" and self.result is not None:
+                # It has ended and said how; Metronome's history is to have it in a moment.
+                return RunState(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
             if time.monotonic() > deadline:
                 raise DeadlineError(
                     f"the time-out of {self.work.settings.timeout:.0f}s has passed; run {self.run_id} of "
@@ -143,13 +154,14 @@ class _Watch:
                 self.work.console.wait(f"run {self.run_id} is {state.status}: no task yet")
             else:
                 self.work.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
-            time.sleep(POLL)
+            pause = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, pause * 1.4)
+            time.sleep(pause)
 
-    def _show_tail(self) -> None:
+    def to_the_last_word(self, seconds: float) -> None:
         """The log may lag behind the run's end."""
-        deadline = time.monotonic() + LOG_TAIL
+        deadline = time.monotonic() + seconds
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
-            time.sleep(POLL / 2)
+            time.sleep(FASTEST_POLL)
             self._show()
 
     def _show(self) -> None:

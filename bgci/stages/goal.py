@@ -20,16 +20,11 @@ from bgci.stages.work import Work, stage
 def run(kind: Kind, settings: Settings) -> None:
     """Reach the goal. Raises the error whose exit code says why not."""
     with stage(kind.value, settings) as work:
-        reach(work, kind)
-
-
-def reach(work: Work, kind: Kind) -> None:
-    """The goal by whichever way is asked for."""
-    if kind is Kind.ROLLBACK:
-        _reach(work, kind)
-        return
-    with heeding_on_abort(work):
-        _reach(work, kind)
+        if kind is Kind.ROLLBACK:
+            reach(work, kind)
+            return
+        with heeding_on_abort(work):
+            reach(work, kind)
 
 
 @contextmanager
@@ -51,14 +46,15 @@ def heeding_on_abort(work: Work) -> Iterator[None]:
 def _go_back(work: Work, aborted: AbortedError) -> None:
     try:
         with work.part("rollback"):
-            _reach(work, Kind.ROLLBACK)
+            reach(work, Kind.ROLLBACK)
         aborted.message += "; rolled back, as --on-abort says"
         aborted.remedy = ""
     except (BgciError, AbortedError) as error:
         work.console.warn(f"the way back has not ended: {error.message}")
 
 
-def _reach(work: Work, kind: Kind) -> None:
+def reach(work: Work, kind: Kind) -> None:
+    """The goal by whichever way is asked for."""
     if as_job(work) and not work.settings.dry_run:
         follow(work, kind)
     else:

@@ -25,16 +25,17 @@ def run(settings: Settings) -> None:
             with work.part("publish"):
                 publish(work, jobs)
         try:
-            for size in sizes(settings.steps):
-                work.settings = _sized(settings, size)
-                with work.part("canary"):
-                    reach(work, Kind.CANARY)
+            with heeding_on_abort(work):
+                for size in sizes(settings.steps):
+                    work.settings = _sized(settings, size)
+                    with work.part("canary"):
+                        reach(work, Kind.CANARY)
+                    if not settings.dry_run:
+                        _test(work, tests)
+                work.settings = settings
                 if not settings.dry_run:
-                    _test(work, tests)
-            work.settings = settings
-            if not settings.dry_run:
-                with work.part("promote"):
-                    reach(work, Kind.PROMOTE)
+                    with work.part("promote"):
+                        reach(work, Kind.PROMOTE)
         except BgciError as cause:
             _go_back(work, cause)
 
@@ -67,7 +68,7 @@ def _test(work: Work, tests: Planned) -> None:
         work.console.info("no tests: there is no suite and no --test-command")
         return
     try:
-        with heeding_on_abort(work), work.part("test"):
+        with work.part("test"):
             carry_out(work, tests, alone=True)
     except InconclusiveError as error:
         if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ JOURNAL_LINE = "bgci-journal: "
 # The stages that a revision's page tells of, and what of their results.
 TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
 RECORDED = ("message", "remedy", "cause", "seconds", "timings", "tests", "judge")
+REPEATED = 2.0  # seconds in which further signals are the same one
 
 
 class Work:
@@ -226,39 +227,62 @@ def _needed(value: str, flag: str) -> str:
 def stage(command: str, settings: Settings) -> Iterator[Work]:
     """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
     work = Work(command, settings)
-    try:
-        with closing(work.console), _signals(_abort):
-            yield work
-    except (BgciError, AbortedError) as error:
-        with _signals(signal.SIG_IGN):  # a cancelled run gets more than one
+    with _signals() as signals:
+        try:
+            with closing(work.console):
+                yield work
+        except (BgciError, AbortedError) as error:
+            signals.over = True
             work.finish(error)
-        raise
-    except Exception as error:
-        text = "".join(traceback.format_exception(error))
-        where = work.artifacts.write_bytes("traceback.txt", text.encode())
-        bug = BgciError(
-            f"a bug in bgci: {type(error).__name__}: {error}",
-            remedy=f"please report it with {where}; running the same command again is safe",
+            raise
+        except Exception as error:
+            signals.over = True
+            text = "".join(traceback.format_exception(error))
+            where = work.artifacts.write_bytes("traceback.txt", text.encode())
+            bug = BgciError(
+                f"a bug in bgci: {type(error).__name__}: {error}",
+                remedy=f"please report it with {where}; running the same command again is safe",
+            )
+            work.finish(bug)
+            raise bug from error
+        signals.over = True
+        work.finish(None)
+
+
+class _Signals:
+    """SIGINT and SIGTERM as AbortedError, from wherever the stage is waiting.
+
+    A cancelled run gets more than one: at the same moment from several senders (a process group's and `timeout`'s),
+    and some seconds later from a CI system that is losing patience. ``over``: the result is being written.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._last: float | None = None
+
+    @property
+    def aborted(self) -> bool:
+        return self._last is not None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.over or (self._last is not None and now - self._last < REPEATED):
+            return
+        self._last = now
+        raise AbortedError(
+            f"aborted by {signal.Signals(number).name}",
+            signal_number=number,
+            remedy="run the same command again to go on, or the rollback to go back",
         )
-        work.finish(bug)
-        raise bug from error
-    work.finish(None)
-
-
-def _abort(number: int, frame: FrameType | None) -> None:
-    """SIGINT and SIGTERM as AbortedError, from wherever the stage is waiting."""
-    raise AbortedError(
-        f"aborted by {signal.Signals(number).name}",
-        signal_number=number,
-        remedy="run the same command again to go on, or the rollback to go back",
-    )
 
 
 @contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+def _signals() -> Iterator[_Signals]:
+    handler = _Signals()
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield handler
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        if not handler.aborted:  # else the process ends now, with its own exit code
+            for number, earlier in before.items():
+                signal.signal(number, earlier)

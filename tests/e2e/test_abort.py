@@ -1,19 +1,38 @@
-"""A cancelled pipeline: signals while a goal runs as a DC/OS Job, with --on-abort rollback."""
+"""A cancelled pipeline: signals while a goal is under way, as a DC/OS Job and in this process."""
 
 from __future__ import annotations
 
+import signal
+import time
+
+import pytest
+
 from e2e.lab import App, Running, until
 
-JOB = {"BGCI_VIA": "job", "BGCI_ON_ABORT": "rollback"}
+ROLLBACK = {"BGCI_ON_ABORT": "rollback"}
+BOTH_WAYS = pytest.mark.parametrize("via", ["job", "direct"])
 
 
-def under_way(app: App) -> Running:
+def under_way(app: App, via: str, **environment: str) -> Running:
     """A canary that never becomes healthy, being waited for."""
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
-    app.publish("v2")
-    running = app.start("canary", "v2", **JOB)
+    if via == "job":
+        app.publish("v2")
+    running = app.start("canary", "v2", BGCI_VIA=via, **environment)
     until(lambda: len(app.apps()) == 2)
+    return running
+
+
+def half_way(app: App, via: str, **environment: str) -> Running:
+    """A promotion, being waited for while its second instance starts; the baseline has lost one for it."""
+    app.promote("v1")
+    app.write("v2")
+    if via == "job":
+        app.publish("v2")
+    app.canary("v2")
+    running = app.start("promote", "v2", BGCI_VIA=via, **environment)
+    until(lambda: app.runs().get("v2") == 2)
     return running
 
 
@@ -22,8 +41,9 @@ def active_runs(app: App, job: str) -> int:
     return len(app.lab.job(name)["activeRuns"])
 
 
-def test_a_signal_stops_the_run_and_the_rollbacks_run_goes_back(app: App) -> None:
-    running = under_way(app)
+@BOTH_WAYS
+def test_a_signal_ends_the_canary_and_the_way_back_is_gone_as_on_abort_says(app: App, via: str) -> None:
+    running = under_way(app, via, **ROLLBACK)
     running.process.terminate()
     ended = running.end()
     assert ended.code == 143
@@ -32,21 +52,72 @@ def test_a_signal_stops_the_run_and_the_rollbacks_run_goes_back(app: App) -> Non
     assert ended.result["outputs"]["state"] == "full"
 
 
-def test_a_second_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> None:
-    running = under_way(app)
+@BOTH_WAYS
+def test_a_promotion_goes_back_too(app: App, via: str) -> None:
+    running = half_way(app, via, **ROLLBACK)
+    running.process.send_signal(signal.SIGINT)
+    ended = running.end()
+    assert ended.code == 130
+    assert app.healthy() == {"v1": 2}
+    assert app.answers() == {"v1": 20}
+
+
+@BOTH_WAYS
+def test_what_is_left_is_finished_by_the_same_command(app: App, via: str) -> None:
+    running = half_way(app, via)
+    running.process.terminate()
+    ended = running.end()
+    assert ended.code == 143
+    assert ended.result["outputs"]["state"] == "hybrid"
+    if via == "job":
+        assert not active_runs(app, "deploy-canary-completely")
+    app.promote("v2", BGCI_VIA=via)
+    assert app.healthy() == {"v2": 2}
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("environment", [ROLLBACK, {}], ids=["rollback", "leave"])
+def test_the_same_signal_from_several_senders_is_one(app: App, via: str, environment: dict[str, str]) -> None:
+    running = under_way(app, via, **environment)
+    for _ in range(3):
+        running.process.terminate()
+        time.sleep(0.03)
+    ended = running.end()
+    assert ended.code == 143
+    assert ended.result["name"] == "aborted"
+    assert app.runs() == ({"v1": 2} if environment else {"v1": 2, "v2": 1})
+
+
+def test_a_later_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> None:
+    app.write("v1", env={"SANDBOX_START_SECONDS": "5"})
+    running = half_way(app, "job", **ROLLBACK)
     running.process.terminate()
     until(lambda: active_runs(app, "rollback-single-canary"))
+    time.sleep(2)  # until then it would be the same signal
     running.process.terminate()
     ended = running.end(seconds=5)
     assert ended.code == 143
     assert ended.result["name"] == "aborted"
+    assert "goes on without being followed" in ended.text
     until(lambda: app.healthy() == {"v1": 2})
+
+
+def test_a_release_that_is_aborted_in_its_tests_goes_back(app: App) -> None:
+    app.promote("v1")
+    running = app.start("release", "v2", "--test-command", "echo began > began; exec sleep 100", **ROLLBACK)
+    until((app.directory / "began").exists)
+    running.process.terminate()
+    ended = running.end()
+    assert ended.code == 143
+    assert app.healthy() == {"v1": 2}
+    ends = [(stage["command"], stage["name"]) for stage in ended.result["stages"]]
+    assert ends == [("render", "ok"), ("canary", "ok"), ("test", "aborted"), ("rollback", "ok")]
 
 
 def test_an_abort_of_a_first_deployment_says_that_there_is_no_way_back(app: App) -> None:
     app.write("v1", env={"SANDBOX_HEALTH": "fail"})
     app.publish("v1")
-    running = app.start("canary", "v1", **JOB)
+    running = app.start("canary", "v1", BGCI_VIA="job", **ROLLBACK)
     until(lambda: len(app.apps()) == 1)
     running.process.terminate()
     ended = running.end()
