@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -10,6 +12,8 @@ import typer
 from bgci import __version__
 from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
 from bgci.errors import AbortedError, BgciError, exit_code
+from bgci.platform.credentials import hide_credentials
+from bgci.redactor import redacted
 
 app = typer.Typer(
     help="Releases an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
@@ -168,7 +172,8 @@ def sandbox_status(settings: Settings) -> None:
 
 
 def main() -> None:
-    """The entry point. Never a traceback for an expected failure."""
+    """The entry point. Never a traceback for an expected failure, and never a secret in any."""
+    hide_credentials(os.environ)
     try:
         app()
     except (BgciError, AbortedError) as error:
@@ -177,3 +182,6 @@ def main() -> None:
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         sys.exit(exit_code(error))
+    except Exception:  # a bug outside of any stage
+        sys.stderr.write(redacted(traceback.format_exc()))
+        sys.exit(BgciError.code)

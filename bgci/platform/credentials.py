@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ class ServiceAccount:
 
 
 Credentials = Token | Password | ServiceAccount
+
+
+def hide_credentials(environ: Mapping[str, object]) -> None:
+    """Hide each secret in these variables from every output, also one of a login that is not used."""
+    for name in CREDENTIAL_VARIABLES:
+        value = environ.get(name)
+        if isinstance(value, str) and name != "BGCI_USERNAME" and not name.endswith("_FILE"):
+            redactor.hide(value)
+            with suppress(ValueError, TypeError, KeyError):
+                redactor.hide(str(json.loads(value, strict=False)["private_key"]))
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:

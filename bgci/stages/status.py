@@ -22,9 +22,9 @@ def run(settings: Settings) -> None:
         found = status(work)
         work.result |= found
         if settings.output is LogFormat.JSON:
-            print(json.dumps(found, indent=2, sort_keys=True))
+            work.answer(json.dumps(found, indent=2, sort_keys=True))
         else:
-            print("\n".join(plain(line) for line in table(work.app_id, found)))
+            work.answer("\n".join(plain(line) for line in table(work.app_id, found)))
 
 
 def status(work: Work) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from bgci.config import LogFormat, Settings, effective
 from bgci.definition.names import check_revision, parse_app
 from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exit_code
+from bgci.redactor import redacted, redacted_json
 from bgci.report.artifacts import Artifacts
-from bgci.report.ci import Ci, detect, outputs
+from bgci.report.ci import Ci, Masks, detect, outputs
 from bgci.report.console import Console
 from bgci.report.live import live_line
 from bgci.rollout.journal import Journal
@@ -46,11 +47,12 @@ class Work:
         self.settings = settings
         # The answer of `status` has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
         stream = sys.stderr if command == "status" else sys.stdout
-        self.console = Console(stream, settings.log_format.value, live=live_line(stream, os.environ))
-        self.artifacts = Artifacts(Path(settings.artifacts))
         # A log of JSON lines is nothing else.
-        say = None if settings.log_format is LogFormat.JSON else self.console.command
-        self.ci = Ci(detect(os.environ), os.environ, say)
+        system, mixed = detect(os.environ), settings.log_format is not LogFormat.JSON
+        masks = Masks(system) if mixed else _Beside(Masks(system))
+        self.console = Console(stream, settings.log_format.value, live=live_line(stream, os.environ), masks=masks)
+        self.artifacts = Artifacts(Path(settings.artifacts))
+        self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
         self.result: dict[str, Any] = {}
         if settings.insecure:
@@ -140,7 +142,7 @@ class Work:
         if "journal" in self.__dict__:
             self.journal.close()
         if in_job():
-            print(RESULT_LINE + json.dumps({"exit_code": code, **self.result}), flush=True)
+            _tell_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result}))
         self._write_result(code)
         if told:
             self._page()
@@ -161,6 +163,11 @@ class Work:
             self.ci.finish(told, effective(self.settings), self.artifacts)
         except Exception as problem:
             self.console.warn(f"the CI system could not be told: {type(problem).__name__}: {problem}")
+
+    def answer(self, text: str) -> None:
+        """What a command was asked for (``--output``), on stdout: the log goes elsewhere."""
+        as_json = self.settings.output is LogFormat.JSON
+        print(redacted_json(text) if as_json else redacted(text))
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -214,7 +221,24 @@ def in_job() -> bool:
 
 
 def _print_journal(line: str) -> None:
-    print(JOURNAL_LINE + line, flush=True)
+    _tell_follower(JOURNAL_LINE, line)
+
+
+def _tell_follower(mark: str, document: str) -> None:
+    """A line of a job's log for who follows it: JSON, no secret in it."""
+    print(mark + redacted_json(document), flush=True)
+
+
+class _Beside:
+    """Masks on stderr, which GitHub reads as well, where stdout is for something else."""
+
+    def __init__(self, masks: Masks) -> None:
+        self._masks = masks
+
+    def __call__(self) -> tuple[str, ...]:
+        for line in self._masks():
+            print(line, file=sys.stderr, flush=True)
+        return ()
 
 
 def _needed(value: str, flag: str) -> str:
