@@ -5,7 +5,8 @@
 
 Needs the extra `bench` (NumPy). False alarms and detection: every single error is a look, the harshest way of looking,
 as arrays; the same numbers come out of `bgci.canary.judge` itself (checked on the way). Verdicts: the judge itself,
-one look for every 25 canary requests, 5,000 of them at most, with the exact tests at the end.
+one look for every 25 canary requests, 5,000 of them at most, with the exact tests at the end. The policy is that of
+`bgci test`: the error rate's part of alpha. Wald's test has all of it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import argparse
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bgci.canary.exact import Bet, hypergeometric
 from bgci.canary.judge import WORSE, Counts, Judge, Policy
+from bgci.stages.judging import ERRORS_PART
 
 CASES = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.05), (0.001, 0.02))
 SHARES = (0.1, 0.25, 0.5)
-POLICY = Policy()
+STEPS = (0.1, 0.25, 0.5)  # the canary's shares in a release by steps
+ALPHA = Policy().alpha
+POLICY = Policy().part(ERRORS_PART)
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,20 @@ class Runs:
     log_wealth: np.ndarray
 
 
-def bets_on_errors(share: float, mine: float, releases: int, errors: int, rng: np.random.Generator) -> Runs:
+def bets_on_errors(
+    share: float,
+    mine: float,
+    releases: int,
+    errors: int,
+    rng: np.random.Generator,
+    policy: Policy = POLICY,
+    alternatives: tuple[float, ...] = WORSE,
+) -> Runs:
     """The judge's bet "worse" on errors that are the canary's with probability ``mine``, each error one look."""
-    tilts = np.array(WORSE)
+    tilts = np.array(alternatives)
     theta = tilts * share / (tilts * share + 1 - share)
     gain = np.log(np.array([(1 - theta) / (1 - share), theta / share]))  # by whose error it is
-    goal = math.log(POLICY.fail_goal)
+    goal = math.log(policy.fail_goal)
     beliefs, wealth = np.zeros((releases, len(tilts))), np.zeros(releases)
     won_at, playing = np.zeros(releases, int), np.arange(releases)
     for error in range(1, errors + 1):
@@ -78,15 +91,30 @@ def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
 
 def wald(p0: float, p1: float, beta: float) -> float:
     """Wald's expected number of canary requests at ``p1``, baseline rate known, his approximation (no overshoot)."""
-    alpha = POLICY.alpha
-    information = p1 * math.log(p1 / p0) + (1 - p1) * math.log((1 - p1) / (1 - p0))
-    upper = (1 - beta) * math.log((1 - beta) / alpha)
-    return (upper + (beta * math.log(beta / (1 - alpha)) if beta else 0.0)) / information
+    upper = (1 - beta) * math.log((1 - beta) / ALPHA)
+    return (upper + (beta * math.log(beta / (1 - ALPHA)) if beta else 0.0)) / divergence(p1, p0)
+
+
+def divergence(rate: float, other: float) -> float:
+    """Kullback and Leibler's, in nats per request."""
+    return rate * math.log(rate / other) + (1 - rate) * math.log((1 - rate) / (1 - other))
+
+
+def bound(p0: float, p1: float, share: float) -> float:
+    """How many times Wald's number (his formula) every test needs that does not know the baseline's rate.
+
+    By Wald's own inequality, for any test of "the rates are equal" with these error probabilities, and for every rate q
+    that the null allows: the mean number of requests is at least a number of the error probabilities alone, over what
+    a request tells against q. The least telling q is the mean of both.
+    """
+    q = share * p1 + (1 - share) * p0
+    told = divergence(p1, q) + (1 - share) / share * divergence(p0, q)  # per canary request
+    return divergence(p1, p0) / told
 
 
 def wald_simulated(p0: float, p1: float, beta: float, releases: int, rng: np.random.Generator) -> float:
     """The same, of the test as it is run: with its overshoot."""
-    up, low = math.log((1 - beta) / POLICY.alpha), math.log(beta / (1 - POLICY.alpha)) if beta else -math.inf
+    up, low = math.log((1 - beta) / ALPHA), math.log(beta / (1 - ALPHA)) if beta else -math.inf
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     level, requests, playing = np.zeros(releases), np.zeros(releases), np.arange(releases)
     while len(playing):
@@ -109,21 +137,31 @@ def fixed_size(p0: float, p1: float, share: float) -> int:
 
 def detection(releases: int, rng: np.random.Generator) -> None:
     print(
-        "\n| rates | share | Wald, power 0.8 | Wald, power 1 | judge, all | judge, power 0.8 | ratio | ratio | fixed |"
+        "\n| rates | share | Wald, power 0.8 | Wald, power 1 | judge | cut | judge / Wald at power 1 "
+        "| cut / Wald at power 0.8 | told | bound | fixed |"
     )
     for p0, p1 in CASES:
         half, full = (wald_simulated(p0, p1, beta, releases, rng) for beta in (0.2, 0.0))
         known = f"{wald(p0, p1, 0.2):.0f} ({half:.0f}) | {wald(p0, p1, 0.0):.0f} ({full:.0f})"
         for share in SHARES:
-            errors = p1 * share + p0 * (1 - share)
-            runs = bets_on_errors(share, p1 * share / errors, releases, 20_000, rng)
-            assert runs.won_at.all()
-            # The request at which the nth error comes, in canary requests.
-            needed = (runs.won_at + rng.negative_binomial(runs.won_at, errors)) * share
+            needed = requests_needed(p0, p1, share, releases, rng)
+            told = requests_needed(p0, p1, share, releases, rng, policy=Policy(), alternatives=(p1 / p0,)).mean()
             stop = np.quantile(needed, 0.8)  # the deadline at which 8 of 10 are detected
             mean, cut = needed.mean(), np.minimum(needed, stop).mean()
             row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {known} | {mean:.0f} | {cut:.0f}"
-            print(f"| {row} | {mean / full:.2f} | {cut / half:.2f} | {fixed_size(p0, p1, share)} |", flush=True)
+            ratios = f"{mean / full:.2f} | {cut / half:.2f} | {told / full:.2f} | {bound(p0, p1, share):.2f}"
+            print(f"| {row} | {ratios} | {fixed_size(p0, p1, share)} |", flush=True)
+
+
+def requests_needed(
+    p0: float, p1: float, share: float, releases: int, rng: np.random.Generator, **more: Any
+) -> np.ndarray:
+    """Canary requests until the bet is won, by release. ``more``: for ``bets_on_errors``."""
+    errors = p1 * share + p0 * (1 - share)
+    won_at = bets_on_errors(share, p1 * share / errors, releases, 20_000, rng, **more).won_at
+    assert won_at.all()
+    # The request at which the nth error comes.
+    return (won_at + rng.negative_binomial(won_at, errors)) * share
 
 
 def false_alarms(releases: int, rng: np.random.Generator) -> None:
@@ -135,6 +173,19 @@ def false_alarms(releases: int, rng: np.random.Generator) -> None:
             runs = bets_on_errors(share, share, releases, errors, rng)
             alarms = np.count_nonzero(runs.won_at) / releases
             print(f"| {100 * rate:g} % | {share:.0%} | {errors} | {100 * alarms:.2f} % |", flush=True)
+
+
+def false_alarms_over_steps(releases: int, rng: np.random.Generator) -> None:
+    """The same of good releases by steps: failed at any of them, each step judged with its part of alpha."""
+    policy = POLICY.part(1 / len(STEPS))
+    print(f"\n| rate | false alarms at {', '.join(f'{share:.0%}' for share in STEPS)} | at any |")
+    for rate in (0.001, 0.01, 0.05):
+        alarms = [
+            bets_on_errors(share, share, releases, round(20_000 / share * rate), rng, policy).won_at > 0
+            for share in STEPS
+        ]
+        each = ", ".join(f"{100 * one.mean():.2f} %" for one in alarms)
+        print(f"| {100 * rate:g} % | {each} | {100 * np.any(alarms, axis=0).mean():.2f} % |", flush=True)
 
 
 def release(p0: float, p1: float, share: float, canary_requests: int, rng: np.random.Generator) -> tuple[str, int]:
@@ -173,6 +224,7 @@ def main() -> None:
     for share in SHARES:
         check_against_the_judge(share, rng)
     false_alarms(releases, rng)
+    false_alarms_over_steps(releases, rng)
     detection(releases, rng)
     verdicts(releases, rng)
 

@@ -6,7 +6,7 @@ Pure: no I/O, no clock. The maths in words, and what was measured of it: `docs/j
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,7 +54,6 @@ class Policy:
     ``beta``: the probability that a canary whose error rate is beyond what is allowed is passed.
     Allowed is the larger of ``ratio`` times the baseline's rate and the rate ``floor``.
     ``end_share``: the part of both probabilities that is kept for the exact test at the end of the time.
-    ``metrics``: how many metrics are judged beside each other, each of which may fail the canary (Holm's first step).
 
     Raises UsageError.
     """
@@ -64,7 +63,6 @@ class Policy:
     ratio: float = 2.0
     floor: float = 0.005
     end_share: float = 0.05
-    metrics: int = 1
 
     def __post_init__(self) -> None:
         shares = {"alpha": self.alpha, "beta": self.beta, "floor": self.floor, "end_share": self.end_share}
@@ -73,8 +71,11 @@ class Policy:
                 raise UsageError(f"The judge's {name} is {value}.", remedy="Give a number between 0 and 1.")
         if not 1 < self.ratio < math.inf:
             raise UsageError(f"The judge's ratio is {self.ratio}.", remedy="Give a number above 1, such as 2.")
-        if self.metrics < 1:
-            raise UsageError("The judge has no metric.", remedy="Give one or more.")
+
+    def part(self, share: float) -> Policy:
+        """With this part of ``alpha``, for one of several verdicts each of which may fail the canary: however they
+        depend on each other, a good canary then fails with probability ``alpha`` at most (Bonferroni)."""
+        return replace(self, alpha=self.alpha * share)
 
     def allowed(self, baseline_rate: float) -> float:
         """The error rate at which a canary is no longer good enough."""
@@ -83,7 +84,7 @@ class Policy:
     @property
     def fail_goal(self) -> float:
         """The wealth at which a bet against "no worse" is won."""
-        return self.metrics / (self.alpha * (1 - self.end_share))
+        return 1 / (self.alpha * (1 - self.end_share))
 
     @property
     def pass_goal(self) -> float:
@@ -209,7 +210,7 @@ class Judge:
     def _final(self) -> Verdict:
         """The exact tests on everything that was seen, with what was kept of alpha and beta for this one look."""
         policy = self.policy
-        if self.worse.p_value <= policy.alpha * policy.end_share / policy.metrics:
+        if self.worse.p_value <= policy.alpha * policy.end_share:
             return self._verdict("fail", self.worse)
         for bet in (self.within_ratio, self.under_floor):
             if bet.p_value <= policy.beta * policy.end_share / 2:
@@ -254,16 +255,6 @@ def judge(history: Iterable[tuple[Counts, Counts]], policy: Policy | None = None
     for canary, baseline in history:
         bench = bench.see(canary, baseline)
     return bench.verdict(over=over)
-
-
-def holm(p_values: Mapping[str, float], alpha: float) -> frozenset[str]:
-    """The metrics that are shown worse, so that the probability of naming any of them wrongly is at most ``alpha``."""
-    shown: set[str] = set()
-    for rank, (metric, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        if p_value > alpha / (len(p_values) - rank):
-            break
-        shown.add(metric)
-    return frozenset(shown)
 
 
 def p_text(p_value: float) -> str:

@@ -70,7 +70,7 @@ class Latency:
     def verdict(self, *, over: bool = False) -> Verdict:
         """``over``: the time is up; then the exact sign test has its one look with the kept part of alpha and beta."""
         kept, bad, good = self.policy.end_share, self.slower, self.fast_enough
-        if bad.won or (over and bad.p_value <= self.policy.alpha * kept / self.policy.metrics):
+        if bad.won or (over and bad.p_value <= self.policy.alpha * kept):
             return self._verdict("fail", bad)
         if good.won or (over and good.p_value <= self.policy.beta * kept):
             return self._verdict("pass", good)

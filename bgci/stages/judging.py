@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import ceil
 
-from bgci.canary.budget import budget
+from bgci.canary.budget import affordable, budget, refusal
 from bgci.canary.case import Case, Outcome
 from bgci.canary.judge import Counts, Judge, Policy, Verdict
 from bgci.canary.latency import Latency, Stretches, Timing, mean_time
@@ -21,7 +22,9 @@ from bgci.stages.work import Work
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two looks
-PAIRS = 10  # probes sent to each colour at every look, with --judge-traffic
+PAIRS = 10  # probes sent to the canary at every look, with --judge-traffic and where live traffic brings fewer
+BESIDE = 9  # probes sent to the baseline for each of them: what is known of it saves the canary's (docs/judge.md)
+ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
 FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
 SIZING = 10.0  # seconds of traffic before it is
 
@@ -62,18 +65,30 @@ class Bench:
     def live(self, colour: str) -> Counts:
         return self.tally.total(self.colours[colour])
 
+    def totals(self) -> tuple[Counts, Counts]:
+        """Live traffic and probes together: of the canary, and of the baseline."""
+        return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
-def judged(work: Work, hybrid: Hybrid) -> Iterator[Case]:
-    """The judge's cases; none without --judge-for, or without a baseline to compare with."""
-    if work.settings.judge_for <= 0 or hybrid.baseline is None:
+
+def judged(work: Work, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
+    """The judge's cases; none without a baseline to compare with.
+
+    ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
+    gets its part of alpha.
+    """
+    if not judgements or hybrid.baseline is None:
         return
-    verdicts = watch(work)
+    verdicts, bench = watch(work, Policy().part(1 / judgements))
     work.result["judge"] = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
         "canary": vars(verdicts.errors.canary),
         "baseline": vars(verdicts.errors.baseline),
         "p_value": verdicts.errors.p_value,
+        "probes": bench.probed["canary"].requests + bench.probed["baseline"].requests,
+        "counter_resets": bench.tally.resets,
+        "blind_seconds": round(bench.tally.blind_seconds, 1),
+        "failed_beyond_baseline": round(_excess(bench), 1),
     }
     yield _case("error rate", verdicts.errors)
     if verdicts.slow:
@@ -86,13 +101,15 @@ def _case(name: str, verdict: Verdict) -> Case:
     return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
 
 
-def watch(work: Work) -> Verdicts:
-    """Look until the judge can say, and at most for --judge-for. Raises UnavailableError when nothing can be read."""
-    policy = Policy(metrics=2)
-    bench = Bench(Judge.under(policy), Latency.under(policy))
+def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
+    """Look until the judge can say, and at most for --judge-for.
+
+    Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
+    """
+    errors = policy.part(ERRORS_PART)
+    bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
     began = time.monotonic()
-    until = began + work.settings.judge_for
-    sized = False
+    until, sized = began + work.settings.judge_for, not work.settings.max_failed_requests
     work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
     with ThreadPoolExecutor(max_workers=2 * PAIRS) as pool:
         while True:
@@ -100,39 +117,42 @@ def watch(work: Work) -> Verdicts:
             _see(work, bench, hybrid, pool)
             over = time.monotonic() >= until
             verdicts = Verdicts(
-                bench.judge.verdict(over=over), bench.latency.verdict(over=over) if _timed(bench) else None
+                bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
             )
-            if verdicts.outcome != "undecided" or _spent(work, bench):
-                return verdicts if verdicts.outcome != "undecided" else _too_costly(work, bench, verdicts)
-            if work.settings.max_failed_requests and not sized and time.monotonic() - began > SIZING:
+            if verdicts.outcome != "undecided":
+                return verdicts, bench
+            if _spent(work, bench):
+                return _too_costly(work, bench, verdicts), bench
+            if not sized and time.monotonic() - began > SIZING and _compared(bench):
                 until, sized = _within_budget(work, bench, began, until), True
             work.console.wait(f"the judge: {bench.judge.verdict().reason}")
             time.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
-
-
-def _timed(bench: Bench) -> bool:
-    return bool(bench.latency.pairs)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
 
 
 def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
-    """One look at all load balancers, and one round of probes."""
+    """One look at all load balancers, and one round of probes where they brought too little.
+
+    Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
+    """
     assert hybrid.baseline is not None  # noqa: S101 - `look` has seen to it
     sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
     for colour, side in sides.items():
         bench.colours[colour] |= {str(task["id"]) for task in side.raw.get("tasks", ())}
+    before = bench.live("canary").requests
     speeds = _read(work, bench, [side.raw for side in sides.values()])
     canary, baseline = (Timing(bench.live(colour).requests, *speeds[colour]) for colour in sides)
     bench.stretches, pair = bench.stretches.see(canary, baseline)
     pairs = [pair] if pair else []
-    if work.settings.judge_traffic:
+    bench.judge = bench.judge.see(*bench.totals())
+    if work.settings.judge_traffic and canary.requests - before < PAIRS:
         pairs += _probe(work, bench, sides, pool)
+        bench.judge = bench.judge.see(*bench.totals())
     for ours, theirs in pairs:
         bench.latency = bench.latency.see(ours, theirs)
-    totals = {colour: bench.live(colour) + bench.probed[colour] for colour in sides}
-    bench.judge = bench.judge.see(totals["canary"], totals["baseline"])
+    totals = dict(zip(sides, bench.totals(), strict=True))
     times = dict(zip(sides, pairs[-1], strict=True)) if pairs else {}
     work.journal.sample(
         {
@@ -169,20 +189,25 @@ def _speed(rows_by_task: Mapping[str, Sequence[Rows]], tasks: set[str]) -> tuple
 
 
 def _probe(work: Work, bench: Bench, sides: Mapping[str, Side], pool: ThreadPoolExecutor) -> list[tuple[float, float]]:
-    """Requests of our own, to both colours at the same time; the pairs of times of those that both answered."""
+    """Requests of our own to both colours; the pairs of times of those that both answered.
+
+    Pairs are sent side by side, so that their times can be compared; the rest of the baseline's come after them.
+    """
     urls = {colour: [place.urls[0] for place in side.places().values() if place.urls] for colour, side in sides.items()}
     if not all(urls.values()):
         return []
     path = "/" + work.settings.judge_path.lstrip("/")
-    sent = {
-        colour: [pool.submit(timed, found[number % len(found)] + path) for number in range(PAIRS)]
-        for colour, found in urls.items()
-    }
-    answers = {colour: [future.result() for future in futures] for colour, futures in sent.items()}
-    for colour, got in answers.items():
+
+    def send(colour: str, count: int) -> Iterator[float | None]:
+        found = urls[colour]
+        return pool.map(timed, [found[number % len(found)] + path for number in range(count)])
+
+    ours, theirs = (list(times) for times in [send("canary", PAIRS), send("baseline", PAIRS)])  # all under way at once
+    rest = list(send("baseline", PAIRS * (BESIDE - 1)))
+    for colour, got in (("canary", ours), ("baseline", theirs + rest)):
         bench.probed[colour] += Counts(len(got), sum(ms is None for ms in got))
-    both = zip(answers["canary"], answers["baseline"], strict=True)
-    return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+    pairs = zip(ours, theirs, strict=True)
+    return [(one, another) for one, another in pairs if one is not None and another is not None]
 
 
 # -- what it may cost -------------------------------------------------------------------------------------------------
@@ -206,21 +231,72 @@ def _too_costly(work: Work, bench: Bench, verdicts: Verdicts) -> Verdicts:
     return Verdicts(failed, verdicts.slow)
 
 
+def _compared(bench: Bench) -> bool:
+    return all(bench.live(colour).requests for colour in bench.colours)
+
+
 def _within_budget(work: Work, bench: Bench, began: float, until: float) -> float:
     """How long the canary may stand for the failed requests that are granted. Raises ConflictError when too short."""
     canary, baseline = bench.live("canary"), bench.live("baseline")
-    total = canary.requests + baseline.requests
-    if not canary.requests or not baseline.requests:
-        return until
-    seconds = time.monotonic() - began
-    share = canary.requests / total
-    feared = max(FEARED, 2 * baseline.rate)
+    total, seconds = canary.requests + baseline.requests, time.monotonic() - began
     granted = budget(
-        work.settings.max_failed_requests, total / seconds, share, until - began, baseline.rate, min(1.0, feared)
+        work.settings.max_failed_requests,
+        total / seconds,
+        canary.requests / total,
+        until - began,
+        baseline.rate,
+        feared(baseline.rate),
+        bench.judge.policy,
     )
     if granted.refused:
-        raise ConflictError(
-            f"the canary is refused: {granted.refused}",
-            remedy="grant more --max-failed-requests, or judge it with --judge-traffic alone",
+        raise _refused(granted.refused)
+    if granted.seconds < until - began:
+        work.console.info(
+            f"it stands for {granted.seconds:.0f}s at most, so that --max-failed-requests "
+            f"{work.settings.max_failed_requests} is enough for {100 * feared(baseline.rate):g} % errors"
         )
     return min(until, began + granted.seconds)
+
+
+def feared(baseline_rate: float) -> float:
+    """The error rate of a canary as bad as is feared."""
+    return min(1.0, max(FEARED, 2 * baseline_rate))
+
+
+def size_within_budget(work: Work, instances: int, target: int, judgements: int) -> int:
+    """How many of ``instances`` a canary may have for --max-failed-requests, before it is there.
+
+    Raises ConflictError when even one instance costs more until the judge could say.
+    """
+    granted = work.settings.max_failed_requests
+    group = group_of(work)
+    raws = work.cluster.marathon.group_apps(group) if group else []
+    if not raws:
+        return instances  # a first deployment
+    if target < 2:
+        raise _refused("the only instance gets all of the traffic, and is compared with nothing")
+    rate = min(_rate_of(work, raws, group), 0.499)
+    policy = Policy().part(1 / judgements).part(ERRORS_PART)
+    size = affordable(granted, instances, target, rate, feared(rate), policy)
+    if not size:
+        raise _refused(refusal(granted, 1 / target, rate, feared(rate), policy))
+    return size
+
+
+def _rate_of(work: Work, raws: Sequence[Mapping[str, object]], group: str) -> float:
+    """The error rate of what runs, since the load balancers' last reload; 0 where that is unknown."""
+    wanted = endpoints(raws, group)
+    found = [rows for balancer in work.balancers for rows in balancer.rows(wanted).values()]
+    return sum((reading(row) for rows in found for row in rows), Counts()).rate
+
+
+def _refused(why: str) -> ConflictError:
+    return ConflictError(
+        f"the canary is refused: {why}",
+        remedy="grant more --max-failed-requests, or judge it with --judge-traffic alone",
+    )
+
+
+def left(granted: int, failed: float) -> int:
+    """What is left of --max-failed-requests for later steps, at least 1: 0 would be no limit."""
+    return max(1, granted - max(0, ceil(failed)))

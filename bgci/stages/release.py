@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from bgci.canary.case import Case
 from bgci.config import OnFailure, OnInconclusive, Settings
 from bgci.errors import NAMES, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
-from bgci.stages.goal import as_job, heeding_on_abort, reach
+from bgci.stages.goal import as_job, asked, heeding_on_abort, reach
+from bgci.stages.judging import left, size_within_budget
 from bgci.stages.publish import publish
 from bgci.stages.render import render
 from bgci.stages.test import Planned, carry_out, planned
@@ -17,27 +20,46 @@ from bgci.stages.work import Work, stage
 def run(settings: Settings) -> None:
     """Render, publish, canary, test, promote. Raises RolledBackError when it failed and the earlier one is back."""
     with stage("release", settings) as work:
-        sizes(settings.steps)
-        tests = planned(work)  # a suite that is not valid is said before anything is touched
+        steps = sizes(settings.steps)
+        tests = planned(work, len(steps))  # a suite that is not valid is said before anything is touched
         with work.part("render"):
             _, jobs = render(work)
         if as_job(work):
             with work.part("publish"):
                 publish(work, jobs)
+        if tests.judgements and settings.max_failed_requests:
+            work.settings = _sized(settings, steps[0])
+            _within_budget(work, tests.judgements, 0.0)  # refused before anything is touched
+            work.settings = settings
         try:
             with heeding_on_abort(work):
-                for size in sizes(settings.steps):
-                    work.settings = _sized(settings, size)
-                    with work.part("canary"):
-                        reach(work, Kind.CANARY)
-                    if not settings.dry_run:
-                        _test(work, tests)
+                _climb(work, steps, tests)
                 work.settings = settings
                 if not settings.dry_run:
                     with work.part("promote"):
                         reach(work, Kind.PROMOTE)
         except BgciError as cause:
             _go_back(work, cause)
+
+
+def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
+    """The canary at each of its sizes, tested before the next."""
+    settings, failed, stands = work.settings, 0.0, 0
+    told: list[Case] = []
+    for step in steps:
+        work.settings = _sized(settings, step)
+        if tests.judgements and settings.max_failed_requests:
+            size = _within_budget(work, tests.judgements, failed)
+            if size == stands:
+                work.console.info(f"no larger canary than {stands}: --max-failed-requests is not enough for it")
+                continue
+            stands = size
+        with work.part("canary"):
+            reach(work, Kind.CANARY)
+        if settings.dry_run:
+            continue
+        _test(work, tests, step if len(steps) > 1 else "", told)
+        failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
 
 
 def sizes(steps: str) -> list[str]:
@@ -62,14 +84,27 @@ def _sized(settings: Settings, size: str) -> Settings:
     return replace(settings, origins=origins, instances=1 if share else number, percent=number if share else 0)
 
 
-def _test(work: Work, tests: Planned) -> None:
-    """The tests that there are."""
+def _within_budget(work: Work, judgements: int, failed: float) -> int:
+    """Make the canary as large as what is left of --max-failed-requests allows; its size."""
+    _, goal = asked(work, Kind.CANARY)
+    work.settings = replace(work.settings, max_failed_requests=left(work.settings.max_failed_requests, failed))
+    size = size_within_budget(work, goal.instances, goal.target, judgements)
+    if size < goal.instances:
+        work.console.warn(
+            f"a canary of {size} instances instead of {goal.instances}: --max-failed-requests buys no more"
+        )
+        work.settings = _sized(work.settings, str(size))
+    return size
+
+
+def _test(work: Work, tests: Planned, step: str, told: list[Case]) -> None:
+    """The tests that there are, at one step; their cases are added to ``told``."""
     if not tests:
         work.console.info("no tests: there is no suite and no --test-command")
         return
     try:
         with work.part("test"):
-            carry_out(work, tests, alone=True)
+            carry_out(work, tests, alone=True, step=step, told=told)
     except InconclusiveError as error:
         if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:
             raise

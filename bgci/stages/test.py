@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgci.canary import external, probe
@@ -14,7 +14,7 @@ from bgci.canary.checks import CANARY, LOAD_BALANCER, Suite
 from bgci.canary.suite import parse
 from bgci.config import Settings
 from bgci.definition.names import suite_candidates
-from bgci.errors import ConflictError, InconclusiveError, RejectedError, UsageError
+from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.platform.credentials import without_credentials
 from bgci.report import junit
 from bgci.report.artifacts import ci_run
@@ -34,10 +34,10 @@ class Planned:
 
     suite: Path | None
     commands: Sequence[str]
-    judged: bool = False
+    judgements: int = 0  # how often this canary is judged until it is promoted
 
     def __bool__(self) -> bool:
-        return bool(self.suite or self.commands or self.judged)
+        return bool(self.suite or self.commands or self.judgements)
 
 
 def run(settings: Settings) -> None:
@@ -54,14 +54,17 @@ def run(settings: Settings) -> None:
         carry_out(work, tests)
 
 
-def planned(work: Work) -> Planned:
-    """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError."""
+def planned(work: Work, steps: int = 1) -> Planned:
+    """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError.
+
+    ``steps``: how often they are carried out on one canary.
+    """
     given, directory = work.settings.suite, Path(work.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
     if suite:
         read(work, suite, work.settings.image)
-    return Planned(suite, tuple(work.settings.test_command), work.settings.judge_for > 0)
+    return Planned(suite, tuple(work.settings.test_command), steps if work.settings.judge_for > 0 else 0)
 
 
 def read(work: Work, file: Path, image: str) -> Suite:
@@ -75,36 +78,49 @@ def read(work: Work, file: Path, image: str) -> Suite:
     return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
 
 
-def carry_out(work: Work, tests: Planned, *, alone: bool = False) -> None:
-    """Carry them out and report. ``alone``: a first deployment, which has no baseline, is tested too.
+def carry_out(
+    work: Work, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
+) -> None:
+    """Carry them out and report.
 
-    Raises RejectedError when one fails or none was executed.
+    ``alone``: a first deployment, which has no baseline, is tested too. ``step``: the canary's size, where it is tested
+    at several; ``told``: the cases of the steps before, to which these are added. Raises RejectedError when one fails
+    or none was executed.
     """
     hybrid = settled(work, alone=alone)
-    verdicts: list[Case] = []
+    cases: list[Case] = []
+    told = [] if told is None else told
     try:
-        for case in _carried_out(work, tests, hybrid):
-            verdicts.append(case)
+        for case in _carried_out(work, tests, hybrid, cases):
+            cases.append(case)
+        cases = require_some(cases)
+    except (BgciError, AbortedError) as error:
+        # What was tested so far may all be well: the report must not be green for it.
+        cases.append(Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=error.message))
+        raise
     finally:
-        if verdicts:
-            _report(work, hybrid, require_some(verdicts))
-    _conclude(work, require_some(verdicts))
+        told += [replace(case, suite=f"{case.suite} at {step}") if step else case for case in cases]
+        _report(work, hybrid, told)
+    _conclude(work, cases)
 
 
-def _carried_out(work: Work, tests: Planned, hybrid: Hybrid) -> Iterator[Case]:
+def _carried_out(work: Work, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
     balancers = balancer_places(work, hybrid)
     if tests.suite:
-        yield from _suite(work, tests.suite, hybrid, balancers)
+        yield from _suite(work, tests.suite, hybrid, balancers, cases)
     for command in tests.commands:
         yield from _command(work, command, hybrid, balancers)
-    yield from judged(work, hybrid)
+    yield from judged(work, hybrid, tests.judgements)
     yield from _survival(work, hybrid)
 
 
 # -- the suite --------------------------------------------------------------------------------------------------------
 
 
-def _suite(work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[probe.Place]) -> list[Case]:
+def _suite(
+    work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[probe.Place], cases: list[Case]
+) -> Iterator[Case]:
+    """The cases in the suite's order; when it is aborted, those that had ended are put into ``cases``."""
     suite = read(work, file, described(hybrid, work)["image"])
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
@@ -116,14 +132,26 @@ def _suite(work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[probe.Pla
     work.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
     verify: bool | str = not work.settings.insecure and (work.settings.ca_cert or True)
     alone = hybrid.baseline is None
-    cases = probe.run(
-        _without_shares(suite) if alone else suite,
-        places,
-        timeout=work.settings.timeout,
-        verify=verify,
-        report=lambda case: _say(work, case),
-    )
-    return [*cases, *(_nothing_to_share(suite) if alone else ())]
+    ended: list[Case] = []
+
+    def report(case: Case) -> None:
+        ended.append(case)
+        _say(work, case)
+
+    try:
+        found = probe.run(
+            _without_shares(suite) if alone else suite,
+            places,
+            timeout=work.settings.timeout,
+            verify=verify,
+            report=report,
+        )
+    except AbortedError:
+        cases += ended
+        raise
+    yield from found
+    if alone:
+        yield from _nothing_to_share(suite)
 
 
 def _without_shares(suite: Suite) -> Suite:

@@ -148,6 +148,30 @@ def test_a_canary_that_dies_during_the_test_gives_failures_and_a_signal_ends_tes
     assert [name.partition(" [")[0] for name in names] == ["long", "is healthy after the tests"]
 
 
+def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    quick = "{name: quick, path: /, expect: {status: 200}}"
+    suite(app, f"checks: [{quick}, {{name: long, path: '/?sleep=0.1', repeat: 600, expect: {{status: 200}}}}]")
+    running = app.start("test", "v2")
+    url = f"{app.lab.marathon.url}/v2/apps{app.id_of('v2')}"
+    (task,) = requests.get(url, timeout=10).json()["app"]["tasks"]
+    idle = f"http://{task['host']}:{task['ports'][0]}/idle"
+    until(lambda: requests.get(idle, timeout=5).status_code == 503)
+    until(lambda: requests.get(idle, timeout=5).status_code == 200)
+    until(lambda: requests.get(idle, timeout=5).status_code == 503)  # between the long one's requests
+    send(running.process.pid, signal.SIGTERM)
+    done = running.end(20)
+    assert done.code == 143, done.text
+    found = report(done.artifacts)
+    assert [str(case.get("name")).partition(" [")[0] for case in found["canary"]] == ["quick"]
+    (aborted,) = found["bgci"]
+    error = aborted.find("error")
+    assert error is not None
+    assert error.get("message") == "aborted by SIGTERM"
+    assert done.result["tests"]["failed"] == 1
+
+
 def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(app: App) -> None:
     suite(app, "checks:\n  - path: /\n    expects: {status: 200}\n")
     done = app.run("release", "v1", expect=3)

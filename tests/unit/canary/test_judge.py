@@ -9,7 +9,7 @@ from scipy import stats
 
 from bgci.canary.budget import budget
 from bgci.canary.exact import Bet, Law, binomial, hypergeometric
-from bgci.canary.judge import Counts, Judge, Policy, holm, judge, p_text
+from bgci.canary.judge import Counts, Judge, Policy, judge, p_text
 from bgci.errors import UsageError
 
 
@@ -157,10 +157,10 @@ def test_exact_test_at_the_end_decides_with_what_was_kept() -> None:
     assert judge(good, Policy(beta=0.3, end_share=0.9)).outcome == "pass"
 
 
-def test_more_metrics_ask_for_more_proof() -> None:
+def test_one_of_several_verdicts_asks_for_more_proof() -> None:
     history = [(Counts(3, 3), Counts(9, 0))]
     assert judge(history).outcome == "fail"
-    assert judge(history, Policy(metrics=4)).outcome != "fail"
+    assert judge(history, Policy().part(1 / 4)).outcome != "fail"
 
 
 def test_totals_that_shrink_are_a_mistake() -> None:
@@ -169,18 +169,11 @@ def test_totals_that_shrink_are_a_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}, {"metrics": 0}]
+    "wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}]
 )
 def test_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Policy(**wrong)  # type: ignore[arg-type]
-
-
-def test_holm_names_what_is_shown_and_stops_at_the_first_that_is_not() -> None:
-    assert holm({"errors": 0.01, "latency": 0.04}, 0.05) == {"errors", "latency"}
-    assert holm({"errors": 0.03, "latency": 0.04}, 0.05) == frozenset()
-    assert holm({"a": 0.001, "b": 0.03, "c": 0.04}, 0.05) == {"a"}
-    assert holm({}, 0.05) == frozenset()
 
 
 @pytest.mark.parametrize(
