@@ -119,6 +119,13 @@ def test_a_surplus_after_the_commit_goes_by_its_unused_tasks_first(policy: Polic
     assert decide(seen(canary(5)), PROMOTE, policy) == Scale("green", 4)
 
 
+@both
+def test_what_was_killed_is_not_killed_again_while_it_is_listed_as_running(policy: Policy) -> None:
+    fewer = Goal(Kind.PROMOTE, "v2", target=3)
+    killed = canary(4, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
+    assert waits_for(decide(seen(killed), fewer, policy), Cause.TASKS)
+
+
 # -- from another revision fully deployed -----------------------------------------------------------------------------
 
 
