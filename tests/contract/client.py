@@ -42,6 +42,8 @@ class Sandbox:
     marathon_url: str
     metronome_url: str
     cluster_url: str
+    more: dict[str, str] = field(default_factory=dict)
+    """Of a secured one: paths by name."""
 
 
 def start_server(directory: Path, *options: str) -> Sandbox:
@@ -53,8 +55,9 @@ def start_server(directory: Path, *options: str) -> Sandbox:
     path = directory / "cluster.json"
     until(lambda: path.exists() or process.poll() is not None)
     assert process.poll() is None, (directory / "log").read_text()
-    urls = {name: value for name, value in json.loads(path.read_text()).items() if name != "pid"}
-    return Sandbox(process, directory, **urls)
+    told = json.loads(path.read_text())
+    urls = {name: told.pop(name) for name in ("marathon_url", "metronome_url", "cluster_url")}
+    return Sandbox(process, directory, **urls, more=told)
 
 
 def stop_server(sandbox: Sandbox) -> None:

@@ -1,7 +1,9 @@
 """The platform that the tests talk to: a sandbox of their own, or any cluster.
 
 ``BGCI_CONTRACT_MARATHON_URL`` and ``BGCI_CONTRACT_METRONOME_URL`` name a real one; tests marked ``sandbox_only`` are
-then skipped, and whatever a test creates it removes."""
+then skipped, and whatever a test creates it removes. ``BGCI_CONTRACT_CLUSTER_URL`` names a secured DC/OS for the tests
+of logins and permissions, with ``BGCI_CONTRACT_CA_CERT`` and ``BGCI_CONTRACT_SUPERUSER``: a JSON file with the uid and
+the password of a superuser."""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from contract.client import Marathon, Metronome, Sandbox, start_server, stop_server
+from contract.secured import Secured, of_sandbox
 
 MARATHON_URL = os.environ.get("BGCI_CONTRACT_MARATHON_URL")
 METRONOME_URL = os.environ.get("BGCI_CONTRACT_METRONOME_URL")
+CLUSTER_URL = os.environ.get("BGCI_CONTRACT_CLUSTER_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,20 +30,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not (MARATHON_URL or METRONOME_URL):
+    if not (MARATHON_URL or METRONOME_URL or CLUSTER_URL):
         return
     for item in items:
         if Path(__file__).parent not in item.path.parents:
             continue
         fixtures = set(getattr(item, "fixturenames", ()))
         missing = ("marathon" in fixtures and not MARATHON_URL) or ("metronome" in fixtures and not METRONOME_URL)
+        missing = missing or ("secured" in fixtures and not CLUSTER_URL)
         if missing or item.get_closest_marker("sandbox_only") or "sandbox" in fixtures:
             item.add_marker(pytest.mark.skip(reason="the cluster under test is not a sandbox"))
 
 
 @pytest.fixture(scope="session")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox | None]:
-    if MARATHON_URL or METRONOME_URL:
+    if MARATHON_URL or METRONOME_URL or CLUSTER_URL:
         yield None
         return
     server = start_server(tmp_path_factory.mktemp("sandbox"), "--offer-delay", "0.05", "--health-delay", "0.1")
@@ -69,6 +74,26 @@ def metronome(_cluster: Sandbox | None) -> Iterator[Metronome]:
     client = Metronome(url)
     yield client
     client.clean_up()
+
+
+@pytest.fixture(scope="session")
+def _secured_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    if CLUSTER_URL:
+        yield Secured(CLUSTER_URL, os.environ["BGCI_CONTRACT_CA_CERT"], os.environ["BGCI_CONTRACT_SUPERUSER"])
+        return
+    options = ("--offer-delay", "0.05", "--health-delay", "0.1", "--fetch-delay", "0.05")
+    server = start_server(tmp_path_factory.mktemp("secured"), "--secured", *options)
+    yield of_sandbox(server)
+    stop_server(server)
+
+
+@pytest.fixture
+def secured(_secured_cluster: Secured) -> Iterator[Secured]:
+    """A secured cluster; what a test makes in it through this is removed after it."""
+    one = Secured(_secured_cluster.url, _secured_cluster.ca_cert, _secured_cluster.credentials)
+    one.token = _secured_cluster.token
+    yield one
+    one.clean_up()
 
 
 @pytest.fixture
