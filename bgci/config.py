@@ -36,6 +36,13 @@ class Via(str, Enum):
     DIRECT = "direct"
 
 
+class JobServiceAccount(str, Enum):
+    AUTO = "auto"
+    SECRET = "secret"  # noqa: S105 - a word, not a secret
+    EMBED = "embed"
+    NONE = "none"
+
+
 class StrategyName(str, Enum):
     BLUEGREEN = "bluegreen"
     ROLLING = "rolling"
@@ -133,6 +140,14 @@ class Settings:
         ("http://marathon-lb.marathon.mesos:9090",), "marathon-lb as the job reaches it."
     )
     job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
+    job_service_account: JobServiceAccount = setting(
+        JobServiceAccount.AUTO,
+        "How the job logs in: with the service account in a DC/OS secret; with these credentials embedded in the job, "
+        "for who may read jobs to read; not at all. auto: secret if there are credentials here, else none.",
+    )
+    job_secret: str = setting(
+        "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."
+    )
     job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
     strategy: StrategyName = setting(
         StrategyName.BLUEGREEN, "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
@@ -170,6 +185,10 @@ class Settings:
     on_inconclusive: OnInconclusive = setting(OnInconclusive.ROLLBACK, "When the judge has seen too little to say.")
     steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
     keep: int = setting(3, "How many revisions keep their jobs.", min=0)
+    adopt: bool = setting(
+        False, "Give an app that was deployed by other means the labels of a baseline, if it is free."
+    )
+    adopt_restart: bool = setting(False, "With --adopt: also where Marathon then restarts the app's tasks.")
     output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
     log_format: LogFormat = setting(LogFormat.TEXT, "The form of the log.")
@@ -189,7 +208,8 @@ RELEASE = ("app", "revision", "artifacts", "log_format")
 DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
 JOB = (
-    *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert", "job_image", "job_template"),
+    *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
+    *("job_service_account", "job_secret", "job_image", "job_template"),
 )
 GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
@@ -200,7 +220,7 @@ CANARY = ("instances", "percent")
 EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
 SHARED = (
     *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY),
-    *("on_failure", "on_inconclusive", "steps", "output"),
+    *("on_failure", "on_inconclusive", "steps", "adopt", "adopt_restart", "output"),
 )
 
 

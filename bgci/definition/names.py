@@ -52,6 +52,24 @@ def app_slug(app_id: str) -> str:
     return app_id.removeprefix("/").replace("/", ".")
 
 
+def job_secret(app_id: str) -> str:
+    """Where the service account of the app's jobs is kept, unless it is said: ``team/bgci-service-account`` for
+    ``/team/web``."""
+    return "/".join([*_job_folder(app_id), "bgci-service-account"])
+
+
+def may_use(app_id: str, secret: str) -> bool:
+    """Whether the app's jobs may have this secret: DC/OS hands it out in its own folder and below (``spaces``)."""
+    folder = secret.strip("/").split("/")[:-1]
+    return _job_folder(app_id)[: len(folder)] == folder
+
+
+def _job_folder(app_id: str) -> list[str]:
+    """The folders of the app's jobs, in whose names a dot parts two."""
+    folder = app_slug(app_id.rpartition("/")[0])
+    return folder.split(".") if folder else []
+
+
 def check_revision(text: str) -> str:
     """``text`` itself; raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
     if _REVISION.fullmatch(text) and len(text) <= _REVISION_LENGTH:

@@ -7,8 +7,10 @@ from typing import Any
 
 from bgci.config import Settings
 from bgci.errors import BgciError, ConflictError, UnavailableError
+from bgci.platform.credentials import hide_credentials
 from bgci.platform.metronome import Metronome, spec
 from bgci.report.diff import difference
+from bgci.stages.job_login import require_secret
 from bgci.stages.render import render
 from bgci.stages.work import Work, stage
 
@@ -23,9 +25,11 @@ def run(settings: Settings) -> None:
 def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
     metronome = needed_metronome(work)
+    require_secret(work)
     wanted = {str(job["id"]): job for job in jobs.values()}
     earlier = {job_id: metronome.job(job_id) for job_id in wanted}
     for job_id, before in earlier.items():
+        hide_credentials(before["run"].get("env", {}) if before else {})
         _check_owner(work, job_id, before)
     if work.settings.dry_run:
         for job_id, job in wanted.items():

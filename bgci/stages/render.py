@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bgci.definition.template import render_template
 from bgci.definition.validate import check_definition, require_valid
 from bgci.errors import InvalidError, UsageError
 from bgci.rollout.drive import Release
+from bgci.stages.job_login import login
 from bgci.stages.work import Work, stage
 
 MAX_JOB_CA_BYTES = 32 * 1024  # an environment variable has room for 128 KiB
@@ -136,7 +138,7 @@ def jobs_of(work: Work, release: Release) -> dict[str, dict[str, Any]]:
         app_id=work.app_id,
         revision=work.revision,
         image=release.image,
-        settings=job_settings(work.settings, canary_size(work.settings, release)),
+        settings=replace(job_settings(work.settings, canary_size(work.settings, release)), **login(work)),
         template=template,
     )
 
