@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bgci import __version__
-from bgci.config import CANARY, CLUSTER, DEFINE, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
+from bgci.config import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
 from bgci.errors import AbortedError, BgciError, exit_code
 from bgci.platform.credentials import hide_credentials
 from bgci.redactor import redacted
@@ -122,6 +122,15 @@ def release(settings: Settings) -> None:
 def status(settings: Settings) -> None:
     """What runs: colours, revisions, instances, health, share of traffic, jobs."""
     from bgci.stages import status as here
+
+    here.run(settings)
+
+
+@app.command()
+@takes(*RELEASE, *DEFINE, *CLUSTER, "via", *DOCTOR)
+def doctor(settings: Settings) -> None:
+    """Check the way to the cluster, permissions, load balancers and labels: each finding with its remedy."""
+    from bgci.stages import doctor as here
 
     here.run(settings)
 

@@ -70,6 +70,10 @@ class Marathon:
         flag = [("force", str(force).lower())]
         self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id=app_id)
 
+    def change(self, app_id: str, fields: Mapping[str, Any]) -> None:
+        """Replaces whole fields of the app, such as ``labels``: any but ``instances`` restarts its tasks."""
+        self._call(lambda: self.http.put(_path(app_id), json=fields), app_id=app_id)
+
     def kill(self, task_ids: Sequence[str], *, scale: bool, force: bool = False) -> None:
         """Kills these tasks in one request; with ``scale`` they are not replaced (which takes the app's lock, or with
         ``force`` cancels the deployment that has it).

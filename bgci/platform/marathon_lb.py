@@ -92,6 +92,19 @@ class LoadBalancer:
             for task_id, endpoints in wanted.items()
         }
 
+    def about(self) -> tuple[str, int, bool]:
+        """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs
+        without a master process. Raises UnavailableError or DeniedError."""
+        try:
+            page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
+            self._rows()
+            pids = self._pids()
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        found = re.search(r"HAProxy version ([0-9][^\s,<]*)", page)
+        lone = len(pids) == 1
+        return found[1] if found else "", len(older_workers(pids, lone)), lone
+
     def nudge(self) -> None:
         """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
         with suppress(BgciError, HttpFailure):
