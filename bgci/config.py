@@ -215,6 +215,7 @@ GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
+DOCTOR = ("job_service_account", "job_secret", "adopt", "adopt_restart", "timeout", "output")
 
 # What the wrappers (action.yml, vars/, templates/) offer.
 EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
