@@ -45,8 +45,8 @@ class Work:
 
     def __init__(self, command: str, settings: Settings) -> None:
         self.settings = settings
-        # The answer of `status` has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
-        stream = sys.stderr if command == "status" else sys.stdout
+        # An answer has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
+        stream = sys.stderr if command in ("status", "doctor") else sys.stdout
         # A log of JSON lines is nothing else.
         system, mixed = detect(os.environ), settings.log_format is not LogFormat.JSON
         masks = Masks(system) if mixed else _Beside(Masks(system))
