@@ -15,6 +15,7 @@ MAX_CONCURRENCY = 32
 MAX_TIMEOUT = 600.0  # seconds
 MIN_SHARE_REPEAT = 10  # fewer answers say nothing about a share
 DEFAULT_TIMEOUT = 10.0  # seconds
+SCHEMES = ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Check:
     repeat: int = 1
     concurrency: int = 1
     port: int = 0  # index of the app's port
+    scheme: str = ""  # http or https; empty: as the place says
+    verify: bool = True  # the certificate, with https
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from bgci.errors import UsageError
 
 Outcome = Literal["pass", "fail", "inconclusive", "undecided"]
 
-# What a bad canary may look like: its odds of an error are 2, 5 or 30 times the baseline's.
-WORSE = (2.0, 5.0, 30.0)
+# What a bad canary may look like: its odds of an error are 2, 7 or 25 times the baseline's. Of those that
+# were tried these detect fastest, at the rates and shares of docs/judge.md.
+WORSE = (2.0, 7.0, 25.0)
 # What a good canary may look like: its odds of an error are half of those at the floor, a quarter, a twentieth.
 UNDER_FLOOR = (0.5, 0.25, 0.05)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import queue
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,7 +49,8 @@ class _Job:
 
     @property
     def url(self) -> str:
-        return self.place.urls[self.check.port] if self.check.port < len(self.place.urls) else ""
+        url = self.place.urls[self.check.port] if self.check.port < len(self.place.urls) else ""
+        return f"{self.check.scheme}:{url.partition(':')[2]}" if url and self.check.scheme else url
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,9 @@ def _start(
     jobs: Iterable[_Job], finished: queue.Queue[_Job | BaseException], stop: threading.Event, verify: bool | str
 ) -> None:
     """Threads for each place. They are daemons: one that hangs in a name lookup must not keep the command alive."""
+    jobs = list(jobs)
+    if not all(job.check.verify for job in jobs):
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite has asked for it
     if verify is True:
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     lanes: dict[Place, list[_Lane]] = {}
@@ -216,6 +221,7 @@ def send(session: requests.Session, check: Check, url: str) -> Answer:
             timeout=check.timeout,
             allow_redirects=False,
             stream=True,
+            verify=session.verify if check.verify else False,
         ) as response:
             body, cut = _read(response, until)
             seconds = time.monotonic() - began
@@ -246,6 +252,9 @@ def _why(error: BaseException, timeout: float) -> str:
     chain = _chain(error)
     if any(isinstance(one, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL) for one in chain):
         return f"the request cannot be sent ({type(error).__name__})"
+    for error in chain:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"no answer: the certificate is not trusted: {error.verify_message}".rstrip(". ")
     # Before what is late: urllib3's NewConnectionError is a time-out by its class, whatever the system said.
     system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
     said = next((one.strerror for one in reversed(system) if one.strerror), "")

@@ -24,6 +24,7 @@ from bgci.canary.checks import (
     MAX_TIMEOUT,
     METHODS,
     MIN_SHARE_REPEAT,
+    SCHEMES,
     TARGETS,
     Check,
     Expect,
@@ -80,7 +81,12 @@ class Reader:
     # -- what a suite consists of -----------------------------------------------------------------------------------
 
     def defaults(self, value: Any, path: str) -> dict[str, Any]:
-        return self.members(value, path, {"headers": self.headers, "timeout": self.timeout})
+        known: dict[str, Read] = {"headers": self.headers, "timeout": self.timeout, **self.connection()}
+        return self.members(value, path, known)
+
+    def connection(self) -> dict[str, Read]:
+        """How instances are spoken to."""
+        return {"scheme": self.one_of(SCHEMES), "verify": self.yes_or_no}
 
     def check(self, value: Any, path: str, defaults: Mapping[str, Any]) -> Check | None:
         known: dict[str, Read] = {
@@ -96,6 +102,7 @@ class Reader:
             "concurrency": self.whole(1, MAX_CONCURRENCY),
             "port": self.whole(0, 99),
             "expect": self.expect,
+            **self.connection(),
         }
         found = self.members(value, path, known, required=("path", "expect"))
         if not isinstance(found.get("expect"), Expect) or not isinstance(found.get("path"), str):
@@ -111,12 +118,14 @@ class Reader:
                 headers["Content-Type"] = "application/json"
         method = found.get("method", "GET")
         plain = ("target", "repeat", "concurrency", "port", "expect", "path")
+        connection = {name: {**defaults, **found}[name] for name in self.connection() if name in {**defaults, **found}}
         return Check(
             name=found.get("name") or f"{method} {found['path']}",
             method=method,
             headers=headers,
             body=body.encode(),
             timeout=found.get("timeout", defaults.get("timeout", DEFAULT_TIMEOUT)),
+            **connection,
             **{name: found[name] for name in plain if name in found},
         )
 
@@ -240,6 +249,11 @@ class Reader:
             return str(value)
 
         return read
+
+    def yes_or_no(self, value: Any, path: str) -> bool:
+        if not isinstance(value, bool):
+            self.wrong(path, f"is {value!r}", "write true or false")
+        return bool(value)
 
     def whole(self, low: int, high: int) -> Read:
         def read(value: Any, path: str) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from bgci.canary.checks import BASELINE, CANARY, LOAD_BALANCER
 from bgci.canary.probe import Place
-from bgci.definition.app_definition import labels
+from bgci.definition.app_definition import as_mapping, labels, port_table
 from bgci.errors import ConflictError, UnhealthyError
 from bgci.rollout.model import App
 from bgci.rollout.observe import addresses, app_from, public_ports
@@ -51,7 +51,16 @@ class Hybrid:
 
 def _place(raw: Mapping[str, Any], task: Mapping[str, Any]) -> Place:
     found = [_netloc(host, port) for host, _, port in addresses(raw, task)]
-    return Place(found[0] if found else str(task["id"]), tuple(f"http://{netloc}" for netloc in found))
+    secure = _secure_ports(raw)
+    urls = tuple(f"{'https' if index in secure else 'http'}://{netloc}" for index, netloc in enumerate(found))
+    return Place(found[0] if found else str(task["id"]), urls)
+
+
+def _secure_ports(raw: Mapping[str, Any]) -> set[int]:
+    """The ports, counted from 0, that speak TLS: by their health checks, or by their names."""
+    checks = [check for check in raw.get("healthChecks") or () if str(check.get("protocol")).endswith("HTTPS")]
+    named = [index for index, port in enumerate(port_table(raw)[2]) if as_mapping(port).get("name") == "https"]
+    return {int(check.get("portIndex") or 0) for check in checks if "port" not in check} | set(named)
 
 
 def _netloc(host: str, port: int) -> str:

@@ -16,6 +16,7 @@ from bgci.config import Settings
 from bgci.definition.names import suite_candidates
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.platform.credentials import without_credentials
+from bgci.platform.tls import verification
 from bgci.report import junit
 from bgci.report.artifacts import ci_run
 from bgci.stages.hybrid import Hybrid, balancer_places, described, look, settled
@@ -130,7 +131,6 @@ def _suite(
     places = hybrid.places(balancers)
     count = len(places[CANARY])
     work.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
-    verify: bool | str = not work.settings.insecure and (work.settings.ca_cert or True)
     alone = hybrid.baseline is None
     ended: list[Case] = []
 
@@ -143,7 +143,7 @@ def _suite(
             _without_shares(suite) if alone else suite,
             places,
             timeout=work.settings.timeout,
-            verify=verify,
+            verify=verification(work.ca_cert, work.settings.insecure),
             report=report,
         )
     except AbortedError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,8 +22,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, revision: str) -> None:
+    def __init__(self, revision: str, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.revision = revision
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.lock = threading.Lock()
@@ -83,12 +90,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of an app's name with its key, signed by itself: as an instance shows it."""
+    path = tmp_path_factory.mktemp("tls") / "app.pem"
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path, "-out", path]
+    named = ["-subj", "/CN=app.example.com", "-addext", "subjectAltName=DNS:app.example.com", "-days", "2"]
+    subprocess.run(["openssl", "req", "-x509", *new, *named], check=True, capture_output=True)
+    return path
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
-    def start(revision: str = "v2") -> Server:
-        servers.append(Server(revision))
+    def start(revision: str = "v2", certificate: Path | None = None) -> Server:
+        servers.append(Server(revision, certificate))
         return servers[-1]
 
     yield start

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bgci.canary import probe
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import Check, Expect, Share, Suite
 from bgci.canary.probe import Place
+from bgci.platform.probe import timed
 
 
 def run(*checks: Check, timeout: float = 30.0, secrets: tuple[str, ...] = (), **places: Any) -> list[Case]:
@@ -66,6 +68,19 @@ def test_a_wrong_answer_fails_with_expected_and_actual(serve: Callable[..., Any]
     assert case.message == "status: expected 200, got 500"
     assert "> GET http://127.0.0.1:" in case.output
     assert "< 500" in case.output
+
+
+def test_an_instance_may_speak_https_with_a_certificate_of_another_name(
+    serve: Callable[..., Any], certificate: Path
+) -> None:
+    server = serve(certificate=certificate)
+    suite = Suite("web.canary.yaml", (check("/a", scheme="https", verify=False), check("/b", scheme="https")))
+    unverified, verified = probe.run(suite, {"canary": [server.place]}, timeout=30, verify=str(certificate))
+    assert not unverified.bad
+    assert f"> GET https://{server.place.name}/a" in unverified.output
+    assert "the certificate is not trusted: IP address mismatch" in verified.message
+    assert [path for _, path, _, _ in server.seen] == ["/a"]
+    assert timed(f"https://{server.place.name}/c") is not None
 
 
 def test_a_redirect_is_an_answer_like_others(serve: Callable[..., Any]) -> None:

@@ -168,9 +168,7 @@ def test_totals_that_shrink_are_a_mistake() -> None:
         Judge.under().see(Counts(10, 1), Counts()).see(Counts(9, 0), Counts())
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}]
-)
+@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}])
 def test_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Policy(**wrong)  # type: ignore[arg-type]

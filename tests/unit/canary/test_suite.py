@@ -107,6 +107,21 @@ checks:
     assert share.expect.share == Share(0.1, 0.6, header=("X-Revision", "v2"))
 
 
+def test_the_scheme_and_whether_certificates_are_verified_are_the_checks_own_or_the_defaults() -> None:
+    by_default, own = read("""
+defaults: {scheme: https, verify: false}
+checks:
+  - {path: /a, expect: {status: 200}}
+  - {path: /b, scheme: http, verify: true, expect: {status: 200}}
+""").checks
+    assert (by_default.scheme, by_default.verify) == ("https", False)
+    assert (own.scheme, own.verify) == ("http", True)
+    assert mistakes("checks:\n- {path: /, scheme: ftp, verify: 1, expect: {status: 200}}\n") == [
+        "line 2: checks[0].scheme is 'ftp'",
+        "line 2: checks[0].verify is 1",
+    ]
+
+
 def test_a_variable_in_a_regex_is_taken_literally_and_two_dollars_are_one() -> None:
     check = one("{path: /, expect: {body_regex: '^${revision}$', body: '$${x} $5'}}", variables={"revision": "1.0+b"})
     assert check.expect.body_regex == (r"^1\.0\+b$",)
