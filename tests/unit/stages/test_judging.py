@@ -1,0 +1,157 @@
+"""The judge at work, beside a load balancer and a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bgci.canary.judge import Counts, Policy
+from bgci.config import Settings
+from bgci.errors import ConflictError
+from bgci.rollout.observe import app_from
+from bgci.stages import judging
+from bgci.stages.hybrid import Hybrid, Side
+
+COLOURS = ("canary", "baseline")
+
+
+def side(colour: str) -> Side:
+    task = {"id": colour, "host": colour, "ports": [80], "state": "TASK_RUNNING"}
+    raw = {"id": f"/{colour}", "instances": 1, "labels": {}, "portDefinitions": [{"port": 80}], "tasks": [task]}
+    return Side(app_from(raw), raw)
+
+
+HYBRID = Hybrid(side("canary"), side("baseline"))
+
+
+@dataclass
+class World:
+    """Each second brings so many live requests and errors of each colour."""
+
+    rates: Callable[[int], dict[str, Counts]]
+    second: int = 0
+    seen: dict[str, Counts] = field(default_factory=lambda: {colour: Counts() for colour in COLOURS})
+    said: list[str] = field(default_factory=list)
+    url: str = "http://lb"
+
+    def rows(self, wanted: Any) -> dict[str, list[dict[str, int | str]]]:
+        return {
+            colour: [{"hrsp_2xx": counts.requests - counts.errors, "hrsp_5xx": counts.errors}]
+            for colour, counts in self.seen.items()
+        }
+
+    def monotonic(self) -> float:
+        return float(self.second)
+
+    def sleep(self, seconds: float) -> None:
+        self.second += 1
+        self.seen = {colour: self.seen[colour] + self.rates(self.second)[colour] for colour in COLOURS}
+
+    def work(self, **settings: Any) -> Any:
+        def say(text: str) -> None:
+            self.said.append(text)
+
+        nothing = SimpleNamespace(sample=lambda values: None)
+        cluster = SimpleNamespace(marathon=SimpleNamespace(group_apps=lambda group: [side("baseline").raw]))
+        return SimpleNamespace(
+            settings=replace(Settings(), **settings),
+            balancers=[self],
+            journal=nothing,
+            cluster=cluster,
+            console=SimpleNamespace(step=say, info=say, wait=lambda text: None),
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
+    def make(rates: Callable[[int], dict[str, Counts]]) -> World:
+        made = World(rates)
+        monkeypatch.setattr(judging, "time", made)
+        monkeypatch.setattr(judging, "look", lambda work: HYBRID)
+        monkeypatch.setattr(judging, "group_of", lambda work: "web")
+        return made
+
+    return make
+
+
+def steady(canary: tuple[int, int], baseline: tuple[int, int]) -> Callable[[int], dict[str, Counts]]:
+    return lambda second: {"canary": Counts(*canary), "baseline": Counts(*baseline)}
+
+
+def test_live_traffic_and_probes_are_compared_each_for_itself(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What probes ask for fails at both, half of the time, and live traffic is well. The canary gets a tenth of the
+    # probes and a hundredth of the traffic: all in one, 45 % of its requests would fail and 24 % of the baseline's.
+    made = world(steady((1, 0), (99, 0)))
+    monkeypatch.setattr(judging, "_probe", _half_fails)
+    work = made.work(judge_for=300.0, judge_traffic=True)
+    verdicts, bench = judging.watch(work, Policy(floor=1e-6, ratio=1.05))
+    assert verdicts.outcome == "inconclusive", verdicts.reason
+    assert bench.totals()[0].rate > 1.8 * bench.totals()[1].rate
+    assert bench.live("canary").errors == 0
+    assert bench.probed["canary"].rate == bench.probed["baseline"].rate == 0.5
+
+
+def _half_fails(work: Any, bench: judging.Bench, sides: Any, pool: Any) -> list[tuple[float, float]]:
+    bench.probed["canary"] += Counts(10, 5)
+    bench.probed["baseline"] += Counts(90, 45)
+    return []
+
+
+def test_no_probes_are_sent_where_live_traffic_is_enough(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(judging, "timed", lambda url: asked.append(url) or 1.0)
+    made = world(steady((judging.PAIRS, 0), (30, 0)))
+    verdicts, _ = judging.watch(made.work(judge_for=100.0, judge_traffic=True), Policy())
+    assert verdicts.outcome == "pass"
+    assert len(asked) == judging.PAIRS * (1 + judging.BESIDE), "only at the first look, when it is not known yet"
+    assert sum(url.startswith("http://canary:80/") for url in asked) == judging.PAIRS
+
+
+def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
+    made = world(steady((2, 1), (2, 0)))
+    work = made.work(judge_for=600.0, max_failed_requests=3)
+    verdicts, bench = judging.watch(work, Policy(alpha=1e-6))
+    assert verdicts.outcome == "fail"
+    assert verdicts.reason.startswith("--max-failed-requests 3 is used up: insufficient traffic: 6 of ")
+    assert bench.live("canary").errors == 3
+
+
+def test_the_time_is_what_the_granted_failures_allow(world: Callable[..., World]) -> None:
+    made = world(steady((5, 0), (45, 0)))
+    verdicts, _ = judging.watch(made.work(judge_for=600.0, max_failed_requests=10), Policy(floor=1e-5))
+    # 5 requests a second, of which 5 % may fail: 10 after 40 s.
+    assert made.said[-1] == "it stands for 40s at most, so that --max-failed-requests 10 is enough for 5 % errors"
+    assert (verdicts.outcome, made.second) == ("inconclusive", 40)
+    made = world(steady((25, 0), (25, 0)))
+    with pytest.raises(ConflictError, match="3 failed requests buy 60 requests to the canary"):
+        judging.watch(made.work(judge_for=600.0, max_failed_requests=3), Policy(floor=1e-5))
+
+
+def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(world: Callable[..., World]) -> None:
+    made = world(steady((0, 0), (0, 0)))
+    sizes = {
+        granted: judging.size_within_budget(made.work(max_failed_requests=granted), 3, 4, 1) for granted in (4, 8, 20)
+    }
+    assert sizes == {4: 1, 8: 2, 20: 3}
+    with pytest.raises(ConflictError, match="2 failed requests buy 40 requests to the canary, and about 62"):
+        judging.size_within_budget(made.work(max_failed_requests=2), 3, 4, 1)
+    with pytest.raises(ConflictError, match="the only instance gets all of the traffic"):
+        judging.size_within_budget(made.work(max_failed_requests=20), 1, 1, 1)
+    # Each of several judgements needs more proof, and a baseline that fails itself needs more as well.
+    with pytest.raises(ConflictError):
+        judging.size_within_budget(made.work(max_failed_requests=4), 1, 4, 5)
+    made.seen["baseline"] = Counts(1000, 30)
+    with pytest.raises(ConflictError, match="to tell 6 % errors from 3 % at 25 % of the traffic"):
+        judging.size_within_budget(made.work(max_failed_requests=4), 1, 4, 1)
+
+
+def test_what_is_left_of_a_grant_is_never_no_limit_at_all() -> None:
+    assert [judging.left(10, failed) for failed in (-2.0, 0.0, 2.5, 10.0, 30.0)] == [10, 10, 7, 1, 1]
