@@ -104,7 +104,7 @@ async def given(request: web.Request) -> Secret:
     body = await request.read()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     about: Json = {"author": str(request.get(UID, "")), "created": now}
-    if request.content_type == BINARY:
+    if request.headers.get("Content-Type") == BINARY:
         return Secret(body, True, about)
     found = json_object(body)
     if not isinstance(found.get("value"), str):

@@ -1,0 +1,47 @@
+"""``bgci sandbox up --secured``: how it is started, what it tells, and that its load balancers serve."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bgci.sandbox import control
+from e2e.lab import App, until
+from e2e.secured import SecuredLab
+
+
+def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bgci", "sandbox", "up", "--secured", "--state-dir", str(tmp_path / "state")]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        where = control.status(tmp_path / "state")
+        exports = dict(line.removeprefix("export ").replace('"', "").split("=", 1) for line in ran.stdout.splitlines())
+        superuser = json.loads(Path(where["iam"]).read_text())
+        assert exports["BGCI_CLUSTER_URL"].startswith("https://")
+        assert exports["BGCI_CA_CERT"] == where["ca_cert"]
+        assert exports["BGCI_USERNAME"] == superuser["uid"]
+        assert Path(exports["BGCI_PASSWORD_FILE"]).read_text() == superuser["password"]
+        assert superuser["password"] not in ran.stdout + ran.stderr
+    finally:
+        control.down(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_its_load_balancers_serve(make_secured_app: Callable[..., App]) -> None:
+    app = make_secured_app()
+    app.lab.marathon.create(app.definition)
+    until(lambda: app.least_up() == 2)
+    assert sum(app.answers(4).values()) == 4
+
+
+def test_marathons_own_credentials_are_no_arguments(secured_lab: SecuredLab) -> None:
+    [file] = secured_lab.home.glob("iam/marathon.json")
+    password = json.loads(file.read_text())["password"]
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in secured_lab.where["pids"]]
+    assert len(lines) == 3
+    assert not any(password.encode() in line for line in lines)
+    environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in secured_lab.where["pids"]]
+    assert not any(password.encode() in environment for environment in environments)
