@@ -70,6 +70,10 @@ class Redactor:
         """The same for a JSON text, which stays one: what is no string in it (a number, a brace) is no secret."""
         if not any(True for _ in self._spans(text)):
             return text
+        try:
+            json.loads(text)
+        except ValueError:
+            return self.redacted(text)
         return _LITERAL.sub(lambda found: self._literal(found[0]), text)
 
     def _literal(self, literal: str) -> str:

@@ -1,4 +1,6 @@
-"""How Hypothesis works here: the same examples in each run, so that what lands does not depend on luck.
+"""What no test hands to the next, and how Hypothesis works here.
+
+The same examples in each run, so that what lands does not depend on luck.
 
 ``HYPOTHESIS_PROFILE=explore`` draws new ones, more of them: for the nights, and after a change of what they test.
 """
@@ -7,8 +9,18 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from bgci import redactor
 
 settings.register_profile("settled", derandomize=True)
 settings.register_profile("explore", max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's redactor starts without any."""
+    monkeypatch.setattr(redactor._THE_ONE, "_secrets", {})
+    monkeypatch.setattr(redactor._THE_ONE, "_forms", ())

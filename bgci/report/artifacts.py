@@ -45,11 +45,14 @@ class Artifacts:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._whole: dict[str, bool] = {}  # what was written, and whether nothing was taken out
 
     def write_json(self, name: str, value: Any) -> Path:
         """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
         text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-        return self._write(name, (redacted_json(text) + "\n").encode("utf-8", "backslashreplace"))
+        kept = redacted_json(text)
+        self._whole[name] = kept == text
+        return self._write(name, (kept + "\n").encode("utf-8", "backslashreplace"))
 
     def write_bytes(self, name: str, content: bytes) -> Path:
         """``name``: a file name, or a path below the directory such as ``junit/canary.xml``."""
@@ -93,6 +96,7 @@ class Artifacts:
         environ: Mapping[str, str] = os.environ,
     ) -> Path:
         """Writes manifest.json. ``files``: artifacts whose SHA-256 it lists; ``template``: its name and content.
+        ``redacted`` are those in which ``***`` stands for a secret: their SHA-256 is of what the file holds.
 
         What an earlier stage of the same app and revision listed stays, as long as the file exists; it is hashed anew.
         """
@@ -101,6 +105,7 @@ class Artifacts:
         known = earlier if same else {}
         named = {path.resolve().relative_to(self.directory.resolve()).as_posix() for path in files}
         present = sorted(name for name in named | set(known.get("files", {})) if (self.directory / name).is_file())
+        earlier_redacted = set(known.get("redacted", ()))
         value = {
             "app": app,
             "revision": revision,
@@ -108,6 +113,7 @@ class Artifacts:
             "bgci": __version__,
             "ci": ci_run(environ),
             "files": {name: _sha256((self.directory / name).read_bytes()) for name in present},
+            "redacted": [name for name in present if not self._whole.get(name, name not in earlier_redacted)],
             "template": known.get("template"),
         }
         if template:

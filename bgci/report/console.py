@@ -129,7 +129,6 @@ class Console:
         return self._clock() - self._started
 
     def _write(self, line: str, redact: Callable[[str], str] = redacted) -> None:
-        """What ``plain_lines`` takes out may have parted a secret, so this looks again."""
         try:
             self.close()
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
@@ -141,14 +140,14 @@ class Console:
 
 
 def plain(text: str) -> str:
-    """The text without escape sequences, control characters, direction overrides and what a CI system obeys."""
-    return COMMAND.sub("# # ", CONTROL.sub("", ANSI.sub("", text.replace("\t", "    "))))
+    """The text without secrets, escape sequences, control characters, direction overrides and what a CI system obeys.
+
+    What is taken out may have parted a secret, or have been in it: it is looked for before and afterwards.
+    """
+    return redacted(COMMAND.sub("# # ", CONTROL.sub("", ANSI.sub("", redacted(text).replace("\t", "    ")))))
 
 
 def plain_lines(text: str) -> list[str]:
-    """The plain lines of a text, no secret in them.
-
-    A carriage return ends one too, so that nothing can be overwritten.
-    """
+    """The plain lines of a text; a carriage return ends one too, so that nothing can be overwritten."""
     lines = re.split(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", redacted(text).rstrip("\r\n"))
-    return [redacted(plain(line)) for line in lines]
+    return [plain(line) for line in lines]

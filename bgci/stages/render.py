@@ -66,6 +66,11 @@ def load(work: Work) -> Release:
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
     manifest = work.artifacts.read_json("manifest.json") or {}
+    if file.name in manifest.get("redacted", ()):
+        raise InvalidError(
+            f"{file} has *** where the app definition has one of bgci's own credentials",
+            remedy="give --image, so that it is rendered anew; better, give the app a secret of its own",
+        )
     return _release(work, definition, str(manifest.get("image", "")))
 
 

@@ -70,6 +70,7 @@ def test_the_manifest_hashes_what_was_made(artifacts):
         "bgci": __version__,
         "ci": None,
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+        "redacted": [],
         "template": {"name": "app.json.j2", "sha256": hashlib.sha256(b"{}").hexdigest()},
     }
 
