@@ -29,7 +29,7 @@ unit: .venv/ready
 
 ci-tools: .venv/ready
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ci]'
-	tools/ci-jenkins-gitlab
+	tools/ci
 
 image-tools:
 	tools/image-tools

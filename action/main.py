@@ -78,6 +78,9 @@ def install(wheels: str) -> Path:
 
 def stop(code: int, message: str) -> None:
     print(f"::error title=bgci action::{message}")
+    if os.environ.get("GITHUB_OUTPUT"):
+        with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
+            file.write(f"result={'usage' if code == 2 else 'internal'}\nexit-code={code}\n")
     sys.exit(code)
 
 

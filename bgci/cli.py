@@ -11,7 +11,7 @@ import typer
 
 from bgci import __version__
 from bgci.config import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
-from bgci.errors import AbortedError, BgciError, exit_code
+from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.platform.credentials import hide_credentials
 from bgci.redactor import redacted
 
@@ -180,6 +180,17 @@ def sandbox_status(settings: Settings) -> None:
     sandbox.status(settings)
 
 
+def _tell(error: Failure) -> None:
+    """The CI system, of what no stage tells it."""
+    from bgci.report.ci import refused
+
+    command = next((word for word in sys.argv[1:] if word in app_names()), "command line")
+    try:
+        refused(error, command, os.environ, lambda line: print(redacted(line), file=sys.stderr))
+    except (OSError, BgciError) as problem:
+        sys.stderr.write(redacted(f"bgci: the CI system could not be told: {problem}\n"))
+
+
 def main() -> None:
     """The entry point. Never a traceback for an expected failure, and never a secret in any."""
     hide_credentials(os.environ)
@@ -190,7 +201,14 @@ def main() -> None:
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
+        if not error.told:
+            _tell(error)
         sys.exit(exit_code(error))
+    except SystemExit as ended:
+        wrong = ended.__context__  # click's own, which is in the log already
+        if ended.code == UsageError.code and wrong is not None:
+            _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="see bgci COMMAND --help"))
+        raise
     except Exception:  # a bug outside of any stage
         sys.stderr.write(redacted(traceback.format_exc()))
         sys.exit(BgciError.code)

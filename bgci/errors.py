@@ -6,7 +6,9 @@ from typing import ClassVar
 
 
 class _Told(BaseException):
-    """Message and remedy, which is what the reader can do about it."""
+    """Message and remedy, which is what the reader can do about it. ``told``: a stage has written it down."""
+
+    told = False
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bgci.errors import NAMES
+from bgci.errors import NAMES, Failure, exit_code
 from bgci.redactor import hidden, redacted
 from bgci.report.artifacts import Artifacts, ci_run
 from bgci.report.console import plain, plain_lines
@@ -88,6 +88,18 @@ class Ci:
         if self._environ.get(variable):
             with Path(self._environ[variable]).open("a", encoding="utf-8", errors="replace") as file:
                 file.write("".join(f"{redacted(line)}\n" for line in lines))
+
+
+def refused(error: Failure, command: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Tell the CI system of a failure before any stage began, such as a wrong option. Raises OSError or BgciError."""
+    system, code = detect(environ), exit_code(error)
+    if system is System.NONE:
+        return
+    told = {"message": error.message, "remedy": error.remedy, "seconds": 0.0}
+    told["outputs"] = {"result": error.name, "exit-code": str(code)}
+    artifacts = Artifacts(Path(environ.get("BGCI_ARTIFACTS") or "bgci-artifacts"))
+    artifacts.result(command=command, code=code, **told)
+    Ci(system, environ, say).finish({**told, "command": command, "code": code, "name": error.name}, (), artifacts)
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:

