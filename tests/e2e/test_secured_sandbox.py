@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
+
+import pytest
 
 from bgci.sandbox import control
-from e2e.lab import App, until
+from e2e.conftest import web
+from e2e.lab import App, claim_port, until
 from e2e.secured import SecuredLab
 
 
@@ -28,6 +34,27 @@ def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
     finally:
         control.down(tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.skipif(not (which("curl") and which("openssl")), reason="the page's commands need curl and openssl")
+def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    [block] = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (own, claim), (alternative, another) = claim_port(), claim_port()
+    for name in ("team", "other"):
+        definition = web(f"/{name}/web", f"{name}-web", 1, [own], [alternative])
+        (tmp_path / f"{name}.web.template.json").write_text(json.dumps(definition))
+    tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    try:
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        environment = {"PATH": tools, "HOME": str(tmp_path), "BGCI_TIMEOUT": "60s"}
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    finally:
+        control.down(tmp_path / ".bgci-sandbox")
+        claim.close()
+        another.close()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines()[-1] == "ended with 4", ran.stdout + ran.stderr
 
 
 def test_its_load_balancers_serve(make_secured_app: Callable[..., App]) -> None:
