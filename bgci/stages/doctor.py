@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bgci.config import LogFormat, Settings
@@ -30,13 +30,17 @@ def run(settings: Settings) -> None:
         examination = Examination(work)
         checks = examination.run()
         if settings.adopt:
-            checks += list(_adopted(work, examination))
+            adopted = _adopted(work, examination)
+            if work.result.get("changed"):
+                checks = Examination(work).run()
+            checks.append(adopted)
         told = {"summary": tally(checks), "checks": [check.told() for check in checks]}
         work.result |= told
         if settings.output is LogFormat.JSON:
             print(plain_lines(json.dumps(told, sort_keys=True))[0])
         else:
-            print("\n".join(line for row in table(checks, _width()) for line in plain_lines(row)))
+            width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
+            print("\n".join(line for row in table(checks, width) for line in plain_lines(row)))
             print(f"\n{told['summary']}")
         sys.stdout.flush()
         worst = verdict(checks)
@@ -45,19 +49,14 @@ def run(settings: Settings) -> None:
         work.result["message"] = told["summary"]
 
 
-def _width() -> int:
-    """Columns of the terminal, or as COLUMNS says; a log has none."""
-    return shutil.get_terminal_size((LOG_WIDTH, 24)).columns if sys.stdout.isatty() else LOG_WIDTH
-
-
 # -- adoption -------------------------------------------------------------------------------------------------------
 
 
-def _adopted(work: Work, examination: Examination) -> Iterator[Check]:
+def _adopted(work: Work, examination: Examination) -> Check:
     try:
-        yield _adopt(work, examination)
+        return _adopt(work, examination)
     except BgciError as error:
-        yield failed("adopt", error)
+        return failed("adopt", error)
 
 
 def _adopt(work: Work, examination: Examination) -> Check:
@@ -105,6 +104,7 @@ def _change(work: Work, app: Raw, plan: Adoption) -> Check:
         raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
     work.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
     marathon.change(plan.app_id, update(now, plan.changes))
+    work.result["changed"] = True
     until = time.monotonic() + work.settings.timeout
     while not _settled(marathon.app(plan.app_id), plan):
         if time.monotonic() > until:

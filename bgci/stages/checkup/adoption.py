@@ -15,6 +15,7 @@ from bgci.definition.app_definition import GROUP_LABEL, alt_ports, group, labels
 from bgci.definition.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL
 from bgci.definition.names import COLOURS
 from bgci.rollout.observe import started
+from bgci.stages.checkup.check import counted
 
 # A partial update that leaves these out clears them (platform-api 1.4), which would be a change of its own.
 CLEARED_WHEN_OMITTED = ("executorResources", "resourceLimits")
@@ -42,8 +43,9 @@ class Adoption:
         """What it costs, for people."""
         if self.free:
             return "nothing: the app has no tasks"
+        tasks = counted(max(self.tasks, self.instances), "task")
         return (
-            f"Marathon replaces {max(self.tasks, self.instances)} tasks of {self.app_id}, for it takes a change of "
+            f"Marathon replaces {tasks} of {self.app_id}, for it takes a change of "
             f"labels for a new configuration: at least {self.least} of {self.instances} stay healthy, at most "
             f"{self.most} run at once (its upgradeStrategy), and nothing is drained: sessions of a task that is "
             "replaced are cut"

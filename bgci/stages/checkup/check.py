@@ -86,6 +86,11 @@ def _kind(check: Check) -> type[BgciError]:
     return next((error for error in WORST_FIRST if check.error and issubclass(check.error, error)), BgciError)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def tally(checks: Iterable[Check]) -> str:
     """``12 ok, 1 warning``: how many of each."""
     counts = Counter(check.outcome for check in checks)

@@ -22,7 +22,7 @@ from bgci.platform.tls import CA_VARIABLES, is_loopback
 from bgci.rollout.model import Serving
 from bgci.rollout.observe import app_from, endpoints
 from bgci.stages.checkup import access, live
-from bgci.stages.checkup.check import Check, Outcome, failed, failure, ok, skipped, warning
+from bgci.stages.checkup.check import Check, Outcome, counted, failed, failure, ok, skipped, warning
 from bgci.stages.checkup.rights import known_permissions
 from bgci.stages.checkup.session import session
 from bgci.stages.job_login import way
@@ -57,10 +57,14 @@ class Examination:
             ("load-balancer", "", self._load_balancers),
             ("template", "", self._template),
             ("apps", "marathon", self._apps),
-            ("taken", "apps template", self._taken),
-            ("running", "apps", self._running),
-            ("rotation", "apps load-balancer", self._rotation),
         ]
+        if self.settings.app:
+            looks += [
+                ("group", "apps template", self._group),
+                ("ports", "apps template", self._ports),
+                ("state", "apps", self._running),
+                ("rotation", "state load-balancer", self._rotation),
+            ]
         for name, stands_on, look in looks:
             self._look(name, stands_on.split(), look)
         return self.checks
@@ -226,20 +230,19 @@ class Examination:
 
     def _load_balancers(self) -> Iterator[Check]:
         for balancer in self.work.balancers:
-            name = f"load-balancer {urlsplit(balancer.url).netloc}"
             try:
                 version, older, lone = balancer.about()
             except BgciError as error:
-                yield failed(name, error)
+                yield failed("load-balancer", error)
                 continue
-            found = f"HAProxy {version or 'of unknown version'}"
+            found = f"{balancer.url}: HAProxy {version or 'of unknown version'}"
             if older:
-                found += f"; {older} older workers still hold sessions, of any app: drains wait for them"
+                found += f"; {counted(older, 'older worker')} may still hold sessions, of any app: drains wait for that"
             if lone:
                 remedy = "run HAProxy with -W, as marathon-lb's own image does, to tell drains apart for sure"
-                yield warning(name, f"{found}; it runs without a master process", remedy)
+                yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
             else:
-                yield ok(name, found)
+                yield ok("load-balancer", found)
 
     # -- the template, and what runs ----------------------------------------------------------------------------------
 
@@ -292,15 +295,15 @@ class Examination:
         if not self.settings.app:
             yield from live.everything(self.visible, time.time())
             return
-        yield ok("apps", f"{len(self.visible)} apps that one may read, {len(self.own)} of {self.work.app_id}")
+        yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.work.app_id}: {len(self.own)}")
 
-    def _taken(self) -> Iterator[Check]:
+    def _group(self) -> Iterator[Check]:
         yield live.taken_group(self.visible, self.work.app_id, group(self.definition))
+
+    def _ports(self) -> Iterator[Check]:
         yield from live.taken_ports(self.visible, self.work.app_id, self.definition)
 
     def _running(self) -> Iterator[Check]:
-        if not self.settings.app:
-            return
         wanted = group(self.template or {})
         yield live.state(self.work.app_id, self.own)
         yield from live.start_times(self.own, time.time())
@@ -309,8 +312,6 @@ class Examination:
 
     def _rotation(self) -> Iterator[Check]:
         """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
-        if not self.settings.app:
-            return
         for app in (app for app in self.own if group(app)):
             healthy = app_from(app).healthy
             wanted = endpoints(self.own, group(app))

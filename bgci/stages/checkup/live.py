@@ -14,7 +14,7 @@ from bgci.definition.names import COLOURS
 from bgci.definition.vips import vips
 from bgci.errors import ConflictError
 from bgci.rollout.observe import public_ports, started
-from bgci.stages.checkup.check import Check, Outcome, failure, ok, warning
+from bgci.stages.checkup.check import Check, Outcome, counted, failure, ok, warning
 
 Raw = Mapping[str, Any]
 
@@ -143,7 +143,7 @@ def state(app_id: str, apps: Sequence[Raw]) -> Check:
             "state", f"{found}; the newer one is not bgci's", f"delete one of them by hand: {old['id']}, or {new['id']}"
         )
     more = f"--app {app_id} --revision {revision}"
-    remedy = f"if no release is under way, finish it, or go back with `bgci rollback {more}`"
+    remedy = "if no release is under way: finish it, or go back with `bgci rollback` and the same options"
     return warning("state", found, remedy, f"bgci promote {more}")
 
 
@@ -156,7 +156,7 @@ def _alone(app: Raw, busy: Sequence[str]) -> Check:
 
 def _shown(app: Raw) -> str:
     revision = labels(app).get("BGCI_REVISION") or "an unknown revision"
-    return f"{app['id']} ({revision}, {app.get('instances', 1)} instances)"
+    return f"{app['id']} ({revision}, {counted(int(app.get('instances', 1)), 'instance')})"
 
 
 def start_times(apps: Sequence[Raw], now: float) -> list[Check]:
@@ -190,8 +190,7 @@ def _foreign_time(app: Raw, text: str, moment: float, zoned: bool, now: float) -
     if not text or labels(app).get("BGCI_REVISION"):
         return []
     if moment > now + 60:
-        hours = (moment - now) / 3600
-        found = f"{app['id']}: {STARTED_AT_LABEL} lies {hours:.1f} h in the future"
+        found = f"{app['id']}: {STARTED_AT_LABEL} is {text}, which is yet to come"
         remedy = "nothing: the next release writes a later one; no other tool must deploy this app any more"
         return [warning("started-at", f"{found}: another clock, or local time without a zone", remedy)]
     kind = "a time zone" if zoned else "no time zone, which may be local time"
@@ -266,9 +265,9 @@ def everything(apps: Sequence[Raw], now: float) -> list[Check]:
         checks += [check for check in per_group if check.outcome is not Outcome.OK]
         if len(members) < 3:
             checks += [check for check in baselines(app_id, name, members) if check.outcome is not Outcome.OK]
-    told = f"{len(apps)} apps that one may read, {len(found)} deployment groups"
     hybrids = sum(len(members) == 2 for members in found.values())
-    return [ok("apps", f"{told}, {hybrids} with two colours"), *checks]
+    told = f"apps that one may read: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
+    return [ok("apps", told), *checks]
 
 
 def _apart(apps: Sequence[Raw]) -> bool:
