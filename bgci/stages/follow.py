@@ -8,10 +8,21 @@ from typing import Any
 
 from bgci.config import OnFailure, Settings, duration_text
 from bgci.definition.names import job_ids
-from bgci.errors import NAMES, AbortedError, BgciError, ConflictError, DeadlineError, UnhealthyError, from_code
+from bgci.errors import (
+    NAMES,
+    AbortedError,
+    BgciError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    UnhealthyError,
+    from_code,
+)
+from bgci.platform.credentials import hide_credentials
 from bgci.platform.metronome import Metronome, RunState, spec
 from bgci.rollout.model import Cause, Done, Fail, Kind, Wait
 from bgci.rollout.plan import decide
+from bgci.stages.job_login import TO_LOG_IN, has_login
 from bgci.stages.publish import needed_metronome
 from bgci.stages.render import inner_timeout
 from bgci.stages.work import JOURNAL_LINE, RESULT_LINE, Work
@@ -34,6 +45,7 @@ def follow(work: Work, kind: Kind) -> None:
     job = metronome.job(job_id, embed=("activeRuns",))
     if job is None:
         raise ConflictError(f"there is no job {job_id}", remedy="publish this revision's jobs first: bgci publish")
+    hide_credentials(job["run"].get("env", {}))  # its log may show them
     _refuse_others(work, metronome, job_id)
     watch = _Watch(work, metronome, job_id)
     try:
@@ -49,7 +61,12 @@ def follow(work: Work, kind: Kind) -> None:
     except DeadlineError as error:
         _stop(watch)
         raise _explained(work, kind, error) from None
-    _conclude(work, kind, watch, state)
+    try:
+        _conclude(work, kind, watch, state)
+    except DeniedError as error:
+        if not has_login(job):
+            error.remedy = f"the job has no login: {TO_LOG_IN}"
+        raise
 
 
 def _refuse_others(work: Work, metronome: Metronome, job_id: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bgci.config import JobServiceAccount
 from bgci.definition.names import job_secret, may_use
 from bgci.errors import InvalidError, UsageError
+from bgci.platform.credentials import CREDENTIAL_VARIABLES, hide_credentials
 from bgci.stages.work import Work
 
 VARIABLE = "BGCI_SERVICE_ACCOUNT"
+TO_LOG_IN = "run `bgci publish` with credentials, or with --job-service-account secret (docs/secrets.md)"
 
 
 def way(work: Work) -> JobServiceAccount:
@@ -42,14 +45,17 @@ def secret(work: Work) -> str:
     )
 
 
+def has_login(job: Mapping[str, Any]) -> bool:
+    """Whether a published job can log in."""
+    return not set(CREDENTIAL_VARIABLES).isdisjoint(job["run"].get("env", {}))
+
+
 def _embedded(work: Work) -> dict[str, str]:
     if work.credentials is None:
         raise UsageError(
             "--job-service-account embed, and there are no credentials to embed",
             remedy=f"set {VARIABLE}, or another login (docs/identity.md); or choose secret or none",
         )
-    from bgci.platform.credentials import hide_credentials
-
     environment = work.credentials.environment()
     hide_credentials(environment)
     work.console.warn(
