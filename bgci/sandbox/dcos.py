@@ -20,8 +20,11 @@ from bgci.sandbox.web import plain, reply
 VERSION = {"version": "2.0.0", "dcos-image-commit": "0" * 40, "bootstrap-id": "0" * 40}
 
 
-def application(marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam | None = None) -> web.Application:
-    """A web application for the cluster's port. With ``iam`` it is a secured one: DC/OS Enterprise."""
+def application(
+    marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam | None = None, *, strict: bool = False
+) -> web.Application:
+    """A web application for the cluster's port. With ``iam`` it is a secured one: DC/OS Enterprise, in the security
+    mode ``strict`` or in the permissive one."""
     app = web.Application(middlewares=[gate(iam)] if iam else [], client_max_size=32 * 1024 * 1024)
     app.on_response_prepare.append(rewrite_location)
     variant = {"dcos-variant": "enterprise" if iam else "open"}
@@ -30,7 +33,7 @@ def application(marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam
         return reply(VERSION | variant)
 
     app.add_routes([web.get("/dcos-metadata/dcos-version.json", version), web.get("/metadata", metadata)])
-    app.add_routes(LogRoutes(mesos).routes())
+    app.add_routes(LogRoutes(mesos, strict=strict).routes())
     if iam:
         app.add_routes([*LoginRoutes(iam).routes(), *UserRoutes(iam).routes(), *SecretRoutes(iam).routes()])
     for prefix in ("/service/marathon", "/marathon"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from bgci.sandbox import rights
 from bgci.sandbox.mesos import FRAMEWORKS, Mesos, MesosTask
 from bgci.sandbox.web import plain, reply
 
@@ -16,10 +17,12 @@ MAX_READ = 65536
 
 
 class LogRoutes:
-    """Handlers for what is below Marathon and Metronome."""
+    """Handlers for what is below Marathon and Metronome. ``strict``: each sees what Mesos' own permissions let it see,
+    as in DC/OS' security mode of that name."""
 
-    def __init__(self, mesos: Mesos) -> None:
+    def __init__(self, mesos: Mesos, *, strict: bool = False) -> None:
         self._mesos = mesos
+        self._strict = strict
 
     def routes(self) -> list[web.RouteDef]:
         v2 = "/system/v1/logs/v2/task/{task}"
@@ -37,11 +40,18 @@ class LogRoutes:
         ]
 
     async def state(self, request: web.Request) -> web.Response:
-        return reply({"cluster": "bgci-sandbox", "slaves": self._slaves(), "frameworks": self._frameworks()})
+        return reply({"cluster": "bgci-sandbox", "slaves": self._slaves(), "frameworks": self._frameworks(request)})
 
-    def _frameworks(self) -> list[dict[str, Any]]:
+    def _sees(self, request: web.Request, task: MesosTask, where: str, *parts: str) -> bool:
+        """Whether the sender has the permissions for these parts of a task: at the ``master`` or at the ``agent``."""
+        needed = [f"{part}:app_id:{task.app_id}" for part in ("executor", "task", *parts)]
+        all_of = [f"dcos:mesos:{where}:{one}" for one in ("framework:role:*", *needed)]
+        return not self._strict or all(rights.may(request, rid, "read") for rid in all_of)
+
+    def _frameworks(self, request: web.Request) -> list[dict[str, Any]]:
         def of(name: str, tasks: dict[str, MesosTask]) -> list[dict[str, Any]]:
-            return [task.as_json() for task in tasks.values() if task.framework == name]
+            mine = [task for task in tasks.values() if task.framework == name]
+            return [task.as_json() for task in mine if self._sees(request, task, "master")]
 
         running, completed = self._mesos.running, self._mesos.completed
         return [
@@ -64,14 +74,14 @@ class LogRoutes:
             names = {name: framework[name] for name in ("id", "name")}
             return {**names, "webui_url": "", "TASK_RUNNING": len(framework["tasks"])}
 
-        frameworks = [short(framework) for framework in self._frameworks()]
+        frameworks = [short(framework) for framework in self._frameworks(request)]
         cluster = {"hostname": self._mesos.hosts[0], "cluster": "bgci-sandbox"}
         return reply({**cluster, "slaves": self._slaves(), "frameworks": frameworks})
 
     async def find(self, request: web.Request) -> web.Response:
         """303 from the master's log service to the agent's; 500, not 404, for a task that Mesos does not know."""
         task = self._mesos.find(request.match_info["task"])
-        if task is None:
+        if task is None or not self._sees(request, task, "master"):
             name = request.match_info["task"]
             return plain(f"unable to get canonical task ID: Task '{name}' not found", 500)
         file = request.match_info.get("file", "stdout")
@@ -85,6 +95,8 @@ class LogRoutes:
     async def read_lines(self, request: web.Request) -> web.Response:
         """200 with text from ``cursor`` on, 204 when there is none."""
         task = self._mesos.find(request.match_info["task"])
+        if task and not self._sees(request, task, "agent", "sandbox"):
+            return web.Response(status=403)
         path = task.directory / Path(request.match_info["file"]).name if task else None
         if path is None or not path.is_file():
             return web.Response(status=204)
@@ -97,7 +109,8 @@ class LogRoutes:
 
     async def debug(self, request: web.Request) -> web.Response:
         tasks = [*self._mesos.running.values(), *self._mesos.completed.values()]
-        mine = [task for task in tasks if task.agent_id == request.match_info["agent"]]
+        here = [task for task in tasks if task.agent_id == request.match_info["agent"]]
+        mine = [task for task in here if self._sees(request, task, "agent", "sandbox")]
         return reply({task.virtual_directory: task.virtual_directory for task in mine})
 
     async def browse(self, request: web.Request) -> web.Response:
@@ -128,6 +141,8 @@ class LogRoutes:
         virtual = request.query.get("path", "")
         for task in [*self._mesos.running.values(), *self._mesos.completed.values()]:
             if virtual == task.virtual_directory or virtual.startswith(f"{task.virtual_directory}/"):
+                if not self._sees(request, task, "agent", "sandbox"):
+                    raise web.HTTPForbidden
                 path = (task.directory / virtual.removeprefix(task.virtual_directory).lstrip("/")).resolve()
                 inside = path.is_relative_to(task.directory.resolve())
                 return (task, path) if inside else (None, path)

@@ -24,6 +24,7 @@ class MesosTask:
     framework: str
     agent_id: str
     directory: Path
+    app_id: str
     state: str = "TASK_STAGING"
     container_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -58,11 +59,11 @@ class Mesos:
         self.running: dict[str, MesosTask] = {}
         self.completed: dict[str, MesosTask] = {}
 
-    def launched(self, framework: str, task_id: str, name: str, agent_id: str) -> Path:
-        """A new task; returns its sandbox directory, which exists."""
+    def launched(self, framework: str, task_id: str, name: str, agent_id: str, app_id: str) -> Path:
+        """A new task of that app, or of a job's run; returns its sandbox directory, which exists."""
         directory = self._directory / framework / task_id
         directory.mkdir(parents=True, exist_ok=True)
-        self.running[task_id] = MesosTask(task_id, name.strip("/"), framework, agent_id, directory)
+        self.running[task_id] = MesosTask(task_id, name.strip("/"), framework, agent_id, directory, app_id)
         return directory
 
     def changed(self, task_id: str, state: str) -> None:

@@ -54,6 +54,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     file = "a JSON file with uid and password"
     parser.add_argument("--marathon-credentials", type=Path, help=f"{file} that Marathon's own port asks for")
     parser.add_argument("--secured", action="store_true", help="https, logins, permissions, secrets: DC/OS Enterprise")
+    parser.add_argument("--strict", action="store_true", help="with --secured: Mesos asks for permissions as well")
     parser.add_argument("--iam", type=Path, help=f"{file} of the superuser; written if there is none")
     parser.add_argument("--token-life", type=float, default=LIFE_SECONDS, help="until a login has to be repeated")
     return parser.parse_args(arguments)
@@ -116,7 +117,7 @@ class Server:
         marathon_url = await self._serve("marathon", marathon_api.application(self._marathon, gate))
         # Metronome has no authentication of its own: on a secured cluster nobody reaches it but Admin Router.
         metronome_url = "" if iam else await self._serve("metronome", metronome_api.application(self._metronome))
-        cluster = dcos.application(self._marathon, self._metronome, self._mesos, iam)
+        cluster = dcos.application(self._marathon, self._metronome, self._mesos, iam, strict=self._options.strict)
         cluster_url = await self._serve("cluster", cluster, iam.certificates.context() if iam else None)
         self._marathon.leader = marathon_url.removeprefix("http://")
         await self._marathon.open()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from administrator import API, acl_path, key_pair
 
-from contract.client import until, web_app
+from contract.client import Sandbox, until, web_app
 from contract.secured import (
     ADMIN,
     JOBS,
@@ -20,6 +21,7 @@ from contract.secured import (
     SERVICES,
     Person,
     Secured,
+    of_sandbox,
 )
 
 SCALE = {"instances": 0, "env": {"CHANGED": "yes"}}
@@ -260,6 +262,36 @@ def test_a_superuser_may_do_all(secured: Secured, team: str) -> None:
     assert person.gets("GET", f"{MARATHON}/v2/apps/{team}/web") == 200
     assert person.gets("GET", f"{SECRET}/{team}/db") == 200
     assert person.gets("GET", f"{API}/users") == 200
+
+
+MESOS = ("framework:role:*", "executor:app_id:/{name}", "task:app_id:/{name}")
+
+
+@pytest.mark.sandbox_only
+def test_in_strict_mode_a_log_needs_mesos_permissions_as_well(server: Callable[..., Sandbox], name: str) -> None:
+    cluster = of_sandbox(server("--secured", "--strict"))
+    cluster.job(f"{name}.job", "echo hello")
+    cluster.request("POST", f"{METRONOME}/v1/jobs/{name}.job/runs", json={})
+    job = f"{METRONOME}/v1/jobs/{name}.job?embed=history"
+    [run] = until(lambda: cluster.request("GET", job).json()["history"]["successfulFinishedRuns"])
+    find = f"/system/v1/logs/v2/task/{run['tasks'][0]}"
+    ops = [f"dcos:adminrouter:ops:{one} full" for one in ("mesos", "slave", "system-logs")]
+    person = cluster.person(*ops)
+
+    def tasks() -> list[str]:
+        found = person.sends("GET", "/mesos/master/state").json()["frameworks"]
+        return [task["id"] for framework in found for task in framework["completed_tasks"]]
+
+    assert (tasks(), person.gets("GET", find)) == ([], 500)
+    for part in MESOS:
+        person.may(f"dcos:mesos:master:{part.format(name=name)} read")
+    assert tasks() == run["tasks"]
+    found = person.sends("GET", find)
+    assert found.status_code == 303
+    assert person.gets("GET", found.headers["Location"]) == 403
+    for part in (*MESOS, "sandbox:app_id:/{name}"):
+        person.may(f"dcos:mesos:agent:{part.format(name=name)} read")
+    assert person.sends("GET", found.headers["Location"]).text == "hello\n"
 
 
 # -- how accounts and permissions are made -----------------------------------------------------------------------------

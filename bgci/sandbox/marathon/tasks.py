@@ -122,7 +122,7 @@ class Launcher:
 
     async def _process(self, instance: Instance, task: Task) -> None:
         self._store.enter(instance, Condition.STARTING)
-        sandbox = self._mesos.launched("marathon", task.id, instance.app.id, task.agent_id)
+        sandbox = self._mesos.launched("marathon", task.id, instance.app.id, task.agent_id, instance.app.id)
         await asyncio.sleep(self._store.options.fetch_delay)
         try:
             task.child = await self._start(instance.app, task, sandbox)

@@ -191,10 +191,12 @@ class Metronome:
         """One task of a run as a process group; its exit code."""
         task: Json = {"id": task_id(run), "startedAt": metronome_time(utc_now()), "status": "TASK_STARTING"}
         run.tasks.append(task)
-        directory = self._mesos.launched("metronome", task["id"], f"{run.id}.{run.job_id}", AGENT_ID)
+        service = "/" + run.job_id.replace(".", "/")
+        app_id, name = f"{service}/{run.id}", f"{run.id}.{run.job_id}"
+        directory = self._mesos.launched("metronome", task["id"], name, AGENT_ID, app_id)
         argv = ["/bin/sh", "-c", str(run.spec["cmd"])] if "cmd" in run.spec else run.spec.get("args") or ["true"]
         try:
-            own = secret_environment(self._secrets, run.spec, "/" + run.job_id.replace(".", "/"))
+            own = secret_environment(self._secrets, run.spec, service)
             environment = own | task_environment(run, task["id"], directory)
             run.child = await self._processes.start(argv, env=environment, directory=directory)
         except (OSError, SecretError) as error:
