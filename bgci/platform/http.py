@@ -385,7 +385,8 @@ def _tls(reason: str, base_url: str) -> tuple[str, str]:
         why = re.search(r"certificate verify failed: ([^(\"']*)", reason)
         return (
             f"its certificate is not trusted ({why.group(1).strip() if why else reason})",
-            f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt); "
+            f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt), or its "
+            "fingerprint with --ca-sha256; "
             "--insecure switches the check off and is for test clusters only.",
         )
     return f"TLS fails: {reason}", "Does it speak plain http? Then write http:// in the URL. Else look at --ca-cert."

@@ -89,6 +89,23 @@ def test_a_token_that_ends_in_mid_rollout_is_renewed(brief_app: App, brief_lab: 
     assert brief_app.healthy() == {"v2": 2}
 
 
+def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_end(
+    brief_app: App, brief_lab: BriefLab, tmp_path: Path
+) -> None:
+    """Outside we know the CA by its fingerprint alone, and so does the job."""
+    uid = f"ci-{brief_app.group}"
+    given = by_service_account(brief_lab, uid, tmp_path)
+    brief_lab.grant("dcos:superuser", uid)
+    brief_lab.put_secret("bgci-service-account", json.dumps(brief_lab.accounts[uid]))
+    given |= {"BGCI_VIA": "job", "BGCI_CA_CERT": "", "BGCI_CA_SHA256": fingerprint(brief_lab.ca_cert)}
+    brief_app.publish("v1", **given)
+    before = brief_lab.logins(uid)[0]
+    done = brief_app.promote("v1", **given)
+    assert brief_app.healthy() == {"v1": 2}
+    assert brief_lab.logins(uid)[0] - before >= 2  # the job's own, and ours
+    assert "create v1 with 2 instances" in done.text  # its log
+
+
 def test_a_token_that_nobody_can_renew_says_that_it_ended(brief_app: App, brief_lab: BriefLab, tmp_path: Path) -> None:
     superuser = {"BGCI_USERNAME": brief_lab.superuser["uid"], "BGCI_PASSWORD": brief_lab.superuser["password"]}
     brief_app.promote("v1", **superuser)

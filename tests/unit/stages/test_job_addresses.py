@@ -12,6 +12,7 @@ from bgci.config import Settings
 from bgci.errors import UsageError
 from bgci.platform.tls import pem_text
 from bgci.stages.render import job_ca, job_settings, job_urls
+from bgci.stages.work import Work
 
 OUTSIDE = "https://dcos.example.com"
 
@@ -76,3 +77,38 @@ def test_a_ca_that_a_job_cannot_use_is_a_usage_error(pem: Path, tmp_path: Path, 
     (tmp_path / "many.pem").write_text("".join(many))
     with pytest.raises(UsageError, match=said):
         job_ca(Settings(ca_cert=str(tmp_path / "many.pem")))
+
+
+# -- inside the job ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sandbox(pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task's sandbox into which DC/OS Enterprise has put the cluster's CA."""
+    (tmp_path / ".ssl").mkdir()
+    bundle = tmp_path / ".ssl" / "ca-bundle.crt"
+    bundle.write_text(pem.read_text())
+    monkeypatch.setenv("MESOS_SANDBOX", str(tmp_path))
+    monkeypatch.setenv("MESOS_TASK_ID", "web.1")
+    return bundle
+
+
+def work(tmp_path: Path, **given: Any) -> Work:
+    return Work("canary", Settings(artifacts=str(tmp_path / "artifacts"), **given))
+
+
+def test_without_a_ca_the_job_trusts_the_one_in_its_sandbox(sandbox: Path, tmp_path: Path):
+    assert work(tmp_path).ca_cert == str(sandbox)
+    assert work(tmp_path, ca_cert="given.pem").ca_cert == "given.pem"
+
+
+def test_a_bundle_beside_a_command_that_is_no_job_is_not_trusted(
+    sandbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MESOS_TASK_ID")
+    assert work(tmp_path).ca_cert is None
+
+
+def test_a_ca_and_a_fingerprint_are_one_too_many(tmp_path: Path):
+    with pytest.raises(UsageError, match="are both given"):
+        _ = work(tmp_path, ca_cert="given.pem", ca_sha256="ab").ca_cert
