@@ -1,0 +1,274 @@
+"""`bgci doctor`: a healthy cluster is green, and each planted defect is found, with its remedy and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from e2e.lab import App, Json, until
+
+GROUP = "HAPROXY_DEPLOYMENT_GROUP"
+STARTED, TARGET = "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
+
+
+def doctor(app: App, *options: str, expect: int = 0, **environment: str) -> list[Json]:
+    """The rows of a doctor for the app and its template."""
+    ran = app.run("doctor", "v9", *options, "--output", "json", expect=expect, **environment)
+    told: Json = json.loads(ran.out)
+    assert told["checks"] == ran.result["checks"]
+    rows: list[Json] = told["checks"]
+    return rows
+
+
+def row(rows: list[Json], name: str, outcome: str) -> Json:
+    """The one row of that name and outcome."""
+    found = [one for one in rows if (one["name"], one["outcome"]) == (name, outcome)]
+    assert len(found) == 1, rows
+    return found[0]
+
+
+def outcomes(rows: list[Json]) -> set[str]:
+    return {one["outcome"] for one in rows}
+
+
+@contextmanager
+def foreign(app: App, app_id: str, labels: dict[str, str], **fields: Any) -> Iterator[str]:
+    """Another app in the cluster while the block runs: the test's definition with these labels only."""
+    base: Json = {key: value for key, value in app.definition.items() if key not in ("id", "labels")}
+    image = {"docker": {"image": "old"}}
+    definition = {**base, "id": app_id, "env": {}, "container": {**base["container"], **image}, **fields}
+    app.lab.marathon.create({**definition, "labels": {"HAPROXY_GROUP": "external", **labels}})
+    count = definition["instances"]
+    try:
+        until(lambda: app.lab.marathon.counts(app_id) == (count, count, []))
+        yield app_id
+    finally:
+        app.lab.marathon.delete(app_id)
+        until(lambda: requests.get(f"{app.lab.marathon.url}/v2/apps{app_id}", timeout=10).status_code == 404)
+
+
+def test_a_healthy_cluster_is_green_before_the_first_release_and_after_it(app: App) -> None:
+    before = doctor(app)
+    assert outcomes(before) == {"ok"}
+    assert {"url", "tls", "cluster", "clock", "login", "marathon", "metronome", "permissions", "load-balancer"} <= {
+        one["name"] for one in before
+    }
+    assert "HAProxy 2." in str([one["found"] for one in before if one["name"] == "load-balancer"])
+    app.promote("v1")
+    assert outcomes(doctor(app)) == {"ok"}
+
+
+def test_it_changes_nothing(app: App) -> None:
+    app.promote("v1")
+    before, jobs = app.state(), app.lab.jobs()
+    doctor(app, BGCI_VIA="auto")
+    assert (app.state(), app.lab.jobs()) == (before, jobs)
+
+
+def test_a_stuck_hybrid_is_a_warning_with_the_command_that_ends_it(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    found = row(doctor(app), "state", "warning")
+    assert found["command"] == f"bgci promote --app {app.id} --revision v2"
+    app.promote("v2")
+    assert outcomes(doctor(app)) == {"ok"}
+
+
+def test_a_group_and_a_port_that_others_have_are_conflicts(app: App) -> None:
+    alternative = app.definition["labels"]["HAPROXY_DEPLOYMENT_ALT_PORT"]
+    mapping = [{**app.definition["container"]["portMappings"][0], "servicePort": int(alternative)}]
+    container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": mapping}
+    with foreign(app, f"{app.id}-shop", {GROUP: f"{app.group}-shop"}, container=container):
+        ports = row(doctor(app, expect=6), "ports", "failure")
+        assert alternative in ports["found"]
+        assert f"{app.id}-shop" in ports["found"]
+        assert ports["remedy"]
+    with foreign(app, f"{app.id}-api", {GROUP: app.group, "HAPROXY_APP_ID": f"{app.id}-api"}):
+        assert f"{app.id}-api" in row(doctor(app, expect=6), "group", "failure")["found"]
+
+
+def test_start_times_of_other_tools_and_a_name_of_one_colour(app: App) -> None:
+    mappings = [{**app.definition["container"]["portMappings"][0], "labels": {"VIP_0": f"{app.id}-blue:80"}}]
+    container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": mappings}
+    labels = {GROUP: app.group, STARTED: "yesterday", TARGET: "2"}
+    with foreign(app, f"{app.id}-blue", labels, container=container):
+        rows = doctor(app, expect=6)
+        assert "yesterday" in row(rows, "started-at", "failure")["found"]
+        assert f"{app.id}-blue:80" in row(rows, "vips", "warning")["found"]
+    with foreign(app, f"{app.id}-blue", {**labels, STARTED: "2099-01-01T00:00:00"}):
+        row(doctor(app), "started-at", "warning")
+
+
+def test_a_template_that_is_not_valid(app: App) -> None:
+    app.write("v9", labels={GROUP: f"{app.id.strip('/')}-blue"})
+    rows = doctor(app, expect=3)
+    assert "one colour" in row(rows, "template", "failure")["found"]
+    row(rows, "ports", "skipped")
+    row(rows, "apps", "ok")
+
+
+def test_a_load_balancer_that_is_away_stops_nothing_else(app: App) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        rows = doctor(app, expect=5, BGCI_MARATHON_LB_URL=f"{away} {app.lab.balancers[0]}")
+    assert away in row(rows, "load-balancer", "failure")["found"]
+    row(rows, "load-balancer", "ok")
+    row(rows, "state", "ok")
+
+
+def test_a_cluster_that_is_away_or_none_is_named_and_the_rest_is_still_looked_at(app: App) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        rows = doctor(app, expect=5, BGCI_CLUSTER_URL=away)
+    assert row(rows, "cluster", "failure")["remedy"]
+    assert "cluster failed" in row(rows, "login", "skipped")["found"]
+    row(rows, "template", "ok")
+    stranger = doctor(app, expect=5, BGCI_CLUSTER_URL=str(app.lab.where["marathon_url"]))
+    assert "no DC/OS" in row(stranger, "cluster", "failure")["found"]
+
+
+def test_without_an_app_the_cluster_is_looked_at(app: App, tmp_path: Any) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    ran = app.lab.start("doctor", directory=tmp_path).end()
+    assert ran.code in (0, 6)  # other tests plant their defects in the same cluster
+    assert f"bgci promote --app {app.id} --revision v2" in ran.out
+    assert "give --app" in ran.out
+
+
+def test_without_any_url(app: App) -> None:
+    rows = doctor(app, expect=2, BGCI_CLUSTER_URL="", BGCI_MARATHON_LB_URL="")
+    row(rows, "url", "failure")
+    row(rows, "load-balancer", "failure")
+
+
+def test_a_plain_marathon(app: App) -> None:
+    rows = doctor(app, BGCI_CLUSTER_URL="", BGCI_MARATHON_URL=str(app.lab.where["marathon_url"]))
+    assert outcomes(rows) == {"ok"}
+    assert "without DC/OS" in row(rows, "cluster", "ok")["found"]
+
+
+# -- what it looks like -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [80, 150])
+def test_the_table_fits_into_the_terminal(app: App, columns: int) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    app.write("v9")
+    text = on_terminal(app, columns)
+    lines = [line for line in text.splitlines() if not line.strip().startswith("$")]
+    assert max(map(len, lines)) <= columns
+    assert "warning  state" in text
+    assert f"$  bgci promote --app {app.id} --revision v2" in text
+
+
+def on_terminal(app: App, columns: int) -> str:
+    """What a doctor writes on a terminal of so many columns."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    command = [sys.executable, "-m", "bgci", "doctor", "--app", app.id, "--revision", "v9"]
+    with subprocess.Popen(
+        command, cwd=app.directory, env=app.lab.environment(TERM="xterm"), stdout=theirs, stderr=subprocess.PIPE
+    ) as process:
+        os.close(theirs)
+        parts = []
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        os.close(ours)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    return b"".join(parts).decode()
+
+
+# -- adoption ---------------------------------------------------------------------------------------------------------
+
+
+def tasks(app: App, app_id: str) -> set[str]:
+    found = requests.get(f"{app.lab.marathon.url}/v2/apps{app_id}/tasks", timeout=10).json()["tasks"]
+    return {task["id"] for task in found}
+
+
+def test_an_app_by_hand_is_adopted_at_its_price_only_when_that_is_wanted(app: App) -> None:
+    with foreign(app, app.id, {}, upgradeStrategy={"minimumHealthCapacity": 1, "maximumOverCapacity": 0.5}):
+        before = tasks(app, app.id)
+        seen = row(doctor(app, expect=6), "baseline", "failure")
+        assert seen["command"] == f"bgci doctor --app {app.id} --adopt"
+        offered = row(doctor(app, "--adopt", expect=6), "adopt", "failure")
+        for part in ("replaces 2 tasks", "at least 2 of 2", "at most 3", f"{GROUP}={app.group}"):
+            assert part in offered["found"]
+        assert tasks(app, app.id) == before
+        adopted = doctor(app, "--adopt", "--adopt-restart")
+        assert "is adopted" in row(adopted, "adopt", "ok")["found"]
+        assert not tasks(app, app.id) & before
+        assert "can be a baseline" in row(adopted, "baseline", "ok")["found"]
+        assert outcomes(doctor(app, "--adopt")) == {"ok"}
+        app.canary("v1")
+        app.rollback("v1")  # drained, as beside a baseline of our own: nothing to force
+        app.promote("v1")
+
+
+def test_an_app_without_tasks_is_adopted_for_nothing(app: App) -> None:
+    with foreign(app, app.id, {}, instances=0):
+        assert "is adopted" in row(doctor(app, "--adopt"), "adopt", "ok")["found"]
+        assert app.lab.marathon.apps(app.group)[0]["labels"]["HAPROXY_APP_ID"] == app.id
+
+
+def test_a_baseline_that_releases_can_do_with_is_left_alone(app: App) -> None:
+    with foreign(app, f"{app.id}-blue", {GROUP: app.group}):
+        before = tasks(app, f"{app.id}-blue")
+        offered = row(doctor(app, "--adopt"), "adopt", "warning")
+        assert "not needed" in offered["remedy"]
+        assert tasks(app, f"{app.id}-blue") == before
+
+
+def test_two_apps_side_by_side_are_not_adopted(app: App) -> None:
+    mapping = [{**app.definition["container"]["portMappings"][0], "servicePort": app.port + 5000}]
+    container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": mapping}
+    with (
+        foreign(app, f"{app.id}-blue", {GROUP: app.group, STARTED: "2020-01-01T00:00:00"}),
+        foreign(app, f"{app.id}-green", {GROUP: app.group, STARTED: "2020-01-02T00:00:00"}, container=container),
+    ):
+        assert "side by side" in row(doctor(app, "--adopt", expect=6), "adopt", "failure")["found"]
+
+
+def test_what_bgci_deployed_needs_no_adoption(app: App) -> None:
+    app.promote("v1")
+    assert "nothing to adopt" in row(doctor(app, "--adopt"), "adopt", "ok")["found"]
+
+
+def test_an_abort_ends_it(app: App) -> None:
+    """A look that takes its failures as findings must not take a signal for one."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        running = app.start("doctor", "v9", BGCI_CLUSTER_URL=url)
+        connection, _ = silent.accept()
+        with connection:
+            running.process.send_signal(signal.SIGTERM)
+            assert running.end().code == 143
