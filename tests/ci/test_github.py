@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from e2e.lab import App, until
 
+from ci.processes import pids_with
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "github" / ".github" / "workflows" / "release.yml"
 TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -207,20 +209,6 @@ def test_a_cancelled_run_goes_back_as_on_abort_says(repository: Repository) -> N
     assert (told["result"], told["exit-code"], told["state"]) == ("aborted", "130", "full")
     assert "| rollback | ok |" in log
     assert repository.app.healthy() == {"v1": 2}
-
-
-def pids_with(home: Path, words: str) -> list[int]:
-    """Processes that run below that directory with these words in their command line."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            below = Path(os.readlink(entry / "cwd")).is_relative_to(home)
-        except OSError:
-            continue
-        if below and words in command:
-            found.append(int(entry.name))
-    return found
 
 
 # -- the action's own script ------------------------------------------------------------------------------------------

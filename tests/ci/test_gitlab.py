@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from e2e.lab import App
+from e2e.lab import App, until
+
+from ci.processes import pids_with
 
 ROOT = Path(__file__).parents[2]
 RUNNER = ROOT / ".tools" / "node_modules" / ".bin" / "gitlab-ci-local"
 CHECKER = shutil.which("check-jsonschema", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 SECONDS = 300
+STAGES = ["bgci-render", "bgci-publish", "bgci-canary", "bgci-test", "bgci-promote"]
 
 needs_runner = pytest.mark.skipif(
     not (RUNNER.exists() and shutil.which("node") and shutil.which("rsync")),
@@ -68,6 +73,10 @@ def commit(directory: Path) -> str:
 
 
 def run(directory: Path, *words: str, app: App | None = None) -> Pipeline:
+    return ended(start(directory, *words, app=app))
+
+
+def start(directory: Path, *words: str, app: App | None = None) -> subprocess.Popen[str]:
     binaries = directory / "bin"
     binaries.mkdir(exist_ok=True)
     (binaries / "bgci").write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
@@ -80,18 +89,25 @@ def run(directory: Path, *words: str, app: App | None = None) -> Pipeline:
         for word in ("--variable", f"{name}={more[name]}")
     ]
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    ran = subprocess.run(
+    return subprocess.Popen(
         [str(RUNNER), "--force-shell-executor", *variables, *words],
         cwd=directory,
         env={**kept, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
     )
-    log = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", ran.stdout + ran.stderr)
-    ended = {name: sign == "PASS" for sign, name in re.findall(r"^\s*(PASS|FAIL)\s+(bgci-[\w-]+)", log, re.M)}
-    return Pipeline(ran.returncode == 0, ended, log)
+
+
+def ended(runner: subprocess.Popen[str]) -> Pipeline:
+    try:
+        text, _ = runner.communicate(timeout=SECONDS)
+    finally:
+        runner.kill()
+    log = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    jobs = {name: sign == "PASS" for sign, name in re.findall(r"^\s*(PASS|FAIL)\s+(bgci-[\w-]+)", log, re.M)}
+    return Pipeline(runner.returncode == 0, jobs, log)
 
 
 @needs_runner
@@ -99,17 +115,11 @@ def run(directory: Path, *words: str, app: App | None = None) -> Pipeline:
 def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
     make_app: Callable[..., App],
 ) -> None:
-    app = make_app(2, name="/web", group="web-{}")
-    app.write("v1")
-    app.promote("v1")
-    template = app.directory / "web.v1.template.json"
-    template.rename(app.directory / "web.template.json")
-    directory = repository(app.directory, app)
+    app, directory = released(make_app)
     second = commit(directory)
-    released = run(directory, "--manual", "bgci-promote", app=app)
-    assert released.passed, released.log
-    stages = ["bgci-render", "bgci-publish", "bgci-canary", "bgci-test", "bgci-promote"]
-    assert released.jobs == dict.fromkeys(stages, True), released.log
+    good = run(directory, "--manual", "bgci-promote", app=app)
+    assert good.passed, good.log
+    assert good.jobs == dict.fromkeys(STAGES, True), good.log
     assert app.runs() == {second: 2}
 
     app.write("bad", env={"SANDBOX_ERROR_SHARE": "1"})
@@ -123,6 +133,48 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
     assert app.runs() == {second: 2}, failed.log
     report = next((directory / ".gitlab-ci-local" / "artifacts").glob("bgci-test/**/bgci.xml"))
     assert "expected 200, got 500" in report.read_text()
+
+
+@needs_runner
+@pytest.mark.timeout(600)
+def test_without_approval_the_canary_stands_until_its_environment_is_stopped(make_app: Callable[..., App]) -> None:
+    app, directory = released(make_app)
+    second = commit(directory)
+    waiting = run(directory, "--needs", "bgci-test", app=app)  # gitlab-ci-local cannot wait for a person
+    assert waiting.jobs == dict.fromkeys(STAGES[:-1], True), waiting.log
+    assert app.runs() == {"v1": 2, second: 1}
+    stopped = run(directory, "bgci-rollback", app=app)  # the job that the environment's on_stop names
+    assert stopped.jobs == {"bgci-rollback": True}, stopped.log
+    assert app.healthy() == {"v1": 2}
+
+
+@needs_runner
+@pytest.mark.timeout(600)
+def test_a_cancelled_job_does_as_on_abort_says(make_app: Callable[..., App]) -> None:
+    app, directory = released(make_app, env={"SANDBOX_START_SECONDS": "5"})
+    second = commit(directory)
+    runner = start(directory, "--manual", "bgci-promote", app=app)
+    try:
+        until(lambda: second in app.runs())
+        (bgci,) = until(lambda: pids_with(directory, "bgci\0canary"))
+        os.kill(bgci, signal.SIGTERM)
+    except BaseException:
+        runner.kill()
+        raise
+    cancelled = ended(runner)
+    assert cancelled.jobs["bgci-canary"] is False, cancelled.log
+    assert "rolled back, as --on-abort says" in cancelled.log
+    assert app.healthy() == {"v1": 2}
+
+
+def released(make_app: Callable[..., App], **changes: Any) -> tuple[App, Path]:
+    """An app with v1, and its repository with the template of what comes next."""
+    app = make_app(2, name="/web", group="web-{}")
+    app.promote("v1")
+    app.write("next", **changes)
+    (app.directory / "web.next.template.json").rename(app.directory / "web.template.json")
+    (app.directory / "web.v1.template.json").unlink()
+    return app, repository(app.directory, app)
 
 
 @needs_runner
