@@ -143,7 +143,8 @@ class Settings:
     job_service_account: JobServiceAccount = setting(
         JobServiceAccount.AUTO,
         "How the job logs in: with the service account in a DC/OS secret; with these credentials embedded in the job, "
-        "for who may read jobs to read; not at all. auto: secret if there are credentials here, else none.",
+        "for who may read jobs to read; not at all. auto: secret where there are credentials and a secret store, else "
+        "none.",
     )
     job_secret: str = setting(
         "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."

@@ -12,15 +12,23 @@ from bgci.platform.credentials import CREDENTIAL_VARIABLES, hide_credentials
 from bgci.stages.work import Work
 
 VARIABLE = "BGCI_SERVICE_ACCOUNT"
-TO_LOG_IN = "run `bgci publish` with credentials, or with --job-service-account secret (docs/secrets.md)"
+TO_LOG_IN = "publish it with --job-service-account secret, or embed where there is no secret store (docs/secrets.md)"
+STORELESS = ("open", "plain")  # variants of a cluster
 
 
 def way(work: Work) -> JobServiceAccount:
-    """--job-service-account; ``auto`` is decided without a look at the cluster, for `render` touches none."""
+    """--job-service-account; ``auto``: from a secret, where we have a login too and the cluster may have a store.
+
+    `render` touches no cluster, so it takes it that there is one.
+    """
     asked = work.settings.job_service_account
     if asked is not JobServiceAccount.AUTO:
         return asked
-    return JobServiceAccount.SECRET if work.credentials or work.settings.job_secret else JobServiceAccount.NONE
+    if work.settings.job_secret:
+        return JobServiceAccount.SECRET
+    if not work.credentials or (work.command != "render" and work.cluster.variant in STORELESS):
+        return JobServiceAccount.NONE
+    return JobServiceAccount.SECRET
 
 
 def login(work: Work) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def require_secret(work: Work) -> None:
     if way(work) is not JobServiceAccount.SECRET:
         return
     http, path = work.cluster.http, secret(work)
-    if http is None or work.cluster.variant == "open":
+    if http is None or work.cluster.variant in STORELESS:
         raise UsageError(
             "this cluster has no secret store from which its jobs could get their login",
             remedy="give --job-service-account embed, or none where Marathon asks for no login",
