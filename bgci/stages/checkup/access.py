@@ -13,6 +13,7 @@ from bgci.stages.checkup.check import Check, Outcome, failure, ok, skipped, warn
 CLOCK_TOLERANCE = 30.0  # seconds; the JWT of a service account's login is good for some minutes only
 EXPIRES_SOON = timedelta(days=30)
 SUPERUSER = "dcos:superuser"
+ACCOUNT = "<account>"  # who it is nobody knows
 
 
 def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> Check:
@@ -47,14 +48,15 @@ def clock(offset: float, uncertainty: float) -> Check:
     )
 
 
-def permissions(needed: Sequence[Permission], known: Mapping[str, bool]) -> list[Check]:
+def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[Check]:
     """A row for each permission that is lacking, one for those that are there, one for those that nobody can tell.
 
     known: by ``rid action``, whether it is there; missing where it could not be found out without changing anything.
+    account: whose they are.
     """
     there = [one for one in needed if known.get(str(one)) is True]
     unknown = [one for one in needed if str(one) not in known]
-    checks = [_lacking(one) for one in needed if known.get(str(one)) is False]
+    checks = [_lacking(one, account) for one in needed if known.get(str(one)) is False]
     if there:
         checks.append(ok("permissions", "; ".join(map(str, there))))
     if unknown:
@@ -68,9 +70,13 @@ def permissions(needed: Sequence[Permission], known: Mapping[str, bool]) -> list
     return checks
 
 
-def _lacking(lack: Permission) -> Check:
-    remedy = f"grant it to the account that CI logs in with: {lack.why}"
-    command = f"dcos security org users grant <account> {lack}"
+def grant(permission: Permission | str, account: str = ACCOUNT) -> str:
+    """The command of an administrator."""
+    return f"dcos security org users grant {account} {permission}"
+
+
+def _lacking(lack: Permission, account: str) -> Check:
+    remedy, command = f"grant it to the account that CI logs in with, to {lack.why}", grant(lack, account)
     if lack.optional:
         return Check("permissions", Outcome.WARNING, f"not granted: {lack}", remedy, command)
     return failure("permissions", DeniedError, f"not granted: {lack}", remedy, command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from bgci.rollout.model import Serving
 from bgci.rollout.observe import app_from, endpoints
 from bgci.stages.checkup import access, live
 from bgci.stages.checkup.check import Check, Outcome, counted, failed, failure, ok, skipped, warning
-from bgci.stages.checkup.rights import known_permissions
+from bgci.stages.checkup.rights import grant_of, known_permissions
 from bgci.stages.checkup.session import session
 from bgci.stages.job_login import way
 from bgci.stages.render import from_template, template_file
@@ -82,7 +83,7 @@ class Examination:
         except HttpFailure as error:
             found.append(failed(name, error.unavailable(f"{name} fails")))
         except Exception as error:  # one look that fails must not stop the others
-            found.append(failed(name, error))
+            found.append(replace(failed(name, error), command=grant_of(error)))
         self.checks += found
         bad = next((check for check in found if check.outcome is Outcome.FAILURE), None)
         if bad:
@@ -166,13 +167,13 @@ class Examination:
 
     def _metronome(self) -> Iterator[Check]:
         metronome = self.work.cluster.metronome
+        if self.settings.via is Via.DIRECT:
+            yield ok("metronome", "not needed with --via direct")
+            return
         if metronome is None or not metronome.available():
             if self.settings.via is Via.JOB:
                 raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
             yield ok("metronome", "none here: goals run in this process, as --via direct does")
-            return
-        if not self.via_job:
-            yield ok("metronome", "not needed with --via direct")
             return
         yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'not told'}")
 
@@ -249,18 +250,20 @@ class Examination:
     @cached_property
     def definition(self) -> Raw:
         """Of the template, as a release would send it. Raises InvalidError or UsageError."""
-        settings = replace(
-            self.settings, revision=self.settings.revision or STAND_IN, image=self.settings.image or STAND_IN
-        )
-        return dict(from_template(Work("doctor", settings)).definition or {})
+        return dict(from_template(self._stand_in()).definition or {})
+
+    def _stand_in(self) -> Work:
+        """The same work for a revision and an image where none are given: a template may want them."""
+        given, other = self.settings, copy.copy(self.work)
+        other.settings = replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
+        return other
 
     def _template(self) -> Iterator[Check]:
         if not self.settings.app:
             yield skipped("template", "give --app to look at its template")
             return
         try:
-            settings = replace(self.settings, revision=self.settings.revision or STAND_IN)
-            file = template_file(Work("doctor", settings))
+            file = template_file(self._stand_in())
         except UsageError as error:
             yield skipped("template", error.message, error.remedy)
             return

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from bgci.definition.names import app_slug
-from bgci.errors import BgciError
+from bgci.errors import BgciError, DeniedError
 from bgci.platform.cluster import Cluster
 from bgci.platform.examine import answers, may_update_app, may_update_jobs, own_permissions, secrets_listed
 from bgci.platform.http import HttpFailure
-from bgci.platform.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed
+from bgci.platform.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed, of_request
 from bgci.stages.checkup import access
 from bgci.stages.checkup.check import Check, skipped
 from bgci.stages.checkup.live import of_app
+from bgci.stages.checkup.session import claims
 from bgci.stages.work import Work
 
 Raw = dict[str, Any]
@@ -31,15 +33,25 @@ ROUTES = {
 def known_permissions(work: Work, visible: Sequence[Raw], *, via_job: bool, secret: str) -> Iterator[Check]:
     """The rows for what CI's account needs, and a word on the job's."""
     both = needed(work.app_id, via_job=via_job, secret=secret or None)
-    yield from access.permissions(both.ci, _known(work, visible, both.ci, secret))
+    uid = _uid(work.cluster)
+    known = _known(work, uid, visible, both.ci, secret)
+    yield from access.permissions(both.ci, known, account=uid or access.ACCOUNT)
     if both.job:
         listed = "; ".join(map(str, both.job))
         yield skipped("permissions", f"the job's own account, which this one cannot ask about, needs: {listed}")
 
 
-def _known(work: Work, visible: Sequence[Raw], wanted: Sequence[Permission], secret: str) -> dict[str, bool]:
+def grant_of(error: Exception) -> str:
+    """The command that would grant what a look was refused for; empty where it was not for a permission."""
+    cause = error.__cause__
+    if not (isinstance(error, DeniedError) and isinstance(cause, HttpFailure) and cause.status == 403):
+        return ""
+    lacks = of_request("GET", urlsplit(cause.url).path, by_router=not cause.is_api)
+    return access.grant(lacks) if lacks else ""
+
+
+def _known(work: Work, uid: str, visible: Sequence[Raw], wanted: Sequence[Permission], secret: str) -> dict[str, bool]:
     cluster = work.cluster
-    uid = _uid(cluster)
     own = own_permissions(cluster.http, uid) if cluster.http and uid else None
     if own is not None:
         return {str(one): access.granted(one, own) for one in wanted}
@@ -48,8 +60,6 @@ def _known(work: Work, visible: Sequence[Raw], wanted: Sequence[Permission], sec
 
 
 def _uid(cluster: Cluster) -> str:
-    from bgci.stages.checkup.session import claims
-
     headers: dict[str, str] = {}
     cluster.login(headers)
     return str(claims(headers.get("Authorization", "")).get("uid", ""))
