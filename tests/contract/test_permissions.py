@@ -130,6 +130,23 @@ def test_killing_tasks_needs_the_permission_for_every_app_of_them(secured: Secur
     until(lambda: not tasks())
 
 
+def test_one_task_or_deployment_or_version_needs_the_permission_for_its_app(secured: Secured, name: str) -> None:
+    secured.app(f"/{name}/web", 1, cpus=1000)
+    app = f"{MARATHON}/v2/apps/{name}/web"
+    [deployment] = secured.request("GET", app).json()["app"]["deployments"]
+    [version] = secured.request("GET", f"{app}/versions").json()["versions"]
+    unknown_task = f"{app}/tasks/{name}_web.instance-0000._app.1"
+    person = secured.person(f"{REACH_MARATHON} full")
+    assert person.gets("GET", f"{app}/versions/{version}") == 403
+    person.may(f"{SERVICES}:/{name} read")
+    assert person.gets("GET", f"{app}/versions/{version}") == 200
+    assert person.gets("DELETE", unknown_task) == 403
+    assert person.gets("DELETE", f"{MARATHON}/v2/deployments/{deployment['id']}") == 403
+    person.may(f"{SERVICES}:/{name} update")
+    assert person.gets("DELETE", unknown_task) == 404
+    assert person.gets("DELETE", f"{MARATHON}/v2/deployments/{deployment['id']}") == 200
+
+
 def test_lists_show_what_may_be_read(secured: Secured, name: str) -> None:
     for app_id in (f"/{name}/web", f"/{name}-other/web"):
         secured.app(app_id, 1, cpus=1000)
