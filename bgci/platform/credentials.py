@@ -142,6 +142,8 @@ def _file_text(path: str, name: str) -> str:
 
 def _token(value: str, origin: str) -> Token:
     value = value.strip()
+    if not value:
+        raise UsageError(f"{origin} holds nothing but blanks.", remedy="Check how it is written.")
     redactor.hide(value)
     return Token(value, origin)
 

@@ -23,7 +23,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
-from bgci.platform.tls import is_loopback, verification
+from bgci.platform import tls
 from bgci.redactor import redacted
 
 Params = Sequence[tuple[str, str]]
@@ -136,7 +136,7 @@ class Http:
         self.base_url = _checked_url(base_url)
         self.name = name or "The server"
         self._auth = auth
-        self._verify = verification(ca_cert, insecure)
+        self._verify = tls.verification(ca_cert, insecure)
         self._timeouts = (connect_timeout, read_timeout)
         self._retries = retries
         self._backoff = backoff
@@ -309,7 +309,7 @@ class Http:
         reason = _reason(error)
         connect, read = self._timeouts
         if isinstance(error, requests.exceptions.SSLError):
-            return _tls(str(reason), self.base_url)
+            return tls.failure(str(reason), self.base_url)
         if isinstance(error, requests.exceptions.ProxyError):
             return f"the proxy fails: {_plain(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
         if isinstance(reason, NameResolutionError):
@@ -333,7 +333,7 @@ class Http:
 
 def _proxies(url: str) -> dict[str, str]:
     """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
-    return {} if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
+    return {} if tls.is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
 
 
 def _checked_url(url: str) -> str:
@@ -378,18 +378,6 @@ def _plain(reason: BaseException) -> str:
     if "RemoteDisconnected" in text or "ConnectionReset" in text or "IncompleteRead" in text:
         return "the connection was cut before the answer was complete"
     return re.sub(r"(?:<[^>]*>|HTTPS?Connection\([^)]*\)): *", "", text) or type(reason).__name__
-
-
-def _tls(reason: str, base_url: str) -> tuple[str, str]:
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        why = re.search(r"certificate verify failed: ([^(\"']*)", reason)
-        return (
-            f"its certificate is not trusted ({why.group(1).strip() if why else reason})",
-            f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt), or its "
-            "fingerprint with --ca-sha256; "
-            "--insecure switches the check off and is for test clusters only.",
-        )
-    return f"TLS fails: {reason}", "Does it speak plain http? Then write http:// in the URL. Else look at --ca-cert."
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -129,6 +129,19 @@ def _colons(digits: str) -> str:
     return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
 
 
+def failure(reason: str, base_url: str) -> tuple[str, str]:
+    """What went wrong in a handshake, and the remedy."""
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        why = re.search(r"certificate verify failed: ([^(\"']*)", reason)
+        return (
+            f"its certificate is not trusted ({why.group(1).strip() if why else reason})",
+            f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt), or its "
+            "fingerprint with --ca-sha256; "
+            "--insecure switches the check off and is for test clusters only.",
+        )
+    return f"TLS fails: {reason}", "Does it speak plain http? Then write http:// in the URL. Else look at --ca-cert."
+
+
 def confidential(url: str) -> bool:
     """Whether a secret may be sent there: not in the clear, or never leaving this machine."""
     parts = urlsplit(url)

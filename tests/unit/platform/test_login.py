@@ -182,6 +182,15 @@ def test_a_token_of_a_short_life_is_renewed_in_its_last_quarter(stub, http, cloc
     assert len(logins(stub)) == 2
 
 
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.W10.c", "a.eyJleHAiOiBudWxsfQ.c"])
+def test_a_token_that_says_nothing_of_its_end_is_used_until_a_401(stub, http, clock, token):
+    stub.json(PATH, {"token": token}, method="POST")
+    client = http(Password("me", "pass"))
+    for clock.now in (NOW, NOW + 1_000_000):
+        client.get("/x")
+    assert len(logins(stub)) == 1
+
+
 def test_a_clock_far_ahead_does_not_log_in_for_every_request(stub, http, clock):
     stub.json(PATH, {"token": issued(1, NOW - 3600)}, method="POST")
     client = http(Password("me", "pass"))
