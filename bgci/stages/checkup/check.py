@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
+from bgci.redactor import redacted
 
 # What decides the exit code first: who may not log in sees nothing of the rest.
 WORST_FIRST: tuple[type[BgciError], ...] = (
@@ -118,4 +119,5 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
     wrap = textwrap.TextWrapper(
         width=wide, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
-    return wrap.wrap(" ".join(text.split())) or [first.rstrip()]
+    # Secrets go first: nobody finds one of two lines.
+    return wrap.wrap(" ".join(redacted(text).split())) or [first.rstrip()]
