@@ -112,7 +112,7 @@ def _reads_logs(app_id: str, strict: bool) -> list[Permission]:
 
 def _sees_secret(secret: str) -> list[Permission]:
     """DC/OS itself hands the secret to the job: nobody needs to read it for a release."""
-    why = "`bgci doctor` sees that the job's secret is there"
+    why = "let `bgci doctor` see that the job's secret is there"
     return [
         Permission(f"{ROUTER}secrets", "full", why, optional=True),
         Permission(f"{SECRET_NAMES}{secret.rpartition('/')[0]}", "read", f"{why}, by its name only", optional=True),
