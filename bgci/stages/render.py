@@ -17,10 +17,9 @@ from bgci.definition.template import render_template
 from bgci.definition.validate import check_definition, require_valid
 from bgci.errors import InvalidError, UsageError
 from bgci.rollout.drive import Release
+from bgci.stages.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
 from bgci.stages.job_login import login
 from bgci.stages.work import Work, stage
-
-MAX_JOB_CA_BYTES = 32 * 1024  # an environment variable has room for 128 KiB
 
 
 def run(settings: Settings) -> None:
@@ -138,25 +137,26 @@ def jobs_of(work: Work, release: Release) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"the job template {work.settings.job_template} cannot be read: {error}", remedy="check --job-template"
             ) from None
+    settings = replace(job_settings(work.settings, canary_size(work.settings, release)), **login(work))
+    require_confidential_jobs(settings)
     return render_jobs(
         release.definition or {},
         app_id=work.app_id,
         revision=work.revision,
         image=release.image,
-        settings=replace(job_settings(work.settings, canary_size(work.settings, release)), **login(work)),
+        settings=settings,
         template=template,
     )
 
 
 def job_settings(settings: Settings, size: int) -> JobSettings:
     cluster_url, marathon_url = job_urls(settings)
-    ca_cert = job_ca(settings)
     return JobSettings(
         image=settings.job_image,
         cluster_url=cluster_url,
         marathon_url=marathon_url,
-        ca_cert=ca_cert,
-        ca_sha256=(None if ca_cert else settings.ca_sha256) or None,
+        ca_cert=job_ca(settings),
+        ca_sha256=job_pin(settings),
         insecure=settings.insecure,
         marathon_lb_urls=tuple(settings.job_marathon_lb_url),
         strategy=settings.strategy.value,
@@ -167,38 +167,6 @@ def job_settings(settings: Settings, size: int) -> JobSettings:
         instances=size,
         allow_no_health_check=settings.allow_no_health_check,
     )
-
-
-def job_urls(settings: Settings) -> tuple[str, str | None]:
-    """The cluster and its Marathon as the job reaches them; None for the cluster's root Marathon.
-
-    A Marathon below the cluster's address outside is below its address inside too. Where there is no DC/OS outside,
-    there is none inside.
-    """
-    inside, outside = settings.job_cluster_url.rstrip("/"), settings.cluster_url.rstrip("/")
-    if settings.marathon_url and not outside:
-        return "", settings.job_marathon_url or settings.marathon_url
-    below = settings.marathon_url.removeprefix(outside)
-    derived = inside + below if below.startswith("/") else None
-    return inside, settings.job_marathon_url or derived
-
-
-def job_ca(settings: Settings) -> str | None:
-    """The CA certificates that the job trusts, as PEM text in one line; None: those of its image and its cluster.
-
-    Raises UsageError for more than an environment variable should hold, such as those of a whole system.
-    """
-    if not (settings.job_ca_cert or settings.ca_cert):
-        return None
-    from bgci.platform.tls import pem_text
-
-    text = pem_text(settings.job_ca_cert or settings.ca_cert).replace("\n", "\\n")
-    if len(text) > MAX_JOB_CA_BYTES:
-        raise UsageError(
-            f"the CA certificates for the job have {len(text)} bytes; a job carries at most {MAX_JOB_CA_BYTES}",
-            remedy="give --job-ca-cert with the CA of the cluster alone",
-        )
-    return text
 
 
 def inner_timeout(timeout: float) -> float:

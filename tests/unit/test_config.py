@@ -167,6 +167,13 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) ->
             config.read_file(str(path))
 
 
+def test_the_text_of_a_certificate_is_not_shown_in_full() -> None:
+    settings = config.Settings(
+        ca_cert="-----BEGIN CERTIFICATE-----\nabc", job_ca_cert="ca.pem", taken=("ca_cert", "job_ca_cert")
+    )
+    assert [row[:2] for row in config.effective(settings)] == [("ca-cert", "(PEM text)"), ("job-ca-cert", "ca.pem")]
+
+
 def test_without_a_file_there_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config.read_file("") == {}

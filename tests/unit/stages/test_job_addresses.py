@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from bgci.config import Settings
 from bgci.errors import UsageError
 from bgci.platform.tls import pem_text
-from bgci.stages.render import job_ca, job_settings, job_urls
+from bgci.stages.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
+from bgci.stages.render import job_settings
 from bgci.stages.work import Work
 
 OUTSIDE = "https://dcos.example.com"
@@ -68,6 +71,30 @@ def test_the_job_may_trust_another_ca(pem: Path, tmp_path: Path):
 def test_a_pinned_ca_is_pinned_in_the_job_too():
     told = job_settings(Settings(ca_sha256="ab", insecure=True), 1)
     assert (told.ca_cert, told.ca_sha256, told.insecure) == (None, "ab", True)
+
+
+def test_where_there_is_no_https_there_is_nothing_to_pin():
+    assert job_pin(Settings(ca_sha256="ab", job_cluster_url="http://master.mesos")) is None
+    assert job_pin(Settings(ca_sha256="ab", marathon_url="https://marathon")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "login", "refused"),
+    [
+        ({"job_cluster_url": "http://master.mesos"}, {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/x"}}, True),
+        ({"job_cluster_url": "http://master.mesos"}, {"env": {"BGCI_TOKEN": "t"}}, True),
+        ({"job_cluster_url": "http://master.mesos"}, {}, False),
+        ({"job_cluster_url": "http://master.mesos", "insecure": True}, {"env": {"BGCI_TOKEN": "t"}}, False),
+        ({"marathon_url": "http://marathon:8080"}, {"env": {"BGCI_TOKEN": "t"}}, True),
+        ({}, {"env": {"BGCI_TOKEN": "t"}}, False),
+    ],
+)
+def test_a_login_that_a_job_would_send_in_the_clear_is_refused_before_it_is_published(
+    given: Any, login: Any, refused: bool
+):
+    settings = replace(job_settings(Settings(**given), 1), **login)
+    with pytest.raises(UsageError, match="unencrypted") if refused else nullcontext():
+        require_confidential_jobs(settings)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "a job carries at most")])
