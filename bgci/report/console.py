@@ -105,6 +105,10 @@ class Console:
             else:
                 self._write(f"{plain(prefix)} | {line}")
 
+    def mask(self) -> None:
+        """Write what must stand before the first line, even if none comes."""
+        self._write_redacted()
+
     def command(self, line: str) -> None:
         """A line for the CI system itself, as it is (``report.ci``)."""
         self._write(line)
@@ -123,16 +127,19 @@ class Console:
     def _write_json(self, kind: str, text: str, fields: dict[str, object]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": text, **fields}
-        self._write(COMMAND.sub("# # ", redacted_json(json.dumps(entry, default=str))), redact=lambda line: line)
+        self._write_redacted(COMMAND.sub("# # ", redacted_json(json.dumps(entry, default=str))))
 
     def _elapsed(self) -> float:
         return self._clock() - self._started
 
-    def _write(self, line: str, redact: Callable[[str], str] = redacted) -> None:
+    def _write(self, line: str) -> None:
+        self._write_redacted(redacted(line))
+
+    def _write_redacted(self, *lines: str) -> None:
         try:
             self.close()
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            text = "".join(f"{one}\n" for one in (*self._masks(), redact(line)))
+            text = "".join(f"{line}\n" for line in (*self._masks(), *lines))
             self._stream.write(text.encode(encoding, "replace").decode(encoding))
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed

@@ -51,6 +51,7 @@ class Work:
         system, mixed = detect(os.environ), settings.log_format is not LogFormat.JSON
         masks = Masks(system) if mixed else _Beside(Masks(system))
         self.console = Console(stream, settings.log_format.value, live=live_line(stream, os.environ), masks=masks)
+        self.console.mask()
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command

@@ -120,6 +120,7 @@ def test_what_github_is_told_holds_no_secret_nor_half_of_one(tmp_path: Path) -> 
 def test_github_is_told_what_to_hide_before_the_first_line_and_once() -> None:
     stream = io.StringIO()
     console = Console(stream, masks=Masks(System.GITHUB))
+    console.mask()
     console.info("one")
     redactor.hide("a-token-of-later")
     console.info("two")
