@@ -27,6 +27,7 @@ from bgci.rollout.model import (
     Scale,
     Serving,
     Step,
+    Task,
     Wait,
 )
 from bgci.rollout.observe import addresses, app_from, endpoints, failing_checks, started_at
@@ -123,6 +124,7 @@ class Driver:
         self._times = Times()
         self._began = time.monotonic()
         self._seen_healthy: set[str] = set()
+        self._killed: set[str] = set()
         self._short_since: float | None = None
         self._ballasted = False
         self._draining_since: float | None = None
@@ -273,6 +275,7 @@ class Driver:
                     # Our own deployment that waits for one of them is cancelled; another app's lock is respected.
                     ours = any(app.deployments and len(app.healthy) < app.instances for app in owners)
                     self.marathon.kill(task_ids, scale=True, force=ours)
+                    self._killed |= set(task_ids)
             case Delete(app_id):
                 owners = [app for app in seen.apps if app.id == app_id]
                 if self._unchanged(owners, [task.id for app in owners for task in app.tasks]):
@@ -314,21 +317,22 @@ class Driver:
         def state(apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
             return {(task.id, task.healthy, task.dying) for app in apps for task in app.tasks if task.id in task_ids}
 
-        now = [app_from(raw) for app in owners if (raw := self.marathon.app(app.id))]
+        now = self._remembering(tuple(app_from(raw) for app in owners if (raw := self.marathon.app(app.id))))
         return state(now) == state(owners)
 
     def _remembering(self, apps: tuple[App, ...]) -> tuple[App, ...]:
-        """A new leader of Marathon has forgotten who was healthy; we have not (hazard 39)."""
+        """What Marathon does not say: who was healthy before it got a new leader (hazard 39), and whom we have had
+        killed but is listed as running until Mesos says otherwise."""
         self._seen_healthy |= {task.id for app in apps for task in app.healthy}
-        return tuple(
-            replace(
-                app,
-                tasks=tuple(
-                    replace(task, ever_healthy=task.ever_healthy or task.id in self._seen_healthy) for task in app.tasks
-                ),
+
+        def remembered(task: Task) -> Task:
+            return replace(
+                task,
+                ever_healthy=task.ever_healthy or task.id in self._seen_healthy,
+                dying=task.dying or task.id in self._killed,
             )
-            for app in apps
-        )
+
+        return tuple(replace(app, tasks=tuple(remembered(task) for task in app.tasks)) for app in apps)
 
 
 @dataclass

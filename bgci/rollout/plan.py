@@ -236,7 +236,7 @@ def _lead_again(baseline: App, canary: App, seen: Observation, policy: Policy) -
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:
     """Surplus tasks that nobody uses yet; those that serve already could only go undrained.
 
-    Not while an earlier kill is still listed: that task may be shown as running, and to kill it again is to scale again.
+    Not while an earlier kill is listed: that task may be shown as running, and to kill it again is to scale again.
     """
     surplus_tasks = unused(app, seen)[: max(0, surplus)]
     return (until_ended(app) or Kill(_ids(surplus_tasks))) if surplus_tasks else None

@@ -186,14 +186,15 @@ class World:
         self,
         healthy_once: Collection[str] = (),
         *,
+        killed: Collection[str] = (),
         draining_since: float | None = None,
         ballasted: bool = False,
         short_since: float | None = None,
     ) -> Observation:
-        """`healthy_once`: tasks that the driver has seen healthy."""
+        """`healthy_once`, `killed`: tasks that the driver has seen healthy, and has had killed."""
         return Observation(
             now=float(self.now),
-            apps=tuple(self._shown(app, healthy_once) for app in self.apps),
+            apps=tuple(self._shown(app, healthy_once, killed) for app in self.apps),
             replicas=tuple(
                 Replica(
                     url=replica.name,
@@ -210,7 +211,7 @@ class World:
             short_since=short_since,
         )
 
-    def _shown(self, app: SimApp, healthy_once: Collection[str]) -> App:
+    def _shown(self, app: SimApp, healthy_once: Collection[str], killed: Collection[str]) -> App:
         return App(
             id=app.id,
             instances=app.instances,
@@ -218,7 +219,8 @@ class World:
                 Task(
                     id=task.id,
                     healthy=self._result(task),
-                    dying=task.phase in (Phase.DYING, Phase.ENDED) and self.weather.listing is not Listing.RUNNING,
+                    dying=task.id in killed
+                    or (task.phase in (Phase.DYING, Phase.ENDED) and self.weather.listing is not Listing.RUNNING),
                     ever_healthy=self._result(task) is not None or task.id in healthy_once,
                 )
                 for task in app.tasks
@@ -277,7 +279,11 @@ class World:
         self._fill(app)
 
     def _delete(self, app: SimApp) -> bool:
+        """marathon: AppsResource.delete. It is forced: a deployment of this app is cancelled, for all its apps."""
         self.apps.remove(app)
+        for other in self.apps:
+            if other.deployment and other.deployment is app.deployment:
+                other.deployment = None
         for task in app.active:
             self._stop(task, exempt=self.force)
         self.ghosts += [task for task in app.tasks if task.phase is Phase.DYING]
@@ -534,6 +540,7 @@ class Pilot:
     short_since: float | None = None
     ballasted: bool = False
     healthy_once: set[str] = field(default_factory=set)
+    killed: set[str] = field(default_factory=set)
 
     def run(self, goal: Goal, *, looks: int = 600, actions: int = 99) -> Step | None:
         """Until Done or Fail; None when stopped before (kill -9), after so many looks or actions."""
@@ -561,6 +568,7 @@ class Pilot:
         self.healthy_once |= {task_id for task_id, alive in self.world.results().items() if alive}
         return self.world.observe(
             self.healthy_once,
+            killed=self.killed,
             draining_since=self.draining_since,
             ballasted=self.ballasted,
             short_since=self.short_since,
@@ -575,6 +583,8 @@ class Pilot:
             self.world.tick()
         elif isinstance(step, Scale):
             self.ballasted = self.ballasted or step.ballast
+        elif isinstance(step, Kill):
+            self.killed |= set(step.task_ids)
 
     @staticmethod
     def _stopped(step: Action, seen: Observation) -> dict[str, tuple[bool | None, bool]]:
