@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bgci.config import LogFormat, Settings
-from bgci.definition.app_definition import labels
+from bgci.definition.app_definition import group, labels
 from bgci.errors import BgciError, ConflictError, DeadlineError
-from bgci.report.console import plain_lines
+from bgci.report.console import plain
 from bgci.rollout.observe import started_at
 from bgci.stages.checkup.adoption import Adoption, adoption, update
 from bgci.stages.checkup.check import Check, failed, failure, ok, skipped, table, tally, verdict, warning
 from bgci.stages.checkup.examination import Examination
+from bgci.stages.checkup.live import same_group
 from bgci.stages.work import Work, stage
 
 PAUSE = 0.5  # seconds between two looks
@@ -37,11 +38,10 @@ def run(settings: Settings) -> None:
         told = {"summary": tally(checks), "checks": [check.told() for check in checks]}
         work.result |= told
         if settings.output is LogFormat.JSON:
-            print(plain_lines(json.dumps(told, sort_keys=True))[0])
+            work.answer(json.dumps(told, indent=2, sort_keys=True))
         else:
             width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
-            print("\n".join(line for row in table(checks, width) for line in plain_lines(row)))
-            print(f"\n{told['summary']}")
+            work.answer("\n".join([*map(plain, table(checks, width)), "", str(told["summary"])]))
         sys.stdout.flush()
         worst = verdict(checks)
         if worst:
@@ -65,7 +65,8 @@ def _adopt(work: Work, examination: Examination) -> Check:
         return skipped("adopt", "give --app: which app is it?")
     if not examination.reached:
         return skipped("adopt", "not done: Marathon could not be asked")
-    foreign = [app for app in examination.own if not labels(app).get("BGCI_REVISION")]
+    wanted = group(examination.template or {})
+    foreign = [app for app in examination.own if _is_foreign(app, wanted)]
     if not foreign:
         return ok("adopt", f"nothing to adopt: no app of {work.app_id} was deployed by other means")
     if len(examination.own) > 1:
@@ -79,6 +80,11 @@ def _adopt(work: Work, examination: Examination) -> Check:
     if plan.free or work.settings.adopt_restart:
         return _change(work, app, plan)
     return _offer(work, plan)
+
+
+def _is_foreign(app: Raw, wanted: str) -> bool:
+    """Whether bgci did not deploy it, or into another group than the template's by now."""
+    return not labels(app).get("BGCI_REVISION") or (bool(wanted) and not same_group(group(app), wanted))
 
 
 def _offer(work: Work, plan: Adoption) -> Check:

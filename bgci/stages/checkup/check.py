@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -119,5 +120,7 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
     wrap = textwrap.TextWrapper(
         width=wide, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
-    # Secrets go first: nobody finds one of two lines.
-    return wrap.wrap(" ".join(redacted(text).split())) or [first.rstrip()]
+    # Secrets go first: nobody finds one of two lines. GitHub's runner takes a line that begins with ::, behind blanks
+    # too, for a command (runner: ActionCommand.TryParseV2).
+    shown = re.sub(r"(?<!\S)::", ": :", " ".join(redacted(text).split()))
+    return wrap.wrap(shown) or [first.rstrip()]

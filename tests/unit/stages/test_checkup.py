@@ -80,6 +80,11 @@ def test_what_a_server_says_stays_in_its_row() -> None:
     assert len(table([ok("x", "one\ntwo\rthree")], 80)) == 1
 
 
+def test_no_row_becomes_a_command_of_a_ci_system() -> None:
+    rows = table([failure("x", ConflictError, "word " * 12 + "::error::boo", "::set-output name=a::b")], 60)
+    assert not [row for row in rows if row.strip().removeprefix("-> ").startswith("::")]
+
+
 def test_the_tally_names_what_there_is() -> None:
     assert tally([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
     assert (counted(1, "task"), counted(2, "task")) == ("1 task", "2 tasks")
