@@ -1,7 +1,8 @@
 """Simulates releases to measure the judge: false alarms, wrong passes, and requests until detection.
 
-    python bench/judge.py          the tables of docs/judge.md (about a quarter of an hour on one core)
-    python bench/judge.py --quick  a tenth of the releases
+    python bench/judge.py            the tables of docs/judge.md (about a quarter of an hour on one core)
+    python bench/judge.py detection  one of them
+    python bench/judge.py --quick    a tenth of the releases
 
 Needs the extra `bench` (NumPy). False alarms and detection: every single error is a look, the harshest way of looking,
 as arrays; the same numbers come out of `bgci.canary.judge` itself (checked on the way). Verdicts: the judge itself,
@@ -21,11 +22,13 @@ import numpy as np
 
 from bgci.canary.exact import Bet, hypergeometric
 from bgci.canary.judge import WORSE, Counts, Judge, Policy
+from bgci.canary.latency import Latency, LatencyPolicy
 from bgci.stages.judging import ERRORS_PART
 
 CASES = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.05), (0.001, 0.02))
 SHARES = (0.1, 0.25, 0.5)
 STEPS = (0.1, 0.25, 0.5)  # the canary's shares in a release by steps
+SEED = 20241123
 ALPHA = Policy().alpha
 POLICY = Policy().part(ERRORS_PART)
 
@@ -206,7 +209,7 @@ def verdicts(releases: int, rng: np.random.Generator) -> None:
     good = ((0.0, 0.0), (0.001, 0.001), (0.01, 0.01), (0.05, 0.05))
     edge = ((0.001, 0.005), (0.0025, 0.005), (0.01, 0.02))
     for p0, p1 in (*good, *edge, (0.001, 0.01), (0.001, 0.02), (0.01, 0.05)):
-        count = releases if p0 == p1 else releases // 10  # false alarms are what must be known well
+        count = releases // (5 if p0 == p1 else 10)  # false alarms are what must be known well
         for share in SHARES:
             ended = [release(p0, p1, share, 5000, rng) for _ in range(count)]
             outcomes = Counter(outcome for outcome, _ in ended)
@@ -216,17 +219,52 @@ def verdicts(releases: int, rng: np.random.Generator) -> None:
             print(f"| {row} | {taken.mean():.0f}, {np.quantile(taken, 0.9):.0f} |", flush=True)
 
 
+def response_times(releases: int, rng: np.random.Generator) -> None:
+    """A tenth of the releases. Log-normal times: means of a thousand requests spread by 5 %, single probes by 50 %."""
+    releases //= 10
+    print("\n| canary takes | means: pass, fail, pairs | probes: pass, fail, pairs |")
+    policy, limits = Policy().part(1 - ERRORS_PART), LatencyPolicy(ratio=1.25, slack_ms=0.0)
+    for times in (1.0, 1.25, 1.3, 1.5, 2.0):
+        cells = []
+        for spread in (0.05, 0.5):
+            ended = [times_of_one(policy, limits, times, spread, rng) for _ in range(releases)]
+            counts = Counter(outcome for outcome, _ in ended)
+            shares = ", ".join(f"{100 * counts[outcome] / releases:.1f} %" for outcome in ("pass", "fail"))
+            cells.append(f"{shares}, {np.mean([pairs for _, pairs in ended]):.0f}")
+        print(f"| {times:g} | {' | '.join(cells)} |", flush=True)
+
+
+def times_of_one(
+    policy: Policy, limits: LatencyPolicy, times: float, spread: float, rng: np.random.Generator
+) -> tuple[str, int]:
+    """One release of 60 pairs at most: the outcome, and the pairs that it took."""
+    latency = Latency.under(policy, limits)
+    for _ in range(60):
+        canary, baseline = np.exp(rng.normal(0, spread, 2)) * (100 * times, 100)
+        latency = latency.see(canary, baseline)
+        if latency.slower.won or latency.fast_enough.won:
+            break
+    return latency.verdict(over=True).outcome, len(latency.pairs)
+
+
+PARTS = {
+    "false-alarms": false_alarms,
+    "steps": false_alarms_over_steps,
+    "detection": detection,
+    "verdicts": verdicts,
+    "times": response_times,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one or more of: {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the releases")
-    releases = 1000 if parser.parse_args().quick else 10_000
-    rng = np.random.default_rng(20241123)
+    arguments = parser.parse_args()
     for share in SHARES:
-        check_against_the_judge(share, rng)
-    false_alarms(releases, rng)
-    false_alarms_over_steps(releases, rng)
-    detection(releases, rng)
-    verdicts(releases, rng)
+        check_against_the_judge(share, np.random.default_rng(SEED))
+    for part in arguments.parts or PARTS:
+        PARTS[part](1000 if arguments.quick else 10_000, np.random.default_rng(SEED))
 
 
 if __name__ == "__main__":

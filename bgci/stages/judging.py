@@ -22,6 +22,7 @@ from bgci.stages.work import Work
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two looks
+TELLING = 5.0  # seconds between two lines about them
 PAIRS = 10  # probes sent to the canary at every look, with --judge-traffic and where live traffic brings fewer
 BESIDE = 9  # probes sent to the baseline for each of them: what is known of it saves the canary's (docs/judge.md)
 ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
@@ -108,7 +109,7 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
     """
     errors = policy.part(ERRORS_PART)
     bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
-    began = time.monotonic()
+    began = told = time.monotonic()
     until, sized = began + work.settings.judge_for, not work.settings.max_failed_requests
     work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
     with ThreadPoolExecutor(max_workers=2 * PAIRS) as pool:
@@ -125,7 +126,9 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
                 return _too_costly(work, bench, verdicts), bench
             if not sized and time.monotonic() - began > SIZING and _compared(bench):
                 until, sized = _within_budget(work, bench, began, until), True
-            work.console.wait(f"the judge: {bench.judge.verdict().reason}")
+            if time.monotonic() >= told + TELLING:
+                told = time.monotonic()
+                work.console.wait(f"the judge: {bench.judge.verdict().reason}")
             time.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
 
 

@@ -36,8 +36,7 @@ def run(settings: Settings) -> None:
                 _climb(work, steps, tests)
                 work.settings = settings
                 if not settings.dry_run:
-                    with work.part("promote"):
-                        reach(work, Kind.PROMOTE)
+                    _promote(work)
         except BgciError as cause:
             _go_back(work, cause)
 
@@ -58,8 +57,17 @@ def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
             reach(work, Kind.CANARY)
         if settings.dry_run:
             continue
-        _test(work, tests, step if len(steps) > 1 else "", told)
+        _test(work, tests, _size(step) if len(steps) > 1 else "", told)
         failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
+
+
+def _promote(work: Work) -> None:
+    """Where the canary was all there is to do, as in a first deployment, the release as a whole did it."""
+    changed = work.result.get("changed", False)
+    with work.part("promote"):
+        reach(work, Kind.PROMOTE)
+    if changed:
+        work.result |= {"changed": True, "message": work.result["message"].removeprefix("nothing to do: ")}
 
 
 def sizes(steps: str) -> list[str]:
@@ -82,6 +90,11 @@ def _sized(settings: Settings, size: str) -> Settings:
     number, share = int(size.removesuffix("%")), size.endswith("%")
     origins = settings.origins | {"instances": "COMMANDLINE", "percent": "COMMANDLINE"}
     return replace(settings, origins=origins, instances=1 if share else number, percent=number if share else 0)
+
+
+def _size(step: str) -> str:
+    """A step for people: ``25%``, ``1 instance``."""
+    return step if step.endswith("%") else f"{step} instance{'s' * (step != '1')}"
 
 
 def _within_budget(work: Work, judgements: int, failed: float) -> int:
@@ -126,7 +139,9 @@ def _go_back(work: Work, cause: BgciError) -> None:
     except BgciError as error:
         work.console.warn(f"no way back: {error.message}")
         raise cause from error
+    # What to do then is not what it was before: there is nothing left to go on with or to go back from.
+    remedy = "" if "rollback" in cause.remedy else cause.remedy
     raise RolledBackError(
         f"{work.revision} failed and was rolled back: {cause.message}",
-        remedy=cause.remedy or "see the cause in result.json",
+        remedy=remedy or "correct what led to it and release it again",
     ) from cause

@@ -263,12 +263,13 @@ def _report(work: Work, hybrid: Hybrid, cases: Sequence[Case]) -> None:
 
 def _conclude(work: Work, cases: Sequence[Case]) -> None:
     bad = [case for case in cases if case.bad]
+    back = "; `bgci rollback` brings the baseline back" if work.command == "test" else ""
     if bad:
         named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise RejectedError(
             f"{work.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
-            remedy=f"{REPORT} in the artifacts has requests and answers; `bgci rollback` brings the baseline back",
+            remedy=f"{REPORT} in the artifacts has requests and answers{back}",
         )
     if work.result.get("judge", {}).get("outcome") == "inconclusive":
         raise InconclusiveError(

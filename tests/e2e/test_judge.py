@@ -156,7 +156,7 @@ def test_a_release_by_steps_judges_each_of_them(make_app: Callable[..., App], st
     assert app.least_up() == 4
     root = ET.parse(done.artifacts / "junit" / "bgci.xml").getroot()
     judges = [suite.get("name") for suite in root if str(suite.get("name")).startswith("judge")]
-    assert judges == ["judge at 1", "judge at 25%", "judge at 50%"]
+    assert judges == ["judge at 1 instance", "judge at 25%", "judge at 50%"]
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
@@ -171,4 +171,9 @@ def test_a_step_that_fails_brings_the_baseline_back_in_full(make_app: Callable[.
     assert app.least_up() == 4
     suites: list[Json] = [dict(suite.attrib) for suite in ET.parse(done.artifacts / "junit" / "bgci.xml").getroot()]
     failures = {suite["name"]: int(suite["failures"]) for suite in suites}
-    assert failures == {"load-balancer at 1": 0, "canary at 1": 0, "load-balancer at 50%": 2, "canary at 50%": 0}
+    assert failures == {
+        "load-balancer at 1 instance": 0,
+        "canary at 1 instance": 0,
+        "load-balancer at 50%": 2,
+        "canary at 50%": 0,
+    }
