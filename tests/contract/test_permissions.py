@@ -142,7 +142,9 @@ def test_one_task_or_deployment_or_version_needs_the_permission_for_its_app(secu
     assert person.gets("GET", f"{app}/versions/{version}") == 200
     assert person.gets("DELETE", unknown_task) == 403
     assert person.gets("DELETE", f"{MARATHON}/v2/deployments/{deployment['id']}") == 403
+    assert person.gets("DELETE", f"{MARATHON}/v2/queue/{name}/web/delay") == 403
     person.may(f"{SERVICES}:/{name} update")
+    assert person.gets("DELETE", f"{MARATHON}/v2/queue/{name}/web/delay") == 204
     assert person.gets("DELETE", unknown_task) == 404
     assert person.gets("DELETE", f"{MARATHON}/v2/deployments/{deployment['id']}") == 200
 
@@ -314,8 +316,15 @@ def test_in_strict_mode_a_log_needs_mesos_permissions_as_well(server: Callable[.
 # -- how accounts and permissions are made -----------------------------------------------------------------------------
 
 
-def test_only_a_superuser_makes_accounts(secured: Secured, name: str) -> None:
-    assert secured.person().gets("PUT", f"{API}/users/{name}", {"password": "a password"}) == 403
+def test_only_a_superuser_looks_at_accounts_and_changes_them(secured: Secured, name: str) -> None:
+    person = secured.person()
+    user, acl = f"{API}/users/{name}", acl_path(f"{SERVICES}:/{name}")
+    granted = f"{acl}/users/{person.uid}/read"
+    requests = [(method, path) for path in (user, acl, granted) for method in ("GET", "PUT", "DELETE")]
+    requests += [("GET", path) for path in (f"{API}/users", f"{API}/acls", f"{user}/permissions", f"{acl}/permissions")]
+    assert {person.gets(method, path, {}) for method, path in requests} == {403}
+    person.may("dcos:adminrouter:acs full")
+    assert {person.gets(method, path, {}) for method, path in requests} == {403}
 
 
 def test_an_account_is_made_once(secured: Secured, name: str) -> None:
