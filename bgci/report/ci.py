@@ -150,9 +150,10 @@ def summary(result: Mapping[str, Any], options: Sequence[Option]) -> list[str]:
     """Lines of Markdown: the stages with their times, the verdict, why and what to do, what runs, the options."""
     about = " ".join(_cell(result[name]) for name in ("app", "revision") if result.get(name))
     lines = [f"## bgci {_cell(result['command'])} {about}: {_verdict(result)}", "", *_stages(result), ""]
+    message, cause = str(result.get("message") or ""), str((result.get("cause") or {}).get("message", ""))
     for label, value in (
-        ("", result.get("message")),
-        ("**What led to it:** ", (result.get("cause") or {}).get("message")),
+        ("", message.removesuffix(f": {cause}")),
+        ("**What led to it:** ", "" if cause == message else cause),
         ("**What to do:** ", result.get("remedy")),
     ):
         lines += [f"{label}{_cell(value)}", ""] if value else []

@@ -169,7 +169,7 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
                 name="rolled-back",
                 app="web",
                 revision="v2",
-                message="v2 was rolled back",
+                message="v2 was rolled back: 0 of 1 healthy: <b>500</b> | [x](http://evil)",
                 remedy="mend it",
                 cause={"message": "0 of 1 healthy: <b>500</b> | [x](http://evil)"},
                 stages=[{"command": "canary", "code": 8, "name": "unhealthy", "seconds": 25.04}],
@@ -184,7 +184,9 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
     assert "**What to do:** mend it" in text
     assert "<b>" not in text
     assert "](http" not in text
-    assert "0 of 1 healthy: <b>500</b> | [x](http://evil)" in html.unescape(text)
+    assert "\nv2 was rolled back\n" in text
+    assert html.unescape(text).count("**What led to it:** 0 of 1 healthy: <b>500</b> | [x](http://evil)") == 1
+    assert text.count("0 of 1 healthy") == 1
     assert "**Tests:** 3 passed, 1 failed, 0 skipped" in text
     assert "| home | 404 not 200 |" in text
     assert "| /web-blue | unknown | blue | 4 of 4 |" in text
