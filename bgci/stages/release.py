@@ -57,7 +57,7 @@ def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
             reach(work, Kind.CANARY)
         if settings.dry_run:
             continue
-        _test(work, tests, step if len(steps) > 1 else "", told)
+        _test(work, tests, _size(step) if len(steps) > 1 else "", told)
         failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
 
 
@@ -90,6 +90,11 @@ def _sized(settings: Settings, size: str) -> Settings:
     number, share = int(size.removesuffix("%")), size.endswith("%")
     origins = settings.origins | {"instances": "COMMANDLINE", "percent": "COMMANDLINE"}
     return replace(settings, origins=origins, instances=1 if share else number, percent=number if share else 0)
+
+
+def _size(step: str) -> str:
+    """A step for people: ``25%``, ``1 instance``."""
+    return step if step.endswith("%") else f"{step} instance{'s' * (step != '1')}"
 
 
 def _within_budget(work: Work, judgements: int, failed: float) -> int:
