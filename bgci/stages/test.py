@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,8 @@ def planned(work: Work, steps: int = 1) -> Planned:
 
     ``steps``: how often they are carried out on one canary.
     """
+    with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
+        (work.artifacts.directory / REPORT).unlink(missing_ok=True)
     given, directory = work.settings.suite, Path(work.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)

@@ -115,14 +115,20 @@ def test_a_release_tests_a_first_deployment_too_and_one_that_passes_is_promoted(
     assert app.runs() == {"v2": 2}
 
 
-def test_without_a_canary_there_is_nothing_to_test(app: App) -> None:
+def test_without_a_canary_there_is_nothing_to_test_and_no_report(app: App) -> None:
     suite(app, SUITE)
-    assert "nothing runs of" in app.run("test", "v1", expect=6).err
+    earlier = app.directory / "bgci-artifacts" / "junit" / "bgci.xml"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("<testsuite/>")  # of an earlier build in the same workspace
+    ended = app.run("test", "v1", expect=6)
+    assert "nothing runs of" in ended.err
+    assert not earlier.exists()
+    assert ended.result["outputs"]["junit"] == ""
     app.promote("v1")
     assert "not a canary beside a baseline" in app.run("test", "v1", expect=6).err
     app.canary("v2")
     assert "not a canary beside a baseline" in app.run("test", "v1", expect=6).err, "it is the baseline"
-    assert not (app.directory / "bgci-artifacts" / "junit").exists()
+    assert not earlier.exists()
 
 
 def test_a_canary_that_dies_during_the_test_gives_failures_and_a_signal_ends_test_programs(app: App) -> None:
