@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from bgci.definition.names import COLOURS
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 from bgci.platform.http import Http, HttpFailure
 
@@ -49,6 +50,16 @@ class Marathon:
         reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", selector), *embed]))
         # Looked at again here: a proxy or an emulator that overlooks the selector must not widen the group.
         return [app for app in self._list(reply, "apps") if app.get("labels", {}).get(label) == value]
+
+    def colours(self, app_id: str) -> list[dict[str, Any]]:
+        """What runs of an app by its label HAPROXY_APP_ID.
+
+        Raises DeniedError when it runs and cannot be seen: a list leaves out without a word what one may not read.
+        """
+        found = self.labelled("HAPROXY_APP_ID", app_id)
+        for colour in COLOURS if not found else ():
+            self.app(f"{app_id}-{colour}")
+        return found
 
     def app(self, app_id: str) -> dict[str, Any] | None:
         """The app with its tasks, or None when there is none of that id."""

@@ -75,6 +75,7 @@ def as_job(work: Work) -> bool:
 def directly(work: Work, kind: Kind) -> None:
     """Run the engine in this process."""
     release, goal = asked(work, kind)
+    work.cluster.marathon.colours(work.app_id)  # a baseline that one may not read would be taken for none
     driver = engine(work)
     if work.settings.dry_run:
         plan(work, driver, release, goal)

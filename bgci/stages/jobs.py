@@ -16,10 +16,7 @@ def prune(settings: Settings) -> None:
         from bgci.stages.publish import needed_metronome
 
         metronome = needed_metronome(work)
-        running = {
-            str(labels(app).get("BGCI_REVISION"))
-            for app in work.cluster.marathon.labelled("HAPROXY_APP_ID", work.app_id)
-        }
+        running = {str(labels(app).get("BGCI_REVISION")) for app in work.cluster.marathon.colours(work.app_id)}
         jobs = jobs_of_app(work)
         doomed = superfluous(jobs, running, settings.keep)
         for job in doomed:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bgci.config import Settings
-from bgci.errors import BgciError, ConflictError, UnavailableError
+from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError
 from bgci.platform.credentials import hide_credentials
 from bgci.platform.metronome import Metronome, spec
+from bgci.platform.permissions import of_request
 from bgci.report.diff import difference
 from bgci.stages.job_login import require_secret
 from bgci.stages.render import render
@@ -75,13 +76,31 @@ def _replace(
             touched.append(job_id)
             if earlier[job_id]:
                 metronome.delete(job_id, stop_runs=True)
-            metronome.create(job)
+            _create(metronome, job, new=not earlier[job_id])
             work.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
     except BaseException as error:
         _put_back(work, metronome, touched, earlier)
         if isinstance(error, BgciError):
             error.message += "; the jobs are as they were before"
         raise
+
+
+def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
+    """Raises DeniedError for a job that is there and cannot be seen: Metronome says that there is none."""
+    job_id = str(job["id"])
+    try:
+        metronome.create(job)
+    except ConflictError:
+        if not new or metronome.job(job_id):
+            raise
+    else:
+        if not new or metronome.job(job_id):
+            return
+        metronome.delete(job_id)
+    raise DeniedError(
+        f"job {job_id} is there and cannot be seen. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
+        remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
+    )
 
 
 def _put_back(

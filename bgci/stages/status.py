@@ -8,6 +8,7 @@ from typing import Any
 
 from bgci.config import LogFormat, Settings
 from bgci.definition.app_definition import labels
+from bgci.errors import DeniedError
 from bgci.report.console import plain
 from bgci.rollout.drive import summary
 from bgci.rollout.model import Observation, Serving
@@ -35,13 +36,13 @@ def status(work: Work) -> dict[str, Any]:
         "group": group,
         "state": summary(seen) if seen else {"apps": [], "load_balancers": []},
         "share": shares(seen) if seen else {},
-        "jobs": [_job(job) for job in jobs_of_app(work)],
+        "jobs": [_job(job) for job in _jobs(work)],
     }
 
 
 def group_of(work: Work) -> str:
     """The deployment group of the app as it runs, empty when it does not run."""
-    apps = work.cluster.marathon.labelled("HAPROXY_APP_ID", work.app_id)
+    apps = work.cluster.marathon.colours(work.app_id)
     groups = {labels(app).get("HAPROXY_DEPLOYMENT_GROUP", "") for app in apps} - {""}
     return min(groups, default="")
 
@@ -54,6 +55,15 @@ def shares(seen: Observation) -> dict[str, float]:
     }
     total = sum(up.values())
     return {app_id: round(count / total, 3) if total else 0.0 for app_id, count in up.items()}
+
+
+def _jobs(work: Work) -> list[dict[str, Any]]:
+    """Its jobs. An account that releases without them may not see any."""
+    try:
+        return jobs_of_app(work)
+    except DeniedError as error:
+        work.console.warn(f"jobs are left out: {error.message}")
+        return []
 
 
 def _job(job: Mapping[str, Any]) -> dict[str, Any]:
