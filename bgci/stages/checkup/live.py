@@ -115,7 +115,7 @@ def _balancer_groups(app: Raw) -> set[str]:
 def state(app_id: str, apps: Sequence[Raw]) -> Check:
     """Whether one revision runs, or a hybrid waits for somebody."""
     if not apps:
-        return ok("state", f"{app_id}: nothing runs; the first release deploys it in full")
+        return ok("state", f"{app_id}: nothing that one may read runs; the first release deploys it in full")
     if len(apps) > 2:
         return failure(
             "state",
