@@ -29,6 +29,7 @@ private void release(Map own, Map options) {
     Map rendered = rendered(options)
     boolean begun = false
     boolean asking = false
+    boolean busy = false // with a stage of bgci
     try {
         node(own.label) {
             checkout(scm)
@@ -36,6 +37,7 @@ private void release(Map own, Map options) {
                 publish(options)
             }
             begun = true
+            busy = true
             stage('Canary') {
                 bgciCanary(rendered)
             }
@@ -44,6 +46,7 @@ private void release(Map own, Map options) {
                     bgciTest(options)
                 }
             }
+            busy = false
         }
         if (own.approval) {
             asking = true
@@ -53,12 +56,13 @@ private void release(Map own, Map options) {
         node(own.label) {
             stage('Promote') {
                 unstash('bgci')
+                busy = true
                 bgciPromote(rendered)
             }
         }
     } catch (FlowInterruptedException interrupted) {
-        // In the midst of a stage bgci itself has carried out --on-abort.
-        if (asking) {
+        // In the midst of a stage bgci itself has carried out --on-abort; while an agent is waited for it cannot.
+        if (asking || (begun && !busy && options.onAbort == 'rollback')) {
             rollback(own, rendered)
         }
         throw interrupted

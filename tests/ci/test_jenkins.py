@@ -117,6 +117,15 @@ def test_an_abort_reaches_bgci_whose_word_is_final(tmp_path: Path) -> None:
     assert len(ran.steps("archiveArtifacts")) == 2
 
 
+def test_an_abort_while_an_agent_is_waited_for_goes_back_where_on_abort_says_so(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abortAtNode=2)
+    assert ran.result == "ABORTED"
+    went_back(ran, "test", 0)
+    left = build(tmp_path, f"bgciPipeline({RELEASE})", abortAtNode=2)
+    assert left.commands[-1] == ("test", 0)
+
+
 def test_unknown_keys_are_an_error_before_anything_is_done(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPromote({RELEASE}, imagee: 'x', drain_timeout: '3s')")

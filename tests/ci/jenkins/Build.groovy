@@ -20,6 +20,12 @@ class Build {
         if (order.indexOf(other) > order.indexOf(status)) { status = other }
     }
 
+    static void awaitAgent() {
+        if (wanted.abortAtNode == trace.count { it.step == 'node' }) {
+            throw new FlowInterruptedException('aborted while it waits for an agent')
+        }
+    }
+
     static Map<String, String> environment() {
         environments.flatten().collectEntries { line -> line.split('=', 2) as List }
     }

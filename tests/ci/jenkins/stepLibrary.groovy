@@ -51,6 +51,7 @@ def withEnv(List lines, Closure body) {
 }
 def node(Object label = '', Closure body) {
     Build.note('node', label)
+    Build.awaitAgent()
     Build.nodes++
     try {
         return body()
