@@ -107,7 +107,7 @@ def test_no_text_of_others_becomes_markup():
         result(3, HOSTILE, 8, HOSTILE, HOSTILE, message=HOSTILE, timings={"waited_seconds": {HOSTILE: 9}}),
     ]
     outcome = dict.fromkeys(("app", "revision", "command", "name", "message", "remedy", "bgci"), HOSTILE)
-    outcome |= {"code": 8, "cause": {"message": HOSTILE}}
+    outcome |= {"code": 8, "cause": {"message": HOSTILE + " first"}}
     html = html_of(
         lines,
         outcome,
