@@ -148,8 +148,8 @@ def annotation(result: Mapping[str, Any]) -> str:
 
 def summary(result: Mapping[str, Any], options: Sequence[Option]) -> list[str]:
     """Lines of Markdown: the stages with their times, the verdict, why and what to do, what runs, the options."""
-    about = " ".join(_cell(result[name]) for name in ("app", "revision") if result.get(name))
-    lines = [f"## bgci {_cell(result['command'])} {about}: {_verdict(result)}", "", *_stages(result), ""]
+    about = " ".join(_cell(result[name]) for name in ("command", "app", "revision") if result.get(name))
+    lines = [f"## bgci {about}: {_verdict(result)}", "", *_stages(result), ""]
     message, cause = str(result.get("message") or ""), str((result.get("cause") or {}).get("message", ""))
     for label, value in (
         ("", message.removesuffix(f": {cause}")),

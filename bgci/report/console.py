@@ -154,6 +154,11 @@ def plain(text: str) -> str:
     return redacted(COMMAND.sub("# # ", CONTROL.sub("", ANSI.sub("", redacted(text).replace("\t", "    ")))))
 
 
+def bare(line: str) -> str:
+    """A plain line that stands in the log without our mark, in which GitHub would look for a command at its start."""
+    return re.sub(r"^(\s*):(?=:)", r"\1: ", plain(line))
+
+
 def plain_lines(text: str) -> list[str]:
     """The plain lines of a text; a carriage return ends one too, so that nothing can be overwritten."""
     lines = re.split(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", redacted(text).rstrip("\r\n"))

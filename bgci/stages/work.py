@@ -21,7 +21,7 @@ from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exi
 from bgci.redactor import redacted, redacted_json
 from bgci.report.artifacts import Artifacts
 from bgci.report.ci import Ci, Masks, detect, outputs
-from bgci.report.console import Console
+from bgci.report.console import Console, bare
 from bgci.report.live import live_line
 from bgci.rollout.journal import Journal
 
@@ -168,7 +168,7 @@ class Work:
     def answer(self, text: str) -> None:
         """What a command was asked for (``--output``), on stdout: the log goes elsewhere."""
         as_json = self.settings.output is LogFormat.JSON
-        print(redacted_json(text) if as_json else redacted(text))
+        print(redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()))
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

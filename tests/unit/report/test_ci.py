@@ -12,7 +12,7 @@ import pytest
 
 from bgci.report.artifacts import Artifacts
 from bgci.report.ci import Ci, System, annotation, detect, dotenv, outputs, summary
-from bgci.report.console import Console
+from bgci.report.console import Console, bare, plain_lines
 
 COMMANDS = (
     "error",
@@ -83,6 +83,13 @@ def test_nothing_foreign_is_a_command(text: str, where: str) -> None:
         getattr(console, where)(text)
     assert not gitlab(stream.getvalue())
     assert not any(github(line) for line in re.split(r"[\n\r]", stream.getvalue()))
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_a_line_without_our_mark_is_no_command_either(text: str) -> None:
+    for line in (bare(f"      {one}") for one in plain_lines(text)):
+        assert not github(line)
+        assert not gitlab(line)
 
 
 @pytest.mark.parametrize("text", EVIL)
