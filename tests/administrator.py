@@ -42,6 +42,11 @@ class Administrator:
         """The credentials of all accounts that were made, by uid."""
         return {}
 
+    @cached_property
+    def resources(self) -> list[str]:
+        """Those that were named for a permission and were not known before."""
+        return []
+
     def request(self, method: str, path: str, *, token: str = "", **options: Any) -> requests.Response:
         """As the superuser, or with another token; redirects are not followed."""
         headers = {"Authorization": f"token={token or self.token}", **options.pop("headers", {})}
@@ -62,7 +67,10 @@ class Administrator:
     def grant(self, rid: str, uid: str, action: str = "full") -> None:
         """A permission; granting it twice is no error."""
         acl = acl_path(rid)
-        assert self.request("PUT", acl, json={"description": "of a test"}).status_code in (201, 409)
+        named = self.request("PUT", acl, json={"description": "of a test"}).status_code
+        assert named in (201, 409)
+        if named == 201:
+            self.resources.append(rid)
         assert self.request("PUT", f"{acl}/users/{uid}/{action}").status_code in (204, 409)
 
     def user(self, uid: str, password: str = "a password") -> Json:

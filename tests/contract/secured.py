@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from administrator import API, Administrator
+from administrator import API, Administrator, acl_path
 
 from contract.client import Sandbox, web_app
 
@@ -60,6 +60,8 @@ class Secured(Administrator):
             self.request(method, path)
         for uid in self.accounts:
             self.request("DELETE", f"{API}/users/{uid}")
+        for rid in self.resources:
+            self.request("DELETE", acl_path(rid))
 
 
 def of_sandbox(server: Sandbox) -> Secured:
