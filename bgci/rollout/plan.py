@@ -117,7 +117,7 @@ def _alone(app: App, seen: Observation, goal: Goal) -> Step:
 def _from_other(baseline: App, seen: Observation, goal: Goal, policy: Policy) -> Step:
     if goal.kind is Kind.ROLLBACK:
         waiting = until_serving(baseline, len(baseline.healthy), seen)
-        return waiting or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone")
+        return waiting or Done(f"{goal.revision} is not running, {_name(baseline)} serves alone{_surplus(baseline)}")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
             f"{baseline.id} has no health check: marathon-lb would take new tasks for healthy before they have started",
@@ -231,6 +231,13 @@ def _lead_again(baseline: App, canary: App, seen: Observation, policy: Policy) -
     if len(canary.tasks) < canary.instances and not no_room(seen):
         return Wait(Cause.TASKS, f"one more instance of {canary.id} to be launched{because(canary)}")
     return Scale(canary.id, canary.instances + 1, ballast=True)
+
+
+def _surplus(baseline: App) -> str:
+    """What was to be ballast, and serves because its run was killed, has needed a larger baseline (see `_go_back`)."""
+    more = baseline.instances - (baseline.target or baseline.instances)
+    told = f" with {baseline.instances} instances, {more} more than its target; removing them now would cut sessions"
+    return told if more > 0 else ""
 
 
 def _shed(app: App, surplus: int, seen: Observation) -> Step | None:

@@ -56,7 +56,10 @@ def test_killed_on_the_way_back_from_a_canary_of_all(app: App) -> None:
         app.canary("v2", "--instances", "2")
         ended = killed_again_and_again(app, Random(3), "rollback", "v2")
     assert ended.code == 0, ended.text
-    assert app.healthy() == {"v1": 2}
+    # Ballast that is not removed in time, because its run was killed, serves: the baseline has to outnumber it.
+    (serving,) = app.healthy().values()
+    assert set(app.healthy()) == {"v1"}
+    assert serving == 2 or f"{serving - 2} more than its target" in ended.out, ended.text
 
 
 def test_killed_during_the_first_deployment(app: App) -> None:
