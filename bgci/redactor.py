@@ -20,6 +20,9 @@ LONG_LINE = 8  # characters of a line that gives something away without the othe
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string in a JSON text
+_TAG = re.compile(r"(<[^<>]*>)")
+_VALUE = re.compile(r'"[^"]*"')  # of an attribute
+_ASSIGNED = re.compile(r"(?m)^([^=\n]*=)(.*)$")
 _NAMED = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\0": "0"}
 # It escapes other signs, and may have been escaped itself; so may % and &.
@@ -75,6 +78,17 @@ class Redactor:
         except ValueError:
             return self.redacted(text)
         return _LITERAL.sub(lambda found: self._literal(found[0]), text)
+
+    def redacted_markup(self, text: str) -> str:
+        """The same for XML or HTML, which stays that: its tags and the names of attributes are no secrets."""
+        parts = _TAG.split(text)  # text, tag, text, ...
+        parts[::2] = map(self.redacted, parts[::2])
+        parts[1::2] = [_VALUE.sub(lambda value: f'"{self.redacted(value[0][1:-1])}"', tag) for tag in parts[1::2]]
+        return "".join(parts)
+
+    def redacted_values(self, text: str) -> str:
+        """The same for lines of NAME=VALUE: the names are no secrets."""
+        return _ASSIGNED.sub(lambda line: line[1] + self.redacted(line[2]), text)
 
     def _literal(self, literal: str) -> str:
         try:
@@ -188,3 +202,5 @@ hide = _THE_ONE.hide
 hidden = _THE_ONE.hidden
 redacted = _THE_ONE.redacted
 redacted_json = _THE_ONE.redacted_json
+redacted_markup = _THE_ONE.redacted_markup
+redacted_values = _THE_ONE.redacted_values

@@ -11,7 +11,7 @@ from typing import Any
 
 from bgci import __version__
 from bgci.errors import NAMES, UsageError
-from bgci.redactor import redacted, redacted_json
+from bgci.redactor import redacted, redacted_json, redacted_markup, redacted_values
 
 # Per CI system: the variable that tells it, and those that name the run. Listed one by one: none may hold a secret.
 CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -35,6 +35,9 @@ CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "jenkins": ("JENKINS_URL", ("JOB_NAME", "BUILD_NUMBER", "BUILD_URL", "GIT_BRANCH", "GIT_COMMIT")),
 }
 
+# What would not be a file of its kind any more if a mask could stand anywhere in it.
+FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
+
 
 class Artifacts:
     """Files in ``directory``, which is made with the first of them. Each is replaced at once and as a whole.
@@ -56,8 +59,8 @@ class Artifacts:
 
     def write_bytes(self, name: str, content: bytes) -> Path:
         """``name``: a file name, or a path below the directory such as ``junit/canary.xml``."""
-        text = redacted(content.decode("utf-8", "surrogateescape"))
-        return self._write(name, text.encode("utf-8", "surrogateescape"))
+        text, redact = content.decode("utf-8", "surrogateescape"), FORMATS.get(Path(name).suffix, redacted)
+        return self._write(name, redact(text).encode("utf-8", "surrogateescape"))
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self.directory / name

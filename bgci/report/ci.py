@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci.errors import NAMES, Failure, exit_code
-from bgci.redactor import hidden, redacted
+from bgci.redactor import hidden, redacted, redacted_values
 from bgci.report.artifacts import Artifacts, ci_run
 from bgci.report.console import plain, plain_lines
 
@@ -79,15 +79,15 @@ class Ci:
             if result["code"]:
                 self._say(annotation(result))
             self._append("GITHUB_OUTPUT", (f"{name}={value}" for name, value in result["outputs"].items()))
-            self._append("GITHUB_STEP_SUMMARY", summary(result, options))
+            self._append("GITHUB_STEP_SUMMARY", summary(result, options), redacted)
         elif self.system is System.GITLAB:
             artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in dotenv(result["outputs"])).encode())
 
-    def _append(self, variable: str, lines: Iterable[str]) -> None:
+    def _append(self, variable: str, lines: Iterable[str], redact: Callable[[str], str] = redacted_values) -> None:
         """To the file that the runner named; it may hold what an earlier command of the same step wrote."""
         if self._environ.get(variable):
             with Path(self._environ[variable]).open("a", encoding="utf-8", errors="replace") as file:
-                file.write("".join(f"{redacted(line)}\n" for line in lines))
+                file.write("".join(f"{redact(line)}\n" for line in lines))
 
 
 def refused(error: Failure, command: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:

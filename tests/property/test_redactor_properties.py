@@ -7,6 +7,7 @@ import html
 import json
 import shlex
 import urllib.parse
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
 from hypothesis import given, settings
@@ -119,6 +120,18 @@ def test_json_stays_json_with_the_same_shape(value: object, secret: str, ascii_o
     found = json.loads(_knowing(secret).redacted_json(json.dumps(value, indent=1, ensure_ascii=ascii_only)))
     assert _shape(found) == _shape(value)
     assert not any(secret in text for text in _texts(found))
+
+
+@settings(deadline=None)
+@given(SECRETS, SECRETS | st.sampled_from(["tag>", "name", "title", "text", '="te']))
+def test_markup_stays_markup(secret: str, other: str) -> None:
+    shown = html.escape(f"{secret} {other}")
+    text = _knowing(secret, other).redacted_markup(f'<name title="{shown}"><tag>{shown}</tag>text</name>')
+    root = ElementTree.fromstring(text)
+    assert [element.tag for element in root.iter()] == ["name", "tag"]
+    for found in (str(root.get("title")), str(root[0].text)):
+        assert secret not in found
+        assert other not in found
 
 
 def _shape(value: object) -> object:

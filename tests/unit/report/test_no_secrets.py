@@ -98,6 +98,22 @@ def test_the_journal_holds_no_secret_nor_does_its_echo(tmp_path: Path) -> None:
     assert clean("".join(said))
 
 
+def test_a_weak_secret_spoils_no_file(tmp_path: Path) -> None:
+    redactor.hide("test", "name", "state", "BGCI", "html", "body")
+    artifacts = Artifacts(tmp_path)
+    case = Case("suite", "the test of the name", "state", Outcome.FAILED, "html & <body>")
+    found = junit.read(artifacts.write_bytes("junit/x.xml", junit.report([case], {})).read_bytes(), suite="suite")
+    assert [(one.name, one.message) for one in found] == [("the *** of the *** [***]", "*** & <***>")]
+    page = artifacts.write_bytes("report.html", b'<html><body title="the test">state</body></html>')
+    assert page.read_text() == '<html><body title="the ***">***</body></html>'
+    environ = {"GITHUB_OUTPUT": str(tmp_path / "out")}
+    result = {"command": "x", "code": 0, "name": "ok", "seconds": 1.0, "outputs": {"state": "a=test"}}
+    Ci(System.GITHUB, environ, None).finish(result, [], artifacts)
+    Ci(System.GITLAB, environ, None).finish(result, [], artifacts)
+    assert (tmp_path / "out").read_text() == "state=a=***\n"
+    assert (tmp_path / "bgci.env").read_text() == "BGCI_STATE=a=***\n"
+
+
 def test_junit_holds_no_secret_nor_half_of_one() -> None:
     long = "x" * 9_990 + PEM + "y" * 20_000
     case = Case("suite", SECRET, SECRET, Outcome.FAILED, SECRET, long, output=long)
