@@ -47,15 +47,16 @@ class Redactor:
     """Secrets, and texts without them."""
 
     def __init__(self) -> None:
-        self._secrets: dict[str, None] = {}  # in the order of their coming
+        # Replaced, never changed: another thread may be reading.
+        self._secrets: tuple[str, ...] = ()
         self._forms: tuple[_Form, ...] = ()
 
     def hide(self, *values: str) -> None:
         """These are secret from now on. Blanks around a value do not count; less than 4 characters are none."""
-        new = [secret for value in values for secret in _parts(value) if secret not in self._secrets]
-        for secret in dict.fromkeys(new):
-            self._forms += tuple(_forms(secret))
-            self._secrets[secret] = None
+        for secret in (part for value in values for part in _parts(value)):
+            if secret not in self._secrets:
+                self._forms += tuple(_forms(secret))
+                self._secrets += (secret,)
 
     def hidden(self) -> list[str]:
         """The secrets in the order of their coming, each a single line: what other programs that hide are told."""

@@ -22,5 +22,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's redactor starts without any."""
-    monkeypatch.setattr(redactor._THE_ONE, "_secrets", {})
+    monkeypatch.setattr(redactor._THE_ONE, "_secrets", ())
     monkeypatch.setattr(redactor._THE_ONE, "_forms", ())
