@@ -61,11 +61,11 @@ def _lowest_is_canary(looks: Sequence[Look], at: float) -> bool:
 
 
 def measured_share(run: Sequence[Sample], least: int = 50) -> Iterator[Point]:
-    """(time, the canary's part of the requests since the last such point), once ``least`` requests have come."""
+    """(time, the canary's part of the live requests since the last such point), once ``least`` of them have come."""
     before = run[0]
     for now in run[1:]:
-        canary = now.canary.requests - before.canary.requests
-        total = canary + now.baseline.requests - before.baseline.requests
+        canary = now.canary.live - before.canary.live
+        total = canary + now.baseline.live - before.baseline.live
         if total >= least:
             before = now
             yield now.at, canary / total

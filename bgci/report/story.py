@@ -7,11 +7,12 @@ The journal's events (one JSON object a line, each with ``time``, ``offset`` and
 ``sample``
     One look of the judge at live traffic or at its own probes::
 
-        {"event": "sample", "canary": {"requests": 512, "errors": 14, "ms": 12.5},
-                            "baseline": {"requests": 1540, "errors": 3, "ms": 11.0}}
+        {"event": "sample", "canary": {"requests": 512, "errors": 14, "probes": 10, "ms": 12.5},
+                            "baseline": {"requests": 1540, "errors": 3, "probes": 90, "ms": 11.0}}
 
-    ``requests`` and ``errors``: totals since this judgement began (smaller ones begin another judgement). ``ms``: the
-    mean response time since the last sample that had one, in milliseconds; left out where none was measured.
+    ``requests`` and ``errors``: totals since this judgement began (smaller ones begin another judgement). ``probes``:
+    how many of the requests are the judge's own. ``ms``: the mean response time since the last sample that had one, in
+    milliseconds; left out where none was measured.
 ``result``
     The end of a stage, with what ``result.json`` holds of it. That file is the last stage's; this keeps all. Of a stage
     that judged it has ``"judge": {"outcome": "fail", "reason": "canary 14 errors in 512 requests ..."}``.
@@ -79,11 +80,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a sample. ``ms`` is None where no response time was measured."""
+    """One side of a sample. ``ms`` is None where none was measured; ``probes``: how many are the judge's own."""
 
     requests: int
     errors: int
     ms: float | None = None
+    probes: int = 0
+
+    @property
+    def live(self) -> int:
+        return self.requests - self.probes
 
 
 @dataclass(frozen=True)
@@ -226,8 +232,9 @@ def sample(event: Event) -> Sample | None:
 def _arm(value: object) -> Arm:
     said = _map(value)
     requests = max(0, int(number(said.get("requests"))))
-    ms = said.get("ms")
-    return Arm(requests, min(requests, max(0, int(number(said.get("errors"))))), number(ms) if ms is not None else None)
+    errors = min(requests, max(0, int(number(said.get("errors")))))
+    probes = min(requests, max(0, int(number(said.get("probes")))))
+    return Arm(requests, errors, number(said["ms"]) if said.get("ms") is not None else None, probes)
 
 
 def note(event: Event) -> Note | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil
+from statistics import fmean
 
 from bgci.canary.budget import affordable, budget, refusal
 from bgci.canary.case import Case, Outcome
@@ -14,17 +15,17 @@ from bgci.canary.judge import Counts, Judge, Policy, Verdict
 from bgci.canary.latency import Latency, Stretches, Timing, mean_time
 from bgci.canary.tally import Tally, reading
 from bgci.errors import ConflictError, UnavailableError
-from bgci.platform.probe import timed
+from bgci.platform.marathon_lb import serving
+from bgci.rollout.model import Serving
 from bgci.rollout.observe import endpoints
 from bgci.stages.hybrid import Hybrid, Side, look
+from bgci.stages.probing import PAIRS, WORKERS, probe
 from bgci.stages.status import group_of
 from bgci.stages.work import Work
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two looks
 TELLING = 5.0  # seconds between two lines about them
-PAIRS = 10  # probes sent to the canary at every look, with --judge-traffic and where live traffic brings fewer
-BESIDE = 9  # probes sent to the baseline for each of them: what is known of it saves the canary's (docs/judge.md)
 ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
 FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
 SIZING = 10.0  # seconds of traffic before it is
@@ -112,8 +113,9 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
     began = told = time.monotonic()
     until, sized = began + work.settings.judge_for, not work.settings.max_failed_requests
     work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
-    with ThreadPoolExecutor(max_workers=2 * PAIRS) as pool:
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         while True:
+            next_look = time.monotonic() + PAUSE
             hybrid = look(work)
             _see(work, bench, hybrid, pool)
             over = time.monotonic() >= until
@@ -129,7 +131,7 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
             if time.monotonic() >= told + TELLING:
                 told = time.monotonic()
                 work.console.wait(f"the judge: {bench.judge.verdict().reason}")
-            time.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
+            time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -145,28 +147,36 @@ def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> 
     for colour, side in sides.items():
         bench.colours[colour] |= {str(task["id"]) for task in side.raw.get("tasks", ())}
     before = bench.live("canary").requests
-    speeds = _read(work, bench, [side.raw for side in sides.values()])
-    canary, baseline = (Timing(bench.live(colour).requests, *speeds[colour]) for colour in sides)
+    rows_by_task = _read(work, bench, [side.raw for side in sides.values()])
+    canary, baseline = (_timing(bench, colour, rows_by_task) for colour in sides)
     bench.stretches, pair = bench.stretches.see(canary, baseline)
     pairs = [pair] if pair else []
     bench.judge = bench.judge.see(*bench.totals())
     if work.settings.judge_traffic and canary.requests - before < PAIRS:
-        pairs += _probe(work, bench, sides, pool)
+        path = "/" + work.settings.judge_path.lstrip("/")
+        ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
+        got = probe(ours, theirs, pool)
+        bench.probed["canary"] += got.canary
+        bench.probed["baseline"] += got.baseline
         bench.judge = bench.judge.see(*bench.totals())
-    for ours, theirs in pairs:
-        bench.latency = bench.latency.see(ours, theirs)
-    totals = dict(zip(sides, bench.totals(), strict=True))
-    times = dict(zip(sides, pairs[-1], strict=True)) if pairs else {}
+        pairs += got.pairs
+    for canary_ms, baseline_ms in pairs:
+        bench.latency = bench.latency.see(canary_ms, baseline_ms)
+    times = [round(fmean(both), 3) for both in zip(*pairs, strict=True)]
     work.journal.sample(
         {
-            colour: {**vars(totals[colour]), **({"ms": round(times[colour], 3)} if colour in times else {})}
-            for colour in sides
+            colour: {
+                **vars(total),
+                "probes": bench.probed[colour].requests,
+                **({"ms": times[index]} if times else {}),
+            }
+            for index, (colour, total) in enumerate(zip(sides, bench.totals(), strict=True))
         }
     )
 
 
-def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, tuple[int, float]]:
-    """Fold every replica's counters in; servers and mean response time in ms, by colour."""
+def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, list[Rows]]:
+    """Fold every replica's counters in; the rows of each task."""
     wanted = endpoints(raws, group_of(work))
     rows_by_task: dict[str, list[Rows]] = {}
     problems = []
@@ -182,35 +192,21 @@ def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dic
             rows_by_task.setdefault(task, []).extend(rows)
     if len(problems) == len(work.balancers):
         raise UnavailableError(f"no load balancer can be read: {problems[0]}", remedy="check --marathon-lb-url")
-    return {colour: _speed(rows_by_task, tasks) for colour, tasks in bench.colours.items()}
+    return rows_by_task
 
 
-def _speed(rows_by_task: Mapping[str, Sequence[Rows]], tasks: set[str]) -> tuple[int, float]:
-    rows = [row for task in tasks for row in rows_by_task.get(task, ())]
+def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[Rows]]) -> Timing:
+    rows = [row for task in bench.colours[colour] for row in rows_by_task.get(task, ())]
     weighed = [(reading(row).requests, float(row.get("rtime", 0) or 0)) for row in rows]
-    return len(rows), mean_time(weighed)
+    return Timing(bench.live(colour).requests, len(rows), mean_time(weighed))
 
 
-def _probe(work: Work, bench: Bench, sides: Mapping[str, Side], pool: ThreadPoolExecutor) -> list[tuple[float, float]]:
-    """Requests of our own to both colours; the pairs of times of those that both answered.
-
-    Pairs are sent side by side, so that their times can be compared; the rest of the baseline's come after them.
-    """
-    urls = {colour: [place.urls[0] for place in side.places().values() if place.urls] for colour, side in sides.items()}
-    if not all(urls.values()):
-        return []
-    path = "/" + work.settings.judge_path.lstrip("/")
-
-    def send(colour: str, count: int) -> Iterator[float | None]:
-        found = urls[colour]
-        return pool.map(timed, [found[number % len(found)] + path for number in range(count)])
-
-    ours, theirs = (list(times) for times in [send("canary", PAIRS), send("baseline", PAIRS)])  # all under way at once
-    rest = list(send("baseline", PAIRS * (BESIDE - 1)))
-    for colour, got in (("canary", ours), ("baseline", theirs + rest)):
-        bench.probed[colour] += Counts(len(got), sum(ms is None for ms in got))
-    pairs = zip(ours, theirs, strict=True)
-    return [(one, another) for one, another in pairs if one is not None and another is not None]
+def _in_rotation(side: Side, rows_by_task: Mapping[str, Sequence[Rows]], path: str) -> list[str]:
+    """Where its instances are probed: those in rotation, for one that serves nobody answers faster; else all."""
+    places = side.places()
+    states = {task: {serving(str(row.get("status"))) for row in rows_by_task.get(task, ())} for task in places}
+    up = [task for task in places if Serving.UP in states[task]]
+    return [places[task].urls[0] + path for task in up or places if places[task].urls]
 
 
 # -- what it may cost -------------------------------------------------------------------------------------------------

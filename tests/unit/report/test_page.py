@@ -383,6 +383,8 @@ def test_intervals_are_the_known_ones():
 def test_the_measured_share_waits_for_enough_requests():
     run = [Sample(float(i), Arm(10 * i, 0), Arm(30 * i, 0)) for i in range(5)]
     assert list(measured_share(run)) == [(2.0, 0.25), (4.0, 0.25)]
+    probed = [Sample(float(i), Arm(10 * i, 0, probes=10 * i), Arm(90 * i, 0, probes=90 * i)) for i in range(5)]
+    assert list(measured_share(probed)) == [], "the judge's own requests are no traffic"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import count
+from threading import Barrier, Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +16,9 @@ from bgci.canary.judge import Counts, Policy
 from bgci.config import Settings
 from bgci.errors import ConflictError
 from bgci.rollout.observe import app_from
-from bgci.stages import judging
+from bgci.stages import judging, probing
 from bgci.stages.hybrid import Hybrid, Side
+from bgci.stages.probing import PAIRS, Probed
 
 COLOURS = ("canary", "baseline")
 
@@ -88,7 +92,7 @@ def test_live_traffic_and_probes_are_compared_each_for_itself(
     # What probes ask for fails at both, half of the time, and live traffic is well. The canary gets a tenth of the
     # probes and a hundredth of the traffic: all in one, 45 % of its requests would fail and 24 % of the baseline's.
     made = world(steady((1, 0), (99, 0)))
-    monkeypatch.setattr(judging, "_probe", _half_fails)
+    monkeypatch.setattr(judging, "probe", _half_fails)
     work = made.work(judge_for=300.0, judge_traffic=True)
     verdicts, bench = judging.watch(work, Policy(floor=1e-6, ratio=1.05))
     assert verdicts.outcome == "inconclusive", verdicts.reason
@@ -97,22 +101,20 @@ def test_live_traffic_and_probes_are_compared_each_for_itself(
     assert bench.probed["canary"].rate == bench.probed["baseline"].rate == 0.5
 
 
-def _half_fails(work: Any, bench: judging.Bench, sides: Any, pool: Any) -> list[tuple[float, float]]:
-    bench.probed["canary"] += Counts(10, 5)
-    bench.probed["baseline"] += Counts(90, 45)
-    return []
+def _half_fails(*about: Any) -> Probed:
+    return Probed(Counts(10, 5), Counts(90, 45))
 
 
 def test_no_probes_are_sent_where_live_traffic_is_enough(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(judging, "timed", lambda url: asked.append(url) or 1.0)
-    made = world(steady((judging.PAIRS, 0), (30, 0)))
+    monkeypatch.setattr(probing, "timed", lambda url: asked.append(url) or 1.0)
+    made = world(steady((PAIRS, 0), (30, 0)))
     verdicts, _ = judging.watch(made.work(judge_for=100.0, judge_traffic=True), Policy())
     assert verdicts.outcome == "pass"
-    assert len(asked) == judging.PAIRS * (1 + judging.BESIDE), "only at the first look, when it is not known yet"
-    assert sum(url.startswith("http://canary:80/") for url in asked) == judging.PAIRS
+    assert len(asked) == PAIRS * (1 + probing.BESIDE), "only at the first look, when it is not known yet"
+    assert sum(url.startswith("http://canary:80/") for url in asked) == PAIRS
 
 
 def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
@@ -155,3 +157,37 @@ def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(w
 
 def test_what_is_left_of_a_grant_is_never_no_limit_at_all() -> None:
     assert [judging.left(10, failed) for failed in (-2.0, 0.0, 2.5, 10.0, 30.0)] == [10, 10, 7, 1, 1]
+
+
+def test_probes_go_to_instances_in_rotation_for_an_idle_one_answers_faster() -> None:
+    tasks = [{"id": name, "host": name, "ports": [80], "state": "TASK_RUNNING"} for name in ("a", "b")]
+    raw = {"id": "/web", "instances": 2, "labels": {}, "portDefinitions": [{"port": 80}], "tasks": tasks}
+    both = Side(app_from(raw), raw)
+    rows: dict[str, list[dict[str, int | str]]] = {"a": [{"status": "MAINT"}], "b": [{"status": "UP 1/3"}]}
+    assert judging._in_rotation(both, rows, "/x") == ["http://b:80/x"]
+    assert judging._in_rotation(both, {}, "/x") == ["http://a:80/x", "http://b:80/x"]
+
+
+def test_a_pair_is_sent_at_once_and_no_instance_gets_two_of_them_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, lock, calls = set[str](), Lock(), count()
+    rounds: list[int] = []
+    barrier = Barrier(4, action=lambda: rounds.append(4))
+
+    def timed(url: str) -> float | None:
+        if next(calls) < 2 * PAIRS:
+            with lock:
+                assert url not in busy
+                busy.add(url)
+            barrier.wait(10)
+            with lock:
+                busy.remove(url)
+        return None if url == "c2" else 5.0
+
+    canary, baseline = ["c1", "c2"], ["b1", "b2", "b3"]
+    monkeypatch.setattr(probing, "timed", timed)
+    with ThreadPoolExecutor(probing.WORKERS) as pool:
+        got = probing.probe(canary, baseline, pool)
+    assert rounds == [4] * 5, "two pairs at a time"
+    assert (got.canary, got.baseline) == (Counts(10, 5), Counts(90, 0))
+    assert got.pairs == ((5.0, 5.0),) * 5
+    assert probing.probe([], baseline, pool) == Probed()
