@@ -126,7 +126,6 @@ class Driver:
         self._seen_healthy: set[str] = set()
         self._killed: set[str] = set()
         self._short_since: float | None = None
-        self._ballasted = False
         self._draining_since: float | None = None
         self._raw: list[dict[str, Any]] = []
         self._complaints: dict[str, str] = {}  # by app: what its health checks said when they said something last
@@ -186,7 +185,6 @@ class Driver:
             self._remembering(apps),
             replicas,
             draining_since=self._draining_since,
-            ballasted=self._ballasted,
             short_since=self._short_since,
         )
         self.last = self._with_idle_probes(seen)
@@ -266,9 +264,8 @@ class Driver:
         match step:
             case Create():
                 self._create(step, seen, release)
-            case Scale(app_id, instances, ballast):
+            case Scale(app_id, instances):
                 self.marathon.scale(app_id, instances)
-                self._ballasted = self._ballasted or ballast
             case Kill(task_ids):
                 owners = [app for app in seen.apps if {task.id for task in app.tasks} & set(task_ids)]
                 if self._unchanged(owners, task_ids):

@@ -84,7 +84,6 @@ class Observation:
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
     draining_since: float | None = None  # when the drain that is being waited for was first seen
-    ballasted: bool = False  # whether this run has asked for canary instances that are not to stay (see plan._remove)
     short_since: float | None = None  # when the tasks that are being waited for were first missing
 
 

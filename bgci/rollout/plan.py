@@ -143,11 +143,8 @@ def _hybrid(baseline: App, canary: App, seen: Observation, goal: Goal, policy: P
         )
     if goal.kind is Kind.ROLLBACK:
         return _go_back(baseline, canary, seen, policy)
-    # rolling: what is more than asked for may be ballast (see `_remove`) of this run, or of one that was killed.
-    more = baseline.instances + canary.instances > instances_before(baseline, canary)
-    left = more and canary.instances == goal.instances + 1
-    ours = policy.strategy is Strategy.ROLLING and (seen.ballasted or left)
-    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not ours:
+    ballast = policy.strategy is Strategy.ROLLING and _with_ballast(baseline, canary, goal)
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not ballast:
         return Fail(
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}",
             "roll it back first: a canary only grows",
@@ -194,7 +191,7 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
         return shed or until_serving(canary, goal.target, seen) or _commit(baseline, seen, policy)
     ran = instances_before(baseline, canary)
     retired = ran - baseline.instances
-    count = spare if goal.kind is Kind.PROMOTE else min(spare, healthy - retired)  # a canary: one for one
+    count = spare if goal.kind is Kind.PROMOTE else min(spare, upto - retired)  # a canary: one for one
     wave = _wave(baseline, ran, goal, policy)
     # What is beyond the wave is ballast.
     waiting = until_healthy(canary, min(canary.instances, wave)) or until_ended(baseline)
@@ -205,8 +202,16 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
         return unsound or _remove(baseline, canary, count, seen, policy)
     if canary.instances < upto:
         return unless_starting(canary, Scale(canary.id, max(wave, canary.instances + 1)))
-    waiting = until_serving(canary, canary.instances, seen)
-    return waiting or Done(f"{goal.revision} has {upto} instances in rotation, {_name(baseline)} {baseline.instances}")
+    waiting = _shed(canary, canary.instances - wave, seen) or until_serving(canary, canary.instances, seen)
+    return waiting or Done(
+        f"{goal.revision} has {canary.instances} instances in rotation, {_name(baseline)} {baseline.instances}"
+    )
+
+
+def _with_ballast(baseline: App, canary: App, goal: Goal) -> bool:
+    """rolling: whether what is more than asked for was to be ballast (see `_remove`), by this run or one that was
+    killed. A canary that was asked for has taken the place of as many of the baseline."""
+    return baseline.instances + canary.instances > max(instances_before(baseline, canary), goal.target)
 
 
 def _wave(baseline: App, ran: int, goal: Goal, policy: Policy) -> int:

@@ -188,7 +188,6 @@ class World:
         *,
         killed: Collection[str] = (),
         draining_since: float | None = None,
-        ballasted: bool = False,
         short_since: float | None = None,
     ) -> Observation:
         """`healthy_once`, `killed`: tasks that the driver has seen healthy, and has had killed."""
@@ -207,7 +206,6 @@ class World:
                 for replica in self.replicas
             ),
             draining_since=draining_since,
-            ballasted=ballasted,
             short_since=short_since,
         )
 
@@ -538,7 +536,6 @@ class Pilot:
     log: list[str] = field(default_factory=list)
     draining_since: float | None = None
     short_since: float | None = None
-    ballasted: bool = False
     healthy_once: set[str] = field(default_factory=set)
     killed: set[str] = field(default_factory=set)
 
@@ -570,7 +567,6 @@ class Pilot:
             self.healthy_once,
             killed=self.killed,
             draining_since=self.draining_since,
-            ballasted=self.ballasted,
             short_since=self.short_since,
         )
 
@@ -581,8 +577,6 @@ class Pilot:
             return  # what it would stop is not what it decided on any more
         if not self.world.perform(step, goal, force=self._forces(step, seen)):
             self.world.tick()
-        elif isinstance(step, Scale):
-            self.ballasted = self.ballasted or step.ballast
         elif isinstance(step, Kill):
             self.killed |= set(step.task_ids)
 

@@ -188,9 +188,16 @@ def test_a_canary_that_stands_needs_nothing(policy: Policy) -> None:
 
 @both
 def test_a_canary_does_not_shrink(policy: Policy) -> None:
-    step = decide(seen(baseline(), canary(3)), CANARY, policy)
+    left = baseline() if policy is BLUEGREEN else baseline(1)
+    step = decide(seen(left, canary(3)), CANARY, policy)
     assert isinstance(step, Fail)
     assert "roll it back first" in step.remedy
+
+
+def test_ballast_that_came_to_serve_is_no_grown_canary() -> None:
+    for more in (1, 2):
+        step = decide(seen(baseline(3), canary(1 + more), out=("blue.0",)), CANARY, ROLLING)
+        assert isinstance(step, Done), more
 
 
 @both
