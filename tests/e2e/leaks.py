@@ -44,7 +44,7 @@ def _of(text: str) -> Iterator[str]:
 def pieces(secret: str) -> set[str]:
     """Enough of them that some stands whole in any 1.5 * PIECE characters of the secret.
 
-    Of a token only its signature, behind the last dot: the rest is the base64 of names and dates, which anybody may see.
+    Of a token only its signature, behind the last dot: the rest is base64 of names and dates, which are none.
     """
     lines = [line for line in secret.rpartition(".")[2].splitlines() if "-----" not in line]
     return {line[at : at + PIECE] for line in lines for at in range(0, len(line) - PIECE + 1, PIECE // 2)}
