@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import requests
 import urllib3
 
-TIMEOUT = 2.0  # seconds
-CHUNKS = 64  # of 64 KiB: as much of an answer as is waited for
+TIMEOUT = 2.0  # seconds without a word
+LONGEST = 5.0  # seconds for the whole answer: one that trickles in has no end, and a cancelled run has no time
+CHUNK, MOST = 65536, 4_194_304  # bytes; as much of an answer as is waited for
 
 
 def answers_ok(url: str) -> bool:
     """Whether GET ``url`` answers 200 now; anything else, and no answer, is no."""
     try:
-        return requests.get(url, timeout=TIMEOUT, allow_redirects=False).status_code == 200
+        with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+            return response.status_code == 200
     except requests.RequestException:
         return False
 
@@ -29,8 +30,11 @@ def timed(url: str) -> float | None:
     try:
         began = time.perf_counter()
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True, verify=False) as response:  # noqa: S501
-            for _ in itertools.islice(response.iter_content(65536), CHUNKS):
-                pass
+            size = 0
+            while size < MOST and (part := response.raw.read1(CHUNK)):
+                size += len(part)
+                if time.perf_counter() - began > LONGEST:
+                    return None
         return None if response.status_code >= 500 else 1000 * (time.perf_counter() - began)
-    except requests.RequestException:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
         return None

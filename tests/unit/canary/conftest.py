@@ -58,16 +58,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.seen.append(got)
             self.server.open += 1
             self.server.most_open = max(self.server.most_open, self.server.open)
-        try:
-            self.answer(query)
-        finally:
-            with self.server.lock:
-                self.server.open -= 1
+        time.sleep(float(query.get("sleep", "0")))
+        with self.server.lock:
+            self.server.open -= 1  # before the answer: whoever has it may ask again at once
+        self.answer(query)
 
     do_GET = do_POST = do_HEAD = do_PUT = do
 
     def answer(self, query: dict[str, str]) -> None:
-        time.sleep(float(query.get("sleep", "0")))
         if "cut" in query:
             self.close_connection = True
             return

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bgci.canary import probe
 from bgci.canary.case import Case, Outcome
 from bgci.canary.checks import Check, Expect, Share, Suite
 from bgci.canary.probe import Place
-from bgci.platform.probe import timed
+from bgci.platform.probe import answers_ok, timed
 
 
 def run(*checks: Check, timeout: float = 30.0, secrets: tuple[str, ...] = (), **places: Any) -> list[Case]:
@@ -81,6 +83,17 @@ def test_an_instance_may_speak_https_with_a_certificate_of_another_name(
     assert "the certificate is not trusted: IP address mismatch" in verified.message
     assert [path for _, path, _, _ in server.seen] == ["/a"]
     assert timed(f"https://{server.place.name}/c") is not None
+
+
+def test_a_probe_has_its_time_and_no_more(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgci.platform.probe.LONGEST", 0.3)
+    server = serve()
+    began = time.monotonic()
+    assert timed(f"http://{server.place.name}/?trickle=1&bytes=100000") is None
+    assert time.monotonic() - began < 5
+    assert answers_ok(f"http://{server.place.name}/?trickle=1&bytes=100000"), "its body is not asked for"
+    assert timed(f"http://{server.place.name}/?bytes=300000") is not None
+    assert timed(f"http://{server.place.name}/?cut=1") is None
 
 
 def test_a_redirect_is_an_answer_like_others(serve: Callable[..., Any]) -> None:
