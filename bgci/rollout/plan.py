@@ -202,8 +202,8 @@ def _roll(baseline: App, canary: App, seen: Observation, goal: Goal, policy: Pol
         return unsound or _remove(baseline, canary, count, seen, policy)
     if canary.instances < upto:
         return unless_starting(canary, Scale(canary.id, max(wave, canary.instances + 1)))
-    waiting = _shed(canary, canary.instances - wave, seen) or until_serving(canary, canary.instances, seen)
-    return waiting or Done(
+    settling = _shed(canary, canary.instances - wave, seen) or until_serving(canary, canary.instances, seen)
+    return settling or Done(
         f"{goal.revision} has {canary.instances} instances in rotation, {_name(baseline)} {baseline.instances}"
     )
 
