@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.lab import App, until
+from e2e.lab import App, Lab, until
+from e2e.secured import SecuredLab
 
 from ci.jenkins_build import HARNESS, ROOT, Build, build, environment_of, needs_groovy, stand_in
 
@@ -20,7 +22,7 @@ pytestmark = needs_groovy
 LINTER = ROOT / ".tools" / "node_modules" / ".bin" / "npm-groovy-lint"
 RELEASE = "app: 'web', revision: 'v2', image: 'web:2'"
 SECRETS = {
-    "login": {"username": "ci", "password": "hush"},
+    "login": {"username": "ci", "password": "hush-hush"},
     "token": {"string": "t0k3n"},
     "account": {"file": "/run/account.json"},
 }
@@ -40,14 +42,14 @@ def test_values_go_through_the_environment_and_credentials_through_bindings(tmp_
     given = environment_of(tmp_path, "canary")
     assert given["BGCI_REVISION"] == "v2"
     assert (given["BGCI_DRY_RUN"], given["BGCI_WAVE"], given["BGCI_TIMEOUT"]) == ("true", "2", "90s")
-    assert (given["BGCI_USERNAME"], given["BGCI_PASSWORD"], given["BGCI_TOKEN"]) == ("ci", "hush", "t0k3n")
+    assert (given["BGCI_USERNAME"], given["BGCI_PASSWORD"], given["BGCI_TOKEN"]) == ("ci", "hush-hush", "t0k3n")
     assert given["BGCI_SERVICE_ACCOUNT_FILE"] == "/run/account.json"
     assert "BGCI_CA_CERT" not in given
     whole = (tmp_path / "env.canary").read_text()
     assert "BGCI_MARATHON_LB_URL=http://a\nhttp://b\n" in whole
     assert "BGCI_SET=colour=red\nsize=3\n" in whole
     assert not (tmp_path / "owned").exists()
-    assert "hush" not in ran.log
+    assert "hush-hush" not in ran.log
     assert "t0k3n" not in str(ran.steps("sh"))
 
 
@@ -196,21 +198,33 @@ def real(app: App, revision: str, **wanted: Any) -> Build:
     text = text.replace("'http://marathon-lb.example.com:9090'", urls).replace("@Library('bgci') _\n", "")
     environment = app.lab.environment(PYTHONPATH=str(ROOT), BGCI_VIA="auto", BGCI_TIMEOUT="60s")
     kept = {name: value for name, value in environment.items() if name.startswith("BGCI_") or name == "PYTHONPATH"}
+    there = ("BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL", "BGCI_TOKEN")
     return build(
         app.directory,
         text,
-        {name: value for name, value in kept.items() if name not in ("BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL")},
+        {name: value for name, value in kept.items() if name not in there},
         params={"REVISION": revision},
-        credentials={"dcos": SECRETS["login"]},
+        credentials={"dcos": login(app.lab)},
         **wanted,
     )
 
 
+def login(lab: Lab) -> dict[str, str]:
+    """The example's, on a secured cluster; and what its jobs log in with."""
+    assert isinstance(lab, SecuredLab)
+    if "ci" not in lab.accounts:
+        lab.user("ci", SECRETS["login"]["password"])
+        lab.put_secret("bgci-service-account", json.dumps(lab.service_account("ci-jobs")))
+        for uid in ("ci", "ci-jobs"):
+            lab.grant("dcos:superuser", uid)
+    return SECRETS["login"]
+
+
 @pytest.mark.timeout(600)
 def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
-    make_app: Callable[..., App],
+    make_secured_app: Callable[..., App],
 ) -> None:
-    app = make_app(2, name="/web", group="web-{}")
+    app = make_secured_app(2, name="/web", group="web-{}")
     (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
     app.write("v1")
     app.promote("v1")
@@ -228,8 +242,8 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
 
 
 @pytest.mark.timeout(600)
-def test_an_abort_during_the_canary_rolls_back_as_the_example_says(make_app: Callable[..., App]) -> None:
-    app = make_app(2, name="/web", group="web-{}")
+def test_an_abort_during_the_canary_rolls_back_as_the_example_says(make_secured_app: Callable[..., App]) -> None:
+    app = make_secured_app(2, name="/web", group="web-{}")
     (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
     app.write("v1")
     app.promote("v1")
