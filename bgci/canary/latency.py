@@ -77,15 +77,18 @@ class Latency:
         return self._verdict("inconclusive" if over else "undecided", bad)
 
     def _verdict(self, outcome: Outcome, bet: Bet) -> Verdict:
-        late, pairs = self.slower.total, len(self.pairs)
+        # The bets end when one is won, and pairs may go on coming: what is told is about all of them.
+        late, pairs = sum(ours > self.limits.allowed(theirs) for ours, theirs in self.pairs), len(self.pairs)
+        law = binomial(pairs, 0.5)
+        p_value = law.at_least(late) if bet is self.slower else law.at_most(late)
         limit = f"{self.limits.ratio:g} times the baseline's response time + {self.limits.slack_ms:g} ms"
         reason = f"canary above {limit} in {late:,} of {pairs:,} pairs"
         if self.pairs:
             middle, low, high = ratio_interval(self.pairs)
             reason += f", ratio {middle:.2f} ({low:.2f} to {high:.2f})"
         if outcome in ("pass", "fail"):
-            reason += f"; p = {p_text(bet.p_value)}"
-        return Verdict(outcome, reason, p_value=bet.p_value, e_value=bet.wealth, allowed=self.limits.ratio)
+            reason += f"; p = {p_text(p_value)}"
+        return Verdict(outcome, reason, p_value=p_value, e_value=bet.wealth, allowed=self.limits.ratio)
 
 
 def ratio_interval(pairs: Sequence[tuple[float, float]], level: float = 0.9) -> tuple[float, float, float]:

@@ -32,12 +32,17 @@ def probe(canary: Sequence[str], baseline: Sequence[str], pool: ThreadPoolExecut
     """
     if not canary or not baseline:
         return Probed()
-    times: list[float | None] = []
+    ours: list[float | None] = []
+    theirs: list[float | None] = []
     lanes = min(len(canary), len(baseline))
-    for first in range(0, PAIRS, lanes):
-        turns = range(first, min(first + lanes, PAIRS))
-        times += pool.map(timed, [urls[turn % len(urls)] for turn in turns for urls in (canary, baseline)])
-    ours, theirs = times[::2], times[1::2]
+    for start in range(0, PAIRS, lanes):
+        sent = []
+        for turn in range(start, min(start + lanes, PAIRS)):
+            urls = {"ours": canary[turn % len(canary)], "theirs": baseline[turn % len(baseline)]}
+            # By turns: who is sent first is a little slower, for the second comes in between.
+            sent.append({side: pool.submit(timed, urls[side]) for side in sorted(urls, reverse=turn % 2 == 1)})
+        ours += [pair["ours"].result() for pair in sent]
+        theirs += [pair["theirs"].result() for pair in sent]
     rest = list(pool.map(timed, [baseline[turn % len(baseline)] for turn in range(PAIRS * (BESIDE - 1))]))
     pairs = zip(ours, theirs, strict=True)
     return Probed(

@@ -45,6 +45,13 @@ def test_four_pairs_are_enough_to_pass_and_six_to_fail() -> None:
     assert [seen(*[(300, 100)] * n).verdict().outcome for n in (5, 6)] == ["undecided", "fail"]
 
 
+def test_pairs_after_the_decision_are_told_and_do_not_change_it() -> None:
+    verdict = seen(*[(100, 100)] * 4, *[(300, 100)] * 16).verdict()
+    assert verdict.outcome == "pass"
+    assert "in 16 of 20 pairs, ratio 3.00" in verdict.reason
+    assert verdict.p_value == pytest.approx(1, abs=0.01)
+
+
 def test_exact_sign_test_has_the_last_word() -> None:
     policy = Policy(alpha=0.05, beta=0.3, end_share=0.9)
     slow = seen(*[(300, 100)] * 5, policy=policy)
