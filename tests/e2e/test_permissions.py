@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from administrator import acl_path
 
 from bgci.platform.permissions import Permission, needed
+from bgci.sandbox import control
+from e2e.conftest import app_maker
 from e2e.lab import App, Ran
 from e2e.secured import SecuredLab
 
@@ -67,12 +70,24 @@ class Team:
 
 @pytest.fixture
 def team(secured_lab: SecuredLab, make_secured_app: Callable[..., App]) -> Team:
+    found = new_team(secured_lab, make_secured_app)
+    found.app.promote("v1")  # by the superuser
+    return found
+
+
+@pytest.fixture
+def strict_lab(tmp_path: Path) -> Iterator[SecuredLab]:
+    """A sandbox in the security mode *strict*."""
+    home = tmp_path / "strict"
+    yield SecuredLab(home, control.up(home, secured=True, server_options=["--strict", "--offer-delay", "0.1"]))
+    control.down(home)
+
+
+def new_team(lab: SecuredLab, make: Callable[..., App]) -> Team:
     folder = f"team-{uuid.uuid4().hex[:6]}"
-    app = make_secured_app(2, name=f"/{folder}/web")
-    found = Team(app, Account(secured_lab, f"ci-{folder}"), Account(secured_lab, f"job-{folder}"))
-    secured_lab.put_secret(f"{folder}/bgci-service-account", found.job.credential)
-    secured_lab.service_account(found.ci.uid)
-    app.promote("v1")  # by the superuser
+    found = Team(make(2, name=f"/{folder}/web"), Account(lab, f"ci-{folder}"), Account(lab, f"job-{folder}"))
+    lab.put_secret(f"{folder}/bgci-service-account", found.job.credential)
+    lab.service_account(found.ci.uid)
     return found
 
 
@@ -86,6 +101,18 @@ def test_a_release_without_jobs_is_refused_whatever_the_page_lists_and_nothing_e
     assert team.ci.granted == said(needed(team.app.id, via_job=False).ci)
     assert "Missing: dcos:adminrouter:service:metronome full" in team.run("status").text
     assert team.app.healthy() == {"v2": 2}
+
+
+def test_a_baseline_that_may_not_be_read_is_not_taken_for_none(team: Team) -> None:
+    everything = needed(team.app.id, via_job=False).ci
+    for one in everything:
+        team.ci.give(str(one))
+    team.ci.lose([one for one in everything if one.action == "read"])
+    before = team.app.state()
+    for command, revision in (("canary", "v2"), ("promote", "v2"), ("rollback", "v2"), ("status", "")):
+        refused = team.app.run(command, revision, expect=4, BGCI_SERVICE_ACCOUNT=team.ci.credential)
+        assert "services:/team-" in refused.result["message"]
+    assert team.app.state() == before
 
 
 def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(team: Team) -> None:
@@ -105,3 +132,17 @@ def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(t
         team.run(command, "v3", *BY_JOB)
     assert team.app.healthy() == {"v3": 2}
     assert team.ci.granted == said(page.ci)
+
+
+def test_in_strict_mode_the_log_takes_what_the_page_lists_for_it(strict_lab: SecuredLab, tmp_path: Path) -> None:
+    for make in app_maker(strict_lab, tmp_path):
+        team = new_team(strict_lab, make)
+        page = needed(
+            team.app.id, via_job=True, secret=f"{team.app.id.split('/')[1]}/bgci-service-account", strict=True
+        )
+        for account, permissions in ((team.ci, page.ci), (team.job, page.job)):
+            for one in permissions:
+                account.give(str(one))
+        assert "job | " in team.run("release", "v1", *BY_JOB).text
+        team.ci.lose([one for one in page.ci if "strict mode" in one.why])
+        assert "job | " not in team.run("release", "v2", *BY_JOB).text
