@@ -1,50 +1,31 @@
 """What a canary may cost, in failed requests: how large and how long it may be, or that it must not be. Pure.
 
-``p0``, ``p1`` everywhere: the error rates of the baseline and of a canary as bad as is feared.
+``p0``, ``p1`` everywhere: the error rates of the baseline and of a canary as bad as is feared; ``max_failed``: requests
+that may fail beyond the baseline's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
-from bgci.canary.judge import Policy
+from bgci.canary.judge import Counts, Policy
 
 
-@dataclass(frozen=True)
-class Budget:
-    """``failed``: requests that fail beyond the baseline's, if the canary is as bad as feared and stays to the end.
+def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
+    """For how many seconds: share * rate * seconds * (p1 - p0) <= max_failed. Infinite where nothing is feared.
 
-    ``share`` of the traffic and ``seconds`` are what is granted, at most what was asked for. ``refused`` says why
-    nothing is granted; empty when something is.
+    ``rate_per_second``: requests of the whole app; ``share``: the canary's part of them.
     """
-
-    share: float
-    seconds: float
-    failed: float
-    refused: str = ""
-
-
-def budget(
-    max_failed: float,
-    rate_per_second: float,
-    share: float,
-    seconds: float,
-    p0: float,
-    p1: float,
-    policy: Policy | None = None,
-) -> Budget:
-    """The canary that costs at most ``max_failed``: share * rate * seconds * (p1 - p0) <= max_failed.
-
-    ``rate_per_second``: requests a second of the whole app. The share stays as it is and the time is shortened, unless
-    what is left is too few canary requests to detect such a canary: then it is refused. Raises ValueError when a
-    number is out of range.
-    """
-    if not (0 < share < 1 and seconds > 0 and rate_per_second >= 0 and max_failed >= 0 and 0 <= p0 < p1 <= 1):
-        raise ValueError("share in (0, 1), seconds > 0, rate >= 0, max_failed >= 0 and 0 <= p0 < p1 <= 1 are needed")
     cost = share * rate_per_second * (p1 - p0)  # a second
-    granted = min(seconds, max_failed / cost) if cost else seconds
-    refused = refusal(max_failed, share, p0, p1, policy)
-    return Budget(0.0, 0.0, 0.0, refused) if refused else Budget(share, granted, granted * cost)
+    return max(0.0, max_failed) / cost if cost > 0 else math.inf
+
+
+def plausible(seen: Counts) -> float:
+    """The highest error rate that goes with what was seen: the end of Wilson's 95 % interval; 1 before anything was."""
+    n, z2 = seen.requests, 1.96**2
+    if not n:
+        return 1.0
+    return (seen.errors + z2 / 2 + math.sqrt(z2 * (seen.errors * (1 - seen.rate) + z2 / 4))) / (n + z2)
 
 
 def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Policy | None = None) -> str:

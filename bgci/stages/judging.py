@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from statistics import fmean
 
-from bgci.canary.budget import affordable, budget, refusal
+from bgci.canary.budget import affordable, lasts, plausible, refusal
 from bgci.canary.case import Case, Outcome
 from bgci.canary.judge import Counts, Judge, Policy, Verdict
 from bgci.canary.latency import Latency, Stretches, Timing, mean_time
@@ -28,6 +28,7 @@ PAUSE = 1.0  # seconds between two looks
 TELLING = 5.0  # seconds between two lines about them
 ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
 FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
+HIGHEST = 0.499  # of a baseline's error rate, so that a worse one can be feared
 SIZING = 10.0  # seconds of traffic before it is
 
 Rows = Mapping[str, int | str]
@@ -111,23 +112,25 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
     errors = policy.part(ERRORS_PART)
     bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
     began = told = time.monotonic()
-    until, sized = began + work.settings.judge_for, not work.settings.max_failed_requests
+    until, sized = began + work.settings.judge_for, False
     work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         while True:
             next_look = time.monotonic() + PAUSE
             hybrid = look(work)
             _see(work, bench, hybrid, pool)
+            if work.settings.max_failed_requests and time.monotonic() - began > SIZING and _compared(bench):
+                if not sized:
+                    _require_enough(work, bench)
+                until, sized = min(began + work.settings.judge_for, _affordable_until(work, bench, began)), True
             over = time.monotonic() >= until
             verdicts = Verdicts(
                 bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
             )
+            if verdicts.outcome not in ("pass", "fail") and _spent(work, bench):
+                return _too_costly(work, bench, verdicts), bench
             if verdicts.outcome != "undecided":
                 return verdicts, bench
-            if _spent(work, bench):
-                return _too_costly(work, bench, verdicts), bench
-            if not sized and time.monotonic() - began > SIZING and _compared(bench):
-                until, sized = _within_budget(work, bench, began, until), True
             if time.monotonic() >= told + TELLING:
                 told = time.monotonic()
                 work.console.wait(f"the judge: {bench.judge.verdict().reason}")
@@ -234,27 +237,27 @@ def _compared(bench: Bench) -> bool:
     return all(bench.live(colour).requests for colour in bench.colours)
 
 
-def _within_budget(work: Work, bench: Bench, began: float, until: float) -> float:
-    """How long the canary may stand for the failed requests that are granted. Raises ConflictError when too short."""
+def _affordable_until(work: Work, bench: Bench, began: float) -> float:
+    """Until when the canary may stand for the failed requests that are left of those granted.
+
+    If it is as bad as is feared, or as bad as can be by what was seen of it: the better it does, the longer it may
+    stand.
+    """
     canary, baseline = bench.live("canary"), bench.live("baseline")
-    total, seconds = canary.requests + baseline.requests, time.monotonic() - began
-    granted = budget(
-        work.settings.max_failed_requests,
-        total / seconds,
-        canary.requests / total,
-        until - began,
-        baseline.rate,
-        feared(baseline.rate),
-        bench.judge.policy,
-    )
-    if granted.refused:
-        raise _refused(granted.refused)
-    if granted.seconds < until - began:
-        work.console.info(
-            f"it stands for {granted.seconds:.0f}s at most, so that --max-failed-requests "
-            f"{work.settings.max_failed_requests} is enough for {100 * feared(baseline.rate):g} % errors"
-        )
-    return min(until, began + granted.seconds)
+    now = time.monotonic()
+    total = canary.requests + baseline.requests
+    worst = min(feared(baseline.rate), plausible(canary))
+    left_over = work.settings.max_failed_requests - max(0.0, _excess(bench))
+    return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
+
+
+def _require_enough(work: Work, bench: Bench) -> None:
+    """Raises ConflictError when the granted failures buy too few requests to learn anything."""
+    canary, baseline = bench.live("canary"), bench.live("baseline")
+    rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
+    refused = refusal(work.settings.max_failed_requests, share, rate, feared(rate), bench.judge.policy)
+    if refused:
+        raise _refused(refused)
 
 
 def feared(baseline_rate: float) -> float:
@@ -274,7 +277,7 @@ def size_within_budget(work: Work, instances: int, target: int, judgements: int)
         return instances  # a first deployment
     if target < 2:
         raise _refused("the only instance gets all of the traffic, and is compared with nothing")
-    rate = min(_rate_of(work, raws, group), 0.499)
+    rate = min(_rate_of(work, raws, group), HIGHEST)
     policy = Policy().part(1 / judgements).part(ERRORS_PART)
     size = affordable(granted, instances, target, rate, feared(rate), policy)
     if not size:

@@ -275,9 +275,10 @@ def _conclude(work: Work, cases: Sequence[Case]) -> None:
             remedy=f"{REPORT} in the artifacts has requests and answers{back}",
         )
     if work.result.get("judge", {}).get("outcome") == "inconclusive":
+        cost = ", --max-failed-requests" if work.settings.max_failed_requests else ""
         raise InconclusiveError(
             f"the judge cannot say yet: {work.result['judge']['reason']}",
-            remedy="give it more time (--judge-for) or traffic (--judge-traffic), promote by hand, or roll back",
+            remedy=f"give it more time (--judge-for{cost}) or traffic (--judge-traffic), promote by hand, or roll back",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{work.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")

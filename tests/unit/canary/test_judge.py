@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from bgci.canary.budget import budget
+from bgci.canary.budget import affordable, lasts, plausible, refusal
 from bgci.canary.exact import Bet, Law, binomial, hypergeometric
 from bgci.canary.judge import Counts, Judge, Policy, judge, p_text
 from bgci.errors import UsageError
@@ -192,24 +192,28 @@ def test_expected_requests_agree_with_the_simulation() -> None:
         policy.requests_to_detect(0.01, 0.01, 0.25)
 
 
-def test_budget_shortens_the_canary_to_what_it_may_cost() -> None:
-    asked = {"rate_per_second": 50, "share": 0.25, "seconds": 600, "p0": 0.001, "p1": 0.021}
-    full = budget(200, **asked)
-    assert (full.seconds, full.refused) == (600, "")
-    assert full.failed == pytest.approx(150)
-    short = budget(10, **asked)
-    assert short.seconds == pytest.approx(40)
-    assert short.failed == pytest.approx(10)
-    assert short.share == 0.25
+def test_time_is_what_may_fail_over_what_fails_in_a_second() -> None:
+    asked = {"rate_per_second": 50, "share": 0.25, "p0": 0.001, "p1": 0.021}
+    assert lasts(10, **asked) == pytest.approx(40)
+    assert lasts(-1, **asked) == 0
+    assert lasts(10, **{**asked, "p1": 0.001}) == lasts(10, **{**asked, "rate_per_second": 0}) == math.inf
 
 
-def test_budget_too_small_to_learn_anything_is_refused() -> None:
-    refused = budget(1, 50, 0.25, 600, 0.001, 0.021)
-    assert refused.seconds == refused.share == refused.failed == 0
-    assert refused.refused.startswith("1 failed requests buy 50 requests to the canary, and about ")
-    with pytest.raises(ValueError, match="share"):
-        budget(1, 50, 1.5, 600, 0.001, 0.021)
+def test_plausible_rate_is_the_end_of_wilsons_interval() -> None:
+    for errors, requests in ((0, 60), (3, 200), (40, 40)):
+        expected = stats.binomtest(errors, requests).proportion_ci(0.95, method="wilson").high
+        assert plausible(Counts(requests, errors)) == pytest.approx(expected, rel=1e-4)
+    assert plausible(Counts()) == 1.0
 
 
-def test_app_without_traffic_costs_nothing() -> None:
-    assert budget(100, 0, 0.25, 600, 0.001, 0.021).seconds == 600
+def test_grant_too_small_to_learn_anything_is_refused() -> None:
+    refused = refusal(1, 0.25, 0.001, 0.021)
+    assert refused.startswith("1 failed requests buy 50 requests to the canary, and about ")
+    assert refusal(20, 0.25, 0.001, 0.021) == ""
+
+
+def test_the_smaller_the_canary_the_less_it_costs_to_judge_it() -> None:
+    sizes = [affordable(granted, 3, 4, 0.0, 0.05) for granted in (2, 4, 8, 20)]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (0, 3)
+    assert affordable(1000, 4, 4, 0.0, 0.05) == 3, "beside all of the traffic there is nothing to compare with"

@@ -126,15 +126,25 @@ def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[
     assert bench.live("canary").errors == 3
 
 
-def test_the_time_is_what_the_granted_failures_allow(world: Callable[..., World]) -> None:
-    made = world(steady((5, 0), (45, 0)))
-    verdicts, _ = judging.watch(made.work(judge_for=600.0, max_failed_requests=10), Policy(floor=1e-5))
-    # 5 requests a second, of which 5 % may fail: 10 after 40 s.
-    assert made.said[-1] == "it stands for 40s at most, so that --max-failed-requests 10 is enough for 5 % errors"
-    assert (verdicts.outcome, made.second) == ("inconclusive", 40)
+def test_the_time_is_what_the_granted_failures_allow(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = world(steady((25, 0), (25, 0)))
     with pytest.raises(ConflictError, match="3 failed requests buy 60 requests to the canary"):
         judging.watch(made.work(judge_for=600.0, max_failed_requests=3), Policy(floor=1e-5))
+    monkeypatch.setattr(judging, "refusal", lambda *about: "")  # with so small an alpha it would be refused
+    # 4 requests a second to the canary, of which 5 % fail as is feared: 6 failed ones in 30 seconds.
+    made = world(lambda second: {"canary": Counts(4, int(second % 5 == 0)), "baseline": Counts(12, 0)})
+    verdicts, bench = judging.watch(made.work(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9))
+    assert verdicts.reason.startswith("--max-failed-requests 6 is used up: ")
+    assert (made.second, bench.live("canary").errors) == (30, 6)
+
+
+def test_a_canary_that_does_well_may_stand_until_it_has_passed(world: Callable[..., World]) -> None:
+    made = world(steady((5, 0), (45, 0)))
+    verdicts, bench = judging.watch(made.work(judge_for=600.0, max_failed_requests=5), Policy())
+    assert verdicts.outcome == "pass"
+    assert bench.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
 
 
 def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(world: Callable[..., World]) -> None:
