@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -191,12 +193,21 @@ def _tell(error: Failure) -> None:
         sys.stderr.write(redacted(f"bgci: the CI system could not be told: {problem}\n"))
 
 
+def _abort(number: int, frame: FrameType | None) -> None:
+    """Outside of any stage there is nothing to go back from."""
+    raise AbortedError(f"aborted by {signal.Signals(number).name}", signal_number=number)
+
+
 def main() -> None:
     """The entry point. Never a traceback for an expected failure, and never a secret in any."""
     hide_credentials(os.environ)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _abort)  # until a stage has its own way
     try:
         app()
     except (BgciError, AbortedError) as error:
+        # The process ends now, with its own exit code, whatever comes: Python itself lets go of its handlers before.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         from bgci.report.console import plain_lines
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.

@@ -9,7 +9,7 @@ from bgci.canary.case import Case
 from bgci.config import OnFailure, OnInconclusive, Settings
 from bgci.errors import NAMES, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
-from bgci.stages.goal import as_job, asked, heeding_on_abort, reach
+from bgci.stages.goal import as_job, asked, engine, heeding_on_abort, reach
 from bgci.stages.judging import left, size_within_budget
 from bgci.stages.publish import publish
 from bgci.stages.render import render
@@ -53,12 +53,23 @@ def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
                 work.console.info(f"no larger canary than {stands}: --max-failed-requests is not enough for it")
                 continue
             stands = size
+        _keep_larger(work)
         with work.part("canary"):
             reach(work, Kind.CANARY)
         if settings.dry_run:
             continue
         _test(work, tests, _size(step) if len(steps) > 1 else "", told)
         failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
+
+
+def _keep_larger(work: Work) -> None:
+    """A canary may be larger than this step, and it only grows: an earlier release was stopped in its promotion."""
+    release, goal = asked(work, Kind.CANARY)
+    others = engine(work).observe(release.group).apps[1:]
+    standing = next((app.instances for app in others if app.revision == work.revision), 0)
+    if standing > goal.instances:
+        work.console.info(f"going on with the {standing} canary instances that there are")
+        work.settings = _sized(work.settings, str(standing))
 
 
 def _promote(work: Work) -> None:

@@ -114,6 +114,19 @@ def test_a_release_that_is_aborted_in_its_tests_goes_back(app: App) -> None:
     assert ends == [("render", "ok"), ("canary", "ok"), ("test", "aborted"), ("rollback", "ok")]
 
 
+@BOTH_WAYS
+def test_a_release_that_is_aborted_in_its_promotion_is_finished_by_the_same_command(app: App, via: str) -> None:
+    app.promote("v1")
+    running = app.start("release", "v2", BGCI_VIA=via)
+    until(lambda: app.runs().get("v2") == 2)
+    running.process.terminate()
+    ended = running.end()
+    assert (ended.code, ended.result["stages"][-1]["name"]) == (143, "aborted")
+    again = app.run("release", "v2", BGCI_VIA=via)
+    assert "going on with the 2 canary instances" in again.text
+    assert app.healthy() == {"v2": 2}
+
+
 def test_an_abort_of_a_first_deployment_says_that_there_is_no_way_back(app: App) -> None:
     app.write("v1", env={"SANDBOX_HEALTH": "fail"})
     app.publish("v1")
