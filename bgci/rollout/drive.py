@@ -24,6 +24,7 @@ from bgci.rollout.model import (
     Kill,
     Observation,
     Policy,
+    Release,
     Scale,
     Serving,
     Step,
@@ -61,16 +62,6 @@ class Reporter(Protocol):
     def step(self, text: str) -> None: ...
     def wait(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Release:
-    """What is released: ``definition`` is normalised, without a colour; absent when only going back."""
-
-    group: str
-    revision: str
-    definition: Mapping[str, Any] | None = None
-    image: str = ""
 
 
 @dataclass

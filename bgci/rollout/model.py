@@ -5,8 +5,10 @@ No I/O and no clock here: every time stands in the observation, in seconds since
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Serving(Enum):
@@ -108,6 +110,16 @@ class Goal:
     revision: str
     target: int
     instances: int = 1
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is released: ``definition`` is normalised, without a colour; absent when only going back."""
+
+    group: str
+    revision: str
+    definition: Mapping[str, Any] | None = None
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from bgci.config import OnDrainTimeout, OnFailure, Settings, Via
 from bgci.definition.app_definition import instances
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
 from bgci.report.diff import difference
-from bgci.rollout.drive import Driver, Outcome, Release, described, summary, told
-from bgci.rollout.model import Create, Done, Fail, Goal, Kind, Policy, Strategy, Wait
+from bgci.rollout.drive import Driver, Outcome, described, summary, told
+from bgci.rollout.model import Create, Done, Fail, Goal, Kind, Policy, Release, Strategy, Wait
 from bgci.rollout.plan import decide
 from bgci.stages.follow import follow
 from bgci.stages.render import canary_size, load

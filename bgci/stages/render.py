@@ -16,7 +16,7 @@ from bgci.definition.names import artifact_names, template_candidates
 from bgci.definition.template import render_template
 from bgci.definition.validate import check_definition, require_valid
 from bgci.errors import InvalidError, UsageError
-from bgci.rollout.drive import Release
+from bgci.rollout.model import Release
 from bgci.stages.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
 from bgci.stages.job_login import login
 from bgci.stages.work import Work, stage

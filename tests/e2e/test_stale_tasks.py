@@ -10,9 +10,9 @@ import requests
 from bgci.platform.http import Http
 from bgci.platform.marathon import Marathon
 from bgci.report.console import Console
-from bgci.rollout.drive import Driver, Release
+from bgci.rollout.drive import Driver
 from bgci.rollout.journal import Journal
-from bgci.rollout.model import Kill
+from bgci.rollout.model import Kill, Release
 from e2e.lab import App, Lab, until
 
 
