@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from bgci.canary.case import Case
 from bgci.config import OnFailure, OnInconclusive, Settings
-from bgci.errors import NAMES, BgciError, InconclusiveError, RolledBackError, UsageError, exit_code
+from bgci.errors import NAMES, BgciError, ConflictError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.rollout.model import Kind
-from bgci.stages.goal import as_job, asked, engine, heeding_on_abort, reach
+from bgci.stages.goal import as_job, asked, heeding_on_abort, reach
+from bgci.stages.hybrid import look
 from bgci.stages.judging import left, size_within_budget
 from bgci.stages.publish import publish
 from bgci.stages.render import render
@@ -27,6 +28,8 @@ def run(settings: Settings) -> None:
         if as_job(work):
             with work.part("publish"):
                 publish(work, jobs)
+        else:
+            _ = work.cluster, work.balancers  # where one is not named or not there, there is nothing to go back from
         if tests.judgements and settings.max_failed_requests:
             work.settings = _sized(settings, steps[0])
             _within_budget(work, tests.judgements, 0.0)  # refused before anything is touched
@@ -64,9 +67,11 @@ def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
 
 def _keep_larger(work: Work) -> None:
     """A canary may be larger than this step, and it only grows: an earlier release was stopped in its promotion."""
-    release, goal = asked(work, Kind.CANARY)
-    others = engine(work).observe(release.group).apps[1:]
-    standing = next((app.instances for app in others if app.revision == work.revision), 0)
+    _, goal = asked(work, Kind.CANARY)
+    try:
+        standing = look(work).canary.app.instances
+    except ConflictError:  # it is no canary yet
+        return
     if standing > goal.instances:
         work.console.info(f"going on with the {standing} canary instances that there are")
         work.settings = _sized(work.settings, str(standing))
@@ -140,7 +145,7 @@ def _go_back(work: Work, cause: BgciError) -> None:
     code = exit_code(cause)
     work.result["cause"] = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
     inconclusive = isinstance(cause, InconclusiveError) and work.settings.on_inconclusive is OnInconclusive.LEAVE
-    if work.settings.on_failure is OnFailure.LEAVE or inconclusive:
+    if work.settings.on_failure is OnFailure.LEAVE or inconclusive or work.settings.dry_run:
         raise cause
     work.console.error(cause)
     work.console.step(f"rolling back {work.revision}")

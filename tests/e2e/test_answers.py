@@ -67,6 +67,30 @@ def test_release_that_fails_with_nothing_to_go_back_to_keeps_its_own_code(app: A
     assert failed.result["cause"]["exit_code"] == 8
 
 
+@pytest.mark.parametrize("missing", ["BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL"])
+def test_release_that_cannot_begin_does_not_go_back(app: App, missing: str) -> None:
+    failed = app.run("release", "v1", expect=2, **{missing: ""})
+    assert "give --" in failed.err
+    assert "rolling back" not in failed.text
+    assert [stage["command"] for stage in failed.result["stages"]] == ["render"]
+
+
+def test_release_by_jobs_reaches_no_load_balancer_from_here(app: App) -> None:
+    app.promote("v1")
+    app.run("release", "v2", "--test-command", "true", BGCI_VIA="job", BGCI_MARATHON_LB_URL="")
+    assert app.healthy() == {"v2": 2}
+
+
+def test_release_of_a_dry_run_says_what_would_fail_and_does_not_go_back(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    before = app.state()
+    failed = app.run("release", "v3", "--dry-run", expect=6)
+    assert "canary of v3 cannot begin" in failed.err
+    assert "rolling back" not in failed.text
+    assert app.state() == before
+
+
 def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
     would = app.canary("v1", "--dry-run")
     assert app.apps() == []
