@@ -11,11 +11,10 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from bgci.definition.names import app_slug
 from bgci.errors import BgciError, DeniedError, UnavailableError
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http, HttpFailure, proxied
 from bgci.platform.marathon import Marathon
 from bgci.platform.metronome import Metronome
 from bgci.platform.permissions import folder_of
@@ -30,7 +29,7 @@ def certificate_end(url: str) -> datetime | None:
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
-    if "https" in getproxies() and not proxy_bypass(host):
+    if proxied(url):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
@@ -334,6 +334,11 @@ class Http:
 def _proxies(url: str) -> dict[str, str]:
     """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
     return {} if tls.is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
+
+
+def proxied(url: str) -> bool:
+    """Whether a request for it goes through a proxy."""
+    return select_proxy(url, _proxies(url)) is not None
 
 
 def _checked_url(url: str) -> str:

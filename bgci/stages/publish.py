@@ -79,9 +79,9 @@ def _replace(
             _create(metronome, job, new=not earlier[job_id])
             work.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
     except BaseException as error:
-        _put_back(work, metronome, touched, earlier)
-        if isinstance(error, BgciError):
-            error.message += "; the jobs are as they were before"
+        whole = _put_back(work, metronome, touched, earlier)
+        if isinstance(error, BgciError) and whole:
+            error.message = f"{error.message.rstrip('.')}; the jobs are as they were before"
         raise
 
 
@@ -105,8 +105,10 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
 
 def _put_back(
     work: Work, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
-) -> None:
-    """As it was before; what cannot be put back is named, and the error that led here is the one that is raised."""
+) -> bool:
+    """Whether all is as it was before; what cannot be put back is named, and the error that led here is the one that
+    is raised."""
+    whole = True
     for job_id in touched:
         before = earlier[job_id]
         try:
@@ -115,4 +117,6 @@ def _put_back(
             if before:
                 metronome.create(spec(before))
         except BgciError as error:
+            whole = False
             work.console.warn(f"job {job_id} could not be put back: {error.message}")
+    return whole

@@ -103,8 +103,20 @@ def test_publish_that_fails_half_way_leaves_none_where_there_was_none(app: App) 
     third = names(app, "v1")[2].encode()
     with proxy(app.lab.metronome_url) as metronome:
         metronome.fault = lambda method, path, body: 422 if method == "POST" and third in body else None
-        app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
+        failed = app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
+    assert "as they were before" in failed.err
     assert mine(app) == []
+
+
+def test_publish_that_cannot_put_back_what_was_there_does_not_say_so(app: App) -> None:
+    third = names(app, "v1")[2].encode()
+    with proxy(app.lab.metronome_url) as metronome:
+        metronome.fault = lambda method, path, body: 422 if third in body or method == "DELETE" else None
+        failed = app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
+    assert "could not be put back" in failed.text
+    assert "as they were before" not in failed.err
+    app.publish("v1")
+    assert mine(app) == sorted(names(app, "v1"))
 
 
 def test_a_revision_that_is_written_alike_is_no_ground_to_replace_its_jobs(app: App) -> None:

@@ -141,16 +141,18 @@ def test_a_server_without_a_date_tells_nothing(http, monkeypatch, headers):
     assert examine.clock_offset(http, "/x") is None
 
 
-def test_a_port_that_does_not_speak_tls_is_named(stub, monkeypatch):
-    monkeypatch.setattr(examine, "getproxies", dict)
+def test_a_port_of_this_machine_that_does_not_speak_tls_is_named_also_beside_a_proxy(stub, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
     with pytest.raises(UnavailableError, match="does not speak TLS"):
         examine.certificate_end(f"https://127.0.0.1:{stub.port}")
 
 
-def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch):
-    monkeypatch.setattr(examine, "getproxies", lambda: {"https": "http://proxy:3128"})
-    monkeypatch.setattr(examine, "proxy_bypass", lambda host: False)
-    assert examine.certificate_end("https://dcos.example.com") is None
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://proxy.invalid:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert examine.certificate_end("https://dcos.invalid") is None
 
 
 @pytest.mark.parametrize(
