@@ -19,6 +19,7 @@ SUITE = "commands"
 KEPT = 16_384  # characters of output, the last ones, that a report shows
 LINE = 8192  # bytes of a line that are passed on at once
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job leaves little time to go back
 DRAIN = 2.0  # seconds for the last output of what was ended
 
 
@@ -69,6 +70,9 @@ def run(
             code: int | None = process.wait(timeout)
         except subprocess.TimeoutExpired:
             code = None
+        except BaseException:
+            grace = min(grace, HURRY)
+            raise
         finally:
             _end_group(process, grace)
         reader.join(DRAIN)

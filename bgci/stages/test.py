@@ -63,6 +63,8 @@ def planned(work: Work, steps: int = 1) -> Planned:
     """
     with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
         (work.artifacts.directory / REPORT).unlink(missing_ok=True)
+    if not all(command.strip() for command in work.settings.test_command):
+        raise UsageError("--test-command is empty: nothing would be tested", remedy="name a program, or leave it out")
     given, directory = work.settings.suite, Path(work.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
@@ -208,8 +210,10 @@ def _command(work: Work, command: str, hybrid: Hybrid, balancers: Sequence[probe
     if work.settings.junit_glob and not fresh:
         patterns = ", ".join(work.settings.junit_glob)
         yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
-    for path in fresh:
-        yield from _merged(work, command, Path(path))
+    merged = [case for path in fresh for case in _merged(work, command, Path(path))]
+    yield from merged
+    if merged and not any(case.executed for case in merged):
+        yield _no_results(command, f"none of the {len(merged)} tests in its JUnit files was executed")
 
 
 def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:

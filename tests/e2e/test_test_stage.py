@@ -188,3 +188,17 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
 
 def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
     assert "there is nothing to test with" in app.run("test", "v1", expect=2).err
+
+
+def test_an_empty_program_tests_nothing_and_is_refused(app: App) -> None:
+    done = app.run("test", "v1", "--test-command", " ", expect=2)
+    assert "--test-command is empty" in done.err
+
+
+def test_a_program_whose_own_tests_were_all_skipped_has_tested_nothing(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    document = "<testsuite name='smoke'><testcase name='reads'><skipped/></testcase></testsuite>"
+    words = ("--test-command", f'echo "{document}" > out.xml', "--junit-glob", "*.xml")
+    done = app.run("test", "v2", *words, expect=7)
+    assert "none of the 1 tests in its JUnit files was executed" in done.err

@@ -99,7 +99,11 @@ def test_what_a_program_leaves_behind_is_ended_too(tmp_path: Path) -> None:
     until_gone(int(pids.read_text()))
 
 
-def test_a_signal_to_us_ends_the_program_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
+def test_a_signal_to_us_ends_the_program_first_and_soon(
+    tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external, "HURRY", 0.1)
     pids = tmp_path / "pid"
 
     class Aborted(Exception):
@@ -118,7 +122,7 @@ def test_a_signal_to_us_ends_the_program_first(tmp_path: Path) -> None:
     thread.start()
     try:
         with pytest.raises(Aborted):
-            run(f"echo $$ > {pids}; sleep 60")
+            run(f"{trap}echo $$ > {pids}; sleep 60", grace=60)
     finally:
         thread.join()
         signal.signal(signal.SIGUSR1, before)
