@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bgci import redactor
 from bgci.errors import UsageError
@@ -19,6 +20,8 @@ CREDENTIAL_VARIABLES = (
     *("BGCI_USERNAME", "BGCI_PASSWORD", "BGCI_PASSWORD_FILE"),
     *("BGCI_SERVICE_ACCOUNT", "BGCI_SERVICE_ACCOUNT_FILE", "DCOS_SERVICE_ACCOUNT_CREDENTIAL"),
 )
+# Their URLs may hold a password.
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 SERVICE_ACCOUNT_REMEDY = (
     "It is the JSON of `dcos security secrets create-sa-secret`: "
     '{"uid": ..., "private_key": "-----BEGIN ..."} and more.'
@@ -76,6 +79,10 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
             redactor.hide(value)
             with suppress(ValueError, TypeError, KeyError):
                 redactor.hide(str(json.loads(value, strict=False)["private_key"]))
+    for name in PROXY_VARIABLES:
+        with suppress(ValueError):
+            password = urlsplit(str(environ.get(name, ""))).password or ""
+            redactor.hide(password, unquote(password))
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
@@ -134,7 +141,7 @@ def _file_text(path: str, name: str) -> str:
             f"The file that {name} names cannot be read: {why}.",
             remedy=f"{name} holds a path; the value itself belongs into {name.removesuffix('_FILE')}.",
         ) from None
-    text = text.removesuffix("\n").removesuffix("\r")
+    text = re.sub(r"\r?\n\Z", "", text)
     if not text:
         raise UsageError(f"The file that {name} names is empty.", remedy="Check how it is written.")
     return text

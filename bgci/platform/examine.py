@@ -9,11 +9,15 @@ import uuid
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
 from bgci.definition.names import app_slug
 from bgci.errors import BgciError, DeniedError, UnavailableError
+from bgci.platform import tls
 from bgci.platform.http import Http, HttpFailure, proxied
 from bgci.platform.marathon import Marathon
 from bgci.platform.metronome import Metronome
@@ -27,25 +31,43 @@ def certificate_end(url: str) -> datetime | None:
 
     Nothing is sent and nothing verified here: the requests do that. Raises UnavailableError.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
     if proxied(url):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((host, port), CONNECT_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secured,
-        ):
-            found = secured.getpeercert(binary_form=True)
+        found = _handshake(url, context)
     except OSError as error:
         raise UnavailableError(
-            f"{host}:{port} does not speak TLS: {error}", remedy="check the URL: its host, its port, https or http"
+            f"{urlsplit(url).netloc} does not speak TLS: {error}",
+            remedy="check the URL: its host, its port, https or http",
         ) from error
     from cryptography import x509
 
-    return x509.load_der_x509_certificate(found or b"").not_valid_after_utc
+    return x509.load_der_x509_certificate(found).not_valid_after_utc
+
+
+def require_trusted(url: str, verify: bool | str) -> None:
+    """Raises UnavailableError for a certificate that requests with this ``verify`` will not trust."""
+    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+    folder = Path(bundle).is_dir()
+    context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
+    try:
+        _handshake(url, context)
+    except OSError as error:  # ssl.SSLError is one
+        problem, remedy = tls.failure(str(error), url)
+        raise UnavailableError(f"{urlsplit(url).netloc}: {problem}", remedy=remedy) from error
+
+
+def _handshake(url: str, context: ssl.SSLContext) -> bytes:
+    """The server's certificate, in DER form. Raises OSError."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
+    with (
+        socket.create_connection((host, port), CONNECT_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
 
 
 def clock_offset(http: Http, path: str) -> tuple[float, float] | None:

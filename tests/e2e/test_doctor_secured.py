@@ -131,6 +131,7 @@ def test_a_wrong_password_is_one_failure_and_the_rest_is_skipped(team: Team) -> 
 
 def test_a_certificate_that_nobody_vouches_for_and_one_that_is_not_looked_at(team: Team) -> None:
     rows = team.doctor(expect=5, BGCI_CA_CERT="")
+    assert "not trusted" in row(rows, "tls", "failure")["found"]
     assert "not trusted" in row(rows, "cluster", "failure")["found"]
     team.grant(*team.needed(via_job=False))
     loud = team.doctor("--insecure", BGCI_CA_CERT="", BGCI_VIA="direct")

@@ -16,10 +16,10 @@ from bgci.config import JobServiceAccount, Via
 from bgci.definition.app_definition import group
 from bgci.definition.names import job_secret
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
-from bgci.platform.examine import certificate_end, clock_offset, metronome_version, secret_there
+from bgci.platform.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
 from bgci.platform.http import HttpFailure
 from bgci.platform.marathon import EMBED
-from bgci.platform.tls import CA_VARIABLES, is_loopback
+from bgci.platform.tls import CA_VARIABLES, is_loopback, verification
 from bgci.rollout.model import Serving
 from bgci.rollout.observe import app_from, endpoints
 from bgci.stages.checkup import access, live
@@ -117,7 +117,10 @@ class Examination:
             yield skipped("tls", "the certificate is seen by the proxy only; each request verifies it")
             return
         now = datetime.now(timezone.utc)
-        yield access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
+        found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
+        if found.outcome is not Outcome.FAILURE and not self.settings.insecure:
+            require_trusted(self.url, verification(self.work.ca_cert, insecure=False))
+        yield found
 
     def _trust(self) -> str:
         if self.settings.ca_sha256:

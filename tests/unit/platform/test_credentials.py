@@ -13,6 +13,7 @@ from bgci.platform.credentials import (
     Password,
     ServiceAccount,
     Token,
+    hide_credentials,
     read_credentials,
     without_credentials,
 )
@@ -37,7 +38,13 @@ def test_ours_wins_over_those_of_dcos():
 
 
 def test_a_file_without_the_newline_at_its_end(tmp_path):
-    for text, wanted in [("pa ss\n", "pa ss"), ("pass\r\n", "pass"), ("pass\n\n", "pass\n"), ("\ufeffpä", "pä")]:
+    for text, wanted in [
+        ("pa ss\n", "pa ss"),
+        ("pass\r\n", "pass"),
+        ("pass\n\n", "pass\n"),
+        ("pass\r", "pass\r"),
+        ("\ufeffpä", "pä"),
+    ]:
         (tmp_path / "pw").write_text(text, encoding="utf-8", newline="")
         environ = {"BGCI_USERNAME": "me", "BGCI_PASSWORD_FILE": str(tmp_path / "pw")}
         assert read_credentials(environ) == Password("me", wanted)
@@ -128,6 +135,12 @@ def test_every_secret_is_hidden_and_in_no_repr():
         assert "MIIE" not in repr(read)
     shown = redactor.redacted("hidden-token hidden-password MIIEvQIBADANBgkqhkiG9w0 me ci")
     assert shown == "*** *** *** me ci"
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+def test_the_password_of_a_proxy_is_hidden_as_it_is_written_and_as_it_is_meant(variable):
+    hide_credentials({variable: f"http://joe:{variable}%21pw@proxy.example.com:3128"})
+    assert redactor.redacted(f"{variable}%21pw {variable}!pw joe proxy.example.com") == "*** *** joe proxy.example.com"
 
 
 def test_a_test_program_gets_none_of_it():
