@@ -157,6 +157,9 @@ def summary(result: Mapping[str, Any], options: Sequence[Option]) -> list[str]:
         ("**What to do:** ", result.get("remedy")),
     ):
         lines += [f"{label}{_cell(value)}", ""] if value else []
+    judge = result.get("judge")
+    if judge and judge["reason"] not in f"{message} {cause}":
+        lines += [f"**Judge:** {_cell(judge['outcome'])}: {_cell(judge['reason'])}", ""]
     return [*lines, *_tests(result), *_apps(result), *_options(options)]
 
 
@@ -180,7 +183,7 @@ def _tests(result: Mapping[str, Any]) -> list[str]:
         return []
     counted = ", ".join(f"{tests[kind]} {kind}" for kind in ("passed", "failed", "skipped"))
     failures = [(failure["test"], failure["why"]) for failure in tests.get("failures", ())]
-    return [f"**Tests:** {counted}", "", *(_table(("test", "why it failed"), failures) if failures else ()), ""]
+    return [f"**Tests:** {counted}", "", *([*_table(("test", "why it failed"), failures), ""] if failures else ())]
 
 
 def _apps(result: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from bgci.canary.case import Case
 from bgci.config import OnFailure, OnInconclusive, Settings
@@ -89,13 +90,16 @@ def _promote(work: Work) -> None:
 def sizes(steps: str) -> list[str]:
     """The canary's sizes one after the other; one empty text for the size of --instances or --percent.
 
-    Raises UsageError unless each is a number of instances or a share, and none is given twice in a row.
+    Raises UsageError unless each is a number of instances or a share, and they grow where they can be compared.
     """
     found = [size.strip() for size in steps.split(",")]
     for size in found if steps else ():
         number = size.removesuffix("%")
         if not number.isdecimal() or not 1 <= int(number) <= (100 if "%" in size else 10_000):
             raise UsageError(f"--steps: {size!r} is no size of a canary", remedy="write it as 1,25%,50%")
+    for one, other in pairwise(found):
+        if ("%" in one) == ("%" in other) and int(other.strip("%")) <= int(one.strip("%")):
+            raise UsageError(f"--steps: {other} is no larger than {one}", remedy="write them as 1,25%,50%")
     return found
 
 

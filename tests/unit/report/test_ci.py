@@ -167,6 +167,14 @@ def test_an_output_is_one_line_even_where_a_server_says_otherwise() -> None:
     assert all("\n" not in value for value in outputs({"state": state}, 0, Path("a")).values())
 
 
+def test_the_summary_tells_what_the_judge_saw_where_nothing_else_does() -> None:
+    judge = {"outcome": "pass", "reason": "canary 0 errors in 625 requests, baseline 1 in 1,900"}
+    good = summary(ended(code=0, name="ok", message="v2 serves alone", judge=judge), [])
+    assert "**Judge:** pass: canary 0 errors in 625 requests, baseline 1 in 1,900" in good
+    why = f"v2 is rejected: {judge['reason']}"
+    assert "Judge" not in "\n".join(summary(ended(code=7, name="rejected", message=why, judge=judge), []))
+
+
 def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
     text = "\n".join(
         summary(
