@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from functools import cache
@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
+from bgci import redactor
 from bgci.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -313,6 +314,7 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
 
     def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
         def command(context: typer.Context, **given: Any) -> None:
+            _require_no_login_in(given)
             function(Settings(**given, origins=_origins(context, given), taken=tuple(given)))
 
         command.__name__ = function.__name__
@@ -323,6 +325,22 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
         return command
 
     return decorate
+
+
+def _require_no_login_in(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for an address with a login in it: jobs, artifacts and answers would show it.
+
+    That of the service is the tests' own, and may hold one; it is hidden.
+    """
+    for name in (name for name in given if name.endswith("_url")):
+        for url in [given[name]] if isinstance(given[name], str) else given[name]:
+            redactor.hide_login_in(url)
+            if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} holds a login in its address",
+                    remedy="leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
+                    "(docs/identity.md)",
+                )
 
 
 def _parameter(name: str) -> inspect.Parameter:

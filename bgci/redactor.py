@@ -11,7 +11,9 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
+from urllib.parse import unquote, urlsplit
 
 MASK = "***"
 SHORTEST = 4  # characters: what is shorter stands in every text, and is no secret
@@ -57,6 +59,12 @@ class Redactor:
             if secret not in self._secrets:
                 self._forms += tuple(_forms(secret))
                 self._secrets += (secret,)
+
+    def hide_login_in(self, url: str) -> None:
+        """The password in an address is secret, as it is written and as it is meant."""
+        with suppress(ValueError):
+            password = urlsplit(url if "://" in url else f"//{url}").password or ""
+            self.hide(password, unquote(password))
 
     def hidden(self) -> list[str]:
         """The secrets in the order of their coming, each a single line: what other programs that hide are told."""
@@ -200,6 +208,7 @@ def _digit(digits: str) -> str:
 
 _THE_ONE = Redactor()
 hide = _THE_ONE.hide
+hide_login_in = _THE_ONE.hide_login_in
 hidden = _THE_ONE.hidden
 redacted = _THE_ONE.redacted
 redacted_json = _THE_ONE.redacted_json

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from bgci import redactor
 from bgci.errors import UsageError
@@ -80,9 +79,7 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
             with suppress(ValueError, TypeError, KeyError):
                 redactor.hide(str(json.loads(value, strict=False)["private_key"]))
     for name in PROXY_VARIABLES:
-        with suppress(ValueError):
-            password = urlsplit(str(environ.get(name, ""))).password or ""
-            redactor.hide(password, unquote(password))
+        redactor.hide_login_in(str(environ.get(name, "")))
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:

@@ -167,6 +167,28 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) ->
             config.read_file(str(path))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("status", "--app", "web", "--cluster-url", "https://me:hush-hush@dcos.invalid"),
+        ("doctor", "--cluster-url", "https://hush-hush@dcos.invalid"),
+        ("status", "--app", "web", "--marathon-lb-url", "me:hush-hush@lb.invalid:9090"),
+        ("render", "--app", "web", "--revision", "v1", "--image", "x", "--job-cluster-url", "https://me:hush-hush@in"),
+    ],
+)
+def test_an_address_with_a_login_in_it_is_exit_2_and_shown_nowhere(directory: Path, given: tuple[str, ...]) -> None:
+    done = bgci(directory, *given)
+    assert done.returncode == 2
+    assert "-url holds a login in its address" in done.stderr
+    assert "hush-hush" not in done.stdout + done.stderr
+    assert not (directory / "bgci-artifacts").exists()
+
+
+def test_an_at_sign_in_a_path_is_no_login(directory: Path) -> None:
+    release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
+    assert bgci(directory, *release, "--job-cluster-url", "https://dcos.invalid/@me").returncode == 0
+
+
 def test_the_text_of_a_certificate_is_not_shown_in_full() -> None:
     settings = config.Settings(
         ca_cert="-----BEGIN CERTIFICATE-----\nabc", job_ca_cert="ca.pem", taken=("ca_cert", "job_ca_cert")
