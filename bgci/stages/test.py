@@ -20,8 +20,8 @@ from bgci.platform.credentials import without_credentials
 from bgci.platform.tls import verification
 from bgci.report import junit
 from bgci.report.artifacts import ci_run
+from bgci.stages import judging
 from bgci.stages.hybrid import Hybrid, balancer_places, described, look, settled
-from bgci.stages.judging import judged
 from bgci.stages.render import variables
 from bgci.stages.work import Work, stage
 
@@ -116,7 +116,12 @@ def _carried_out(work: Work, tests: Planned, hybrid: Hybrid, cases: list[Case]) 
         yield from _suite(work, tests.suite, hybrid, balancers, cases)
     for command in tests.commands:
         yield from _command(work, command, hybrid, balancers)
-    yield from judged(work, hybrid, tests.judgements)
+    if tests.judgements and any(case.bad for case in cases):  # live traffic need not suffer for a verdict that stands
+        work.result.pop("judge", None)
+        why = "the canary is rejected already"
+        yield Case(judging.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
+    else:
+        yield from judging.judged(work, hybrid, tests.judgements)
     yield from _survival(work, hybrid)
 
 

@@ -102,6 +102,16 @@ def test_a_bad_canary_is_rejected_and_a_release_of_it_goes_back(app: App) -> Non
     assert app.least_up() == 2
 
 
+def test_a_canary_that_has_failed_its_checks_is_not_judged_on_live_traffic_as_well(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    suite(app, BROKEN)
+    done = app.run("test", "v2", "--judge-for", "100s", expect=7)
+    assert done.seconds < 60
+    (judge,) = report(done.artifacts)["judge"]
+    assert judge.find("skipped") is not None
+
+
 def test_a_release_tests_a_first_deployment_too_and_one_that_passes_is_promoted(app: App) -> None:
     suite(app, EXAMPLE)
     for revision in ("v1", "v2"):
