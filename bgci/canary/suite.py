@@ -359,7 +359,8 @@ class Reader:
     # -- findings -----------------------------------------------------------------------------------------------------
 
     def wrong(self, path: str, message: str, remedy: str) -> None:
-        self.findings.append((self.lines.get(path, 1), f"{path.removeprefix('$.')} {message}", remedy))
+        where = "the suite" if path == "$" else path.removeprefix("$.")
+        self.findings.append((self.lines.get(path, 1), f"{where} {message}", remedy))
 
     def require_valid(self) -> None:
         if not self.findings:

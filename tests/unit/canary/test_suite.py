@@ -217,12 +217,12 @@ def test_a_mistake_is_named(check: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has to be a mapping"),
-        ("[]", "has to be a mapping"),
+        ("", "the suite has to be a mapping"),
+        ("[]", "the suite has to be a mapping"),
         ("checks: []", "has to be a list of one or more"),
         ("checks: {a: 1}", "has to be a list of one or more"),
         ("checks: [1]", "checks[0] has to be a mapping"),
-        ("{}", "has no checks"),
+        ("{}", "the suite has no checks"),
         ("checks: [{path: /, expect: {status: 200}}, {path: /, expect: {status: 200}}]", "as another one is"),
     ],
 )
