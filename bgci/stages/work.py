@@ -159,6 +159,7 @@ class Work:
 
     def _tell_ci(self, code: int) -> None:
         """Decoration: whatever goes wrong with it, the stage ended as it did."""
+        self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
         told = {**self.result, "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
         try:
             self.ci.finish(told, effective(self.settings), self.artifacts)

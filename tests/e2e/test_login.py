@@ -129,6 +129,15 @@ def test_a_wrong_password_is_tried_once(app: App, secured_lab: SecuredLab, comma
     assert app.apps() == []
 
 
+def test_github_is_told_of_a_secret_that_no_line_follows(app: App, secured_lab: SecuredLab, tmp_path: Path) -> None:
+    superuser, file = secured_lab.superuser, tmp_path / "password"
+    file.write_text(superuser["password"])
+    given = {"BGCI_USERNAME": superuser["uid"], "BGCI_PASSWORD_FILE": str(file), "GITHUB_ACTIONS": "true"}
+    lines = app.run("status", "", **given).text.splitlines()
+    assert f"::add-mask::{superuser['password']}" in lines
+    assert sum(line.startswith("::add-mask::eyJ") for line in lines) == 1  # the token that it logged in for
+
+
 def test_without_credentials_the_cluster_asks_for_a_login(app: App, secured_lab: SecuredLab) -> None:
     done = app.promote("v1", expect=4, DCOS_ACS_TOKEN="")
     assert "asks for a login" in done.text
