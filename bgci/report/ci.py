@@ -173,8 +173,12 @@ def _stages(result: Mapping[str, Any]) -> list[str]:
     rows = result.get("stages") or [{"command": result["command"], **{key: result[key] for key in ("name", "seconds")}}]
     return _table(
         ("stage", "result", "time"),
-        [(row["command"], row.get("name", row.get("code")), f"{row['seconds']:.1f} s") for row in rows],
+        [(_stage(row), row.get("name", row.get("code")), f"{row['seconds']:.1f} s") for row in rows],
     )
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+    return f"{row['command']} at {row['step']}" if row.get("step") else str(row["command"])
 
 
 def _tests(result: Mapping[str, Any]) -> list[str]:

@@ -110,7 +110,8 @@ class Note:
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage ended. Times in seconds; ``limit`` is None where no goal was reached; ``judged``: the verdict."""
+    """How a stage ended. Times in seconds; ``limit`` is None where no goal was reached; ``judged``: the verdict;
+    ``step``: the size of the canary, in a release by steps."""
 
     at: float
     command: str
@@ -125,6 +126,7 @@ class Stage:
     total: float = 0.0
     limit: float | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
+    step: str = ""
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,7 @@ def ended(event: Event) -> Stage:
         max(0.0, number(timings.get("total_seconds"))),
         max(0.0, number(timings.get("limit_seconds"))) if timings else None,
         {shown(cause): number(spent) for cause, spent in sorted(_map(timings.get("waited_seconds")).items())},
+        shown(event.get("step") or ""),
     )
 
 

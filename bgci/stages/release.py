@@ -58,11 +58,12 @@ def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
                 continue
             stands = size
         _keep_larger(work)
-        with work.part("canary"):
+        told_as = _size(step) if len(steps) > 1 else ""
+        with work.part("canary", told_as):
             reach(work, Kind.CANARY)
         if settings.dry_run:
             continue
-        _test(work, tests, _size(step) if len(steps) > 1 else "", told)
+        _test(work, tests, told_as, told)
         failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
 
 
@@ -136,7 +137,7 @@ def _test(work: Work, tests: Planned, step: str, told: list[Case]) -> None:
         work.console.info("no tests: there is no suite and no --test-command")
         return
     try:
-        with work.part("test"):
+        with work.part("test", step):
             carry_out(work, tests, alone=True, step=step, told=told)
     except InconclusiveError as error:
         if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:

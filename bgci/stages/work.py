@@ -36,7 +36,7 @@ RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
 # The stages that a revision's page tells of, and what of their results.
 TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
-RECORDED = ("message", "remedy", "cause", "seconds", "timings", "tests", "judge")
+RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge")
 REPEATED = 2.0  # seconds in which further signals are the same one
 
 
@@ -172,8 +172,11 @@ class Work:
         print(redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()))
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """One stage of a command of several: a group of the log, and a row in ``result["stages"]``."""
+    def part(self, name: str, step: str = "") -> Iterator[None]:
+        """One stage of a command of several: a group of the log, and a row in ``result["stages"]``.
+
+        ``step``: the size of the canary, where the stage is carried out for more than one.
+        """
         began, code, before, said = time.monotonic(), BgciError.code, dict(self.result), {}
         self.ci.open(name)
         try:
@@ -184,11 +187,12 @@ class Work:
             raise
         finally:
             self.ci.close(name)
-            row = {"command": name, "code": code, "name": NAMES.get(code, "internal")}
+            sized = {"step": step} if step else {}
+            row = {"command": name, "code": code, "name": NAMES.get(code, "internal"), **sized}
             seconds = round(time.monotonic() - began, 3)
             self.result.setdefault("stages", []).append({**row, "seconds": seconds})
             own = {key: value for key, value in self.result.items() if key != "stages" and before.get(key) is not value}
-            self.record(name, code, {**own, **said, "seconds": seconds})
+            self.record(name, code, {**own, **said, **sized, "seconds": seconds})
 
     def record(self, command: str, code: int, result: Mapping[str, Any]) -> bool:
         """How a stage, or one part of a release, ended: a line in the journal, if there is one or something to tell.

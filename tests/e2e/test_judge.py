@@ -152,6 +152,7 @@ def test_a_release_by_steps_judges_each_of_them(make_app: Callable[..., App], st
     steps = [("canary", 0), ("test", 11)] * 3
     published = [("publish", 0)] if via == "job" else []
     assert stages(done) == [("render", 0), *published, *steps, ("promote", 0)]
+    assert [stage["step"] for stage in done.result["stages"] if "step" in stage][::2] == ["1 instance", "25%", "50%"]
     assert app.runs() == {"v2": 4}
     assert app.least_up() == 4
     root = ET.parse(done.artifacts / "junit" / "bgci.xml").getroot()

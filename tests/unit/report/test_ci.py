@@ -187,7 +187,10 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
                 message="v2 was rolled back: 0 of 1 healthy: <b>500</b> | [x](http://evil)",
                 remedy="mend it",
                 cause={"message": "0 of 1 healthy: <b>500</b> | [x](http://evil)"},
-                stages=[{"command": "canary", "code": 8, "name": "unhealthy", "seconds": 25.04}],
+                stages=[
+                    {"command": "canary", "code": 0, "name": "ok", "step": "1 instance", "seconds": 4.0},
+                    {"command": "canary", "code": 8, "name": "unhealthy", "seconds": 25.04},
+                ],
                 tests={"passed": 3, "failed": 1, "skipped": 0, "failures": [{"test": "home", "why": "404\nnot 200"}]},
                 state=hybrid(),
             ),
@@ -195,6 +198,7 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
         )
     )
     assert "## bgci release web v2: ❌ rolled-back (exit code 10)" in text
+    assert "| canary at 1 instance | ok | 4.0 s |" in text
     assert "| canary | unhealthy | 25.0 s |" in text
     assert "**What to do:** mend it" in text
     assert "<b>" not in text

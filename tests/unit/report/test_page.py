@@ -269,6 +269,10 @@ def test_times_stand_beside_their_physical_limit():
     assert bar.text == "12.0 s to the goal, physical limit 10.0 s (health 8.0 s, load balancer 2.0 s): 20% above it"
 
 
+def test_a_stage_of_a_release_by_steps_is_told_with_its_size():
+    assert view([result(1, step="25%")], {}).bars[0].stage.step == "25%"
+
+
 def test_the_judges_numbers_and_its_verdict_are_told():
     lines = [
         hybrid(0),
