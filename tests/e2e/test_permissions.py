@@ -62,7 +62,7 @@ class Team:
             if ran.code == 0:
                 return ran
             assert ran.code == 4, ran.text
-            missing = re.findall(r"Missing: (\S+ \w+)\.", ran.result["message"])
+            missing = re.findall(r"Missing: (\S+ \w+)[.;]", ran.result["message"])
             assert len(missing) == 1, ran.text
             (self.job if "run" in ran.result else self.ci).give(missing[0])
         raise AssertionError(f"{words}: no end of refusals")
