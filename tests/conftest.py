@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from bgci import redactor
 
-settings.register_profile("settled", derandomize=True)
-settings.register_profile("explore", max_examples=1000, print_blob=True)
+# How long something takes is no test's business: a busy machine is slow.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings.get_profile("patient")
+settings.register_profile("settled", patient, derandomize=True)
+settings.register_profile("explore", patient, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
 
 

@@ -12,7 +12,7 @@ from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Stra
 from bgci.rollout.plan import decide
 
 # About 27 s for all of this file on one core.
-simulated = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+simulated = settings(suppress_health_check=[HealthCheck.too_slow])
 
 OLD, NEW = "v1", "v2"
 PATIENCE = 600  # looks of the driver; the slowest movement here needs about 300

@@ -25,7 +25,7 @@ def expected(bet: Bet, bet_on: Law, truth: Law) -> float:
     return math.fsum(m * bet.see(bet_on, x).wealth for x, m in enumerate(truth.mass, truth.start))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(strata, st.sampled_from([UP, DOWN]), st.sampled_from([1.0, 2.0]), st.floats(1.5, 100), st.data())
 def test_a_bet_is_fair_after_any_past(
     past: list[tuple[int, int, int]], tilts: tuple[float, ...], odds: float, goal: float, data: st.DataObject
@@ -39,7 +39,7 @@ def test_a_bet_is_fair_after_any_past(
         assert 0 <= bet.wealth <= goal
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 20), st.floats(0.05, 1.0), st.floats(1.5, 100))
 def test_a_better_canary_makes_the_bet_against_it_unfavourable(
     canary: int, baseline: int, errors: int, odds: float, goal: float
@@ -51,13 +51,13 @@ def test_a_better_canary_makes_the_bet_against_it_unfavourable(
     assert expected(Bet(DOWN, goal), limit, worse) <= 1 + 1e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 400), st.floats(0.001, 0.5), st.floats(1.0, 1.9))
 def test_a_rate_above_the_floor_makes_the_bet_under_it_unfavourable(trials: int, floor: float, times: float) -> None:
     assert expected(Bet(DOWN, 20), binomial(trials, floor), binomial(trials, floor * times)) <= 1 + 1e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(requests, requests, st.integers(0, 400), st.floats(0.01, 100))
 def test_laws_add_up_to_one(canary: int, baseline: int, errors: int, odds: float) -> None:
     law = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
@@ -65,7 +65,7 @@ def test_laws_add_up_to_one(canary: int, baseline: int, errors: int, odds: float
     assert max(0, min(errors, canary + baseline) - baseline) <= law.start <= law.end <= min(canary, errors)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(requests, requests, st.data()), max_size=5), st.booleans())
 def test_looks_without_news_change_nothing_and_numbers_are_finite(steps: list, over: bool) -> None:  # type: ignore[type-arg]
     bench, canary, baseline = Judge.under(), Counts(), Counts()
@@ -81,13 +81,13 @@ def test_looks_without_news_change_nothing_and_numbers_are_finite(steps: list, o
     assert verdict.outcome != "pass" or canary.requests > 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 5000), st.integers(0, 3))
 def test_no_pass_without_the_canarys_own_requests(baseline: int, errors: int) -> None:
     assert judge([(Counts(), Counts(baseline + errors, errors))]).outcome == "inconclusive"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.booleans(), max_size=30), min_size=1, max_size=5))
 def test_tally_never_counts_more_than_was_answered(workers: list[list[bool]]) -> None:
     """Each inner list: what one worker process answered (True: an error), read after every answer."""

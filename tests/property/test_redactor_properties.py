@@ -10,7 +10,7 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bgci.redactor import MASK, Redactor
@@ -61,7 +61,6 @@ def _knowing(*secrets: str) -> Redactor:
     return redactor
 
 
-@settings(deadline=None)
 @given(SECRETS, st.sampled_from(sorted(ENCODINGS)))
 def test_nothing_remains_of_an_encoded_secret(secret: str, encoding: str) -> None:
     text = _knowing(secret).redacted(f"<{ENCODINGS[encoding](secret)}>")
@@ -70,7 +69,6 @@ def test_nothing_remains_of_an_encoded_secret(secret: str, encoding: str) -> Non
     assert MASK in text
 
 
-@settings(deadline=None)
 @given(SECRETS, st.text(max_size=5), st.text(max_size=5), st.booleans(), st.booleans())
 def test_nothing_remains_of_base64(secret: str, before: str, after: str, safe: bool, padded: bool) -> None:
     whole = f"{before}{secret}{after}".encode("utf-8", "backslashreplace")
@@ -82,7 +80,6 @@ def test_nothing_remains_of_base64(secret: str, before: str, after: str, safe: b
     assert kept <= len(encoded) - len(secret.encode()) * 8 / 6
 
 
-@settings(deadline=None)
 @given(st.lists(SECRETS, min_size=1, max_size=5), st.data())
 def test_several_secrets_in_one_text(secrets: list[str], data: st.DataObject) -> None:
     pieces = data.draw(st.lists(st.sampled_from([*secrets, "plain", " ", "0"]), max_size=8))
@@ -90,7 +87,6 @@ def test_several_secrets_in_one_text(secrets: list[str], data: st.DataObject) ->
     assert not any(secret in text for secret in secrets)
 
 
-@settings(deadline=None)
 @given(st.text("abc", min_size=4, max_size=8), st.text("abc", min_size=4, max_size=8), st.text("abc", max_size=40))
 def test_secrets_that_overlap(one: str, other: str, text: str) -> None:
     redacted = _knowing(one, other).redacted(text)
@@ -101,7 +97,6 @@ def test_secrets_that_overlap(one: str, other: str, text: str) -> None:
         assert redacted == text
 
 
-@settings(deadline=None)
 @given(SECRETS, st.text("xyz \n,;({", max_size=20), st.text("xyz \n,;)}", max_size=20))
 def test_the_text_around_is_unharmed(secret: str, before: str, after: str) -> None:
     assert _knowing(secret).redacted(before + secret + after) == before + MASK + after
@@ -114,7 +109,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES, st.sampled_from(["true", "null", "1234", "Q77Z", '": "', "\\n", "nnnn"]) | SECRETS, st.booleans())
 def test_json_stays_json_with_the_same_shape(value: object, secret: str, ascii_only: bool) -> None:
     found = json.loads(_knowing(secret).redacted_json(json.dumps(value, indent=1, ensure_ascii=ascii_only)))
@@ -122,7 +116,6 @@ def test_json_stays_json_with_the_same_shape(value: object, secret: str, ascii_o
     assert not any(secret in text for text in _texts(found))
 
 
-@settings(deadline=None)
 @given(SECRETS, SECRETS | st.sampled_from(["tag>", "name", "title", "text", '="te']))
 def test_markup_stays_markup(secret: str, other: str) -> None:
     shown = html.escape(f"{secret} {other}")

@@ -311,7 +311,7 @@ def valid_by_parser(document: Any) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SUITES)
 @example({"checks": [GOOD], "defaults": {"timeout": "1s"}})
 @example({"checks": [{**FULL, "expect": {"share": {"body": "a", "at_least": "1%"}}}]})
@@ -321,7 +321,7 @@ def test_the_schema_and_the_parser_agree(document: Any) -> None:
 
 
 @pytest.mark.parametrize("changed", ["path", "expect", "headers", "timeout", "repeat", "target", "json", "port"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_the_schema_and_the_parser_agree_on_one_change_to_a_good_check(changed: str, data: st.DataObject) -> None:
     changes = data.draw(CHECKS)
