@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform.credentials import Credentials
-from bgci.platform.http import Auth, Http, HttpFailure
+from bgci.platform.http import Auth, Http
+from bgci.platform.http_failure import HttpFailure
 from bgci.platform.login import Login, PlainLogin
 from bgci.platform.marathon import Marathon
 from bgci.platform.metronome import Metronome

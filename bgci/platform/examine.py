@@ -18,7 +18,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from bgci.definition.names import app_slug
 from bgci.errors import BgciError, DeniedError, UnavailableError
 from bgci.platform import tls
-from bgci.platform.http import Http, HttpFailure, proxied
+from bgci.platform.http import Http, proxied
+from bgci.platform.http_failure import HttpFailure
 from bgci.platform.marathon import Marathon
 from bgci.platform.metronome import Metronome
 from bgci.platform.permissions import folder_of

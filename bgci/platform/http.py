@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json as jsonlib
 import random
-import re
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform import tls
-from bgci.redactor import redacted
+from bgci.platform.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 
 Params = Sequence[tuple[str, str]]
 
@@ -52,48 +50,6 @@ class Auth(Protocol):
     def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
         """The permission that a refused request lacks, empty when it is not known. ``sent``: its JSON body;
         ``by_router``: whether a proxy refused it, rather than the service behind."""
-
-
-class HttpFailure(Exception):
-    """A reply that only the caller can interpret. ``body``: the JSON value, else text without markup."""
-
-    def __init__(self, status: int, body: Any, url: str) -> None:
-        super().__init__(f"HTTP {status} from {url}")
-        self.status = status
-        self.body = body
-        self.url = url
-
-    @property
-    def is_api(self) -> bool:
-        """Whether the service itself answered, rather than a proxy in front of it or a stranger."""
-        return isinstance(self.body, dict)
-
-    @property
-    def message(self) -> str:
-        """What the server says, in one line."""
-        if isinstance(self.body, dict):
-            return str(self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body)
-        return str(self.body)
-
-    @property
-    def details(self) -> list[str]:
-        """``path: error`` of each violation that a 400 or 422 lists (marathon: MarathonExceptionMapper)."""
-        found = self.body.get("details") if isinstance(self.body, dict) else None
-        if isinstance(found, str):
-            return [found]
-        lines: list[str] = []
-        for detail in found or []:
-            errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
-            path = detail.get("path", "/") if isinstance(detail, dict) else "/"
-            lines += [f"{path}: {error}" for error in errors]
-        return lines
-
-    def unavailable(self, what: str) -> UnavailableError:
-        """The error for a reply that nobody expected."""
-        return UnavailableError(
-            f"{what}: {self.url} answered {self.status} {self.message}".rstrip(),
-            remedy="Check that the URL is right and the service is well; the command may simply be run again.",
-        )
 
 
 @dataclass(frozen=True)
@@ -197,12 +153,12 @@ class Http:
                     "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
                 ) from None  # the original error shows the header
             except requests.RequestException as error:
-                problem, remedy = self._explain(error)
-                again = _not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
+                problem, remedy = explained(error, self.base_url, self._timeouts)
+                again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
             else:
                 if response.status_code not in TRY_AGAIN:
                     return self._judged(method, response, json)
-                problem = f"it answers {response.status_code} {_short(response)}".rstrip()
+                problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
                 pause = max(pause, _retry_after(response))
                 again = repeatable or response.status_code == 429
             if not again or attempt == self._retries or not self._sleep(pause):
@@ -211,7 +167,7 @@ class Http:
             problem += f" (the {method} may or may not have been carried out)"
             remedy = remedy or "Run the command again: it starts from what it finds."
         raise UnavailableError(
-            f"{self.name} cannot be reached at {_shown(url)}: {problem}",
+            f"{self.name} cannot be reached at {shown(url)}: {problem}",
             remedy=remedy or "Check the URL, the network and the service's health; then run the command again.",
         )
 
@@ -238,11 +194,11 @@ class Http:
             target = urljoin(url, response.headers["Location"])
             if method != "GET" or urlsplit(target).scheme not in ("http", "https"):
                 raise UnavailableError(
-                    f"{method} {_shown(url)} is redirected to {_shown(target)}.", remedy="Use that address as the URL."
+                    f"{method} {shown(url)} is redirected to {shown(target)}.", remedy="Use that address as the URL."
                 )
             credentials = credentials and _origin(target) == _origin(self.base_url)
             url, params = target, ()
-        raise UnavailableError(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
+        raise UnavailableError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
 
     def _send(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
@@ -265,10 +221,10 @@ class Http:
         )
 
     def _judged(self, method: str, response: requests.Response, sent: Any) -> Reply:
-        status, url = response.status_code, _shown(response.url)
+        status, url = response.status_code, shown(response.url)
         if status < 300:
             return Reply(status, response.headers, response.content, response.url)
-        failure = HttpFailure(status, _body(response), url)
+        failure = HttpFailure(status, body_of(response), url)
         if status == 401:
             hint = ""
             if _origin(response.url) != _origin(self.base_url):
@@ -300,25 +256,9 @@ class Http:
             return jsonlib.loads(reply.content)
         except ValueError as error:
             raise UnavailableError(
-                f"{_shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",
+                f"{shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",
                 remedy=f"Is {self.base_url} the URL of {self.name}?",
             ) from error
-
-    def _explain(self, error: requests.RequestException) -> tuple[str, str]:
-        """Cause and remedy of a request that got no reply."""
-        reason = _reason(error)
-        connect, read = self._timeouts
-        if isinstance(error, requests.exceptions.SSLError):
-            return tls.failure(str(reason), self.base_url)
-        if isinstance(error, requests.exceptions.ProxyError):
-            return f"the proxy fails: {_plain(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
-        if isinstance(reason, NameResolutionError):
-            return "its name cannot be resolved", "Check the host name in the URL, and this machine's DNS."
-        if isinstance(error, requests.ConnectTimeout):
-            return f"no connection within {connect:g} s", ""
-        if isinstance(error, requests.ReadTimeout):
-            return f"no answer within {read:g} s", ""
-        return _plain(reason), ""
 
     def _sleep(self, seconds: float) -> bool:
         """False as soon as the command is cancelled."""
@@ -348,41 +288,15 @@ def _checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"{_shown(url)!r} is no usable URL.", remedy="Write it as https://host or http://host:port.")
+        raise UsageError(f"{shown(url)!r} is no usable URL.", remedy="Write it as https://host or http://host:port.")
     if "@" in parts.netloc:
-        raise UsageError(f"The URL {_shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
+        raise UsageError(f"The URL {shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
     return url.rstrip("/")
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _shown(url: str) -> str:
-    """The URL without user, password, query and fragment."""
-    return re.sub(r"//[^/@]*@", "//", re.split(r"[?#]", url)[0])
-
-
-def _reason(error: requests.RequestException) -> BaseException:
-    """What urllib3 said: requests wraps it into a MaxRetryError."""
-    inner = error.args[0] if error.args else error
-    reason = getattr(inner, "reason", inner)
-    return reason if isinstance(reason, BaseException) else error
-
-
-def _not_sent(error: requests.RequestException) -> bool:
-    return isinstance(error, requests.ConnectTimeout) or isinstance(_reason(error), NewConnectionError)
-
-
-def _plain(reason: BaseException) -> str:
-    """An exception in the words of a person: without the objects that urllib3 prints."""
-    text = str(reason)
-    if "Connection refused" in text:
-        return "the connection is refused"
-    if "RemoteDisconnected" in text or "ConnectionReset" in text or "IncompleteRead" in text:
-        return "the connection was cut before the answer was complete"
-    return re.sub(r"(?:<[^>]*>|HTTPS?Connection\([^)]*\)): *", "", text) or type(reason).__name__
 
 
 def _retry_after(response: requests.Response) -> float:
@@ -393,19 +307,3 @@ def _retry_after(response: requests.Response) -> float:
     except (TypeError, ValueError):
         return 0.0
     return min(MAX_PAUSE, max(0.0, seconds))
-
-
-def _body(response: requests.Response) -> Any:
-    if "json" in response.headers.get("Content-Type", ""):
-        try:
-            return response.json()
-        except ValueError:
-            pass
-    return _short(response)
-
-
-def _short(response: requests.Response) -> str:
-    """The body as one line without markup. Secrets go first: a cut one would not be known again."""
-    text = redacted(response.content[:100_000].decode("utf-8", "replace"))[:4000]
-    text = re.sub(r"(?s)<(style|script)\b.*?</\1>|<[^>]*>", " ", text)
-    return " ".join(text.split())[:200]

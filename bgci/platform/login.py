@@ -18,7 +18,8 @@ from bgci import redactor
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform import permissions
 from bgci.platform.credentials import Credentials, Password, ServiceAccount, Token
-from bgci.platform.http import CREDENTIALS_REMEDY, Http, HttpFailure
+from bgci.platform.http import CREDENTIALS_REMEDY, Http
+from bgci.platform.http_failure import HttpFailure
 
 PATH = "/acs/api/v1/auth/login"
 PROOF_SECONDS = 300  # how long the JWT of a service account may be used: for one login

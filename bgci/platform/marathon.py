@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from bgci.definition.names import COLOURS
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http
+from bgci.platform.http_failure import HttpFailure
 
 GROUP_LABEL = "HAPROXY_DEPLOYMENT_GROUP"
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from bgci.errors import BgciError, UnavailableError, UsageError
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http
+from bgci.platform.http_failure import HttpFailure
 from bgci.rollout.model import Replica, Server, Serving
 
 STATS_PORT = 9090

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bgci.errors import ConflictError, InvalidError, UnavailableError
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http
+from bgci.platform.http_failure import HttpFailure
 
 # What a JobSpec may contain (metronome: jobspec.schema.json); a GET adds more, which a PUT refuses.
 SPEC_FIELDS = ("id", "description", "labels", "dependencies", "run")

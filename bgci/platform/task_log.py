@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bgci.errors import BgciError
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http
+from bgci.platform.http_failure import HttpFailure
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
 CHUNK = 1 << 16  # bytes

@@ -17,7 +17,7 @@ from bgci.definition.app_definition import group
 from bgci.definition.names import job_secret
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.platform.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
-from bgci.platform.http import HttpFailure
+from bgci.platform.http_failure import HttpFailure
 from bgci.platform.marathon import EMBED
 from bgci.platform.tls import CA_VARIABLES, is_loopback, verification
 from bgci.rollout.model import Serving

@@ -10,7 +10,7 @@ from bgci.definition.names import app_slug
 from bgci.errors import BgciError, DeniedError
 from bgci.platform.cluster import Cluster
 from bgci.platform.examine import answers, may_update_app, may_update_jobs, own_permissions, secrets_listed
-from bgci.platform.http import HttpFailure
+from bgci.platform.http_failure import HttpFailure
 from bgci.platform.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed, of_request
 from bgci.stages.checkup import access
 from bgci.stages.checkup.check import Check, skipped

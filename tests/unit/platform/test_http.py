@@ -14,7 +14,8 @@ import pytest
 
 from bgci.errors import DeniedError, UnavailableError, UsageError
 from bgci.platform.credentials import Token
-from bgci.platform.http import Http, HttpFailure
+from bgci.platform.http import Http
+from bgci.platform.http_failure import HttpFailure
 from bgci.platform.login import Login
 
 

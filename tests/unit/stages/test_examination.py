@@ -9,7 +9,7 @@ import pytest
 
 from bgci.config import Settings
 from bgci.errors import AbortedError, BgciError, DeniedError
-from bgci.platform.http import HttpFailure
+from bgci.platform.http_failure import HttpFailure
 from bgci.stages.checkup.check import Check, Outcome, ok
 from bgci.stages.checkup.examination import Examination
 from bgci.stages.work import Work
