@@ -6,7 +6,7 @@ import http.client
 import http.server
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,16 +14,13 @@ Fault = Callable[[str, str, bytes], "int | None"]
 """Method, path and body of a request; a status to answer instead of passing it on."""
 
 
-class Proxy(http.server.ThreadingHTTPServer):
-    """Passes everything on, but for what ``fault`` answers."""
+class Local(http.server.ThreadingHTTPServer):
+    """A server of a test's own, on any free port."""
 
     daemon_threads = True
 
-    def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = urllib.parse.urlsplit(target).netloc
-        self.fault: Fault = lambda method, path, body: None
-        self.seen: list[tuple[str, str]] = []
+    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
 
     @property
     def url(self) -> str:
@@ -33,7 +30,32 @@ class Proxy(http.server.ThreadingHTTPServer):
         """A client that went away is none."""
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Quiet(http.server.BaseHTTPRequestHandler):
+    """Logs nothing; every answer ends its connection."""
+
+    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.close_connection = True
+        self.send_response_only(status)
+        for name, text in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+class Proxy(Local):
+    """Passes everything on, but for what ``fault`` answers."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(_Handler)
+        self.target = urllib.parse.urlsplit(target).netloc
+        self.fault: Fault = lambda method, path, body: None
+        self.seen: list[tuple[str, str]] = []
+
+
+class _Handler(Quiet):
     server: Proxy
 
     def _pass_on(self) -> None:
@@ -42,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         status = self.server.fault(self.command, self.path, body)
         if status is not None:
-            self._answer(status, b'{"message": "as the test wants it"}')
+            self.send(status, {"Content-Type": "application/json"}, b'{"message": "as the test wants it"}')
             return
         connection = http.client.HTTPConnection(self.server.target, timeout=600)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
@@ -60,51 +82,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.flush()
         connection.close()
 
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
     do_GET = do_POST = do_PUT = do_DELETE = _pass_on
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
-
-class _Page(http.server.BaseHTTPRequestHandler):
+class _Page(Quiet):
     def do_GET(self) -> None:
-        body = b"<html><body>Welcome to a web server</body></html>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(200, {"Content-Type": "text/html"}, b"<html><body>Welcome to a web server</body></html>")
 
     do_POST = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
 
 @contextmanager
 def proxy(target: str) -> Iterator[Proxy]:
     with Proxy(target) as server:
-        yield from _served(server)
+        yield from served(server)
 
 
 @contextmanager
 def web_server() -> Iterator[str]:
     """The URL of a web server that answers every GET with a page."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
-        server.daemon_threads = True
-        for _ in _served(server):
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+    with Local(_Page) as server:
+        for _ in served(server):
+            yield server.url
 
 
-def _served(server: Any) -> Iterator[Any]:
+def served(server: Any) -> Iterator[Any]:
+    """Yields the server once, while it serves."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

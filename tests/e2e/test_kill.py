@@ -15,7 +15,7 @@ from e2e.lab import App, Ran, until
 
 # Seconds until a task is healthy, as containers need them: more than bgci does to be started again. What a killed run
 # has asked for as ballast is then still ballast for the next one.
-SLOW = {"SANDBOX_HEALTH_AFTER": "3"}
+SLOW = {"SANDBOX_HEALTH_AFTER": "6"}
 
 
 def lines(app: App) -> int:
@@ -61,10 +61,7 @@ def test_killed_on_the_way_back_from_a_canary_of_all(make_app: Callable[..., App
         app.canary("v2", "--instances", "2")
         ended = killed_again_and_again(app, Random(3), "rollback", "v2")
     assert ended.code == 0, ended.text
-    # Ballast that is not removed in time, because its run was killed, serves: the baseline has to outnumber it.
-    (serving,) = app.healthy().values()
-    assert set(app.healthy()) == {"v1"}
-    assert serving == 2 or f"{serving - 2} more than its target" in ended.out, ended.text
+    assert app.healthy() == {"v1": 2}
 
 
 def test_killed_during_the_first_deployment(app: App) -> None:

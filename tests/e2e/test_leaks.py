@@ -9,17 +9,16 @@ import os
 import signal
 import ssl
 import subprocess
-import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from e2e.faulty import Local, Quiet, served
 from e2e.lab import BGCI, App, until
 from e2e.leaks import Secrets, arguments, files
 from e2e.secured import SecuredLab
@@ -51,57 +50,37 @@ work.detect = detect
 """
 
 
-class Mirror(http.server.ThreadingHTTPServer):
+class Mirror(Local):
     """In front of the cluster. ``fault``: a status for a request, whose answer holds the headers that came with it."""
 
-    daemon_threads = True
-
     def __init__(self, lab: SecuredLab) -> None:
-        super().__init__(("127.0.0.1", 0), _Reflection)
+        super().__init__(_Reflection)
         self.target = urllib.parse.urlsplit(lab.url).netloc
         self.tls = ssl.create_default_context(cafile=lab.ca_cert)
         self.fault: Callable[[str], int | None] = lambda path: None
         self.kind = "application/json"
         self.sent: set[str] = set()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is none."""
-
-
-class _Reflection(http.server.BaseHTTPRequestHandler):
+class _Reflection(Quiet):
     server: Mirror
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         given = self.headers.get("Authorization", "")
         self.server.sent.add(given.removeprefix("token="))
-        self.close_connection = True
         status = self.server.fault(self.path)
         if status:
             shown = f"refused: Authorization: {given} {body.decode('utf-8', 'replace')} " + "." * 180 + given
             text = json.dumps({"message": shown}) if "json" in self.server.kind else f"<html><p>{shown}</p></html>"
-            return self._send(status, {"Content-Type": self.server.kind}, text.encode())
+            return self.send(status, {"Content-Type": self.server.kind}, text.encode())
         connection = http.client.HTTPSConnection(self.server.target, context=self.server.tls, timeout=60)
         connection.request(self.command, self.path, body or None, dict(self.headers.items()) | {"Connection": "close"})
         reply = connection.getresponse()
         kept = {name: text for name, text in reply.getheaders() if name.lower() not in SET_HERE}
-        return self._send(reply.status, kept, reply.read())
-
-    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, text in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(body)
+        return self.send(reply.status, kept, reply.read())
 
     do_GET = do_POST = do_PUT = do_DELETE = _answer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
 
 SET_HERE = ("connection", "transfer-encoding", "content-length")
@@ -110,13 +89,7 @@ SET_HERE = ("connection", "transfer-encoding", "content-length")
 @contextmanager
 def mirror(lab: SecuredLab) -> Iterator[Mirror]:
     with Mirror(lab) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield from served(server)
 
 
 @dataclass

@@ -59,13 +59,18 @@ def test_a_post_that_was_refused_for_its_rate_is_sent_again(stub, answer):
     assert [asked.body for asked in stub.asked] == [{"a": 1}] * 2
 
 
-def test_a_post_to_a_port_that_opens_late_is_sent_again(stub, answer):
+def test_a_post_to_a_port_that_opens_late_is_sent_again():
     """The connection was refused, so nothing was carried out."""
     port = free_port()
-    stub.tell("POST", "/x", answer(200, {}))
+    refused = threading.Event()
+
+    def pausing() -> bool:
+        """Asked for whenever Http waits before the next try."""
+        refused.set()
+        return False
 
     def open_late() -> None:
-        time.sleep(0.3)
+        assert refused.wait(5)
         with socket.create_server(("127.0.0.1", port)) as listener:
             listener.settimeout(5)
             connection, _ = listener.accept()
@@ -75,7 +80,7 @@ def test_a_post_to_a_port_that_opens_late_is_sent_again(stub, answer):
 
     thread = threading.Thread(target=open_late)
     thread.start()
-    assert quick(f"http://127.0.0.1:{port}", backoff=0.2).post("/x") == {}
+    assert quick(f"http://127.0.0.1:{port}", backoff=0.2, cancelled=pausing).post("/x") == {}
     thread.join()
 
 

@@ -155,6 +155,16 @@ def test_another_revision_alone_needs_no_rollback(policy: Policy) -> None:
 
 
 @both
+def test_a_baseline_that_had_to_grow_on_the_way_back_says_so(policy: Policy) -> None:
+    grown = decide(seen(baseline(5)), ROLLBACK, policy)
+    assert isinstance(grown, Done)
+    assert "with 5 instances, 1 more than its target" in grown.message
+    home = decide(seen(baseline(4)), ROLLBACK, policy)
+    assert isinstance(home, Done)
+    assert "target" not in home.message
+
+
+@both
 def test_a_rollback_ends_only_when_the_baseline_is_back_in_rotation(policy: Policy) -> None:
     assert waits_for(decide(seen(baseline(), out=("blue.0",)), ROLLBACK, policy), Cause.LOAD_BALANCER)
 
