@@ -8,7 +8,7 @@ PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
-	@echo "make lint   style, types and floors alone"
+	@echo "make lint   style, types and layers alone"
 	@echo "make unit   the fast tests alone"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"

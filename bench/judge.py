@@ -5,7 +5,7 @@
     python bench/judge.py --quick    a tenth of the releases
 
 Needs the extra `bench` (NumPy). False alarms and detection: every single error is a look, the harshest way of looking,
-as arrays; the same numbers come out of `bgci.canary.judge` itself (checked on the way). Verdicts: the judge itself,
+as arrays; the same numbers come out of `bgci.analysis.judge` itself (checked on the way). Verdicts: the judge itself,
 one look for every 25 canary requests, 5,000 of them at most, with the exact tests at the end. The policy is that of
 `bgci test`: the error rate's part of alpha. Wald's test has all of it.
 """
@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from bgci.canary.exact import Bet, hypergeometric
-from bgci.canary.judge import WORSE, Counts, Judge, Policy
-from bgci.canary.latency import Latency, LatencyPolicy
-from bgci.stages.judging import ERRORS_PART
+from bgci.analysis.e_process import Bet, hypergeometric
+from bgci.analysis.judge import WORSE, Counts, Judge, Policy
+from bgci.analysis.latency import Latency, LatencyPolicy
+from bgci.operations.canary_analysis import ERRORS_PART
 
 CASES = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.05), (0.001, 0.02))
 SHARES = (0.1, 0.25, 0.5)
@@ -75,7 +75,7 @@ def bets_on_errors(
 
 
 def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
-    """The arrays above and `bgci.canary.exact.Bet` give the same wealth for the same errors."""
+    """The arrays above and `bgci.analysis.e_process.Bet` give the same wealth for the same errors."""
     parts = round(1 / share)
     for _ in range(50):
         seed = int(rng.integers(2**32))

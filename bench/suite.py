@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from bgci.canary import probe
-from bgci.canary.case import Outcome
-from bgci.canary.checks import Check, Expect, Suite
+from bgci.checks import runner
+from bgci.checks.model import Check, Expect, Suite
+from bgci.checks.test_result import Outcome
 from bgci.sandbox import task_server
 
 INSTANCES, CHECKS, CHAIN = 10, 200, 200
@@ -27,7 +27,7 @@ ANSWER = 0.05  # seconds
 
 
 @contextmanager
-def instances(count: int) -> Iterator[list[probe.Place]]:
+def instances(count: int) -> Iterator[list[runner.Place]]:
     processes, places = [], []
     try:
         for _ in range(count):
@@ -36,7 +36,7 @@ def instances(count: int) -> Iterator[list[probe.Place]]:
             environment = {**os.environ, "SANDBOX_LISTEN": netloc}
             command = [sys.executable, "-S", "-E", "-s", str(Path(task_server.__file__))]
             processes.append(subprocess.Popen(command, env=environment))
-            places.append(probe.Place(netloc, (f"http://{netloc}",)))
+            places.append(runner.Place(netloc, (f"http://{netloc}",)))
         for place in places:
             _await(place)
         yield places
@@ -46,7 +46,7 @@ def instances(count: int) -> Iterator[list[probe.Place]]:
             process.wait()
 
 
-def _await(place: probe.Place) -> None:
+def _await(place: runner.Place) -> None:
     host, _, port = place.name.partition(":")
     for _ in range(200):
         try:
@@ -57,9 +57,9 @@ def _await(place: probe.Place) -> None:
     raise SystemExit(f"{place.name} does not answer")
 
 
-def measured(places: list[probe.Place], checks: tuple[Check, ...]) -> float:
+def measured(places: list[runner.Place], checks: tuple[Check, ...]) -> float:
     began = time.monotonic()
-    cases = probe.run(Suite("bench", checks), {"canary": places}, timeout=600)
+    cases = runner.run(Suite("bench", checks), {"canary": places}, timeout=600)
     assert len(cases) == len(checks) * len(places)
     assert {case.outcome for case in cases} == {Outcome.PASSED}
     return time.monotonic() - began

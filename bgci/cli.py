@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from bgci import __version__
-from bgci.config import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
+from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
-from bgci.platform.credentials import hide_credentials
-from bgci.redactor import redacted
+from bgci.options import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
+from bgci.redaction import redacted
 
 app = typer.Typer(
     help="Releases an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
@@ -57,109 +57,106 @@ def app_names() -> list[str]:
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def render(settings: Settings) -> None:
     """Template and image to the app definition and its three jobs. Touches no cluster."""
-    from bgci.stages import render as here
+    from bgci.commands import render as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def publish(settings: Settings) -> None:
     """Replace the three DC/OS Jobs of this revision."""
-    from bgci.stages import publish as here
+    from bgci.commands import publish as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def canary(settings: Settings) -> None:
     """Put canary instances of the revision in rotation beside the baseline."""
-    from bgci.rollout.model import Kind
-    from bgci.stages import goal
+    from bgci.commands import canary as command
 
-    goal.run(Kind.CANARY, settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
 def test(settings: Settings) -> None:
     """Test the canary: the suite's checks and test programs; the results as JUnit."""
-    from bgci.stages import test as here
+    from bgci.commands import test as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 def promote(settings: Settings) -> None:
     """Let the revision take over completely."""
-    from bgci.rollout.model import Kind
-    from bgci.stages import goal
+    from bgci.commands import promote as command
 
-    goal.run(Kind.PROMOTE, settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 def rollback(settings: Settings) -> None:
     """Remove the canary; the baseline serves alone again."""
-    from bgci.rollout.model import Kind
-    from bgci.stages import goal
+    from bgci.commands import rollback as command
 
-    goal.run(Kind.ROLLBACK, settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, "on_failure", "on_inconclusive", "steps")
 def release(settings: Settings) -> None:
     """Render, publish, canary, test, promote; back by itself when a stage fails."""
-    from bgci.stages import release as here
+    from bgci.commands import release as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes("app", "artifacts", "log_format", *CLUSTER, "output")
 def status(settings: Settings) -> None:
     """What runs: colours, revisions, instances, health, share of traffic, jobs."""
-    from bgci.stages import status as here
+    from bgci.commands import status as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, "via", *DOCTOR)
 def doctor(settings: Settings) -> None:
     """Check the way to the cluster, permissions, load balancers and labels: each finding with its remedy."""
-    from bgci.stages import doctor as here
+    from bgci.commands import doctor as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes("app", "artifacts", "log_format", *CLUSTER, "keep", "dry_run")
 def prune(settings: Settings) -> None:
     """Remove the jobs of old revisions."""
-    from bgci.stages import jobs
+    from bgci.commands import prune as command
 
-    jobs.prune(settings)
+    command.run(settings)
 
 
 @app.command()
 @takes("artifacts", "log_format")
 def demo(settings: Settings) -> None:
     """The whole lab against a sandbox of its own, under load."""
-    from bgci.stages import demo as here
+    from bgci.commands import demo as command
 
-    here.run(settings)
+    command.run(settings)
 
 
 @sandbox_app.command("up")
 @takes("state_dir", "replicas", "persist", "secured")
 def sandbox_up(settings: Settings) -> None:
     """Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy."""
-    from bgci.stages import sandbox
+    from bgci.commands import sandbox
 
     sandbox.up(settings)
 
@@ -168,7 +165,7 @@ def sandbox_up(settings: Settings) -> None:
 @takes("state_dir", "keep_state")
 def sandbox_down(settings: Settings) -> None:
     """Stop it, with everything that runs on it."""
-    from bgci.stages import sandbox
+    from bgci.commands import sandbox
 
     sandbox.down(settings)
 
@@ -177,14 +174,14 @@ def sandbox_down(settings: Settings) -> None:
 @takes("state_dir", "output")
 def sandbox_status(settings: Settings) -> None:
     """Where it is and whether it runs."""
-    from bgci.stages import sandbox
+    from bgci.commands import sandbox
 
     sandbox.status(settings)
 
 
 def _tell(error: Failure) -> None:
     """The CI system, of what no stage tells it."""
-    from bgci.report.ci import refused
+    from bgci.reporting.ci_systems import refused
 
     command = next((word for word in sys.argv[1:] if word in app_names()), "command line")
     try:
@@ -208,7 +205,7 @@ def main() -> None:
     except (BgciError, AbortedError) as error:
         # The process ends now, with its own exit code, whatever comes: Python itself lets go of its handlers before.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        from bgci.report.console import plain_lines
+        from bgci.reporting.console import plain_lines
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))

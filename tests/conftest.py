@@ -12,7 +12,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from bgci import redactor
+from bgci import redaction
 
 # How long something takes is no test's business: a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,5 +25,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's redactor starts without any."""
-    monkeypatch.setattr(redactor._THE_ONE, "_secrets", ())
-    monkeypatch.setattr(redactor._THE_ONE, "_forms", ())
+    monkeypatch.setattr(redaction._THE_ONE, "_secrets", ())
+    monkeypatch.setattr(redaction._THE_ONE, "_forms", ())

@@ -1,6 +1,6 @@
 """What looks for secrets: in texts, in every form in which programs write them, and in the arguments of processes.
 
-It shares nothing with ``bgci.redactor``."""
+It shares nothing with ``bgci.redaction``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from bgci.canary.case import Case, Outcome
+from bgci.checks.test_result import Case, Outcome
 
 Json = dict[str, Any]
 START = datetime(2026, 3, 1, 9, 30, 0, tzinfo=timezone.utc)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgci.platform.permissions import JOBS, Permission, needed
+from bgci.dcos.permissions import JOBS, Permission, needed
 from e2e.lab import App, Json
 from e2e.secured import SecuredLab
 from e2e.test_doctor import outcomes, row

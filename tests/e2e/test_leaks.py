@@ -37,13 +37,13 @@ JOB_TEMPLATE = """{"id": "{{ id }}", "labels": {{ labels | tojson }}, "run": {
 PROGRAM = "env > seen.txt; tr '\\0' '\\n' < /proc/$PPID/environ; cat password; cp planted.xml results.xml"
 # Faults from within: what no server and no option can cause.
 BUG_IN_A_STAGE = """
-import os, bgci.stages.status as stage
+import os, bgci.commands.status as stage
 def status(work):
     raise ValueError(f"{dict(os.environ)} {work.credentials.environment()}")
 stage.status = status
 """
 BUG_BEFORE_ANY_STAGE = """
-import os, bgci.stages.work as work
+import os, bgci.operations.context as work
 def detect(environ):
     raise KeyError(dict(environ))
 work.detect = detect

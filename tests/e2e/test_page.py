@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from bgci.report import junit, page
-from bgci.report.artifacts import Artifacts
+from bgci.reporting import junit, page
+from bgci.reporting.artifacts import Artifacts
 from e2e import page_samples
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from administrator import acl_path
 
-from bgci.platform.permissions import Permission, needed
+from bgci.dcos.permissions import Permission, needed
 from bgci.sandbox import control
 from e2e.conftest import app_maker
 from e2e.lab import App, Ran

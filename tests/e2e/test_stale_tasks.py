@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import requests
 
-from bgci.platform.http import Http
-from bgci.platform.marathon import Marathon
-from bgci.report.console import Console
-from bgci.rollout.drive import Driver
-from bgci.rollout.journal import Journal
-from bgci.rollout.model import Kill, Release
+from bgci.dcos.http import Http
+from bgci.dcos.marathon import Marathon
+from bgci.engine.model import Kill, Release
+from bgci.operations.rollout_driver import Driver
+from bgci.reporting.console import Console
+from bgci.reporting.journal import Journal
 from e2e.lab import App, Lab, until
 
 

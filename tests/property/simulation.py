@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from bgci.rollout.model import (
+from bgci.engine.model import (
     Action,
     App,
     Cause,
@@ -31,7 +31,7 @@ from bgci.rollout.model import (
     Task,
     Wait,
 )
-from bgci.rollout.plan import decide
+from bgci.engine.plan import decide
 
 
 class Broken(AssertionError):

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from simulation import Listing, Pilot, Weather, World
 
-from bgci.rollout.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
-from bgci.rollout.plan import decide
+from bgci.engine.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
+from bgci.engine.plan import decide
 
 # About 27 s for all of this file on one core.
 simulated = settings(suppress_health_check=[HealthCheck.too_slow])

@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgci.definition.app_definition import normalise, service_ports, set_service_ports
-from bgci.definition.colour import coloured
-from bgci.definition.jobs import JobSettings, definition_from_env, render_jobs, to_json
-from bgci.definition.names import app_slug, artifact_names, is_app_id, job_ids, parse_app
-from bgci.definition.template import render_template
-from bgci.definition.validate import check_definition
+from bgci.appdef.app_definition import normalise, service_ports, set_service_ports
+from bgci.appdef.colour import coloured
+from bgci.appdef.jobs import JobSettings, definition_from_env, render_jobs, to_json
+from bgci.appdef.names import app_slug, artifact_names, is_app_id, job_ids, parse_app
+from bgci.appdef.template import render_template
+from bgci.appdef.validate import check_definition
 
 # metronome: jobspec.schema.json, pathType
 JOB_ID = re.compile(r"([a-z0-9]+(-+[a-z0-9]+)*)(\.([a-z0-9]+(-+[a-z0-9]+)*))*")

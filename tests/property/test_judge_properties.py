@@ -7,9 +7,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgci.canary.exact import Bet, Law, binomial, hypergeometric
-from bgci.canary.judge import Counts, Judge, judge
-from bgci.canary.tally import Tally
+from bgci.analysis.e_process import Bet, Law, binomial, hypergeometric
+from bgci.analysis.haproxy_counters import Tally
+from bgci.analysis.judge import Counts, Judge, judge
 
 requests = st.integers(0, 200)
 strata = st.lists(st.tuples(requests, requests, st.integers(0, 30)), max_size=6)

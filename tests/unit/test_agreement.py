@@ -11,9 +11,9 @@ import typer
 import yaml
 from typer.main import get_command
 
-from bgci import cli, config
-from bgci.config import EXPOSED, Shared, duration, shared_options
-from bgci.report.ci import dotenv, outputs
+from bgci import cli, options
+from bgci.options import EXPOSED, Shared, duration, shared_options
+from bgci.reporting.ci_systems import dotenv, outputs
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -87,7 +87,7 @@ def test_what_is_generated_is_up_to_date() -> None:
 
 
 def test_what_may_hold_a_secret_is_not_shown_among_the_options() -> None:
-    settings = config.Settings(
+    settings = options.Settings(
         set=["password=hush"],
         cluster_url="https://me:hush@dcos",
         app_definition="{}",
@@ -95,7 +95,7 @@ def test_what_may_hold_a_secret_is_not_shown_among_the_options() -> None:
         taken=("set", "cluster_url", "app_definition", "timeout", "image"),
         origins={"timeout": "DEFAULT_MAP", "set": "COMMANDLINE"},
     )
-    assert config.effective(settings) == [
+    assert options.effective(settings) == [
         ("set", "password=...", "flag"),
         ("cluster-url", "https://...@dcos", "default"),
         ("timeout", "90s", "bgci.toml"),

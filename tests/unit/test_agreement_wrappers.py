@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bgci.config import EXPOSED, Shared, shared_options
 from bgci.errors import NAMES
+from bgci.options import EXPOSED, Shared, shared_options
 
 ROOT = Path(__file__).parents[2]
 COMPONENT_ONLY = {"stage", "runner-image", "environment", "approval", "test", "job-timeout"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bgci.platform.permissions import Permission, needed
+from bgci.dcos.permissions import Permission, needed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text()
 SECRET = "team/bgci-service-account"

@@ -1,0 +1,49 @@
+"""What a canary may cost, in failed requests: how large and how long it may be, or that it must not be. Pure.
+
+``p0``, ``p1`` everywhere: the error rates of the baseline and of a canary as bad as is feared; ``max_failed``: requests
+that may fail beyond the baseline's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bgci.analysis.judge import Counts, Policy
+
+
+def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
+    """For how many seconds: share * rate * seconds * (p1 - p0) <= max_failed. Infinite where nothing is feared.
+
+    ``rate_per_second``: requests of the whole app; ``share``: the canary's part of them.
+    """
+    cost = share * rate_per_second * (p1 - p0)  # a second
+    return max(0.0, max_failed) / cost if cost > 0 else math.inf
+
+
+def plausible(seen: Counts) -> float:
+    """The highest error rate that goes with what was seen: the end of Wilson's 95 % interval; 1 before anything was."""
+    n, z2 = seen.requests, 1.96**2
+    if not n:
+        return 1.0
+    return (seen.errors + z2 / 2 + math.sqrt(z2 * (seen.errors * (1 - seen.rate) + z2 / 4))) / (n + z2)
+
+
+def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Policy | None = None) -> str:
+    """Why such a canary is not worth its cost; empty when the requests that ``max_failed`` buys tell enough."""
+    requests = int(max_failed / (p1 - p0))
+    needed = (policy or Policy()).requests_to_detect(p0, p1, share)
+    if requests >= needed:
+        return ""
+    why = f"{max_failed:g} failed requests buy {requests:,} requests to the canary, and about {needed:,} are needed"
+    return f"{why} to tell {100 * p1:.3g} % errors from {100 * p0:.3g} % at {100 * share:.3g} % of the traffic"
+
+
+def affordable(
+    max_failed: float, instances: int, target: int, p0: float, p1: float, policy: Policy | None = None
+) -> int:
+    """The largest canary of up to ``instances`` of ``target`` that ``max_failed`` is enough for; 0 when none is.
+
+    A smaller canary is compared with more of the baseline, so that fewer of its requests tell as much.
+    """
+    fewer = range(min(instances, target - 1), 0, -1)  # all of the traffic could be compared with nothing
+    return next((n for n in fewer if not refusal(max_failed, n / target, p0, p1, policy)), 0)

@@ -1,0 +1,270 @@
+"""Is the canary worse than the baseline beside it? Decided from error counts, as soon as they allow, at any look.
+
+Pure: no I/O, no clock. The maths in words, and what was measured of it: `docs/judge.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bgci.analysis.e_process import Bet, binomial, hypergeometric
+from bgci.errors import UsageError
+
+Outcome = Literal["pass", "fail", "inconclusive", "undecided"]
+
+# What a bad canary may look like: its odds of an error are 2, 7 or 25 times the baseline's. Of those that
+# were tried these detect fastest, at the rates and shares of docs/judge.md.
+WORSE = (2.0, 7.0, 25.0)
+# What a good canary may look like: its odds of an error are half of those at the floor, a quarter, a twentieth.
+UNDER_FLOOR = (0.5, 0.25, 0.05)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Requests answered so far, and how many of them were errors."""
+
+    requests: int = 0
+    errors: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.errors <= self.requests:
+            raise ValueError(f"{self.errors} errors in {self.requests} requests")
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.requests + other.requests, self.errors + other.errors)
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self.requests - other.requests, self.errors - other.errors)
+
+    def __str__(self) -> str:
+        return f"{self.errors:,} error{'' if self.errors == 1 else 's'} in {self.requests:,} requests"
+
+    @property
+    def rate(self) -> float:
+        return self.errors / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the judge may get wrong, and what is tolerated.
+
+    ``alpha``: the probability that a canary that is no worse is failed, over the whole run however often one looks.
+    ``beta``: the probability that a canary whose error rate is beyond what is allowed is passed.
+    Allowed is the larger of ``ratio`` times the baseline's rate and the rate ``floor``.
+    ``end_share``: the part of both probabilities that is kept for the exact test at the end of the time.
+
+    Raises UsageError.
+    """
+
+    alpha: float = 0.05
+    beta: float = 0.2
+    ratio: float = 2.0
+    floor: float = 0.005
+    end_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        shares = {"alpha": self.alpha, "beta": self.beta, "floor": self.floor, "end_share": self.end_share}
+        for name, value in shares.items():
+            if not 0 < value < 1:
+                raise UsageError(f"The judge's {name} is {value}.", remedy="Give a number between 0 and 1.")
+        if not 1 < self.ratio < math.inf:
+            raise UsageError(f"The judge's ratio is {self.ratio}.", remedy="Give a number above 1, such as 2.")
+
+    def part(self, share: float) -> Policy:
+        """With this part of ``alpha``, for one of several verdicts each of which may fail the canary: however they
+        depend on each other, a good canary then fails with probability ``alpha`` at most (Bonferroni)."""
+        return replace(self, alpha=self.alpha * share)
+
+    def allowed(self, baseline_rate: float) -> float:
+        """The error rate at which a canary is no longer good enough."""
+        return max(self.ratio * baseline_rate, self.floor)
+
+    @property
+    def fail_goal(self) -> float:
+        """The wealth at which a bet against "no worse" is won."""
+        return 1 / (self.alpha * (1 - self.end_share))
+
+    @property
+    def pass_goal(self) -> float:
+        """The wealth at which one of the two bets against "beyond what is allowed" is won."""
+        return 2 / (self.beta * (1 - self.end_share))
+
+    def requests_to_detect(self, baseline_rate: float, canary_rate: float, share: float) -> int:
+        """About how many canary requests show that ``canary_rate`` is worse than ``baseline_rate``, on average.
+
+        ``share``: the canary's part of the traffic, between 0 and 1. 0 < ``canary_rate``; raises ValueError unless it
+        is above ``baseline_rate``.
+        """
+        if canary_rate <= baseline_rate:
+            raise ValueError("the canary is not worse")
+        errors = canary_rate * share + baseline_rate * (1 - share)  # per request of the whole traffic
+        mine = canary_rate * share / errors
+        # An error of the canary multiplies the wealth by at most 1 / share: there is a least number of them.
+        least = math.ceil(math.log(self.fail_goal) / math.log(1 / share))
+        information = errors / share * _divergence(mine, share)  # per canary request
+        return math.ceil(max(math.log(self.fail_goal * len(WORSE)) / information, least / canary_rate))
+
+    def requests_to_pass(self, baseline_rate: float, share: float) -> int:
+        """About how many canary requests a canary as good as the baseline needs to pass; 0 when it never can."""
+        found = []
+        if baseline_rate < self.floor:
+            information = _divergence(baseline_rate, self.floor)
+            found.append(math.log(self.pass_goal * len(UNDER_FLOOR)) / information)
+        if 0 < share < 1 and baseline_rate > 0:
+            at_limit = self.ratio * share / (self.ratio * share + 1 - share)
+            information = baseline_rate / share * _divergence(share, at_limit)
+            found.append(math.log(self.pass_goal * 2) / information)
+        return math.ceil(min(found, default=0))
+
+
+def _divergence(rate: float, other: float) -> float:
+    """Kullback and Leibler's: how fast draws at ``rate`` tell it from ``other``, in nats per draw."""
+    return math.fsum(p * math.log(p / q) for p, q in ((rate, other), (1 - rate, 1 - other)) if p > 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is decided, why, and the numbers behind it.
+
+    ``p_value``: of the exact test that ``reason`` speaks of, on all that was seen, as if this were the only look.
+    ``e_value``: how many times its stake that test's bet has won; valid at every look (1 / e_value bounds its error).
+    ``allowed``: the error rate that the canary must stay below; ``needed``: about how many canary requests a good
+    canary needs to pass.
+    """
+
+    outcome: Outcome
+    reason: str
+    p_value: float
+    e_value: float
+    canary: Counts = Counts()
+    baseline: Counts = Counts()
+    allowed: float = 0.0
+    needed: int = 0
+
+
+@dataclass(frozen=True)
+class Judge:
+    """All that was seen, and three bets on it; ``see`` gives the next one. The first bet that is won ends all three.
+
+    ``worse``: against "the canary's error rate is no higher"; won, the canary fails.
+    ``within_ratio``, ``under_floor``: against "it is ``ratio`` times the baseline's or more" and "it is ``floor`` or
+    more"; either one won, the canary passes.
+    """
+
+    policy: Policy
+    worse: Bet
+    within_ratio: Bet
+    under_floor: Bet
+    canary: Counts = Counts()
+    baseline: Counts = Counts()
+
+    @classmethod
+    def under(cls, policy: Policy | None = None) -> Judge:
+        """A judge that has seen nothing yet."""
+        policy = policy or Policy()
+        even, better = 1 / policy.ratio, 0.25 / policy.ratio  # the canary's odds are the baseline's, or a quarter
+        return cls(
+            policy,
+            worse=Bet(WORSE, policy.fail_goal),
+            within_ratio=Bet((even, better), policy.pass_goal),
+            under_floor=Bet(UNDER_FLOOR, policy.pass_goal),
+        )
+
+    def see(self, canary: Counts, baseline: Counts) -> Judge:
+        """The judge after one more look. Both counts are totals since the beginning; a smaller total is a ValueError.
+
+        What came in since the last look is one stratum: compared within itself only, so that neither rates nor shares
+        of traffic need to stay as they are.
+        """
+        new, old = canary - self.canary, baseline - self.baseline
+        judge = replace(self, canary=canary, baseline=baseline)
+        if self.settled or not new.requests:
+            return judge
+        errors = new.errors + old.errors
+        odds = self.policy.ratio
+        return replace(
+            judge,
+            worse=self.worse.see(hypergeometric(new.requests, old.requests, errors), new.errors),
+            within_ratio=self.within_ratio.see(hypergeometric(new.requests, old.requests, errors, odds), new.errors),
+            under_floor=self.under_floor.see(binomial(new.requests, self.policy.floor), new.errors),
+        )
+
+    @property
+    def settled(self) -> bool:
+        """A bet is won: more looks change nothing."""
+        return self.worse.won or self.within_ratio.won or self.under_floor.won
+
+    def verdict(self, *, over: bool = False) -> Verdict:
+        """What can be said now. ``over``: the time is up, so that "undecided" is no answer any more."""
+        if self.worse.won:
+            return self._verdict("fail", self.worse)
+        for bet in (self.within_ratio, self.under_floor):
+            if bet.won:
+                return self._verdict("pass", bet)
+        if not over:
+            return self._verdict("undecided", self.worse)
+        return self._final()
+
+    def _final(self) -> Verdict:
+        """The exact tests on everything that was seen, with what was kept of alpha and beta for this one look."""
+        policy = self.policy
+        if self.worse.p_value <= policy.alpha * policy.end_share:
+            return self._verdict("fail", self.worse)
+        for bet in (self.within_ratio, self.under_floor):
+            if bet.p_value <= policy.beta * policy.end_share / 2:
+                return self._verdict("pass", bet)
+        return self._verdict("inconclusive", self.worse)
+
+    def _verdict(self, outcome: Outcome, bet: Bet) -> Verdict:
+        requests = self.canary.requests + self.baseline.requests
+        share = self.canary.requests / requests if requests else 0.5
+        needed = self.policy.requests_to_pass(self.baseline.rate, share)
+        return Verdict(
+            outcome,
+            self._reason(outcome, bet, needed),
+            p_value=bet.p_value,
+            e_value=bet.wealth,
+            canary=self.canary,
+            baseline=self.baseline,
+            allowed=self.policy.allowed(self.baseline.rate),
+            needed=needed,
+        )
+
+    def _reason(self, outcome: Outcome, bet: Bet, needed: int) -> str:
+        counts = f"canary {self.canary}, baseline {self.baseline.errors:,} in {self.baseline.requests:,}"
+        if outcome == "fail":
+            return f"{counts}; p = {p_text(bet.p_value)}"
+        if outcome == "pass":
+            below = (
+                f"{self.policy.ratio:g} times the baseline's"
+                if bet is self.within_ratio
+                else percent(self.policy.floor)
+            )
+            return f"{counts}: its error rate is below {below}; p = {p_text(bet.p_value)}"
+        if self.canary.requests < needed:
+            return f"insufficient traffic: {self.canary.requests:,} of {needed:,} requests; {counts}"
+        allowed = percent(self.policy.allowed(self.baseline.rate))
+        return f"neither shown worse than the baseline nor shown below {allowed}: {counts}"
+
+
+def judge(history: Iterable[tuple[Counts, Counts]], policy: Policy | None = None, *, over: bool = True) -> Verdict:
+    """The verdict on a run of (canary, baseline) totals, oldest first. ``over``: nothing more will come."""
+    bench = Judge.under(policy)
+    for canary, baseline in history:
+        bench = bench.see(canary, baseline)
+    return bench.verdict(over=over)
+
+
+def p_text(p_value: float) -> str:
+    """Two significant digits, never in scientific notation: 0.000021; below a thousand-millionth "less than" it."""
+    if p_value < 1e-9:
+        return "less than 0.000000001"
+    digits = max(2, 1 - math.floor(math.log10(p_value)))
+    return f"{p_value:.{digits}f}"
+
+
+def percent(rate: float) -> str:
+    return f"{100 * rate:.3g} %"

@@ -1,0 +1,155 @@
+"""Does the canary answer as fast as the baseline? Decided from pairs of times taken side by side. Pure.
+
+A pair is either one probe to each colour, or the two mean response times of one stretch of live traffic. What can be
+said from HAProxy's averages and what not: `docs/judge.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bgci.analysis.e_process import Bet, binomial
+from bgci.analysis.judge import Outcome, Policy, Verdict, p_text
+from bgci.errors import UsageError
+
+# HAProxy's rtime is a mean "over the 1024 last requests" of a server (management guide, 9.1).
+WINDOW = 1024
+# Enough pairs for any interval worth showing; more would only cost time (their number enters squared).
+SHOWN = 200
+# The alternatives: two thirds of all pairs, or nearly all, are on one side.
+HEADS = (2.0, 50.0)
+TAILS = (0.5, 0.02)
+
+
+@dataclass(frozen=True)
+class LatencyPolicy:
+    """``ratio``: the canary may take up to this many times as long, plus ``slack_ms`` (what nobody notices).
+
+    Raises UsageError.
+    """
+
+    ratio: float = 1.25
+    slack_ms: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ratio < math.inf or not 0 <= self.slack_ms < math.inf:
+            raise UsageError("The allowed response time is out of range.", remedy="Give a ratio of 1 or more.")
+
+    def allowed(self, baseline_ms: float) -> float:
+        return self.ratio * baseline_ms + self.slack_ms
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The pairs seen, and two bets on how many of them are slower than allowed: against "at most half", and against
+    "at least half". Only which pairs are slower counts, not by how much: one outlier cannot decide.
+    """
+
+    policy: Policy
+    limits: LatencyPolicy
+    slower: Bet
+    fast_enough: Bet
+    pairs: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def under(cls, policy: Policy | None = None, limits: LatencyPolicy | None = None) -> Latency:
+        policy = policy or Policy()
+        # One bet for passing instead of the two of the error rate: it needs to win half as much.
+        return cls(policy, limits or LatencyPolicy(), Bet(HEADS, policy.fail_goal), Bet(TAILS, policy.pass_goal / 2))
+
+    def see(self, canary_ms: float, baseline_ms: float) -> Latency:
+        """After one more pair, in milliseconds."""
+        seen = replace(self, pairs=(*self.pairs, (canary_ms, baseline_ms)))
+        if self.slower.won or self.fast_enough.won:
+            return seen
+        late, coin = int(canary_ms > self.limits.allowed(baseline_ms)), binomial(1, 0.5)
+        return replace(seen, slower=self.slower.see(coin, late), fast_enough=self.fast_enough.see(coin, late))
+
+    def verdict(self, *, over: bool = False) -> Verdict:
+        """``over``: the time is up; then the exact sign test has its one look with the kept part of alpha and beta."""
+        kept, bad, good = self.policy.end_share, self.slower, self.fast_enough
+        if bad.won or (over and bad.p_value <= self.policy.alpha * kept):
+            return self._verdict("fail", bad)
+        if good.won or (over and good.p_value <= self.policy.beta * kept):
+            return self._verdict("pass", good)
+        return self._verdict("inconclusive" if over else "undecided", bad)
+
+    def _verdict(self, outcome: Outcome, bet: Bet) -> Verdict:
+        # The bets end when one is won, and pairs may go on coming: what is told is about all of them.
+        late, pairs = sum(ours > self.limits.allowed(theirs) for ours, theirs in self.pairs), len(self.pairs)
+        law = binomial(pairs, 0.5)
+        p_value = law.at_least(late) if bet is self.slower else law.at_most(late)
+        limit = f"{self.limits.ratio:g} times the baseline's response time + {self.limits.slack_ms:g} ms"
+        reason = f"canary above {limit} in {late:,} of {pairs:,} pairs"
+        if self.pairs:
+            middle, low, high = ratio_interval(self.pairs)
+            reason += f", ratio {middle:.2f} ({low:.2f} to {high:.2f})"
+        if outcome in ("pass", "fail"):
+            reason += f"; p = {p_text(p_value)}"
+        return Verdict(outcome, reason, p_value=p_value, e_value=bet.wealth, allowed=self.limits.ratio)
+
+
+def ratio_interval(pairs: Sequence[tuple[float, float]], level: float = 0.9) -> tuple[float, float, float]:
+    """How many times as long the canary takes: Hodges and Lehmann's estimate with its exact interval.
+
+    Of the last 200 pairs; (estimate, low, high) with 0 and infinity where there are too few pairs for an end. The
+    interval is Wilcoxon's: exact for the log ratios' centre when they lie symmetrically about it, and for one look.
+    """
+    logs = [math.log(max(c, 0.5) / max(b, 0.5)) for c, b in pairs[-SHOWN:]]  # HAProxy rounds to milliseconds
+    walsh = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i, len(logs)))
+    half = len(walsh) // 2
+    middle = walsh[half] if len(walsh) % 2 else (walsh[half - 1] + walsh[half]) / 2
+    cut = _signed_rank_cut(len(logs), (1 - level) / 2)
+    if cut == 0:
+        return math.exp(middle), 0.0, math.inf
+    return math.exp(middle), math.exp(walsh[cut - 1]), math.exp(walsh[-cut])
+
+
+def _signed_rank_cut(n: int, tail: float) -> int:
+    """The largest k with P(W <= k - 1) <= ``tail`` for the signed-rank sum W of n pairs; 0 if none."""
+    ways = [1.0]
+    for rank in range(1, n + 1):  # each rank counts or does not, with probability 1/2
+        longer = [w / 2 for w in ways] + [0.0] * rank
+        for total, w in enumerate(ways):
+            longer[total + rank] += w / 2
+        ways = longer
+    cut, below = 0, 0.0
+    while below + ways[cut] <= tail:
+        below += ways[cut]
+        cut += 1
+    return cut
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One colour at one look: requests answered since the beginning, by how many servers, and their mean of rtime."""
+
+    requests: int
+    servers: int
+    mean_ms: float
+
+
+def mean_time(rows: Sequence[tuple[int, float]]) -> float:
+    """The mean over servers of (requests in the stretch, rtime in ms), weighted by requests."""
+    total = sum(requests for requests, _ in rows)
+    return sum(requests * ms for requests, ms in rows) / total if total else 0.0
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Cuts live traffic into stretches long enough that HAProxy's moving means of two stretches share no request."""
+
+    canary: int = 0
+    baseline: int = 0
+
+    def see(self, canary: Timing, baseline: Timing) -> tuple[Stretches, tuple[float, float] | None]:
+        """The next state, and a pair (canary ms, baseline ms) whenever a stretch is complete for both colours."""
+        full = all(
+            timing.servers > 0 and timing.requests - start >= WINDOW * timing.servers
+            for timing, start in ((canary, self.canary), (baseline, self.baseline))
+        )
+        if not full:
+            return self, None
+        return Stretches(canary.requests, baseline.requests), (canary.mean_ms, baseline.mean_ms)

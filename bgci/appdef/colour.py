@@ -1,0 +1,86 @@
+"""From the definition, which has no colour, to the app that stands beside the baseline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bgci.appdef.app_definition import alt_ports, as_int, labels, service_ports, set_service_ports
+from bgci.appdef.app_definition import instances as target_of
+
+COLOUR_LABEL = "HAPROXY_DEPLOYMENT_COLOUR"
+STARTED_AT_LABEL = "HAPROXY_DEPLOYMENT_STARTED_AT"
+TARGET_LABEL = "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
+SWAPPABLE_LABEL = "HAPROXY_DEPLOYMENT_NEW_INSTANCES"
+APP_ID_LABEL = "HAPROXY_APP_ID"
+
+
+def coloured(
+    definition: Mapping[str, Any],
+    *,
+    revision: str,
+    image: str,
+    baseline: Mapping[str, Any] | None,
+    instances: int,
+    started_at: str,
+    swappable: bool,
+) -> dict[str, Any]:
+    """The app to POST for this revision. ``definition`` is normalised and valid.
+
+    baseline: Marathon's JSON of the app that serves now, None at the first deployment.
+    instances: how many to start; the target stays the definition's own number (hazard 7).
+    started_at: UTC without a suffix, ISO format (hazards 13 and 33).
+    swappable: whether marathon-lb may swap the roles, which is what the label HAPROXY_DEPLOYMENT_NEW_INSTANCES allows.
+    """
+    app_id = str(definition["id"])
+    colour = _colour(app_id, baseline)
+    own = service_ports(definition)
+    app = set_service_ports(definition, _free_ports(own, alt_ports(definition), baseline))
+    kept = {key: value for key, value in labels(definition).items() if key != SWAPPABLE_LABEL}
+    app["id"] = f"{app_id}-{colour}"
+    app["instances"] = instances
+    app["labels"] = {
+        **kept,
+        COLOUR_LABEL: colour,
+        STARTED_AT_LABEL: started_at,
+        TARGET_LABEL: str(target_of(definition)),
+        **({SWAPPABLE_LABEL: str(instances)} if swappable else {}),
+        APP_ID_LABEL: app_id,
+        # Both colours answer on the definition's own port, wherever Marathon has put them.
+        **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own) if port},
+        "BGCI_REVISION": revision,
+        "BGCI_IMAGE": image,
+        "BGCI_DEFINITION": fingerprint(definition),
+        "BGCI_BASELINE_INSTANCES": str(as_int(baseline.get("instances")) if baseline else 0),
+    }
+    return app
+
+
+def fingerprint(definition: Mapping[str, Any]) -> str:
+    """16 hex digits that tell one definition from another: SHA-256 of its canonical JSON."""
+    canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
+    if baseline is None:
+        return "blue"
+    colour = "green" if labels(baseline).get(COLOUR_LABEL) == "blue" else "blue"
+    if baseline.get("id") == f"{app_id}-{colour}":  # its label and its name disagree; two apps need two names
+        return "blue" if colour == "green" else "green"
+    return colour
+
+
+def _free_ports(own: list[int], alternative: list[int], baseline: Mapping[str, Any] | None) -> list[int]:
+    """Each port's own number, or its alternative unless the baseline is on that one (hazard 27).
+
+    A port of 0 is one that no load balancer serves: Marathon picks its number, and it has no alternative.
+    """
+    if baseline is None:
+        return own
+    taken = set(service_ports(baseline))
+    spare = iter(alternative)
+    others = [next(spare, port) if port else 0 for port in own]
+    return [port if other in taken else other for port, other in zip(own, others, strict=True)]

@@ -1,0 +1,89 @@
+"""East-west: the virtual addresses that DC/OS gives to ports by labels, and which of them survive a change of colour.
+
+dcos-net reads each label of a port whose key begins with ``VIP`` or ``vip`` and skips, silently, what it cannot read
+(dcos-net: dcos_l4lb_mesos_poller). The key of a VIP does not hold the app's id: two apps with the same text share it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from bgci.appdef.app_definition import as_list, as_mapping, port_table
+from bgci.appdef.findings import Finding, at
+from bgci.appdef.names import COLOURS
+
+# The keys that the user interface shows (dcos-ui: constants/Networking.ts), and others that can only be meant so.
+_MEANT = re.compile(r"(?:vip|VIP)(?:_?[0-9]+)?")
+_COLOUR_WORD = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(COLOURS)})(?![a-z0-9])|[{{}}]|\$\(", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Vip:
+    """A virtual address. ``name``: the text before the port, as written; ``path``: of its label."""
+
+    path: str
+    key: str
+    value: str
+    name: str
+    port: int  # 0 when dcos-net would skip it
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is an IP VIP, which has nothing that could depend on a colour or an id."""
+        try:
+            ip_address(self.name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return True
+
+    def names_a_colour(self, app_id: str) -> bool:
+        """Whether a named one speaks of blue or green, other than the app's own id and folders do."""
+        if self.is_address:
+            return False
+        parts, own = self.name.lstrip("/").split("/"), app_id.lstrip("/").split("/")
+        while parts and own and parts[0] == own[0]:
+            del parts[0], own[0]
+        rest = "/".join(parts)
+        return _COLOUR_WORD.search(rest.removeprefix(own[0]) if own else rest) is not None
+
+
+def vips(definition: Mapping[str, Any]) -> list[Vip]:
+    """The VIPs of a definition, or of an app that runs, in the order of its ports."""
+    path, key, table = port_table(definition)
+    found = [vip for index, entry in enumerate(table if key else ()) for vip in _of_port(at(path, index), entry)]
+    discovery = as_mapping(as_mapping(definition.get("ipAddress")).get("discovery"))  # the legacy form
+    for index, entry in enumerate(as_list(discovery.get("ports"))):
+        found += _of_port(f"$.ipAddress.discovery.ports[{index}]", entry)
+    return found
+
+
+def _of_port(path: str, entry: Any) -> Iterator[Vip]:
+    for key, value in as_mapping(as_mapping(entry).get("labels")).items():
+        if not key.startswith(("VIP", "vip")) or not isinstance(value, str):
+            continue
+        name, _, port = value.rpartition(":")
+        number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) and name.strip("/ ") else 0
+        if number or _MEANT.fullmatch(key):
+            yield Vip(at(f"{path}.labels", key), key, value, name, number if number <= 65535 else 0)
+
+
+def check_vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
+    """Named VIPs of one colour, whose consumers would find nothing after the next release; and what is no VIP."""
+    for vip in vips(definition):
+        if not vip.port:
+            yield Finding(
+                vip.path,
+                f"is {vip.value!r}, which DC/OS ignores: it is no name or address with a port",
+                f"write {f'{app_id}:80'!r}, or an address such as '10.1.2.3:80'",
+            )
+        elif vip.names_a_colour(app_id):
+            yield Finding(
+                vip.path,
+                f"is {vip.value!r}, a name that changes with the colour: after the next release its consumers would "
+                "find nothing",
+                f"both colours share it: write {f'{app_id}:{vip.port}'!r}",
+            )

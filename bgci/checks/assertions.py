@@ -1,0 +1,259 @@
+"""What the answers to one check say: each is judged as it comes, so that many of them need little room. No I/O."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bgci import redaction
+from bgci.checks.json_path import values
+from bgci.checks.model import Check, Expect, Share
+from bgci.checks.test_result import Case, Outcome
+
+EXCERPT = 2048  # characters of a body that a report shows
+HIDDEN = "***"
+PRIVATE_HEADER = re.compile(r"(?i)auth|cookie|token|secret|passw|api-?key|credential|session|signature")
+KINDS = 20  # different failures that are told apart
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request. ``problem``: why nothing did; ``cut``: the body is longer than was read."""
+
+    status: int = 0
+    reason: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # names are matched without regard to case
+    body: bytes = b""
+    seconds: float = 0.0
+    problem: str = ""
+    cut: bool = False
+
+    @property
+    def text(self) -> str:
+        """The body by the charset that the answer names, else UTF-8."""
+        named = re.search(r"(?i)charset=\"?([\w-]+)", self.headers.get("Content-Type", ""))
+        try:
+            charset = codecs.lookup(named[1]).name if named else "utf-8"
+            return self.body.decode(charset, "replace")
+        except (LookupError, ValueError):
+            return self.body.decode("utf-8", "replace")
+
+
+def mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+    """Where an answer is not as it should be: expected and actual, one line each."""
+    if answer.problem:
+        yield answer.problem
+        return
+    if not any(_status_is(wanted, answer.status) for wanted in expect.status):
+        yield f"status: expected {' or '.join(expect.status)}, got {answer.status}"
+    for name, text in expect.headers.items():
+        if answer.headers.get(name) != text:
+            yield f"header {name}: expected {text!r}, got {_header(answer, name)}"
+    for name, pattern in expect.header_regex.items():
+        if not re.search(pattern, answer.headers.get(name, "")):
+            yield f"header {name}: expected a match of {pattern!r}, got {_header(answer, name)}"
+    if expect.body or expect.body_regex:
+        yield from _body_mismatches(expect, answer)
+    if expect.json or expect.json_has:
+        yield from _json_mismatches(expect, answer)
+
+
+def _status_is(wanted: str, status: int) -> bool:
+    text = str(status)
+    return text == wanted or (wanted.endswith("xx") and text[:1] == wanted[0] and len(text) == 3)
+
+
+def _header(answer: Answer, name: str) -> str:
+    found = answer.headers.get(name)
+    return "none" if found is None else HIDDEN if PRIVATE_HEADER.search(name) else repr(found)
+
+
+def _body_mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+    text = answer.text
+    missing = [f"body: expected {wanted!r} in it" for wanted in expect.body if wanted not in text]
+    missing += [
+        f"body: expected a match of {pattern!r}"
+        for pattern in expect.body_regex
+        if not re.search(pattern, text, re.MULTILINE)
+    ]
+    begins = f", got {_short(text)}" + (f" (only the first {len(answer.body)} bytes were read)" if answer.cut else "")
+    yield from (line + begins for line in missing)
+
+
+def _json_mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+    try:
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        yield f"body: expected JSON, got {_short(answer.text)}"
+        return
+    for path, wanted in expect.json.items():
+        found = values(path, document)
+        if not found or not all(same(wanted, value) for value in found):
+            got = ", ".join(_short(json.dumps(value, ensure_ascii=False)) for value in found[:3]) or "nothing there"
+            yield f"{path}: expected {json.dumps(wanted, ensure_ascii=False)}, got {got}"
+    for path in expect.json_has:
+        if not values(path, document):
+            yield f"{path}: expected something there, got nothing"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of JSON values: 1 is 1.0, but true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def _short(text: str, limit: int = 80) -> str:
+    text = redaction.redacted(text)  # before it is cut: nobody finds half a secret
+    return repr(text if len(text) <= limit else text[:limit] + "…")
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile of some values: at least ``percent`` % of them are no greater."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+@dataclass
+class Tally:
+    """All answers of one check at one place."""
+
+    check: Check
+    sent: int = 0
+    good: int = 0
+    marked: int = 0  # of the good ones: those that the canary gave
+    seconds: list[float] = field(default_factory=list)
+    wrong: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[str] = field(default_factory=Counter)
+    shown: Answer | None = None  # the first bad answer, else the first
+
+    def add(self, answer: Answer, wrong: Sequence[str]) -> None:
+        """``wrong``: its mismatches."""
+        self.sent += 1
+        self.good += not wrong
+        if not answer.problem:
+            self.seconds.append(answer.seconds)
+        share = self.check.expect.share
+        self.marked += bool(share and not wrong and is_canary(share, answer))
+        if self.shown is None or (wrong and self.good == self.sent - 1):
+            self.shown = replace(answer, body=answer.body[: 4 * EXCERPT])
+        for line in wrong:
+            if line in self.wrong or len(self.wrong) < KINDS:
+                self.wrong[line] += 1
+
+    def skip(self, count: int, why: str) -> None:
+        """Requests that were not sent any more: they count as failed."""
+        if count > 0:
+            self.sent += count
+            self.unsent[why] += count
+
+    def findings(self) -> list[str]:
+        """Why the check has failed at this place; empty when it has not."""
+        return [*self._rate(), *self._latency(), *self._share()]
+
+    def _rate(self) -> Iterator[str]:
+        wanted = self.check.expect.success_rate
+        if self.sent == 0:
+            yield "no request was sent"
+        elif self.good < wanted * self.sent - 1e-9:
+            worst = (self.wrong or self.unsent).most_common(1)[0][0]
+            if self.sent == 1:
+                yield worst
+            else:
+                bad = self.sent - self.good
+                yield (
+                    f"{bad} of {self.sent} requests failed: {self.good / self.sent:.1%} succeeded, "
+                    f"expected {wanted:.1%}; {worst}"
+                )
+
+    def _latency(self) -> Iterator[str]:
+        for percent, limit in self.check.expect.latency:
+            if not self.seconds:
+                yield f"latency p{percent:g}: expected {_ms(limit)} at most, but no answer came"
+            elif percentile(self.seconds, percent) > limit:
+                found = percentile(self.seconds, percent)
+                yield f"latency p{percent:g}: expected {_ms(limit)} at most, got {_ms(found)}"
+
+    def _share(self) -> Iterator[str]:
+        share = self.check.expect.share
+        if share is None:
+            return
+        if not self.good:
+            yield "the canary's share: no good answer to count"
+        elif not share.at_least <= self.marked / self.good <= share.at_most:
+            yield (
+                f"the canary's share: expected {share.at_least:.0%} to {share.at_most:.0%}, "
+                f"got {self.marked / self.good:.1%} ({self.marked} of {self.good} answers)"
+            )
+
+    def case(self, suite: str, place: str, url: str, secrets: Sequence[str] = ()) -> Case:
+        """The test case. ``url`` is where the requests went."""
+        findings = self.findings()
+        counts = [f"{count} x {line}" for line, count in (*self.wrong.most_common(), *self.unsent.items())]
+        summary = f"{self.good} of {self.sent} requests succeeded"
+        if self.seconds:
+            ranks = (50.0, 95.0, 100.0)
+            summary += "; " + ", ".join(f"p{rank:g} {_ms(percentile(self.seconds, rank))}" for rank in ranks)
+        if self.check.expect.share:
+            summary += f"; {self.marked} answers by the canary"
+        excerpt = exchange(self.check, url, self.shown, brief=not findings) if self.shown else ""
+        return Case(
+            suite,
+            redacted(self.check.name, secrets),
+            place,
+            Outcome.FAILED if findings else Outcome.PASSED,
+            redacted(findings[0] if findings else "", secrets),
+            redacted("\n".join([*findings, *counts]) if findings else "", secrets),
+            redacted(f"{summary}\n\n{excerpt}".strip(), secrets),
+            sum(self.seconds),
+        )
+
+
+def is_canary(share: Share, answer: Answer) -> bool:
+    if share.header:
+        return answer.headers.get(share.header[0]) == share.header[1]
+    return bool(share.body) and str(share.body) in answer.text
+
+
+def exchange(check: Check, url: str, answer: Answer, *, brief: bool = False) -> str:
+    """A request and its answer as a report shows them: without what authenticates, and not at full length."""
+    limit = EXCERPT // 8 if brief else EXCERPT
+    lines = [f"> {check.method} {url}", *(f"> {line}" for line in _headers(check.headers))]
+    if check.body:
+        lines += [">", *(f"> {line}" for line in _cut(check.body.decode("utf-8", "replace"), limit).splitlines())]
+    if answer.problem:
+        return "\n".join([*lines, f"! {answer.problem}"])
+    lines += [f"< {answer.status} {answer.reason}".rstrip(), *(f"< {line}" for line in _headers(answer.headers)), "<"]
+    return "\n".join([*lines, *(f"< {line}" for line in _cut(answer.text, limit).splitlines())])
+
+
+def _headers(headers: Mapping[str, str]) -> list[str]:
+    shown = [f"{name}: {HIDDEN if PRIVATE_HEADER.search(name) else _cut(text, 200)}" for name, text in headers.items()]
+    return shown[:40]
+
+
+def _cut(text: str, limit: int) -> str:
+    text = redaction.redacted(text)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def redacted(text: str, secrets: Sequence[str]) -> str:
+    """The text without these secrets, also where they are escaped as Python or JSON text."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        for form in dict.fromkeys((secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])):
+            text = text.replace(form, HIDDEN) if form else text
+    return text
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

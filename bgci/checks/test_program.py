@@ -1,0 +1,152 @@
+"""Runs a test program of the user's own against the canary, and ends all that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bgci.checks.test_result import Case, Outcome
+
+SUITE = "commands"
+KEPT = 16_384  # characters of output, the last ones, that a report shows
+LINE = 8192  # bytes of a line that are passed on at once
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job leaves little time to go back
+DRAIN = 2.0  # seconds for the last output of what was ended
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the program is told, as environment variables."""
+
+    app: str
+    revision: str
+    canary_urls: Sequence[str]
+    baseline_urls: Sequence[str]
+    lb_url: str
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """``base`` and what is told; lists are separated by blanks."""
+        return {
+            **base,
+            "BGCI_APP": self.app,
+            "BGCI_REVISION": self.revision,
+            "BGCI_CANARY_URL": self.canary_urls[0] if self.canary_urls else "",
+            "BGCI_CANARY_URLS": " ".join(self.canary_urls),
+            "BGCI_BASELINE_URLS": " ".join(self.baseline_urls),
+            "BGCI_LB_URL": self.lb_url,
+        }
+
+
+def run(
+    command: str,
+    target: Target,
+    *,
+    timeout: float,
+    show: Callable[[str], None],
+    base: Mapping[str, str],
+    grace: float = GRACE,
+) -> Case:
+    """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
+
+    ``base``: the environment, without what authenticates bgci at the cluster. ``show`` gets each line of the output as
+    it comes. Whatever it started in its process group is ended with it, also when an exception (a signal's) comes in
+    between.
+    """
+    began = time.monotonic()
+    kept: deque[str] = deque()
+    with _process(command, target.environment(base), grace) as process:
+        reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
+        reader.start()
+        try:
+            code: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        except BaseException:
+            grace = min(grace, HURRY)
+            raise
+        finally:
+            _end_group(process, grace)
+        reader.join(DRAIN)
+    message = _message(code, timeout)
+    return Case(
+        SUITE,
+        command,
+        outcome=Outcome.FAILED if message else Outcome.PASSED,
+        message=message,
+        details=message and f"command: {command}\n{message}",
+        output="".join(list(kept)),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _message(code: int | None, timeout: float) -> str:
+    if code is None:
+        return f"it did not end within {timeout:g} s (--command-timeout)"
+    if code < 0:
+        return f"it was ended by signal {-code}"
+    meaning = {126: ": it cannot be executed", 127: ": there is no such program"}.get(code, "")
+    return f"it ended with exit code {code}{meaning}" if code else ""
+
+
+@contextmanager
+def _process(command: str, environment: Mapping[str, str], grace: float) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end_group(process, grace)
+
+
+def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[str], None]) -> None:
+    size = 0
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with process.stdout as stream, contextlib.suppress(OSError, ValueError):
+        while line := stream.readline(LINE):
+            text = line.decode("utf-8", "replace")
+            show(text)
+            kept.append(text)
+            size += len(text)
+            while size > KEPT:
+                size -= len(kept.popleft())
+
+
+def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:
+    """SIGTERM to the whole group, SIGKILL to what is left of it after ``grace``."""
+    try:
+        if _signal(process, signal.SIGTERM):
+            until = time.monotonic() + grace
+            while time.monotonic() < until and _alive(process):
+                time.sleep(0.02)
+    finally:  # a second signal to us must not let it live
+        _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _alive(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a zombie leader would count as alive
+    return _signal(process, 0)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
+    """False when nothing is left of the group. Its id cannot be another's while a member of it lives."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        return False
+    return True

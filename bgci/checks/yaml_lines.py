@@ -1,0 +1,62 @@
+"""YAML with the line of everything in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bgci.appdef.findings import at
+from bgci.errors import InvalidError
+
+
+def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
+    """The document, the line of each value by its path (``$.checks[0].path``), and the paths of doubled keys.
+
+    Dates stay text, as in JSON. Raises InvalidError with the line for what is not one YAML document.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    lines: dict[str, int] = {}
+    doubled: list[str] = []
+
+    def value(node: Any, path: str) -> Any:
+        lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            return [value(item, at(path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return mapping(node, path)
+        return loader.construct_object(node)
+
+    def mapping(node: Any, path: str) -> dict[Any, Any]:
+        own = [key.value for key, _ in node.value if key.value != "<<"]
+        doubled.extend(at(path, str(name)) for name in own if own.count(name) > 1)
+        loader.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key, item in node.value:
+            name = str(loader.construct_object(key)) if isinstance(key, yaml.ScalarNode) else str(key.start_mark)
+            lines[at(path, name)] = key.start_mark.line + 1
+            found[name] = value(item, at(path, name))
+        return found
+
+    try:
+        loader = Loader(text)
+        root = loader.get_single_node()
+        document = value(root, "$") if root else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"
+        raise InvalidError(
+            f"{file}, {where}: not YAML: {error.problem}", remedy="a text with special characters needs quotes"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InvalidError(f"{file}, line 1: not YAML: {error}", remedy="mend the suite") from None
+    except RecursionError:
+        raise InvalidError(
+            f"{file}, line 1: nested too deeply, or contains itself", remedy="flatten the suite"
+        ) from None
+    return document, lines, sorted(set(doubled))

@@ -1,0 +1,15 @@
+"""Command ``canary``."""
+
+from __future__ import annotations
+
+from bgci.engine.model import Kind
+from bgci.operations.goal import run_goal
+from bgci.options import Settings
+
+
+def run(settings: Settings) -> None:
+    """Put canary instances of the revision in rotation beside the baseline.
+
+    Raises the error whose exit code says why not.
+    """
+    run_goal(Kind.CANARY, settings)

@@ -1,0 +1,238 @@
+"""Stage ``demo``: the whole lab against a sandbox of its own, under load, all through DC/OS Jobs.
+
+v1 is deployed in full; v2 as a canary, then completely; v3, which answers errors, is rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bgci.engine.model import App, Observation, Replica, Serving
+from bgci.errors import BgciError
+from bgci.operations.context import Work, stage
+from bgci.operations.goal import engine
+from bgci.options import Settings
+
+APP = "testapp"
+PORT = 10102
+HYBRID_SECONDS = 8.0  # how long the canary is looked at
+SLOW_SECONDS = 5.0
+IMAGES = {"v1": "httpd:2.4", "v2": "nginx:1.27", "v3": "broken:1.0"}
+UNHEALTHY = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the lab: the exit code that it should end with, and how it did."""
+
+    command: str
+    revision: str
+    options: tuple[str, ...] = ()
+    expected: int = 0
+    pause: float = 0.0  # seconds to look at what it reached
+    seconds: float = 0.0
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        return int(self.result.get("code", -1))
+
+
+LAB = (
+    Stage("publish", "v1"),
+    Stage("canary", "v1"),  # nothing runs yet: this deploys all of it
+    Stage("publish", "v2"),
+    Stage("canary", "v2", pause=HYBRID_SECONDS),
+    Stage("promote", "v2", pause=2.0),
+    Stage("publish", "v3", options=("--set", "health=fail")),
+    Stage("canary", "v3", options=("--timeout", "25s"), expected=UNHEALTHY),
+    Stage("rollback", "v3"),
+)
+
+
+def run(settings: Settings) -> None:
+    """Run the lab and print what happened. Raises BgciError when anything was not as it should be."""
+    with stage("demo", settings) as work, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
+        from bgci.sandbox import control
+
+        work.console.info("starting a DC/OS on this machine: Marathon, Metronome and two load balancers")
+        where = control.up(Path(directory), replicas=2)
+        try:
+            work.settings = replace(
+                work.settings, cluster_url=where["cluster_url"], marathon_lb_url=list(where["marathon_lb_urls"])
+            )
+            _lab(work, where, Path(directory))
+        finally:
+            control.down(Path(directory))
+
+
+def _lab(work: Work, where: Mapping[str, Any], directory: Path) -> None:
+    """All stages, the load from the first full deployment on, and the report."""
+    done: list[Stage] = []
+    log = directory / "load.jsonl"
+    with _timeline(work, log):
+        for planned in LAB[:2]:
+            done.append(_perform(work, where, planned))
+        with _load(where["addresses"], log):
+            for planned in LAB[2:]:
+                done.append(_perform(work, where, planned))
+                time.sleep(planned.pause)
+    _report(work, done, _total(log))
+
+
+def _perform(work: Work, where: Mapping[str, Any], planned: Stage) -> Stage:
+    """Run one command as a user would: another process, its own artifacts."""
+    artifacts = Path(work.settings.artifacts) / planned.revision
+    command = [planned.command, "--app", APP, "--revision", planned.revision, "--artifacts", str(artifacts)]
+    if planned.command == "publish":
+        command += ["--image", IMAGES[planned.revision], "--template", str(files("bgci.sandbox") / "lab.template.json")]
+    command += planned.options
+    work.console.step(f"bgci {' '.join(command)}")
+    environment = os.environ | {
+        "BGCI_CLUSTER_URL": where["cluster_url"],
+        "BGCI_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
+        "BGCI_JOB_CLUSTER_URL": where["cluster_url"],
+        "BGCI_JOB_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
+    }
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bgci", *command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    for line in process.stdout or ():
+        work.console.foreign(f"{planned.command} {planned.revision}", line)
+    process.wait()
+    return replace(planned, seconds=time.monotonic() - began, result=_result(artifacts))
+
+
+def _result(artifacts: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((artifacts / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# -- the load and the timeline --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _load(addresses: list[str], log: Path) -> Iterator[None]:
+    urls = [f"http://{address}:{PORT}" for address in addresses]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bgci.sandbox.load", *urls, "--out", str(log), "--slow-seconds", str(SLOW_SECONDS)]
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextmanager
+def _timeline(work: Work, log: Path) -> Iterator[None]:
+    """Say twice a second what runs, as often as it changes."""
+    over = threading.Event()
+
+    def watch() -> None:
+        observer, last = engine(work), ""
+        while not over.wait(0.5):
+            try:
+                text = _moment(observer.observe(APP), _lines(log)[-8:])
+            except BgciError:
+                continue
+            if text != last:
+                work.console.info(text)
+            last = text
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _moment(seen: Observation, lines: list[dict[str, Any]]) -> str:
+    """One line of the timeline: each colour's instances in rotation, and its share of the answers."""
+    answers: dict[str, int] = {}
+    for line in lines:
+        for revision, count in line.get("answers", {}).items():
+            answers[revision] = answers.get(revision, 0) + count
+    total = sum(answers.values())
+    parts = [
+        f"{app.colour} {app.revision}: {_in_rotation(app, seen)} of {app.instances} in rotation"
+        + (f", {5 * round(20 * answers.get(app.revision or '', 0) / total):d}% of answers" if total else "")
+        for app in seen.apps
+    ]
+    return f"timeline  {'   '.join(parts) or 'nothing runs'}"
+
+
+def _in_rotation(app: App, seen: Observation) -> int:
+    """At the load balancer where the fewest of all are: one may have followed a change before the other."""
+
+    def up(replica: Replica, apps: Sequence[App]) -> int:
+        return sum(replica.server(task.id).serving is Serving.UP for one in apps for task in one.tasks)
+
+    return up(min(seen.replicas, key=lambda replica: up(replica, seen.apps)), [app]) if seen.replicas else 0
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    try:
+        texts = log.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return [json.loads(text) for text in texts if text.endswith("}")]
+
+
+def _total(log: Path) -> dict[str, Any]:
+    return next((line for line in reversed(_lines(log)) if line.get("total")), {})
+
+
+# -- the report -----------------------------------------------------------------------------------------------------
+
+
+def _report(work: Work, done: list[Stage], total: Mapping[str, Any]) -> None:
+    """The table of stages and the count of requests. Raises BgciError when the lab did not go as it should."""
+    say = work.console.info
+    say(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")
+    for one in done:
+        times = one.result.get("timings", {})
+        figures = (
+            f"{times['total_seconds']:6.1f}s {times['limit_seconds']:6.1f}s {times['overhead']:>8.0%}" if times else ""
+        )
+        say(f"{one.command:<12} {one.revision:<9} {one.code:>5} {one.seconds:>7.1f}s {figures}")
+    say("limit: what the platform itself needs: start and health of tasks, load balancers, sessions that end")
+    failed, sent = total.get("failed", -1), total.get("sent", 0)
+    say(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
+    say(f"artifacts: {work.settings.artifacts}")
+    work.result |= {
+        "requests": dict(total),
+        "stages": [
+            {"command": one.command, "revision": one.revision, "code": one.code, "seconds": round(one.seconds, 3)}
+            for one in done
+        ],
+    }
+    wrong = [f"{one.command} {one.revision} ended with {one.code}" for one in done if one.code != one.expected]
+    if failed:
+        wrong.append(f"{failed} of {sent} requests failed")
+    if wrong:
+        raise BgciError(f"the lab did not go as it should: {'; '.join(wrong)}", remedy="please report this")
+    work.console.result(f"the lab went as it should: {sent} requests, none failed")

@@ -1,0 +1,132 @@
+"""Stage ``doctor``: everything that a release stands on, looked at one by one, each finding with its remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bgci.appdef.app_definition import group, labels
+from bgci.dcos.app_state import started_at
+from bgci.doctor.adoption import Adoption, adoption, update
+from bgci.doctor.examination import Examination
+from bgci.doctor.finding import Check, failed, failure, ok, skipped, table, tally, verdict, warning
+from bgci.doctor.running_apps import same_group
+from bgci.errors import BgciError, ConflictError, DeadlineError
+from bgci.operations.context import Work, stage
+from bgci.options import LogFormat, Settings
+from bgci.reporting.console import plain
+
+PAUSE = 0.5  # seconds between two looks
+LOG_WIDTH = 120  # columns, where there is no terminal
+Raw = Mapping[str, Any]
+
+
+def run(settings: Settings) -> None:
+    """Print the table. Raises the error of the worst failure; warnings are none."""
+    with stage("doctor", settings) as work:
+        examination = Examination(work)
+        checks = examination.run()
+        if settings.adopt:
+            adopted = _adopted(work, examination)
+            if work.result.get("changed"):
+                checks = Examination(work).run()
+            checks.append(adopted)
+        told = {"summary": tally(checks), "checks": [check.told() for check in checks]}
+        work.result |= told
+        if settings.output is LogFormat.JSON:
+            work.answer(json.dumps(told, indent=2, sort_keys=True))
+        else:
+            width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
+            work.answer("\n".join([*map(plain, table(checks, width)), "", str(told["summary"])]))
+        sys.stdout.flush()
+        worst = verdict(checks)
+        if worst:
+            raise worst
+        work.result["message"] = told["summary"]
+
+
+# -- adoption -------------------------------------------------------------------------------------------------------
+
+
+def _adopted(work: Work, examination: Examination) -> Check:
+    try:
+        return _adopt(work, examination)
+    except BgciError as error:
+        return failed("adopt", error)
+
+
+def _adopt(work: Work, examination: Examination) -> Check:
+    """Give the one foreign app its labels, if that is free or wanted at its price."""
+    if not work.settings.app:
+        return skipped("adopt", "give --app: which app is it?")
+    if not examination.reached:
+        return skipped("adopt", "not done: Marathon could not be asked")
+    wanted = group(examination.template or {})
+    foreign = [app for app in examination.own if _is_foreign(app, wanted)]
+    if not foreign:
+        return ok("adopt", f"nothing to adopt: no app of {work.app_id} was deployed by other means")
+    if len(examination.own) > 1:
+        names = ", ".join(str(app["id"]) for app in examination.own)
+        remedy = "end that deployment first: one app, without a second colour, can be adopted"
+        return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
+    app = foreign[0]
+    plan = adoption(app, app_id=work.app_id, definition=examination.template, now=started_at(time.time(), None))
+    if not plan.changes:
+        return ok("adopt", f"{plan.app_id} has every label of a baseline")
+    if plan.free or work.settings.adopt_restart:
+        return _change(work, app, plan)
+    return _offer(work, plan)
+
+
+def _is_foreign(app: Raw, wanted: str) -> bool:
+    """Whether bgci did not deploy it, or into another group than the template's by now."""
+    return not labels(app).get("BGCI_REVISION") or (bool(wanted) and not same_group(group(app), wanted))
+
+
+def _offer(work: Work, plan: Adoption) -> Check:
+    """What it would do and cost; a conflict where releases cannot do without."""
+    listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
+    command = f"bgci doctor --app {work.app_id} --adopt --adopt-restart"
+    found = f"not adopted: it would set {listed}. {plan.cost}"
+    if plan.vital:
+        remedy = f"a release needs {', '.join(plan.vital)} there; else write the app's own group in the template"
+        return failure("adopt", ConflictError, found, remedy, command)
+    remedy = (
+        "not needed: a release with --strategy bluegreen takes the app for its baseline as it is, and replaces it with "
+        "nothing lost; only a canary beside it could not be drained on going back"
+    )
+    return warning("adopt", found, remedy, command)
+
+
+def _change(work: Work, app: Raw, plan: Adoption) -> Check:
+    """Set the labels, and wait until the app serves as before. Raises Locked, DeadlineError and what requests do."""
+    marathon = work.cluster.marathon
+    now = marathon.app(plan.app_id)
+    if now is None or now.get("version") != app.get("version"):
+        raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
+    work.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
+    marathon.change(plan.app_id, update(now, plan.changes))
+    work.result["changed"] = True
+    until = time.monotonic() + work.settings.timeout
+    while not _settled(marathon.app(plan.app_id), plan):
+        if time.monotonic() > until:
+            raise DeadlineError(
+                f"{plan.app_id} has its labels, but its new tasks are not healthy in time",
+                remedy="see `bgci status`; cancel the deployment in Marathon to go back to the old labels",
+            )
+        work.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
+        time.sleep(PAUSE)
+    return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
+
+
+def _settled(app: Raw | None, plan: Adoption) -> bool:
+    """Whether the change is over, and everything that is checked is healthy."""
+    if app is None:
+        raise ConflictError(f"{plan.app_id} has disappeared", remedy="run the command again")
+    wanted = int(app.get("instances", 0))
+    there = app.get("tasksHealthy" if app.get("healthChecks") else "tasksRunning", 0)
+    return not app.get("deployments") and int(there) >= wanted and plan.changes.items() <= labels(app).items()

@@ -1,0 +1,12 @@
+"""Command ``rollback``."""
+
+from __future__ import annotations
+
+from bgci.engine.model import Kind
+from bgci.operations.goal import run_goal
+from bgci.options import Settings
+
+
+def run(settings: Settings) -> None:
+    """Remove the canary; the baseline serves alone again. Raises the error whose exit code says why not."""
+    run_goal(Kind.ROLLBACK, settings)

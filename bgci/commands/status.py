@@ -1,0 +1,95 @@
+"""Stage ``status``: what runs: colours, revisions, instances, health, share of traffic, jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bgci.appdef.app_definition import labels
+from bgci.engine.model import Observation, Serving
+from bgci.errors import DeniedError
+from bgci.operations.context import Work, stage
+from bgci.operations.goal import engine
+from bgci.operations.publishing import jobs_of_app
+from bgci.operations.rollout_driver import summary
+from bgci.operations.topology import group_of
+from bgci.options import LogFormat, Settings
+from bgci.reporting.console import plain
+
+
+def run(settings: Settings) -> None:
+    """Print what runs. Touches nothing."""
+    with stage("status", settings) as work:
+        found = status(work)
+        work.result |= found
+        if settings.output is LogFormat.JSON:
+            work.answer(json.dumps(found, indent=2, sort_keys=True))
+        else:
+            work.answer("\n".join(plain(line) for line in table(work.app_id, found)))
+
+
+def status(work: Work) -> dict[str, Any]:
+    """The state of the app's group and its jobs."""
+    group = group_of(work)
+    seen = engine(work).observe(group) if group else None
+    return {
+        "group": group,
+        "state": summary(seen) if seen else {"apps": [], "load_balancers": []},
+        "share": shares(seen) if seen else {},
+        "jobs": [_job(job) for job in _jobs(work)],
+    }
+
+
+def shares(seen: Observation) -> dict[str, float]:
+    """Each app's share of the servers in rotation, 0..1: HAProxy gives each as much of the traffic."""
+    up = {
+        app.id: sum(replica.server(task.id).serving is Serving.UP for replica in seen.replicas for task in app.tasks)
+        for app in seen.apps
+    }
+    total = sum(up.values())
+    return {app_id: round(count / total, 3) if total else 0.0 for app_id, count in up.items()}
+
+
+def _jobs(work: Work) -> list[dict[str, Any]]:
+    """Its jobs. An account that releases without them may not see any."""
+    try:
+        return jobs_of_app(work)
+    except DeniedError as error:
+        work.console.warn(f"jobs are left out: {error.message}")
+        return []
+
+
+def _job(job: Mapping[str, Any]) -> dict[str, Any]:
+    history = job.get("historySummary") or {}
+    return {
+        "id": job["id"],
+        "revision": labels(job).get("BGCI_REVISION"),
+        "active_runs": [run["id"] for run in job.get("activeRuns") or ()],
+        "last_success": history.get("lastSuccessAt"),
+        "last_failure": history.get("lastFailureAt"),
+    }
+
+
+def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
+    """The status for people, line by line."""
+    apps: Sequence[Mapping[str, Any]] = found["state"]["apps"]
+    lines = [f"{app_id}: {'nothing runs' if not apps else 'hybrid' if len(apps) > 1 else 'one revision runs'}"]
+    if apps:
+        lines.append(f"  {'app':<32} {'revision':<16} {'healthy':>9} {'in rotation':>24} {'traffic':>8}")
+    for app in apps:
+        rotation = ", ".join(
+            f"{tally.get('up', 0)} up {tally.get('maint', 0)} out" for tally in app["serving"].values()
+        )
+        healthy = f"{app['healthy']}/{app['instances']}"
+        share = f"{found['share'].get(app['id'], 0):.0%}"
+        lines.append(f"  {app['id']:<32} {app['revision'] or 'unknown':<16} {healthy:>9} {rotation:>24} {share:>8}")
+        lines += [f"    deployment {deployment} is running" for deployment in app["deployments"]]
+    for balancer in found["state"]["load_balancers"]:
+        old = len(balancer["older_workers"])
+        state = balancer["problem"] or (f"{old} older workers still draining" if old else "settled")
+        lines.append(f"  load balancer {balancer['url']}: {state}")
+    for job in found["jobs"]:
+        active = f", run {job['active_runs'][0]} active" if job["active_runs"] else ""
+        lines.append(f"  job {job['id']}{active}")
+    return lines

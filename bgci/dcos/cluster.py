@@ -1,0 +1,124 @@
+"""From the URLs that a user gives to the clients of one cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bgci.dcos.credentials import Credentials
+from bgci.dcos.http import Auth, Http
+from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.login import Login, PlainLogin
+from bgci.dcos.marathon import Marathon
+from bgci.dcos.metronome import Metronome
+from bgci.dcos.task_log import TaskLog
+from bgci.dcos.tls import confidential, fingerprint, pinned, require_confidential
+from bgci.errors import DeniedError, UnavailableError, UsageError
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """``variant``: "enterprise" or "open" DC/OS ("unknown" when it does not say), or "plain" Mesos/Marathon.
+
+    ``version``: of DC/OS, empty for a plain one. ``http``: the cluster itself (its admin
+    router), None for a plain one. ``metronome`` is a client, not yet a promise: ask ``available()``.
+    ``login``: the one login that all of them share.
+    """
+
+    marathon: Marathon
+    metronome: Metronome | None
+    task_log: TaskLog | None
+    variant: str
+    version: str
+    login: Login | PlainLogin
+    http: Http | None = None
+
+
+def connect(
+    *,
+    cluster_url: str = "",
+    marathon_url: str = "",
+    metronome_url: str = "",
+    credentials: Credentials | None = None,
+    ca_cert: str | None = None,
+    insecure: bool = False,
+    cancelled: Callable[[], bool] | None = None,
+) -> Cluster:
+    """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
+
+    For DC/OS one request is made, to learn that the URL is right. A token of DC/OS goes to the other URLs too where
+    nobody else can read it on its way. Raises UsageError without any URL, or when credentials would go unencrypted;
+    UnavailableError when the URL that counts leads elsewhere.
+    """
+    if not (cluster_url or marathon_url):
+        raise UsageError(
+            "No cluster is given.", remedy="Give --cluster-url (DC/OS) or --marathon-url (plain Marathon)."
+        )
+    if credentials:
+        for url in [cluster_url] if cluster_url else [marathon_url, metronome_url]:
+            require_confidential(url, insecure)
+
+    def http(url: str, auth: Auth | None) -> Http:
+        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, cancelled=cancelled, name="DC/OS")
+
+    if not cluster_url:
+        plain = PlainLogin(credentials)
+        metronome = Metronome(http(metronome_url, plain)) if metronome_url else None
+        return Cluster(Marathon(http(marathon_url, plain)), metronome, None, "plain", "", plain)
+    bare = http(cluster_url, None)
+    variant, version = _dcos_version(bare)
+    login = Login(credentials, bare, variant=variant)
+    root = http(cluster_url, login)
+
+    def service(url: str, path: str) -> Http:
+        if not url:
+            return root.below(path)
+        return http(url, login if insecure or confidential(url) else None)
+
+    return Cluster(
+        marathon=Marathon(service(marathon_url, "/service/marathon")),
+        metronome=Metronome(service(metronome_url, "/service/metronome")),
+        task_log=TaskLog(root),
+        variant=variant,
+        version=version,
+        login=login,
+        http=root,
+    )
+
+
+def pinned_ca(cluster_url: str, sha256: str) -> str:
+    """The cluster's own CA as PEM text, if its certificate has this fingerprint.
+
+    It is fetched without verification, and nothing is sent. Raises UsageError or UnavailableError.
+    """
+    wanted = fingerprint(sha256)
+    if not cluster_url.startswith("https://"):
+        raise UsageError(
+            "--ca-sha256 needs a --cluster-url that begins with https://: there is no other CA to fetch.",
+            remedy="Leave it out, or give a CA's file with --ca-cert.",
+        )
+    http = Http(cluster_url, insecure=True, name="The cluster's CA")
+    try:
+        bundle = http.text("/ca/dcos-ca.crt")
+    except (HttpFailure, DeniedError) as error:
+        raise UnavailableError(
+            f"{http.base_url} does not serve its CA at /ca/dcos-ca.crt, as DC/OS Enterprise does.",
+            remedy="Give the CA's file with --ca-cert instead.",
+        ) from error
+    return pinned(bundle, wanted, f"{http.base_url}/ca/dcos-ca.crt")
+
+
+def _dcos_version(root: Http) -> tuple[str, str]:
+    """Variant and version of DC/OS, which it tells to everybody."""
+    path = "/dcos-metadata/dcos-version.json"
+    stranger = UnavailableError(
+        f"{root.base_url} is no DC/OS cluster: it has no {path}.",
+        remedy="Check --cluster-url; for a Marathon without DC/OS give --marathon-url instead.",
+    )
+    try:
+        found = root.get(path, credentials=False)
+    except (HttpFailure, DeniedError) as error:
+        raise stranger from error
+    if not isinstance(found, dict) or "version" not in found:
+        raise stranger
+    return str(found.get("dcos-variant") or "unknown"), str(found["version"])

@@ -1,0 +1,210 @@
+"""Questions to a cluster that change nothing, for `bgci doctor`."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import uuid
+from contextlib import suppress
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from bgci.appdef.names import app_slug
+from bgci.dcos import tls
+from bgci.dcos.http import Http, proxied
+from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.marathon import Marathon
+from bgci.dcos.metronome import Metronome
+from bgci.dcos.permissions import folder_of
+from bgci.errors import BgciError, DeniedError, UnavailableError
+
+CONNECT_SECONDS = 5.0
+
+
+def certificate_end(url: str) -> datetime | None:
+    """When the certificate of an https server ends; None behind a proxy, where only the proxy sees it.
+
+    Nothing is sent and nothing verified here: the requests do that. Raises UnavailableError.
+    """
+    if proxied(url):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        found = _handshake(url, context)
+    except OSError as error:
+        raise UnavailableError(
+            f"{urlsplit(url).netloc} does not speak TLS: {error}",
+            remedy="check the URL: its host, its port, https or http",
+        ) from error
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(found).not_valid_after_utc
+
+
+def require_trusted(url: str, verify: bool | str) -> None:
+    """Raises UnavailableError for a certificate that requests with this ``verify`` will not trust."""
+    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+    folder = Path(bundle).is_dir()
+    context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
+    try:
+        _handshake(url, context)
+    except OSError as error:  # ssl.SSLError is one
+        problem, remedy = tls.failure(str(error), url)
+        raise UnavailableError(f"{urlsplit(url).netloc}: {problem}", remedy=remedy) from error
+
+
+def _handshake(url: str, context: ssl.SSLContext) -> bytes:
+    """The server's certificate, in DER form. Raises OSError."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
+    with (
+        socket.create_connection((host, port), CONNECT_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
+    """(how far this machine's clock is ahead of the server's, how uncertain that is), in seconds; None if it has no
+    Date header, which counts whole seconds. Raises what a request does."""
+    before = time.time()
+    reply = http.request("GET", path, credentials=False)
+    after = time.time()
+    try:
+        there = parsedate_to_datetime(reply.headers.get("Date", "")).astimezone(timezone.utc).timestamp()
+    except (TypeError, ValueError):
+        return None
+    return (before + after) / 2 - (there + 0.5), (after - before) / 2 + 0.5
+
+
+def metronome_version(metronome: Metronome) -> str:
+    """Its version, empty where it does not say. Raises what a request does."""
+    with suppress(HttpFailure, UnavailableError):
+        return str((metronome.http.get("/info") or {}).get("version") or "")
+    return ""
+
+
+def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
+    """(resource, action) of all that the account has, its groups' too; None where it may not see that."""
+    path = f"/acs/api/v1/users/{quote(uid, safe='')}/permissions"
+    try:
+        found = http.get(path)
+    except (BgciError, HttpFailure):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return [
+        (str(entry.get("rid", "")), str(action.get("name", "") if isinstance(action, dict) else action))
+        for kind in ("direct", "groups")
+        for entry in found.get(kind) or ()
+        for action in entry.get("actions") or ()
+    ]
+
+
+def may_update_app(marathon: Marathon, app_id: str) -> bool | None:
+    """Whether tasks of this app, which runs, may be killed; None where the answer does not tell.
+
+    Asks to kill a task that cannot exist, without scaling: Marathon looks at the permission first and then finds no
+    such task (marathon: TaskKiller.kill).
+    """
+    task = f"{app_slug(app_id).replace('.', '_')}.{uuid.uuid4()}"
+    return _allowed(marathon.http, "DELETE", f"/v2/apps/{quote(app_id.strip('/'), safe='/')}/tasks/{task}")
+
+
+def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
+    """Whether jobs of the app's folder may be changed and run; None where the answer does not tell.
+
+    Changes a job that cannot exist: Metronome looks at the permission first, and does not create what it is asked to
+    change (metronome: JobSpecController.updateJob, JobSpecServiceActor.updateJobSpec).
+    """
+    folder = app_slug(folder_of(app_id))
+    job = f"{folder}{'.' if folder else ''}bgci-doctor-{uuid.uuid4().hex}"
+    body = {"id": job, "run": {"cmd": "true", "cpus": 0.01, "mem": 32, "disk": 0}}
+    return _allowed(metronome.http, "PUT", f"/v1/jobs/{job}", body)
+
+
+def _allowed(http: Http, method: str, path: str, body: Any = None) -> bool | None:
+    try:
+        http.request(method, path, json=body)
+    except DeniedError as error:
+        cause = error.__cause__
+        return False if isinstance(cause, HttpFailure) and cause.status == 403 and cause.is_api else None
+    except HttpFailure as failure:
+        return True if failure.status == 404 and failure.is_api else None
+    except UnavailableError:
+        return None
+    return None
+
+
+def answers(http: Http, path: str) -> bool | None:
+    """Whether the router lets a request for this path through, whatever the service says to it; None without answer."""
+    try:
+        http.request("GET", path)
+    except DeniedError as error:
+        cause = error.__cause__
+        return False if isinstance(cause, HttpFailure) and cause.status == 403 and not cause.is_api else None
+    except HttpFailure:
+        return True
+    except UnavailableError:
+        return None
+    return True
+
+
+def secrets_listed(http: Http, secret: str) -> bool | None:
+    """Whether the names of the secret's folder may be listed; None without answer."""
+    try:
+        http.request("GET", _secret_path(_parent(secret)), params=[("list", "true")])
+    except DeniedError:
+        return False
+    except HttpFailure as failure:
+        return True if failure.status == 404 else None
+    except UnavailableError:
+        return None
+    return True
+
+
+def secret_there(http: Http, secret: str) -> bool | None:
+    """Whether the secret is there, as far as one may see it; None where one may not.
+
+    By the list of its folder's names, which shows no value; where that is not permitted by reading it, and the value
+    is dropped at once. Raises UnavailableError.
+    """
+    try:
+        found = http.get(_secret_path(_parent(secret)), params=[("list", "true")])
+        names = found.get("array") if isinstance(found, dict) else None
+        return secret.strip("/").rpartition("/")[2] in (names or ())
+    except HttpFailure as failure:
+        return _missing(failure)
+    except DeniedError:
+        return _readable(http, secret)
+
+
+def _readable(http: Http, secret: str) -> bool | None:
+    try:
+        http.request("GET", _secret_path(secret))
+    except HttpFailure as failure:
+        return _missing(failure)
+    except DeniedError:
+        return None
+    return True
+
+
+def _missing(failure: HttpFailure) -> bool:
+    if failure.status == 404:
+        return False
+    raise failure.unavailable("The secret store fails") from failure
+
+
+def _parent(secret: str) -> str:
+    return secret.strip("/").rpartition("/")[0]
+
+
+def _secret_path(path: str) -> str:
+    return f"/secrets/v1/secret/default/{quote(path.strip('/'), safe='/')}"

@@ -1,0 +1,309 @@
+"""One HTTP session that knows what goes wrong on the way: time-outs, retries, TLS, redirects, HTML in place of JSON.
+
+Expected failures become :mod:`bgci.errors`; a reply that only the caller can interpret (404, 409, 422, 500 ...) becomes
+:class:`HttpFailure`. No message ever holds a request header.
+"""
+
+from __future__ import annotations
+
+import copy
+import json as jsonlib
+import random
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+
+from bgci.dcos import tls
+from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
+from bgci.errors import DeniedError, UnavailableError, UsageError
+
+Params = Sequence[tuple[str, str]]
+
+TRY_AGAIN = frozenset({429, 502, 503, 504})
+MAX_REDIRECTS = 5
+MAX_PAUSE = 30.0  # seconds: neither the back-off nor a Retry-After may pause longer
+CREDENTIALS_REMEDY = (
+    "Set BGCI_TOKEN, or BGCI_USERNAME and BGCI_PASSWORD, or BGCI_SERVICE_ACCOUNT (or the ..._FILE form of them) "
+    "and check that they are meant for this cluster and have not expired."
+)
+
+
+class Auth(Protocol):
+    """What authenticates requests."""
+
+    def __call__(self, headers: MutableMapping[str, str]) -> None:
+        """Sets the headers of one request."""
+
+    def renew(self) -> bool:
+        """After a 401: whether the request is worth sending again."""
+
+    def remedy(self) -> str:
+        """What to do when a login is asked for all the same."""
+
+    def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
+        """The permission that a refused request lacks, empty when it is not known. ``sent``: its JSON body;
+        ``by_router``: whether a proxy refused it, rather than the service behind."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A successful reply."""
+
+    status: int
+    headers: Mapping[str, str]  # names are matched without regard to case
+    content: bytes
+    url: str
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+
+class Http:
+    """``get``/``post``/``put``/``delete`` below ``base_url``.
+
+    ``auth`` is called for each request, but never for one to another origin. After a 401, which means that nothing was
+    carried out, it may renew itself, once.
+    ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds.
+    While ``cancelled`` answers true nothing is retried. Not for use by several threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: Auth | None = None,
+        ca_cert: str | None = None,
+        insecure: bool = False,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        retries: int = 4,
+        backoff: float = 0.5,
+        cancelled: Callable[[], bool] | None = None,
+        name: str = "",
+    ) -> None:
+        self.base_url = _checked_url(base_url)
+        self.name = name or "The server"
+        self._auth = auth
+        self._verify = tls.verification(ca_cert, insecure)
+        self._timeouts = (connect_timeout, read_timeout)
+        self._retries = retries
+        self._backoff = backoff
+        self._cancelled = cancelled or (lambda: False)
+        self._session = requests.Session()
+        self._session.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def below(self, path: str, *, name: str = "") -> Http:
+        """The same session and settings for ``path`` below this base."""
+        other = copy.copy(self)
+        other.base_url = self.base_url + path.rstrip("/")
+        other.name = name or self.name
+        return other
+
+    def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
+        """The JSON value at ``path``."""
+        return self._json(self.request("GET", path, params=params, credentials=credentials))
+
+    def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
+        """The text at ``path``."""
+        return self.request("GET", path, params=params, headers={"Accept": "text/plain, */*", **(headers or {})}).text
+
+    def post(self, path: str, *, params: Params = (), json: Any = None) -> Any:
+        return self._json(self.request("POST", path, params=params, json=json))
+
+    def put(self, path: str, *, params: Params = (), json: Any = None) -> Any:
+        return self._json(self.request("PUT", path, params=params, json=json))
+
+    def delete(self, path: str, *, params: Params = ()) -> Any:
+        return self._json(self.request("DELETE", path, params=params))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params = (),
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        credentials: bool = True,
+        harmless: bool = False,
+    ) -> Reply:
+        """One call with its retries. A POST is sent again only if it certainly was not carried out, or if it is
+        ``harmless``: it changes nothing.
+
+        Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other status that is no success).
+        """
+        repeatable = harmless or method != "POST"
+        url = self.base_url + path
+        problem, remedy = "", ""
+        for attempt in range(self._retries + 1):
+            pause = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            try:
+                response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
+            except (requests.exceptions.InvalidHeader, UnicodeError):
+                raise DeniedError(
+                    "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
+                ) from None  # the original error shows the header
+            except requests.RequestException as error:
+                problem, remedy = explained(error, self.base_url, self._timeouts)
+                again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
+            else:
+                if response.status_code not in TRY_AGAIN:
+                    return self._judged(method, response, json)
+                problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
+                pause = max(pause, _retry_after(response))
+                again = repeatable or response.status_code == 429
+            if not again or attempt == self._retries or not self._sleep(pause):
+                break
+        if method != "GET" and not harmless:
+            problem += f" (the {method} may or may not have been carried out)"
+            remedy = remedy or "Run the command again: it starts from what it finds."
+        raise UnavailableError(
+            f"{self.name} cannot be reached at {shown(url)}: {problem}",
+            remedy=remedy or "Check the URL, the network and the service's health; then run the command again.",
+        )
+
+    def _exchange(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        """The reply, after a login anew where the old one has ended."""
+        response = self._follow(method, url, params, json, headers, credentials)
+        ours = credentials and _origin(response.url) == _origin(self.base_url)
+        if response.status_code == 401 and ours and self._auth and self._auth.renew():
+            return self._follow(method, url, params, json, headers, credentials)
+        return response
+
+    def _follow(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        """The first reply that is no redirect; credentials go to ``base_url``'s own origin only."""
+        if method == "POST":
+            self._session.close()  # an idle connection that the server drops just now would leave its fate unknown
+        for _ in range(MAX_REDIRECTS):
+            response = self._send(method, url, params, json, headers, credentials)
+            if not response.is_redirect:
+                return response
+            target = urljoin(url, response.headers["Location"])
+            if method != "GET" or urlsplit(target).scheme not in ("http", "https"):
+                raise UnavailableError(
+                    f"{method} {shown(url)} is redirected to {shown(target)}.", remedy="Use that address as the URL."
+                )
+            credentials = credentials and _origin(target) == _origin(self.base_url)
+            url, params = target, ()
+        raise UnavailableError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
+
+    def _send(
+        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
+    ) -> requests.Response:
+        sent = {"Accept": "application/json", "User-Agent": "bgci", **headers}
+        if method in ("POST", "PUT"):
+            sent["Content-Type"] = "application/json"  # Metronome demands it without a body too
+        if credentials and self._auth:
+            self._auth(sent)
+        return self._session.request(
+            method,
+            url,
+            params=list(params) or None,
+            json=json,
+            headers=sent,
+            timeout=self._timeouts,
+            verify=self._verify,
+            proxies=_proxies(url),
+            allow_redirects=False,
+        )
+
+    def _judged(self, method: str, response: requests.Response, sent: Any) -> Reply:
+        status, url = response.status_code, shown(response.url)
+        if status < 300:
+            return Reply(status, response.headers, response.content, response.url)
+        failure = HttpFailure(status, body_of(response), url)
+        if status == 401:
+            hint = ""
+            if _origin(response.url) != _origin(self.base_url):
+                hint = f"Credentials are sent to {self.base_url} only: give the address it redirects to. "
+            remedy = self._auth.remedy() if self._auth else CREDENTIALS_REMEDY
+            raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + remedy) from failure
+        if status == 403:
+            raise self._forbidden(method, response, sent, failure) from failure
+        raise failure
+
+    def _forbidden(self, method: str, response: requests.Response, sent: Any, failure: HttpFailure) -> DeniedError:
+        """The error for a 403."""
+        path = urlsplit(response.url).path
+        missing = self._auth.missing(method, path, sent, by_router=not failure.is_api) if self._auth else ""
+        said = f" ({failure.message})" if failure.is_api else ""
+        return DeniedError(
+            f"Not permitted: {method} {path} at {self.name}{said}." + (f" Missing: {missing}." if missing else ""),
+            remedy=f"Grant {'it' if missing else 'the permission'}, or use other credentials; "
+            "`bgci doctor` lists what is needed.",
+        )
+
+    def _json(self, reply: Reply) -> Any:
+        if not reply.content.strip():
+            return None
+        kind = reply.headers.get("Content-Type", "")
+        try:
+            if "html" in kind:
+                raise ValueError(kind)
+            return jsonlib.loads(reply.content)
+        except ValueError as error:
+            raise UnavailableError(
+                f"{shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",
+                remedy=f"Is {self.base_url} the URL of {self.name}?",
+            ) from error
+
+    def _sleep(self, seconds: float) -> bool:
+        """False as soon as the command is cancelled."""
+        until = time.monotonic() + seconds
+        while not self._cancelled():
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            time.sleep(min(left, 0.2))
+        return False
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
+    return {} if tls.is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
+
+
+def proxied(url: str) -> bool:
+    """Whether a request for it goes through a proxy."""
+    return select_proxy(url, _proxies(url)) is not None
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{shown(url)!r} is no usable URL.", remedy="Write it as https://host or http://host:port.")
+    if "@" in parts.netloc:
+        raise UsageError(f"The URL {shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
+    return url.rstrip("/")
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Seconds that the server asks us to wait, capped; 0 when it does not say."""
+    value = response.headers.get("Retry-After", "")
+    try:
+        seconds = float(value) if value.isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return 0.0
+    return min(MAX_PAUSE, max(0.0, seconds))

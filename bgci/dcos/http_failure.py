@@ -1,0 +1,114 @@
+"""What went wrong with a request, in the words of a person. No text here ever holds a request header."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import requests
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from bgci.dcos import tls
+from bgci.errors import UnavailableError
+from bgci.redaction import redacted
+
+
+class HttpFailure(Exception):
+    """A reply that only the caller can interpret. ``body``: the JSON value, else text without markup."""
+
+    def __init__(self, status: int, body: Any, url: str) -> None:
+        super().__init__(f"HTTP {status} from {url}")
+        self.status = status
+        self.body = body
+        self.url = url
+
+    @property
+    def is_api(self) -> bool:
+        """Whether the service itself answered, rather than a proxy in front of it or a stranger."""
+        return isinstance(self.body, dict)
+
+    @property
+    def message(self) -> str:
+        """What the server says, in one line."""
+        if isinstance(self.body, dict):
+            return str(self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body)
+        return str(self.body)
+
+    @property
+    def details(self) -> list[str]:
+        """``path: error`` of each violation that a 400 or 422 lists (marathon: MarathonExceptionMapper)."""
+        found = self.body.get("details") if isinstance(self.body, dict) else None
+        if isinstance(found, str):
+            return [found]
+        lines: list[str] = []
+        for detail in found or []:
+            errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
+            path = detail.get("path", "/") if isinstance(detail, dict) else "/"
+            lines += [f"{path}: {error}" for error in errors]
+        return lines
+
+    def unavailable(self, what: str) -> UnavailableError:
+        """The error for a reply that nobody expected."""
+        return UnavailableError(
+            f"{what}: {self.url} answered {self.status} {self.message}".rstrip(),
+            remedy="Check that the URL is right and the service is well; the command may simply be run again.",
+        )
+
+
+def explained(error: requests.RequestException, base_url: str, timeouts: tuple[float, float]) -> tuple[str, str]:
+    """Cause and remedy of a request that got no reply. ``timeouts``: for connecting and reading, in seconds."""
+    reason = reason_of(error)
+    connect, read = timeouts
+    if isinstance(error, requests.exceptions.SSLError):
+        return tls.failure(str(reason), base_url)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy fails: {in_plain_words(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+    if isinstance(reason, NameResolutionError):
+        return "its name cannot be resolved", "Check the host name in the URL, and this machine's DNS."
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {connect:g} s", ""
+    if isinstance(error, requests.ReadTimeout):
+        return f"no answer within {read:g} s", ""
+    return in_plain_words(reason), ""
+
+
+def reason_of(error: requests.RequestException) -> BaseException:
+    """What urllib3 said: requests wraps it into a MaxRetryError."""
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", inner)
+    return reason if isinstance(reason, BaseException) else error
+
+
+def not_sent(error: requests.RequestException) -> bool:
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason_of(error), NewConnectionError)
+
+
+def in_plain_words(reason: BaseException) -> str:
+    """An exception in the words of a person: without the objects that urllib3 prints."""
+    text = str(reason)
+    if "Connection refused" in text:
+        return "the connection is refused"
+    if "RemoteDisconnected" in text or "ConnectionReset" in text or "IncompleteRead" in text:
+        return "the connection was cut before the answer was complete"
+    return re.sub(r"(?:<[^>]*>|HTTPS?Connection\([^)]*\)): *", "", text) or type(reason).__name__
+
+
+def shown(url: str) -> str:
+    """The URL without user, password, query and fragment."""
+    return re.sub(r"//[^/@]*@", "//", re.split(r"[?#]", url)[0])
+
+
+def body_of(response: requests.Response) -> Any:
+    if "json" in response.headers.get("Content-Type", ""):
+        try:
+            return response.json()
+        except ValueError:
+            pass
+    return shortened(response)
+
+
+def shortened(response: requests.Response) -> str:
+    """The body as one line without markup. Secrets go first: a cut one would not be known again."""
+    text = redacted(response.content[:100_000].decode("utf-8", "replace"))[:4000]
+    text = re.sub(r"(?s)<(style|script)\b.*?</\1>|<[^>]*>", " ", text)
+    return " ".join(text.split())[:200]

@@ -1,0 +1,223 @@
+"""What authenticates requests: a login at DC/OS, made once and renewed in time, or a header for a plain Marathon.
+
+Reference: platform-api 3.1, 3.2 (bouncer: bouncer/app/auth.py; dcos: AR/lib/auth/common.lua).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import time
+from collections.abc import Callable, MutableMapping
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from bgci import redaction
+from bgci.dcos import permissions
+from bgci.dcos.credentials import Credentials, Password, ServiceAccount, Token
+from bgci.dcos.http import CREDENTIALS_REMEDY, Http
+from bgci.dcos.http_failure import HttpFailure
+from bgci.errors import DeniedError, UnavailableError, UsageError
+
+PATH = "/acs/api/v1/auth/login"
+PROOF_SECONDS = 300  # how long the JWT of a service account may be used: for one login
+MARGIN_SECONDS = 60.0  # a token is renewed so long before its end, or in the last quarter of a short life
+SETTLED_SECONDS = 1.0  # a token that is refused right after its login is not refused for its age
+OPEN_REMEDY = (
+    "This cluster is an open DC/OS with a login: set BGCI_TOKEN to what `dcos config show core.dcos_acs_token` prints "
+    "after `dcos auth login`, or, from DC/OS 1.13, BGCI_SERVICE_ACCOUNT."
+)
+
+
+class Login:
+    """The ``auth`` of every Http of one DC/OS cluster.
+
+    A token is used as it is; a password or a service account logs in at the first request that needs it, and again
+    before the token ends. A refusal is final: it is raised again, and nothing is sent that could lock the account.
+    ``http``: the cluster itself. ``clock``: seconds since the epoch. Not for use by several threads.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        http: Http,
+        clock: Callable[[], float] = time.time,
+        *,
+        variant: str = "",
+    ) -> None:
+        self._credentials = credentials
+        self._http = http
+        self._clock = clock
+        self._variant = variant
+        self._token = credentials.value if isinstance(credentials, Token) else ""
+        self._since = -math.inf
+        self._until = math.inf
+        self._refusal: Callable[[], DeniedError] | None = None
+
+    def __call__(self, headers: MutableMapping[str, str]) -> None:
+        """Sets the header. Raises DeniedError or UnavailableError when the login fails, UsageError for a bad key."""
+        if isinstance(self._credentials, Password | ServiceAccount):
+            if self._refusal:
+                raise self._refusal()
+            if not self._token or self._clock() >= self._until:
+                self._log_in(self._credentials)
+        if self._token:
+            headers["Authorization"] = f"token={self._token}"
+
+    def renew(self) -> bool:
+        """After a 401: whether the request is worth sending again, which then logs in anew."""
+        now = self._clock()
+        if self._refusal or not isinstance(self._credentials, Password | ServiceAccount):
+            return False
+        if 0 <= now - self._since < SETTLED_SECONDS:
+            return False
+        self._token = ""
+        return True
+
+    def remedy(self) -> str:
+        """What to do when the cluster asks for a login all the same."""
+        if isinstance(self._credentials, Token):
+            ended = _ended(self._credentials.value, self._clock())
+            return f"The token of {self._credentials.origin} is refused: {ended}. {self._other_ways()}"
+        return self._other_ways()
+
+    def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
+        """The permission that a refused request lacks, as far as the documentation of DC/OS Enterprise tells."""
+        return "" if self._variant == "open" else permissions.of_request(method, path, body=sent, by_router=by_router)
+
+    def _other_ways(self) -> str:
+        return OPEN_REMEDY if self._variant == "open" else CREDENTIALS_REMEDY
+
+    def _log_in(self, credentials: Password | ServiceAccount) -> None:
+        now = self._clock()
+        body = _body(credentials, now)
+        try:
+            reply = self._http.request("POST", PATH, json=body, credentials=False, harmless=True)
+        except (DeniedError, HttpFailure) as error:
+            failure = error if isinstance(error, HttpFailure) else error.__cause__
+            if isinstance(failure, HttpFailure) and failure.status >= 500:
+                raise failure.unavailable("The login fails") from failure
+            self._refusal = partial(_refusal, credentials, failure, self._variant)
+            raise self._refusal() from failure
+        token = _token_of(reply.content)
+        if not token:
+            raise UnavailableError(
+                f"{self._http.base_url}{PATH} answers without a token.",
+                remedy="Is --cluster-url the address of the cluster itself, and not of a proxy with a login page?",
+            )
+        redaction.hide(token)
+        life = _end(token) - now
+        self._token, self._since = token, now
+        # Without a usable end, which a wrong clock gives too, a 401 says when it is over.
+        self._until = now + life - min(MARGIN_SECONDS, life / 4) if life > 0 else math.inf
+
+
+class PlainLogin:
+    """The ``auth`` of a Marathon without DC/OS: basic authentication, or a token that something before it asks for."""
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        self._header = ""
+        if isinstance(credentials, ServiceAccount):
+            raise UsageError(
+                f"{credentials.origin} is set, but a Marathon without DC/OS knows no service accounts.",
+                remedy="Give --cluster-url if this is DC/OS; else BGCI_USERNAME and BGCI_PASSWORD.",
+            )
+        if isinstance(credentials, Password):
+            self._header = _basic(credentials)
+        elif credentials:
+            self._header = f"Bearer {credentials.value}"  # RFC 6750; DC/OS's own routers take it too
+
+    def __call__(self, headers: MutableMapping[str, str]) -> None:
+        if self._header:
+            headers["Authorization"] = self._header
+
+    def renew(self) -> bool:
+        """Nothing can be renewed."""
+        return False
+
+    def remedy(self) -> str:
+        """What to do when it asks for a login all the same."""
+        if self._header:
+            return "The credentials are refused: are they meant for it? If it is DC/OS, give --cluster-url instead."
+        return "Set BGCI_USERNAME and BGCI_PASSWORD (or BGCI_PASSWORD_FILE). If it is DC/OS, give --cluster-url."
+
+    def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
+        """Its plug-ins name their permissions as they like."""
+        return ""
+
+
+def _basic(credentials: Password) -> str:
+    if ":" in credentials.username:
+        raise UsageError(
+            "BGCI_USERNAME holds a colon, which basic authentication cannot carry (RFC 7617).",
+            remedy="Only a password may hold one.",
+        )
+    pair = f"{credentials.username}:{credentials.value}".encode()
+    encoded = base64.b64encode(pair).decode("ascii")
+    redaction.hide(encoded)
+    return f"Basic {encoded}"
+
+
+def _refusal(credentials: Password | ServiceAccount, cause: BaseException | None, variant: str) -> DeniedError:
+    """Why a login was refused, as far as the cluster says."""
+    said = cause.message.rstrip(".") if isinstance(cause, HttpFailure) else ""
+    if isinstance(cause, HttpFailure) and cause.status == 404:
+        said = "it knows no such kind of login"
+    if isinstance(credentials, ServiceAccount):
+        who = f"service account {credentials.uid}"
+        check = f"that the key of {credentials.origin} is its own and that this machine's clock is right"
+    else:
+        who, check = f"user {credentials.username}", "the name and the password"
+    return DeniedError(
+        f"The cluster refuses the login of {who}: {said or 'without a reason'}.",
+        remedy=f"It was not tried again. Check {check}. {OPEN_REMEDY if variant == 'open' else ''}".rstrip(),
+    )
+
+
+def _body(credentials: Password | ServiceAccount, now: float) -> dict[str, str]:
+    """What the login sends."""
+    if isinstance(credentials, Password):
+        return {"uid": credentials.username, "password": credentials.value}
+    import jwt  # with cryptography a third of a second, for those who need it
+
+    claims = {"uid": credentials.uid, "exp": int(now) + PROOF_SECONDS}
+    try:
+        proof = jwt.encode(claims, credentials.private_key, algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError):
+        raise UsageError(
+            f"The private_key of {credentials.origin} is no RSA key without a passphrase in PEM form.",
+            remedy="Use the JSON that `dcos security secrets create-sa-secret` stored.",
+        ) from None  # the original error may show a part of it
+    redaction.hide(proof)
+    return {"uid": credentials.uid, "token": proof}
+
+
+def _token_of(content: bytes) -> str:
+    """The token of a login's answer, empty if it has none."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return ""
+    token = found.get("token") if isinstance(found, dict) else None
+    return token if isinstance(token, str) else ""
+
+
+def _end(token: str) -> float:
+    """When a token ends, in seconds since the epoch; never, for one that does not say.
+
+    Its signature is the cluster's business; to import PyJWT for this would cost more than the login itself.
+    """
+    claims = token.split(".")[1:2]
+    try:
+        return float(json.loads(base64.urlsafe_b64decode(f"{claims[0]}==="))["exp"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return math.inf
+
+
+def _ended(token: str, now: float) -> str:
+    end = _end(token)
+    if end <= now:
+        return f"it ended at {datetime.fromtimestamp(end, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return "it may be another cluster's, or be revoked"

@@ -1,0 +1,240 @@
+"""marathon-lb's statistics port: which server rows a task has, and which old HAProxy workers still live.
+
+Reference: platform-api 4.1-4.3; hazards 16-18, 34.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from bgci.dcos.http import Http
+from bgci.dcos.http_failure import HttpFailure
+from bgci.engine.model import Replica, Server, Serving
+from bgci.errors import BgciError, UnavailableError, UsageError
+
+STATS_PORT = 9090
+# An older worker must not answer through a connection that it has kept alive.
+FRESH = {"Connection": "close"}
+# An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
+ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where one port of a task is reached. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
+
+    backend: str
+    host: str
+    ips: tuple[str, ...]
+    port: int
+
+
+class LoadBalancer:
+    """One replica. ``url`` is its statistics port, such as ``http://10.0.0.5:9090``."""
+
+    def __init__(self, url: str, *, ca_cert: str | None = None, insecure: bool = False) -> None:
+        self._http = Http(
+            url,
+            ca_cert=ca_cert,
+            insecure=insecure,
+            connect_timeout=2.0,
+            read_timeout=5.0,
+            retries=1,
+            backoff=0.2,
+            name="marathon-lb",
+        )
+        self.url = self._http.base_url
+        self._lone_worker = False  # seen with one pid: HAProxy runs without a master process
+
+    def read(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Replica:
+        """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read."""
+        try:
+            rows = self._rows()
+            # After the statistics: a worker that was replaced in between must still be seen.
+            pids = self._pids()
+        except (BgciError, HttpFailure) as error:
+            return Replica(self.url, problem=str(error).splitlines()[0])
+        backends = _by_backend(rows)
+        servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
+        self._lone_worker = self._lone_worker or len(pids) == 1
+        return Replica(self.url, servers=servers, older_workers=older_workers(pids, self._lone_worker))
+
+    def counters(self, backend: str) -> dict[str, dict[str, int | str]]:
+        """The raw statistics of a backend by server (and FRONTEND, BACKEND); numbers are ints, empty cells left out.
+
+        Raises UnavailableError. The counters start at 0 again with each reload.
+        """
+        try:
+            rows = [row for row in self._rows() if row["pxname"] == backend]
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        return {row["svname"]: {key: _number(cell) for key, cell in row.items() if cell} for row in rows}
+
+    def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[dict[str, int | str]]]:
+        """The raw statistics of each task's servers, by task id. Raises UnavailableError."""
+        try:
+            backends = _by_backend(self._rows())
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        return {
+            task_id: [
+                {key: _number(cell) for key, cell in row.items() if cell}
+                for end in endpoints
+                if (row := _row(end, backends.get(end.backend, {})))
+            ]
+            for task_id, endpoints in wanted.items()
+        }
+
+    def about(self) -> tuple[str, int, bool]:
+        """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs
+        without a master process. Raises UnavailableError or DeniedError."""
+        try:
+            page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
+            self._rows()
+            pids = self._pids()
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        found = re.search(r"HAProxy version ([0-9][^\s,<]*)", page)
+        lone = len(pids) == 1
+        return found[1] if found else "", len(older_workers(pids, lone)), lone
+
+    def nudge(self) -> None:
+        """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
+        with suppress(BgciError, HttpFailure):
+            self._http.text("/_mlb_signal/hup", headers=FRESH)
+
+    def _rows(self) -> list[Row]:
+        rows = parse_stats(self._http.text("/haproxy?stats;csv", headers=FRESH))
+        if rows is None:
+            raise UnavailableError(
+                f"{self.url} does not answer with HAProxy's statistics.",
+                remedy="--marathon-lb-url is marathon-lb's statistics port, usually http://<host>:9090.",
+            )
+        return rows
+
+    def _pids(self) -> list[int]:
+        text = self._http.text("/_haproxy_getpids", headers=FRESH)
+        if not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", text):
+            raise UnavailableError(
+                f"{self.url}/_haproxy_getpids does not list process ids.",
+                remedy="--marathon-lb-url must lead to marathon-lb itself; `bgci doctor` checks its version.",
+            )
+        return sorted(int(pid) for pid in text.split())
+
+
+def resolve_replicas(urls: Sequence[str]) -> list[str]:
+    """One URL per load balancer: a name with several addresses stands for as many replicas. Port 9090 unless given.
+
+    An https URL stays as it is, for its certificate names the host. Raises UnavailableError for an unknown name.
+    """
+    found: list[str] = []
+    for url in urls:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or parts.scheme not in ("http", "https"):
+            raise UsageError("A --marathon-lb-url is no usable URL.", remedy=f"Write it as http://host:{STATS_PORT}.")
+        port = port or (443 if parts.scheme == "https" else STATS_PORT)
+        hosts = [host] if parts.scheme == "https" else _addresses(host, port)
+        for name in hosts if len(hosts) > 1 else [host]:
+            netloc = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+            found.append(urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", "")))
+    return list(dict.fromkeys(found))
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The A records, sorted; the AAAA records where there are none."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            return sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)})
+    raise UnavailableError(
+        f"The load balancer's name {host} cannot be resolved.",
+        remedy="Check --marathon-lb-url, and this machine's DNS: inside of the cluster other names are known.",
+    )
+
+
+def backend_name(group_or_app_id: str, service_port: int) -> str:
+    """HAProxy's backend for a group or app (marathon_lb.py: config)."""
+    return f"{group_or_app_id.removeprefix('/').replace('/', '_')}_{service_port}"
+
+
+def older_workers(pids: Sequence[int], lone_worker: bool) -> tuple[int, ...]:
+    """The pids beyond the steady ones: the newest worker and, unless ``lone_worker``, the master.
+
+    Ages are unknown; the smallest pid is taken for the master and the largest for the newest worker.
+    """
+    ordered = sorted(pids)
+    return tuple(ordered[:-1] if lone_worker else ordered[1:-1])
+
+
+def serving(status: str) -> Serving:
+    """A server's status by its meaning (hazard 34): ``UP 1/4`` still serves, ``no check`` always does."""
+    word = status.strip().split(" ")[0].upper()
+    if word == "UP" or status.strip().lower() == "no check":
+        return Serving.UP
+    return Serving.MAINT if word in ("MAINT", "DRAIN", "NOLB") else Serving.DOWN
+
+
+def parse_stats(text: str) -> list[Row] | None:
+    """The rows of a statistics CSV by column name, whatever columns this HAProxy has; None if it is none."""
+    lines = csv.reader(text.lstrip("# \ufeff\r\n").splitlines())
+    header = next(lines, [])
+    if header[:2] != ["pxname", "svname"] or "status" not in header:
+        return None
+    # Later columns of one name and the nameless one after the last comma do not count.
+    return [
+        dict(reversed([pair for pair in zip(header, row, strict=False) if pair[0]])) for row in lines if len(row) > 1
+    ]
+
+
+def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    backends: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        backends.setdefault(row["pxname"], {})[row["svname"]] = row
+    return backends
+
+
+def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, Row]]) -> Server:
+    """One task over all of its service ports. A backend that this replica does not have counts for nothing."""
+    rows = [row for end in endpoints if (row := _row(end, backends.get(end.backend, {})))]
+    states = {serving(row.get("status", "")) for row in rows}
+    sessions = sum(_count(row.get(key, "")) for row in rows for key in ("scur", "qcur"))
+    if not states:
+        return Server(Serving.ABSENT)
+    if Serving.UP in states:
+        return Server(Serving.UP, sessions)
+    return Server(Serving.MAINT if states == {Serving.MAINT} else Serving.DOWN, sessions)
+
+
+def _row(end: Endpoint, rows: Mapping[str, Row]) -> Row | None:
+    """The row of an endpoint: ``<ip>_<port>``, or ``<host>_<ip>_<port>`` with an ip that may be unknown to us."""
+    host, ips = _clean(end.host), [_clean(ip) for ip in end.ips]
+    for name in (f"{host}_{end.port}", *(f"{ip}_{end.port}" for ip in ips), *(f"{host}_{ip}_{end.port}" for ip in ips)):
+        if name in rows:
+            return rows[name]
+    if ips:  # on one host there may be others of the same port
+        return None
+    resolved = re.compile(rf"{re.escape(host)}_{ADDRESS}_{end.port}")
+    return next((row for name, row in rows.items() if resolved.fullmatch(name)), None)
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", text)
+
+
+def _count(cell: str) -> int:
+    return int(cell) if cell.isdecimal() else 0
+
+
+def _number(cell: str) -> int | str:
+    return int(cell) if re.fullmatch(r"-?\d+", cell) else cell

@@ -1,0 +1,134 @@
+"""What a task has written, while it runs and after it has ended (reference: platform-api 3.6)."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from bgci.dcos.http import Http
+from bgci.dcos.http_failure import HttpFailure
+from bgci.errors import BgciError
+
+Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
+CHUNK = 1 << 16  # bytes
+SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/executors/{executor}/runs/{container}"
+
+
+class TaskLog:
+    """Reads below the cluster's address: dcos-log first (one permission), else the Mesos files API.
+
+    The way that worked once for a task is kept, so that its offsets keep their meaning.
+    """
+
+    def __init__(self, http: Http) -> None:
+        self._http = http.below("", name="The cluster's log service")
+        self._ways: dict[str, Way] = {}
+        self._sandboxes: dict[str, tuple[str, str]] = {}  # task id -> agent id, path of its stdout
+
+    def read(self, task_id: str, offset: int) -> tuple[str, int] | None:
+        """The text since ``offset`` (0 at first, then what the last call returned), and the next offset.
+
+        No text while there is nothing new, or no such task yet; None where the log is not to be had. Raises nothing:
+        a log is an extra.
+        """
+        known = self._ways.get(task_id)
+        expected = known is not None
+        for way in [known] if known else [self._dcos_log, self._files]:
+            try:
+                found = way(task_id, offset)
+            except (BgciError, HttpFailure, ValueError):
+                continue
+            if found:
+                self._ways[task_id] = way
+                return found
+            expected = True
+        return ("", offset) if expected else None
+
+    def exit_message(self, task_id: str) -> str | None:
+        """Why the task ended, in the words of Mesos ("Command exited with status 8"); None when it is not known."""
+        # The state of Mesos leaves messages out in most versions (mesos: common/http.cpp); the operator API has them.
+        for source in (self._state_statuses, self._operator_statuses):
+            try:
+                messages = [str(status["message"]) for status in source(task_id) if status.get("message")]
+            except (BgciError, HttpFailure):
+                continue
+            if messages:
+                return messages[-1]
+        return None
+
+    def _dcos_log(self, task_id: str, offset: int) -> tuple[str, int] | None:
+        """dcos-log v2; ``offset`` counts the bytes of its text, which is read from the beginning each time.
+
+        It drops empty lines, so no cursor can be reckoned from the text (dcos-log: mesos/files/reader). None while it
+        does not know the task.
+        """
+        path = f"/system/v1/logs/v2/task/{quote(task_id, safe='')}/file/stdout"
+        try:
+            reply = self._http.request("GET", path, params=[("cursor", "BEG")], headers={"Accept": "text/plain"})
+        except HttpFailure as failure:
+            if failure.status == 500 and "task ID" in failure.message:
+                return None
+            raise
+        if "html" in reply.headers.get("Content-Type", ""):
+            raise ValueError("a user interface that answers for everything")
+        return _decoded(reply.content[offset:], offset)
+
+    def _files(self, task_id: str, offset: int) -> tuple[str, int] | None:
+        """The Mesos files API on the task's agent; ``offset`` is one in the file. None while Mesos has no container."""
+        if task_id not in self._sandboxes:
+            sandbox = _sandbox(self._task(task_id))
+            if sandbox is None:
+                return None
+            self._sandboxes[task_id] = sandbox
+        agent, path = self._sandboxes[task_id]
+        where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
+        reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
+        # Mesos puts the file's bytes into JSON as they are: what is no UTF-8, or is cut, must not break the parser.
+        data = json.loads(reply.content.decode("utf-8", "surrogateescape"))["data"]
+        written = data.encode("utf-8", "surrogateescape")
+        whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
+        return _decoded(written[: whole or None], offset)
+
+    def _task(self, task_id: str) -> dict[str, Any]:
+        """The task's entry in the state of Mesos, running or completed; empty when there is none."""
+        state = self._http.get("/mesos/master/state") or {}
+        for framework in [*(state.get("frameworks") or ()), *(state.get("completed_frameworks") or ())]:
+            for task in [*(framework.get("tasks") or ()), *(framework.get("completed_tasks") or ())]:
+                if task.get("id") == task_id:
+                    return dict(task)
+        return {}
+
+    def _state_statuses(self, task_id: str) -> list[dict[str, Any]]:
+        return list(self._task(task_id).get("statuses") or ())
+
+    def _operator_statuses(self, task_id: str) -> list[dict[str, Any]]:
+        """The task's status updates from the operator API, which has their messages."""
+        found = (self._http.post("/mesos/api/v1", json={"type": "GET_TASKS"}) or {}).get("get_tasks", {})
+        for task in [*(found.get("tasks") or ()), *(found.get("completed_tasks") or ())]:
+            if task.get("task_id", {}).get("value") == task_id:
+                return list(task.get("statuses") or ())
+        return []
+
+
+def _sandbox(task: dict[str, Any]) -> tuple[str, str] | None:
+    """Agent id and path of the task's stdout; None while its container is not known."""
+    for status in task.get("statuses") or ():
+        container = status.get("container_status", {}).get("container_id", {}).get("value")
+        if container:
+            # A command task has no executor id of its own: its task id stands for it.
+            executor = task.get("executor_id") or task["id"]
+            folder = SANDBOX.format(
+                slave_id=task["slave_id"], framework_id=task["framework_id"], executor=executor, container=container
+            )
+            return str(task["slave_id"]), f"{folder}/stdout"
+    return None
+
+
+def _decoded(content: bytes, offset: int) -> tuple[str, int]:
+    """The text of whole characters, and the offset behind them: the rest of a cut one comes with the next call."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(content)
+    return text, offset + len(content) - len(decoder.getstate()[0])

@@ -1,0 +1,332 @@
+"""What `bgci doctor` looks at, in order: each look asks the cluster, and lets the judgements speak. Changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from bgci.appdef.app_definition import group
+from bgci.appdef.names import job_secret
+from bgci.dcos.app_state import app_from, endpoints
+from bgci.dcos.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
+from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.marathon import EMBED
+from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
+from bgci.doctor import access, running_apps
+from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, skipped, warning
+from bgci.doctor.rights import grant_of, known_permissions
+from bgci.doctor.session import session
+from bgci.engine.model import Serving
+from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
+from bgci.operations.context import Work
+from bgci.operations.job_login import way
+from bgci.operations.rendering import from_template, template_file
+from bgci.options import JobServiceAccount, Via
+
+Raw = dict[str, Any]
+STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
+
+
+class Examination:
+    """One run over all looks. A look that fails never stops the others, but for those that stand on it."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.settings = work.settings
+        self.checks: list[Check] = []
+        self._spoilt: dict[str, str] = {}  # looks that others cannot stand on, and why
+
+    def run(self) -> list[Check]:
+        """All checks. Raises nothing but AbortedError."""
+        looks: list[tuple[str, str, Callable[[], Iterable[Check]]]] = [
+            ("url", "", self._url),
+            ("tls", "url", self._tls),
+            ("cluster", "url", self._cluster),
+            ("clock", "cluster", self._clock),
+            ("login", "cluster", self._login),
+            ("marathon", "login", self._marathon),
+            ("metronome", "login", self._metronome),
+            ("permissions", "marathon", self._permissions),
+            ("secret", "metronome", self._secret),
+            ("load-balancer", "", self._load_balancers),
+            ("template", "", self._template),
+            ("apps", "marathon", self._apps),
+        ]
+        if self.settings.app:
+            looks += [
+                ("group", "apps template", self._group),
+                ("ports", "apps template", self._ports),
+                ("state", "apps", self._running),
+                ("rotation", "state load-balancer", self._rotation),
+            ]
+        for name, stands_on, look in looks:
+            self._look(name, stands_on.split(), look)
+        return self.checks
+
+    def _look(self, name: str, stands_on: Sequence[str], look: Callable[[], Iterable[Check]]) -> None:
+        spoilt = next((one for one in stands_on if one in self._spoilt), "")
+        if spoilt:
+            self._spoilt[name] = self._spoilt[spoilt]
+            self.checks.append(skipped(name, f"not looked at: {self._spoilt[spoilt]}"))
+            return
+        found: list[Check] = []
+        try:
+            for check in look():  # what was found before one fails counts
+                found.append(check)
+        except HttpFailure as error:
+            found.append(failed(name, error.unavailable(f"{name} fails")))
+        except Exception as error:  # one look that fails must not stop the others
+            found.append(replace(failed(name, error), command=grant_of(error)))
+        self.checks += found
+        bad = next((check for check in found if check.outcome is Outcome.FAILURE), None)
+        if bad:
+            self._spoilt[name] = f"{bad.name} failed"
+        elif any(check.outcome is Outcome.SKIPPED for check in found) and name == "template":
+            self._spoilt[name] = "no template is known"
+
+    # -- the way there ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def url(self) -> str:
+        return self.settings.cluster_url or self.settings.marathon_url
+
+    def _url(self) -> Iterator[Check]:
+        if not self.url:
+            raise UsageError(
+                "no cluster is named", remedy="give --cluster-url (DC/OS) or --marathon-url (Marathon alone)"
+            )
+        yield ok("url", self.url)
+
+    def _tls(self) -> Iterator[Check]:
+        parts = urlsplit(self.url)
+        if parts.scheme != "https":
+            if is_loopback(parts.hostname or ""):
+                yield ok("tls", "plain http, to this machine itself")
+            else:
+                yield warning("tls", "plain http: everybody on the way can read along", "write https:// in the URL")
+            return
+        end = certificate_end(self.url)
+        if end is None:
+            yield skipped("tls", "the certificate is seen by the proxy only; each request verifies it")
+            return
+        now = datetime.now(timezone.utc)
+        found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
+        if found.outcome is not Outcome.FAILURE and not self.settings.insecure:
+            require_trusted(self.url, verification(self.work.ca_cert, insecure=False))
+        yield found
+
+    def _trust(self) -> str:
+        if self.settings.ca_sha256:
+            return "verified by the cluster's own CA, which --ca-sha256 names"
+        if self.work.ca_cert:
+            return "verified by --ca-cert"
+        name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
+        return f"verified by {name}" if name else "verified by the usual public CAs"
+
+    def _cluster(self) -> Iterator[Check]:
+        cluster = self.work.cluster
+        kind = {"enterprise": "DC/OS Enterprise", "open": "DC/OS (open)", "plain": "Marathon without DC/OS"}
+        yield ok("cluster", f"{kind.get(cluster.variant, 'DC/OS of unknown variant')} {cluster.version}".rstrip())
+
+    def _clock(self) -> Iterator[Check]:
+        cluster = self.work.cluster
+        if cluster.http:
+            offset = clock_offset(cluster.http, "/dcos-metadata/dcos-version.json")
+        else:
+            offset = clock_offset(cluster.marathon.http, "/ping")
+        yield access.clock(*offset) if offset else skipped("clock", "the cluster does not tell its time")
+
+    def _login(self) -> Iterator[Check]:
+        """A login if there are credentials, and whether the cluster takes what came out, or asks for some."""
+        headers: dict[str, str] = {}
+        self.work.cluster.login(headers)
+        try:
+            self.work.cluster.marathon.http.text("/ping")
+        except DeniedError as error:
+            if not isinstance(error.__cause__, HttpFailure) or error.__cause__.status == 401:
+                raise
+        except (UnavailableError, HttpFailure):
+            pass  # that is Marathon's own affair
+        yield session(self.work.credentials, headers.get("Authorization", ""), time.time())
+
+    def _marathon(self) -> Iterator[Check]:
+        marathon = self.work.cluster.marathon
+        try:
+            info = marathon.info()
+        except DeniedError as error:
+            if not (isinstance(error.__cause__, HttpFailure) and error.__cause__.is_api):
+                raise
+            yield ok("marathon", f"{marathon.http.base_url} answers; its version is not for this account")
+            return
+        leader = "" if info.get("elected") or info.get("leader") else ", without a leader"
+        yield ok("marathon", f"{marathon.http.base_url}: version {info.get('version', 'unknown')}{leader}")
+
+    def _metronome(self) -> Iterator[Check]:
+        metronome = self.work.cluster.metronome
+        if self.settings.via is Via.DIRECT:
+            yield ok("metronome", "not needed with --via direct")
+            return
+        if metronome is None or not metronome.available():
+            if self.settings.via is Via.JOB:
+                raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
+            yield ok("metronome", "none here: goals run in this process, as --via direct does")
+            return
+        yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'not told'}")
+
+    @cached_property
+    def via_job(self) -> bool:
+        """Whether goals run as DC/OS Jobs."""
+        metronome = self.work.cluster.metronome
+        return self.settings.via is not Via.DIRECT and metronome is not None and metronome.available()
+
+    # -- what this account may do -----------------------------------------------------------------------------------
+
+    @cached_property
+    def secret(self) -> str:
+        """The path of the secret with the job's service account; empty where the job has none."""
+        if not (self.settings.app and self.via_job and way(self.work) is JobServiceAccount.SECRET):
+            return ""
+        return self.settings.job_secret.strip("/") or job_secret(self.work.app_id)
+
+    def _permissions(self) -> Iterator[Check]:
+        cluster = self.work.cluster
+        if cluster.variant != "enterprise":
+            yield ok("permissions", "none here: whoever may log in may do everything")
+            return
+        if not self.settings.app:
+            yield skipped("permissions", "they are an app's: give --app")
+            return
+        yield from known_permissions(self.work, self.visible, via_job=self.via_job, secret=self.secret)
+
+    def _secret(self) -> Iterator[Check]:
+        http = self.work.cluster.http
+        if not self.secret or http is None:
+            yield ok("secret", "none needed: no job gets its service account from one")
+            return
+        wrong = access.space(self.secret, self.work.app_id)
+        if wrong:
+            yield wrong
+            return
+        there = secret_there(http, self.secret)
+        if there:
+            yield ok("secret", f"{self.secret} is there, and jobs of {self.work.app_id} may use it")
+        elif there is None:
+            yield skipped(
+                "secret", f"{self.secret}: this account may not see it, and need not; the job may use it if it is there"
+            )
+        else:
+            yield failure(
+                "secret",
+                ConflictError,
+                f"there is no secret {self.secret}: the job could not log in",
+                "store the job's service account there, or name another with --job-secret",
+                f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
+            )
+
+    # -- the load balancers -----------------------------------------------------------------------------------------
+
+    def _load_balancers(self) -> Iterator[Check]:
+        for balancer in self.work.balancers:
+            try:
+                version, older, lone = balancer.about()
+            except BgciError as error:
+                yield failed("load-balancer", error)
+                continue
+            found = f"{balancer.url}: HAProxy {version or 'of unknown version'}"
+            if older:
+                found += f"; {counted(older, 'older worker')} may still hold sessions, of any app: drains wait for that"
+            if lone:
+                remedy = "run HAProxy with -W, as marathon-lb's own image does, to tell drains apart for sure"
+                yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
+            else:
+                yield ok("load-balancer", found)
+
+    # -- the template, and what runs ----------------------------------------------------------------------------------
+
+    @cached_property
+    def definition(self) -> Raw:
+        """Of the template, as a release would send it. Raises InvalidError or UsageError."""
+        return dict(from_template(self._stand_in()).definition or {})
+
+    def _stand_in(self) -> Work:
+        """The same work for a revision and an image where none are given: a template may want them."""
+        given, other = self.settings, copy.copy(self.work)
+        other.settings = replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
+        return other
+
+    def _template(self) -> Iterator[Check]:
+        if not self.settings.app:
+            yield skipped("template", "give --app to look at its template")
+            return
+        try:
+            file = template_file(self._stand_in())
+        except UsageError as error:
+            yield skipped("template", error.message, error.remedy)
+            return
+        yield ok("template", f"{file}: valid, in the group {group(self.definition)}")
+
+    @cached_property
+    def visible(self) -> list[Raw]:
+        """Every app that the account may read, with its tasks."""
+        reply = self.work.cluster.marathon.http.get("/v2/apps", params=[*EMBED])
+        return list(reply.get("apps") or ()) if isinstance(reply, dict) else []
+
+    @cached_property
+    def own(self) -> list[Mapping[str, Any]]:
+        """The apps that are this one, and whatever else is in its group."""
+        wanted = group(self.template or {})
+        found = running_apps.of_app(self.visible, self.work.app_id)
+        names = {group(app) for app in found} | {wanted}
+        found += [app for app in self.visible if any(running_apps.same_group(group(app), name) for name in names)]
+        return list({str(app["id"]): app for app in found}.values())
+
+    @property
+    def template(self) -> Raw | None:
+        """The template's definition, where there is a valid one."""
+        return None if "template" in self._spoilt else self.definition
+
+    @property
+    def reached(self) -> bool:
+        """Whether the apps could be looked at."""
+        return "apps" not in self._spoilt
+
+    def _apps(self) -> Iterator[Check]:
+        if not self.settings.app:
+            yield from running_apps.everything(self.visible, time.time())
+            return
+        yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.work.app_id}: {len(self.own)}")
+
+    def _group(self) -> Iterator[Check]:
+        yield running_apps.taken_group(self.visible, self.work.app_id, group(self.definition))
+
+    def _ports(self) -> Iterator[Check]:
+        yield from running_apps.taken_ports(self.visible, self.work.app_id, self.definition)
+
+    def _running(self) -> Iterator[Check]:
+        wanted = group(self.template or {})
+        yield running_apps.state(self.work.app_id, self.own)
+        yield from running_apps.start_times(self.own, time.time())
+        yield from running_apps.baselines(self.work.app_id, wanted, self.own)
+        yield from running_apps.virtual_addresses(self.work.app_id, self.own)
+
+    def _rotation(self) -> Iterator[Check]:
+        """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
+        for app in (app for app in self.own if group(app)):
+            healthy = app_from(app).healthy
+            wanted = endpoints(self.own, group(app))
+            for balancer in self.work.balancers:
+                seen = balancer.read(wanted)
+                lost = [task for task in healthy if seen.server(task.id).serving is Serving.ABSENT]
+                if lost and not seen.problem:
+                    yield warning(
+                        "rotation",
+                        f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app['id']}",
+                        "does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?",
+                    )

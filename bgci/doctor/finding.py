@@ -1,0 +1,126 @@
+"""One row of what `bgci doctor` says, and the table of all."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
+from bgci.redaction import redacted
+
+# What decides the exit code first: who may not log in sees nothing of the rest.
+WORST_FIRST: tuple[type[BgciError], ...] = (
+    DeniedError,
+    UnavailableError,
+    ConflictError,
+    InvalidError,
+    UsageError,
+    BgciError,
+)
+NARROWEST = 60  # columns: a table that is narrower is harder to read than one that is cut
+
+
+class Outcome(str, Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """``found``: what is so; ``remedy``: what to do, ``command``: to run for it; ``error``: the class of a failure."""
+
+    name: str
+    outcome: Outcome
+    found: str
+    remedy: str = ""
+    command: str = ""
+    error: type[BgciError] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The row for ``--output json``."""
+        code = {"exit_code": self.error.code, "exit_name": self.error.name} if self.error else {}
+        row = {"name": self.name, "outcome": self.outcome.value, "found": self.found}
+        return {**row, "remedy": self.remedy, "command": self.command, **code}
+
+
+def ok(name: str, found: str) -> Check:
+    return Check(name, Outcome.OK, found)
+
+
+def warning(name: str, found: str, remedy: str, command: str = "") -> Check:
+    return Check(name, Outcome.WARNING, found, remedy, command)
+
+
+def skipped(name: str, why: str, remedy: str = "") -> Check:
+    return Check(name, Outcome.SKIPPED, why, remedy)
+
+
+def failure(name: str, error: type[BgciError], found: str, remedy: str, command: str = "") -> Check:
+    return Check(name, Outcome.FAILURE, found, remedy, command, error)
+
+
+def failed(name: str, error: Exception) -> Check:
+    """The failure that an exception tells of."""
+    if isinstance(error, BgciError):
+        return failure(name, type(error), error.message, error.remedy)
+    return failure(name, BgciError, f"a bug in bgci: {type(error).__name__}: {error}", "please report it")
+
+
+def verdict(checks: Sequence[Check]) -> BgciError | None:
+    """The error that the command ends with: the worst failure's; None where nothing failed."""
+    for error in WORST_FIRST:
+        found = [check for check in checks if check.outcome is Outcome.FAILURE and _kind(check) is error]
+        if found:
+            others = sum(check.outcome is Outcome.FAILURE for check in checks) - 1
+            more = f" (and {others} more failed)" if others else ""
+            return error(f"{found[0].name}: {found[0].found}{more}", remedy=found[0].remedy)
+    return None
+
+
+def _kind(check: Check) -> type[BgciError]:
+    return next((error for error in WORST_FIRST if check.error and issubclass(check.error, error)), BgciError)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def tally(checks: Iterable[Check]) -> str:
+    """``12 ok, 1 warning``: how many of each."""
+    counts = Counter(check.outcome for check in checks)
+    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
+
+
+def table(checks: Sequence[Check], width: int) -> list[str]:
+    """The rows for people in so many columns. Commands are never cut, so that they can be copied."""
+    first = max((len(check.outcome.value) for check in checks), default=0) + 2
+    second = min(24, max((len(check.name) for check in checks), default=0) + 2)
+    lines: list[str] = []
+    for check in checks:
+        head = f"{check.outcome.value:<{first}}{check.name:<{second - 1}} "
+        lines += _wrapped(check.found, head, " " * (first + second), width)
+        inner = " " * (first + second)
+        if check.remedy:
+            lines += _wrapped(check.remedy, f"{inner}-> ", f"{inner}   ", width)
+        if check.command:
+            lines.append(f"{inner}$  {check.command}")
+    return lines
+
+
+def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
+    wide = max(width, NARROWEST)
+    wrap = textwrap.TextWrapper(
+        width=wide, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    # Secrets go first: nobody finds one of two lines. GitHub's runner takes a line that begins with ::, behind blanks
+    # too, for a command (runner: ActionCommand.TryParseV2).
+    shown = re.sub(r"(?<!\S)::", ": :", " ".join(redacted(text).split()))
+    return wrap.wrap(shown) or [first.rstrip()]

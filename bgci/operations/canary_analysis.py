@@ -1,0 +1,303 @@
+"""The judge at work: canary against baseline on live traffic, from the load balancers' own counters, and on probes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from math import ceil
+from statistics import fmean
+
+from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
+from bgci.analysis.haproxy_counters import Tally, reading
+from bgci.analysis.judge import Counts, Judge, Policy, Verdict
+from bgci.analysis.latency import Latency, Stretches, Timing, mean_time
+from bgci.checks.test_result import Case, Outcome
+from bgci.dcos.app_state import endpoints
+from bgci.dcos.marathon_lb import serving
+from bgci.engine.model import Serving
+from bgci.errors import ConflictError, UnavailableError
+from bgci.operations.context import Work
+from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
+from bgci.operations.topology import Hybrid, Side, group_of, look
+
+SUITE = "judge"
+PAUSE = 1.0  # seconds between two looks
+TELLING = 5.0  # seconds between two lines about them
+ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
+FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
+HIGHEST = 0.499  # of a baseline's error rate, so that a worse one can be feared
+SIZING = 10.0  # seconds of traffic before it is
+
+Rows = Mapping[str, int | str]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """How the judge ended. ``slow``: on response times; None where none could be compared."""
+
+    errors: Verdict
+    slow: Verdict | None
+
+    @property
+    def outcome(self) -> str:
+        """Failed when either failed; the error rate alone can be inconclusive, for times need far more traffic."""
+        if self.slow and self.slow.outcome == "fail":
+            return "fail"
+        return self.errors.outcome
+
+    @property
+    def reason(self) -> str:
+        failed = self.slow if self.slow and self.slow.outcome == "fail" else self.errors
+        return failed.reason
+
+
+@dataclass
+class Bench:
+    """What has been seen so far."""
+
+    judge: Judge
+    latency: Latency
+    tally: Tally = field(default_factory=Tally)
+    stretches: Stretches = field(default_factory=Stretches)
+    probed: dict[str, Counts] = field(default_factory=lambda: {"canary": Counts(), "baseline": Counts()})
+    colours: dict[str, set[str]] = field(default_factory=lambda: {"canary": set(), "baseline": set()})
+
+    def live(self, colour: str) -> Counts:
+        return self.tally.total(self.colours[colour])
+
+    def totals(self) -> tuple[Counts, Counts]:
+        """Live traffic and probes together: of the canary, and of the baseline."""
+        return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
+
+
+def judged(work: Work, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
+    """The judge's cases; none without a baseline to compare with.
+
+    ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
+    gets its part of alpha.
+    """
+    if not judgements or hybrid.baseline is None:
+        return
+    verdicts, bench = watch(work, Policy().part(1 / judgements))
+    work.result["judge"] = {
+        "outcome": verdicts.outcome,
+        "reason": verdicts.reason,
+        "canary": vars(verdicts.errors.canary),
+        "baseline": vars(verdicts.errors.baseline),
+        "p_value": verdicts.errors.p_value,
+        "probes": bench.probed["canary"].requests + bench.probed["baseline"].requests,
+        "counter_resets": bench.tally.resets,
+        "blind_seconds": round(bench.tally.blind_seconds, 1),
+        "failed_beyond_baseline": round(_excess(bench), 1),
+    }
+    yield _case("error rate", verdicts.errors)
+    if verdicts.slow:
+        yield _case("response time", verdicts.slow)
+
+
+def _case(name: str, verdict: Verdict) -> Case:
+    outcome = {"pass": Outcome.PASSED, "fail": Outcome.FAILED}.get(verdict.outcome, Outcome.SKIPPED)
+    message = verdict.reason if outcome is not Outcome.PASSED else ""
+    return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
+
+
+def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
+    """Look until the judge can say, and at most for --judge-for.
+
+    Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
+    """
+    errors = policy.part(ERRORS_PART)
+    bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
+    began = told = time.monotonic()
+    until, sized = began + work.settings.judge_for, False
+    work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        while True:
+            next_look = time.monotonic() + PAUSE
+            hybrid = look(work)
+            _see(work, bench, hybrid, pool)
+            if work.settings.max_failed_requests and time.monotonic() - began > SIZING and _compared(bench):
+                if not sized:
+                    _require_enough(work, bench)
+                until, sized = min(began + work.settings.judge_for, _affordable_until(work, bench, began)), True
+            over = time.monotonic() >= until
+            verdicts = Verdicts(
+                bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
+            )
+            if verdicts.outcome not in ("pass", "fail") and _spent(work, bench):
+                return _too_costly(work, bench, verdicts), bench
+            if verdicts.outcome != "undecided":
+                return verdicts, bench
+            if time.monotonic() >= told + TELLING:
+                told = time.monotonic()
+                work.console.wait(f"the judge: {bench.judge.verdict().reason}")
+            time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
+
+
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
+    """One look at all load balancers, and one round of probes where they brought too little.
+
+    Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
+    """
+    assert hybrid.baseline is not None  # noqa: S101 - `look` has seen to it
+    sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
+    for colour, side in sides.items():
+        bench.colours[colour] |= {str(task["id"]) for task in side.raw.get("tasks", ())}
+    before = bench.live("canary").requests
+    rows_by_task = _read(work, bench, [side.raw for side in sides.values()])
+    canary, baseline = (_timing(bench, colour, rows_by_task) for colour in sides)
+    bench.stretches, pair = bench.stretches.see(canary, baseline)
+    pairs = [pair] if pair else []
+    bench.judge = bench.judge.see(*bench.totals())
+    if work.settings.judge_traffic and canary.requests - before < PAIRS:
+        path = "/" + work.settings.judge_path.lstrip("/")
+        ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
+        got = probe(ours, theirs, pool)
+        bench.probed["canary"] += got.canary
+        bench.probed["baseline"] += got.baseline
+        bench.judge = bench.judge.see(*bench.totals())
+        pairs += got.pairs
+    for canary_ms, baseline_ms in pairs:
+        bench.latency = bench.latency.see(canary_ms, baseline_ms)
+    times = [round(fmean(both), 3) for both in zip(*pairs, strict=True)]
+    work.journal.sample(
+        {
+            colour: {
+                **vars(total),
+                "probes": bench.probed[colour].requests,
+                **({"ms": times[index]} if times else {}),
+            }
+            for index, (colour, total) in enumerate(zip(sides, bench.totals(), strict=True))
+        }
+    )
+
+
+def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, list[Rows]]:
+    """Fold every replica's counters in; the rows of each task."""
+    wanted = endpoints(raws, group_of(work))
+    rows_by_task: dict[str, list[Rows]] = {}
+    problems = []
+    for balancer in work.balancers:
+        try:
+            found = balancer.rows(wanted)
+        except UnavailableError as error:
+            problems.append(error.message)
+            continue
+        counts = {task: sum((reading(row) for row in rows), Counts()) for task, rows in found.items()}
+        bench.tally = bench.tally.fold(balancer.url, time.monotonic(), counts)
+        for task, rows in found.items():
+            rows_by_task.setdefault(task, []).extend(rows)
+    if len(problems) == len(work.balancers):
+        raise UnavailableError(f"no load balancer can be read: {problems[0]}", remedy="check --marathon-lb-url")
+    return rows_by_task
+
+
+def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[Rows]]) -> Timing:
+    rows = [row for task in bench.colours[colour] for row in rows_by_task.get(task, ())]
+    weighed = [(reading(row).requests, float(row.get("rtime", 0) or 0)) for row in rows]
+    return Timing(bench.live(colour).requests, len(rows), mean_time(weighed))
+
+
+def _in_rotation(side: Side, rows_by_task: Mapping[str, Sequence[Rows]], path: str) -> list[str]:
+    """Where its instances are probed: those in rotation, for one that serves nobody answers faster; else all."""
+    places = side.places()
+    states = {task: {serving(str(row.get("status"))) for row in rows_by_task.get(task, ())} for task in places}
+    up = [task for task in places if Serving.UP in states[task]]
+    return [places[task].urls[0] + path for task in up or places if places[task].urls]
+
+
+# -- what it may cost -------------------------------------------------------------------------------------------------
+
+
+def _excess(bench: Bench) -> float:
+    """Failed requests of live traffic beyond what the baseline would have failed in the canary's place."""
+    canary, baseline = bench.live("canary"), bench.live("baseline")
+    return canary.errors - canary.requests * baseline.rate
+
+
+def _spent(work: Work, bench: Bench) -> bool:
+    granted = work.settings.max_failed_requests
+    return granted > 0 and _excess(bench) >= granted
+
+
+def _too_costly(work: Work, bench: Bench, verdicts: Verdicts) -> Verdicts:
+    """The budget is used up before the judge could say: that is a no."""
+    why = f"--max-failed-requests {work.settings.max_failed_requests} is used up: {bench.judge.verdict().reason}"
+    failed = Verdict("fail", why, 1.0, 1.0, canary=bench.judge.canary, baseline=bench.judge.baseline)
+    return Verdicts(failed, verdicts.slow)
+
+
+def _compared(bench: Bench) -> bool:
+    return all(bench.live(colour).requests for colour in bench.colours)
+
+
+def _affordable_until(work: Work, bench: Bench, began: float) -> float:
+    """Until when the canary may stand for the failed requests that are left of those granted.
+
+    If it is as bad as is feared, or as bad as can be by what was seen of it: the better it does, the longer it may
+    stand.
+    """
+    canary, baseline = bench.live("canary"), bench.live("baseline")
+    now = time.monotonic()
+    total = canary.requests + baseline.requests
+    worst = min(feared(baseline.rate), plausible(canary))
+    left_over = work.settings.max_failed_requests - max(0.0, _excess(bench))
+    return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
+
+
+def _require_enough(work: Work, bench: Bench) -> None:
+    """Raises ConflictError when the granted failures buy too few requests to learn anything."""
+    canary, baseline = bench.live("canary"), bench.live("baseline")
+    rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
+    refused = refusal(work.settings.max_failed_requests, share, rate, feared(rate), bench.judge.policy)
+    if refused:
+        raise _refused(refused)
+
+
+def feared(baseline_rate: float) -> float:
+    """The error rate of a canary as bad as is feared."""
+    return min(1.0, max(FEARED, 2 * baseline_rate))
+
+
+def size_within_budget(work: Work, instances: int, target: int, judgements: int) -> int:
+    """How many of ``instances`` a canary may have for --max-failed-requests, before it is there.
+
+    Raises ConflictError when even one instance costs more until the judge could say.
+    """
+    granted = work.settings.max_failed_requests
+    group = group_of(work)
+    raws = work.cluster.marathon.group_apps(group) if group else []
+    if not raws:
+        return instances  # a first deployment
+    if target < 2:
+        raise _refused("the only instance gets all of the traffic, and is compared with nothing")
+    rate = min(_rate_of(work, raws, group), HIGHEST)
+    policy = Policy().part(1 / judgements).part(ERRORS_PART)
+    size = affordable(granted, instances, target, rate, feared(rate), policy)
+    if not size:
+        raise _refused(refusal(granted, 1 / target, rate, feared(rate), policy))
+    return size
+
+
+def _rate_of(work: Work, raws: Sequence[Mapping[str, object]], group: str) -> float:
+    """The error rate of what runs, since the load balancers' last reload; 0 where that is unknown."""
+    wanted = endpoints(raws, group)
+    found = [rows for balancer in work.balancers for rows in balancer.rows(wanted).values()]
+    return sum((reading(row) for rows in found for row in rows), Counts()).rate
+
+
+def _refused(why: str) -> ConflictError:
+    return ConflictError(
+        f"the canary is refused: {why}",
+        remedy="grant more --max-failed-requests, or judge it with --judge-traffic alone",
+    )
+
+
+def left(granted: int, failed: float) -> int:
+    """What is left of --max-failed-requests for later steps, at least 1: 0 would be no limit."""
+    return max(1, granted - max(0, ceil(failed)))

@@ -1,0 +1,280 @@
+"""Stage ``test``: whether the canary may be promoted, by a suite of checks and by test programs; JUnit."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bgci.appdef.names import suite_candidates
+from bgci.checks import runner, test_program
+from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
+from bgci.checks.suite import parse
+from bgci.checks.test_result import Case, Outcome, require_some
+from bgci.dcos.credentials import without_credentials
+from bgci.dcos.tls import verification
+from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
+from bgci.operations import canary_analysis
+from bgci.operations.context import Work
+from bgci.operations.rendering import variables
+from bgci.operations.topology import Hybrid, balancer_places, described, look, settled
+from bgci.reporting import junit
+from bgci.reporting.artifacts import ci_run
+
+REPORT = "junit/bgci.xml"
+NAMED = 3  # failures that the last line names
+MAX_JUNIT = 50_000_000  # bytes of a JUnit file that is merged
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What there is to test with."""
+
+    suite: Path | None
+    commands: Sequence[str]
+    judgements: int = 0  # how often this canary is judged until it is promoted
+
+    def __bool__(self) -> bool:
+        return bool(self.suite or self.commands or self.judgements)
+
+
+def planned(work: Work, steps: int = 1) -> Planned:
+    """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError.
+
+    ``steps``: how often they are carried out on one canary.
+    """
+    with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
+        (work.artifacts.directory / REPORT).unlink(missing_ok=True)
+    if not all(command.strip() for command in work.settings.test_command):
+        raise UsageError("--test-command is empty: nothing would be tested", remedy="name a program, or leave it out")
+    given, directory = work.settings.suite, Path(work.settings.template_dir)
+    candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
+    suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
+    if suite:
+        read(work, suite, work.settings.image)
+    return Planned(suite, tuple(work.settings.test_command), steps if work.settings.judge_for > 0 else 0)
+
+
+def read(work: Work, file: Path, image: str) -> Suite:
+    """The suite in that file, for this revision and image."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the test suite {file} cannot be read: {error}", remedy="check --suite") from None
+    known = variables(work)
+    environment = {f"env.{name}": value for name, value in known.pop("env").items()}
+    return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
+
+
+def carry_out(
+    work: Work, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
+) -> None:
+    """Carry them out and report.
+
+    ``alone``: a first deployment, which has no baseline, is tested too. ``step``: the canary's size, where it is tested
+    at several; ``told``: the cases of the steps before, to which these are added. Raises RejectedError when one fails
+    or none was executed.
+    """
+    hybrid = settled(work, alone=alone)
+    cases: list[Case] = []
+    told = [] if told is None else told
+    try:
+        for case in _carried_out(work, tests, hybrid, cases):
+            cases.append(case)
+        cases = require_some(cases)
+    except (BgciError, AbortedError) as error:
+        # What was tested so far may all be well: the report must not be green for it.
+        cases.append(Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=error.message))
+        raise
+    finally:
+        told += [replace(case, suite=f"{case.suite} at {step}") if step else case for case in cases]
+        _report(work, hybrid, told)
+    _conclude(work, cases)
+
+
+def _carried_out(work: Work, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
+    balancers = balancer_places(work, hybrid)
+    if tests.suite:
+        yield from _suite(work, tests.suite, hybrid, balancers, cases)
+    for command in tests.commands:
+        yield from _command(work, command, hybrid, balancers)
+    if tests.judgements and any(case.bad for case in cases):  # live traffic need not suffer for a verdict that stands
+        work.result.pop("judge", None)
+        why = "the canary is rejected already"
+        yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
+    else:
+        yield from canary_analysis.judged(work, hybrid, tests.judgements)
+    yield from _survival(work, hybrid)
+
+
+# -- the suite --------------------------------------------------------------------------------------------------------
+
+
+def _suite(
+    work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
+) -> Iterator[Case]:
+    """The cases in the suite's order; when it is aborted, those that had ended are put into ``cases``."""
+    suite = read(work, file, described(hybrid, work)["image"])
+    if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
+        raise UsageError(
+            f"{file} has checks for the load balancer, and none is named",
+            remedy="give --service-url, or --marathon-lb-url",
+        )
+    places = hybrid.places(balancers)
+    count = len(places[CANARY])
+    work.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
+    alone = hybrid.baseline is None
+    ended: list[Case] = []
+
+    def report(case: Case) -> None:
+        ended.append(case)
+        _say(work, case)
+
+    try:
+        found = runner.run(
+            _without_shares(suite) if alone else suite,
+            places,
+            timeout=work.settings.timeout,
+            verify=verification(work.ca_cert, work.settings.insecure),
+            report=report,
+        )
+    except AbortedError:
+        cases += ended
+        raise
+    yield from found
+    if alone:
+        yield from _nothing_to_share(suite)
+
+
+def _without_shares(suite: Suite) -> Suite:
+    return Suite(suite.file, tuple(check for check in suite.checks if not check.expect.share), suite.secrets)
+
+
+def _nothing_to_share(suite: Suite) -> Iterator[Case]:
+    for check in suite.checks:
+        if check.expect.share:
+            why = "a first deployment has no baseline to share with"
+            yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
+
+
+def _survival(work: Work, before: Hybrid) -> Iterator[Case]:
+    """Whether each instance that was tested is still the same and well: tests can pass while it crashes in between."""
+    try:
+        after = look(work, alone=before.baseline is None).canary
+        well, trouble = set(after.places()), after.app.trouble
+    except ConflictError as error:
+        well, trouble = set(), error.message
+    for task_id, place in before.canary.places().items():
+        gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
+        outcome = Outcome.FAILED if gone else Outcome.PASSED
+        case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone)
+        _say(work, case)
+        yield case
+
+
+# -- test programs ----------------------------------------------------------------------------------------------------
+
+
+def _command(work: Work, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place]) -> Iterator[Case]:
+    places = hybrid.places(balancers)
+    urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
+    target = test_program.Target(
+        work.app_id, work.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
+    )
+    work.console.step(f"test program: {command}")
+    before = _written(work.settings.junit_glob)
+    case = test_program.run(
+        command,
+        target,
+        timeout=work.settings.command_timeout,
+        base=without_credentials(os.environ),
+        show=lambda line: work.console.foreign("test", line),
+    )
+    _say(work, case)
+    yield case
+    after = _written(work.settings.junit_glob)
+    fresh = sorted(path for path, state in after.items() if before.get(path) != state)
+    if work.settings.junit_glob and not fresh:
+        patterns = ", ".join(work.settings.junit_glob)
+        yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
+    merged = [case for path in fresh for case in _merged(work, command, Path(path))]
+    yield from merged
+    if merged and not any(case.executed for case in merged):
+        yield _no_results(command, f"none of the {len(merged)} tests in its JUnit files was executed")
+
+
+def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The files that are there, with what changes when one is written: an old run's results must not count."""
+    found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+    states = {path: os.stat(path) for path in found}
+    return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
+
+
+def _merged(work: Work, command: str, path: Path) -> Iterator[Case]:
+    try:
+        if path.stat().st_size > MAX_JUNIT:
+            raise ValueError(f"it is larger than {MAX_JUNIT} bytes")
+        cases = junit.read(path.read_bytes(), suite=test_program.SUITE)
+    except (OSError, ValueError) as error:
+        yield _no_results(command, f"{path} is no JUnit file: {error}")
+        return
+    if not cases:
+        yield _no_results(command, f"{path} holds no test: none was executed")
+    for case in cases:
+        if case.bad:
+            _say(work, case)
+        yield case
+
+
+def _no_results(command: str, why: str) -> Case:
+    return Case(test_program.SUITE, f"{command}: results", outcome=Outcome.ERROR, message=why)
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def _say(work: Work, case: Case) -> None:
+    if case.bad:
+        work.console.warn(f"{case.title}: {case.message}")
+
+
+def _report(work: Work, hybrid: Hybrid, cases: Sequence[Case]) -> None:
+    """JUnit and ``result.json``."""
+    ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
+    document = junit.report(cases, {**described(hybrid, work), **ci})
+    path = work.artifacts.write_bytes(REPORT, document)
+    work.console.info(f"wrote {path}")
+    bad = [case for case in cases if case.bad]
+    work.result["tests"] = {
+        "total": len(cases),
+        "passed": sum(case.outcome is Outcome.PASSED for case in cases),
+        "failed": len(bad),
+        "skipped": sum(not case.executed for case in cases),
+        "failures": [{"test": case.title, "why": case.message} for case in bad[:20]],
+        "junit": REPORT,
+    }
+
+
+def _conclude(work: Work, cases: Sequence[Case]) -> None:
+    bad = [case for case in cases if case.bad]
+    back = "; `bgci rollback` brings the baseline back" if work.command == "test" else ""
+    if bad:
+        named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise RejectedError(
+            f"{work.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
+            remedy=f"{REPORT} in the artifacts has requests and answers{back}",
+        )
+    if work.result.get("judge", {}).get("outcome") == "inconclusive":
+        cost = ", --max-failed-requests" if work.settings.max_failed_requests else ""
+        raise InconclusiveError(
+            f"the judge cannot say yet: {work.result['judge']['reason']}",
+            remedy=f"give it more time (--judge-for{cost}) or traffic (--judge-traffic), promote by hand, or roll back",
+        )
+    skipped = sum(not case.executed for case in cases)
+    message = f"{work.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
+    work.result["message"] = message
+    work.console.result(message)

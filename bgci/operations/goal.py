@@ -1,0 +1,163 @@
+"""Stages ``canary``, ``promote`` and ``rollback``: one goal, in this process or as a DC/OS Job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bgci.appdef.app_definition import instances
+from bgci.engine.model import Create, Done, Fail, Goal, Kind, Policy, Release, Strategy, Wait
+from bgci.engine.plan import decide
+from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
+from bgci.operations.context import Work, stage
+from bgci.operations.job_run import follow
+from bgci.operations.rendering import canary_size, load
+from bgci.operations.rollout_driver import Driver, Outcome, described, summary, told
+from bgci.options import OnDrainTimeout, OnFailure, Settings, Via
+from bgci.reporting.diff import difference
+
+
+def run_goal(kind: Kind, settings: Settings) -> None:
+    """Reach the goal. Raises the error whose exit code says why not."""
+    with stage(kind.value, settings) as work:
+        if kind is Kind.ROLLBACK:
+            reach(work, kind)
+            return
+        with heeding_on_abort(work):
+            reach(work, kind)
+
+
+@contextmanager
+def heeding_on_abort(work: Work) -> Iterator[None]:
+    """On a signal: go back if --on-abort says so, then raise it.
+
+    CI systems send a second signal some seconds after the first: it ends the way back in this process, which the same
+    rollback run again finishes; a rollback's job goes on by itself.
+    """
+    try:
+        yield
+    except AbortedError as aborted:
+        if work.settings.on_abort is OnFailure.ROLLBACK:
+            work.console.warn("aborted: rolling back, as --on-abort says")
+            _go_back(work, aborted)
+        raise
+
+
+def _go_back(work: Work, aborted: AbortedError) -> None:
+    try:
+        with work.part("rollback"):
+            reach(work, Kind.ROLLBACK)
+        aborted.message += "; rolled back, as --on-abort says"
+        aborted.remedy = ""
+    except (BgciError, AbortedError) as error:
+        work.console.warn(f"the way back has not ended: {error.message}")
+
+
+def reach(work: Work, kind: Kind) -> None:
+    """The goal by whichever way is asked for."""
+    if as_job(work) and not work.settings.dry_run:
+        follow(work, kind)
+    else:
+        directly(work, kind)
+
+
+def as_job(work: Work) -> bool:
+    """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
+    via = work.settings.via
+    if via is Via.DIRECT or work.settings.app_definition:
+        return False
+    there = work.cluster.metronome is not None and work.cluster.metronome.available()
+    if via is Via.JOB and not there:
+        raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
+    return there
+
+
+def directly(work: Work, kind: Kind) -> None:
+    """Run the engine in this process."""
+    release, goal = asked(work, kind)
+    work.cluster.marathon.colours(work.app_id)  # a baseline that one may not read would be taken for none
+    driver = engine(work)
+    if work.settings.dry_run:
+        plan(work, driver, release, goal)
+        return
+    work.console.info(
+        f"goal: {kind.value} {release.revision} of {work.app_id} ({policy(work.settings).strategy.value})"
+    )
+    try:
+        outcome = driver.run(release, goal, policy(work.settings))
+    except (BgciError, AbortedError):
+        if driver.last:
+            work.result["state"] = summary(driver.last)
+        raise
+    tell(work, outcome)
+
+
+def engine(work: Work) -> Driver:
+    from bgci.dcos.idle_probe import answers_ok
+
+    return Driver(
+        work.cluster.marathon,
+        work.balancers,
+        journal=work.journal,
+        reporter=work.console,
+        timeout=work.settings.timeout,
+        idle=answers_ok,
+    )
+
+
+def asked(work: Work, kind: Kind) -> tuple[Release, Goal]:
+    """The release and its goal."""
+    release = load(work)
+    target = instances(release.definition or {})
+    size = canary_size(work.settings, release) if kind is Kind.CANARY else 1
+    return release, Goal(kind, release.revision, target=target, instances=size)
+
+
+def policy(settings: Settings) -> Policy:
+    return Policy(
+        strategy=Strategy(settings.strategy.value),
+        wave=settings.wave,
+        drain_timeout=settings.drain_timeout,
+        force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
+        allow_no_health_check=settings.allow_no_health_check,
+    )
+
+
+def plan(work: Work, driver: Driver, release: Release, goal: Goal) -> None:
+    """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
+    seen = driver.observe(release.group)
+    step = decide(seen, goal, policy(work.settings))
+    for app in seen.apps:
+        work.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
+    match step:
+        case Done(message):
+            work.console.info(f"plan: {message}")
+        case Fail(message, remedy):
+            raise ConflictError(message, remedy=remedy)
+        case Wait():
+            work.console.info(f"plan: wait for {step.why}")
+        case _:
+            work.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
+            work.result["plan"] = described(step)
+    if isinstance(step, Create):
+        work.console.info(difference(driver.running(), driver.to_create(step, seen, release)))
+
+
+def tell(work: Work, outcome: Outcome) -> None:
+    """The outcome for people and for ``result.json``."""
+    times = outcome.times
+    message = outcome.message if outcome.actions else f"nothing to do: {outcome.message}"
+    work.result |= {
+        "message": message,
+        "changed": outcome.actions > 0,
+        "state": summary(outcome.seen),
+        "timings": {
+            "total_seconds": round(times.total, 3),
+            "limit_seconds": round(times.limit, 3),
+            "overhead": round(times.overhead, 3),
+            "waited_seconds": {cause.value: round(spent, 3) for cause, spent in times.waited.items()},
+        },
+    }
+    work.console.result(
+        f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
+    )

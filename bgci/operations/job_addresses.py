@@ -1,0 +1,60 @@
+"""What is where for the jobs, and whom they trust: inside of the cluster other addresses are right than outside."""
+
+from __future__ import annotations
+
+from bgci.appdef.jobs import JobSettings
+from bgci.errors import UsageError
+from bgci.options import Settings
+
+MAX_JOB_CA_BYTES = 32 * 1024  # an environment variable has room for 128 KiB
+
+
+def job_urls(settings: Settings) -> tuple[str, str | None]:
+    """The cluster and its Marathon as the job reaches them; None for the cluster's root Marathon.
+
+    A Marathon below the cluster's address outside is below its address inside too. Where there is no DC/OS outside,
+    there is none inside.
+    """
+    inside, outside = settings.job_cluster_url.rstrip("/"), settings.cluster_url.rstrip("/")
+    if settings.marathon_url and not outside:
+        return "", settings.job_marathon_url or settings.marathon_url
+    below = settings.marathon_url.removeprefix(outside)
+    derived = inside + below if below.startswith("/") else None
+    return inside, settings.job_marathon_url or derived
+
+
+def job_ca(settings: Settings) -> str | None:
+    """The CA certificates that the job trusts, as PEM text in one line; None: those of its image and its cluster.
+
+    Raises UsageError for more than an environment variable should hold, such as those of a whole system.
+    """
+    if not (settings.job_ca_cert or settings.ca_cert):
+        return None
+    from bgci.dcos.tls import pem_text
+
+    text = pem_text(settings.job_ca_cert or settings.ca_cert).replace("\n", "\\n")
+    if len(text) > MAX_JOB_CA_BYTES:
+        raise UsageError(
+            f"the CA certificates for the job have {len(text)} bytes; a job carries at most {MAX_JOB_CA_BYTES}",
+            remedy="give --job-ca-cert with the CA of the cluster alone",
+        )
+    return text
+
+
+def job_pin(settings: Settings) -> str | None:
+    """The fingerprint by which the job knows the cluster's own CA; None where it is given a CA, or asks no DC/OS."""
+    inside, _ = job_urls(settings)
+    needed = inside.startswith("https://") and not (settings.job_ca_cert or settings.ca_cert)
+    return settings.ca_sha256 or None if needed else None
+
+
+def require_confidential_jobs(settings: JobSettings) -> None:
+    """Raises UsageError for jobs whose login would be sent unencrypted: they would say so only in the cluster."""
+    from bgci.dcos.tls import confidential
+
+    url = settings.cluster_url or settings.marathon_url or ""
+    if (settings.secret_env or settings.env) and not settings.insecure and not confidential(url):
+        raise UsageError(
+            f"the jobs would send their login unencrypted to {url}",
+            remedy="write https:// in --job-cluster-url, or give --job-service-account none if they need no login",
+        )

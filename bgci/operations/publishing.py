@@ -1,0 +1,121 @@
+"""Stage ``publish``: the three DC/OS Jobs of a revision, replaced as a whole: all three or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bgci.appdef.app_definition import labels
+from bgci.dcos.credentials import hide_credentials
+from bgci.dcos.metronome import Metronome, spec
+from bgci.dcos.permissions import of_request
+from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError
+from bgci.operations.context import Work
+from bgci.operations.job_login import require_secret
+from bgci.reporting.diff import difference
+
+
+def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
+    metronome = needed_metronome(work)
+    require_secret(work)
+    wanted = {str(job["id"]): job for job in jobs.values()}
+    earlier = {job_id: metronome.job(job_id) for job_id in wanted}
+    for job_id, before in earlier.items():
+        hide_credentials(before["run"].get("env", {}) if before else {})
+        _check_owner(work, job_id, before)
+    if work.settings.dry_run:
+        for job_id, job in wanted.items():
+            before = earlier[job_id]
+            work.console.info(f"would publish job {job_id}")
+            work.console.info(difference(spec(before) if before else {}, job))
+        return
+    _replace(work, metronome, wanted, earlier)
+    work.result["jobs"] = sorted(earlier)
+
+
+def jobs_of_app(work: Work) -> list[dict[str, Any]]:
+    """Every job that was published for this app, whatever its revision; none without Metronome."""
+    metronome = work.cluster.metronome
+    jobs = metronome.jobs(embed=("historySummary", "activeRuns")) if metronome else []
+    return [job for job in jobs if labels(job).get("BGCI_APP") == work.app_id]
+
+
+def needed_metronome(work: Work) -> Metronome:
+    """Raises UnavailableError where the cluster has none."""
+    if work.cluster.metronome is None or not work.cluster.metronome.available():
+        url = work.settings.metronome_url
+        raise UnavailableError(
+            f"{url} is no Metronome" if url else "this cluster has no Metronome, so it knows no jobs",
+            remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",
+        )
+    return work.cluster.metronome
+
+
+def _check_owner(work: Work, job_id: str, job: Mapping[str, Any] | None) -> None:
+    """Other apps and revisions can be written alike in a job's name: 1.0 and 1-0."""
+    mine = {"BGCI_APP": work.app_id, "BGCI_REVISION": work.revision}
+    theirs = (job or {}).get("labels", {})
+    if any(theirs.get(label, value) != value for label, value in mine.items()):
+        raise ConflictError(
+            f"job {job_id} belongs to {theirs.get('BGCI_APP')} {theirs.get('BGCI_REVISION')}, which is written alike",
+            remedy=f"give the revision another name, or remove the old jobs: bgci prune --app {theirs.get('BGCI_APP')}",
+        )
+
+
+def _replace(
+    work: Work,
+    metronome: Metronome,
+    wanted: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[str, Mapping[str, Any] | None],
+) -> None:
+    touched: list[str] = []
+    try:
+        for job_id, job in wanted.items():
+            touched.append(job_id)
+            if earlier[job_id]:
+                metronome.delete(job_id, stop_runs=True)
+            _create(metronome, job, new=not earlier[job_id])
+            work.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
+    except BaseException as error:
+        whole = _put_back(work, metronome, touched, earlier)
+        if isinstance(error, BgciError) and whole:
+            error.message = f"{error.message.rstrip('.')}; the jobs are as they were before"
+        raise
+
+
+def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
+    """Raises DeniedError for a job that is there and cannot be seen: Metronome says that there is none."""
+    job_id = str(job["id"])
+    try:
+        metronome.create(job)
+    except ConflictError:
+        if not new or metronome.job(job_id):
+            raise
+    else:
+        if not new or metronome.job(job_id):
+            return
+        metronome.delete(job_id)
+    raise DeniedError(
+        f"job {job_id} is there and cannot be seen. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
+        remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
+    )
+
+
+def _put_back(
+    work: Work, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
+) -> bool:
+    """Whether all is as it was before; what cannot be put back is named, and the error that led here is the one that
+    is raised."""
+    whole = True
+    for job_id in touched:
+        before = earlier[job_id]
+        try:
+            if metronome.job(job_id) is not None:
+                metronome.delete(job_id, stop_runs=True)
+            if before:
+                metronome.create(spec(before))
+        except BgciError as error:
+            whole = False
+            work.console.warn(f"job {job_id} could not be put back: {error.message}")
+    return whole

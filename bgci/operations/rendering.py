@@ -1,0 +1,180 @@
+"""Stage ``render``: template and image to the app definition and the three jobs. Touches no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bgci.appdef.app_definition import group, instances, normalise
+from bgci.appdef.jobs import JobSettings, default_template, definition_from_env, render_jobs
+from bgci.appdef.names import artifact_names, template_candidates
+from bgci.appdef.template import render_template
+from bgci.appdef.validate import check_definition, require_valid
+from bgci.engine.model import Release
+from bgci.errors import InvalidError, UsageError
+from bgci.operations.context import Work
+from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
+from bgci.operations.job_login import login
+from bgci.options import Settings, duration_text
+
+
+def render(work: Work) -> tuple[Release, dict[str, dict[str, Any]]]:
+    """The release and its three jobs, written to the artifacts. Raises InvalidError with every finding."""
+    release = from_template(work)
+    jobs = jobs_of(work, release)
+    names = artifact_names(work.app_id, work.revision)
+    documents: dict[str, Any] = {"definition": release.definition, **jobs}
+    paths = [work.artifacts.write_json(names[key], document) for key, document in documents.items()]
+    template = template_file(work)
+    work.artifacts.manifest(
+        app=work.app_id,
+        revision=work.revision,
+        image=release.image,
+        files=paths,
+        template=(template.name, template.read_bytes()),
+    )
+    for path in paths:
+        work.console.info(f"wrote {path}")
+    return release, jobs
+
+
+def load(work: Work) -> Release:
+    """The release that a goal is about: from the job's own environment, from the template, or as rendered before."""
+    if work.settings.app_definition:
+        return _release(work, definition_from_env(work.settings.app_definition), work.settings.image)
+    if work.settings.image or work.settings.template:
+        return from_template(work)
+    file = work.artifacts.directory / artifact_names(work.app_id, work.revision)["definition"]
+    if not file.exists():
+        raise UsageError(
+            f"there is no app definition: no --image is given and {file} does not exist",
+            remedy="run `bgci render` first and keep its artifacts, or give --image",
+        )
+    try:
+        definition = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
+    manifest = work.artifacts.read_json("manifest.json") or {}
+    if file.name in manifest.get("redacted", ()):
+        raise InvalidError(
+            f"{file} has *** where the app definition has one of bgci's own credentials",
+            remedy="give --image, so that it is rendered anew; better, give the app a secret of its own",
+        )
+    return _release(work, definition, str(manifest.get("image", "")))
+
+
+def from_template(work: Work) -> Release:
+    """Render the template for this image. Raises UsageError or InvalidError."""
+    if not work.settings.image:
+        raise UsageError("--image is missing", remedy="give --image, or set BGCI_IMAGE")
+    file = template_file(work)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the template {file} cannot be read: {error}", remedy="check --template") from None
+    raw = render_template(text, name=file.name, variables=variables(work))
+    return _release(work, normalise(raw), work.settings.image)
+
+
+def template_file(work: Work) -> Path:
+    """The template to use. Raises UsageError naming every place where it was looked for."""
+    if work.settings.template:
+        return Path(work.settings.template)
+    directory = Path(work.settings.template_dir)
+    names = template_candidates(work.app_id, work.revision)
+    found = next((directory / name for name in names if (directory / name).is_file()), None)
+    if found is None:
+        raise UsageError(
+            f"no template for {work.app_id} in {directory.resolve()}: looked for {', '.join(names)}",
+            remedy="write one (examples/testapp.template.json is a start), or name it with --template",
+        )
+    return found
+
+
+def variables(work: Work) -> dict[str, Any]:
+    """What a template may use."""
+    pairs = [text.partition("=") for text in work.settings.set]
+    wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
+    if wrong:
+        raise UsageError(f"--set {wrong[0]} is not KEY=VALUE", remedy="write --set name=value; a name has no dashes")
+    reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
+    if reserved:
+        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option", remedy=f"use --{reserved[0]}")
+    return {
+        **{key: value for key, _, value in pairs},
+        "image": work.settings.image,
+        "app": work.app_id,
+        "revision": work.revision,
+        "env": {name: os.environ[name] for name in work.settings.template_env if name in os.environ},
+    }
+
+
+def _release(work: Work, definition: Mapping[str, Any], image: str) -> Release:
+    findings = check_definition(
+        definition, app_id=work.app_id, allow_no_health_check=work.settings.allow_no_health_check
+    )
+    require_valid(findings, what=f"the app definition of {work.app_id} {work.revision}")
+    return Release(group(definition), work.revision, definition, image)
+
+
+def jobs_of(work: Work, release: Release) -> dict[str, dict[str, Any]]:
+    """The three job definitions by goal."""
+    template = default_template()
+    if work.settings.job_template:
+        try:
+            template = Path(work.settings.job_template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"the job template {work.settings.job_template} cannot be read: {error}", remedy="check --job-template"
+            ) from None
+    settings = replace(job_settings(work.settings, canary_size(work.settings, release)), **login(work))
+    require_confidential_jobs(settings)
+    return render_jobs(
+        release.definition or {},
+        app_id=work.app_id,
+        revision=work.revision,
+        image=release.image,
+        settings=settings,
+        template=template,
+    )
+
+
+def job_settings(settings: Settings, size: int) -> JobSettings:
+    cluster_url, marathon_url = job_urls(settings)
+    return JobSettings(
+        image=settings.job_image,
+        cluster_url=cluster_url,
+        marathon_url=marathon_url,
+        ca_cert=job_ca(settings),
+        ca_sha256=job_pin(settings),
+        insecure=settings.insecure,
+        marathon_lb_urls=tuple(settings.job_marathon_lb_url),
+        strategy=settings.strategy.value,
+        wave=settings.wave,
+        timeout=duration_text(inner_timeout(settings.timeout)),
+        drain_timeout=duration_text(settings.drain_timeout),
+        on_drain_timeout=settings.on_drain_timeout.value,
+        instances=size,
+        allow_no_health_check=settings.allow_no_health_check,
+    )
+
+
+def inner_timeout(timeout: float) -> float:
+    """Seconds for the goal inside a job, so that the job can still say how it ended before we stop waiting."""
+    return round(max(timeout * 0.8, timeout - 15), 3)
+
+
+def canary_size(settings: Settings, release: Release) -> int:
+    """How many canary instances: --percent of the target, rounded up, or --instances."""
+    target = instances(release.definition or {})
+    size = -(-target * settings.percent // 100) if settings.percent else settings.instances
+    if size > target:
+        raise UsageError(
+            f"a canary of {size} instances is more than the {target} of the definition",
+            remedy="give fewer --instances, or --percent",
+        )
+    return size

@@ -1,0 +1,56 @@
+"""The judge's own requests to the instances of both colours, where live traffic is thin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bgci.analysis.judge import Counts
+from bgci.dcos.idle_probe import timed
+
+PAIRS = 10  # in each round: requests to the canary, each beside one to the baseline
+BESIDE = 9  # requests to the baseline for each to the canary: what is known of it saves the canary's (docs/judge.md)
+WORKERS = 2 * PAIRS  # requests under way at a time, at most
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one round brought. ``pairs``: (canary ms, baseline ms) of those pairs that both answered."""
+
+    canary: Counts = Counts()
+    baseline: Counts = Counts()
+    pairs: tuple[tuple[float, float], ...] = ()
+
+
+def probe(canary: Sequence[str], baseline: Sequence[str], pool: ThreadPoolExecutor) -> Probed:
+    """One round to these URLs, one for each instance; nothing where a colour has none.
+
+    The two requests of a pair are sent at the same time, and no instance gets a second one meanwhile: who answers
+    several at once is slower, and the colours have different numbers of instances. The rest of the baseline's come
+    afterwards. A round has always as many requests: how they end must not decide how many are counted.
+    """
+    if not canary or not baseline:
+        return Probed()
+    ours: list[float | None] = []
+    theirs: list[float | None] = []
+    lanes = min(len(canary), len(baseline))
+    for start in range(0, PAIRS, lanes):
+        sent = []
+        for turn in range(start, min(start + lanes, PAIRS)):
+            urls = {"ours": canary[turn % len(canary)], "theirs": baseline[turn % len(baseline)]}
+            # By turns: who is sent first is a little slower, for the second comes in between.
+            sent.append({side: pool.submit(timed, urls[side]) for side in sorted(urls, reverse=turn % 2 == 1)})
+        ours += [pair["ours"].result() for pair in sent]
+        theirs += [pair["theirs"].result() for pair in sent]
+    rest = list(pool.map(timed, [baseline[turn % len(baseline)] for turn in range(PAIRS * (BESIDE - 1))]))
+    pairs = zip(ours, theirs, strict=True)
+    return Probed(
+        _counted(ours),
+        _counted([*theirs, *rest]),
+        tuple((one, other) for one, other in pairs if one is not None and other is not None),
+    )
+
+
+def _counted(times: Sequence[float | None]) -> Counts:
+    return Counts(len(times), sum(ms is None for ms in times))

@@ -1,0 +1,381 @@
+"""Every setting once: its name, type, default and help. A command takes those it names.
+
+Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, get_origin, get_type_hints
+
+import typer
+
+from bgci import redaction
+from bgci.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "bgci.toml"
+_SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+class Via(str, Enum):
+    AUTO = "auto"
+    JOB = "job"
+    DIRECT = "direct"
+
+
+class JobServiceAccount(str, Enum):
+    AUTO = "auto"
+    SECRET = "secret"  # noqa: S105 - a word, not a secret
+    EMBED = "embed"
+    NONE = "none"
+
+
+class StrategyName(str, Enum):
+    BLUEGREEN = "bluegreen"
+    ROLLING = "rolling"
+
+
+class OnDrainTimeout(str, Enum):
+    ABORT = "abort"
+    FORCE = "force"
+
+
+class OnFailure(str, Enum):
+    ROLLBACK = "rollback"
+    LEAVE = "leave"
+
+
+class OnInconclusive(str, Enum):
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+    LEAVE = "leave"
+
+
+class LogFormat(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+
+
+def duration(text: str | float) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h30m``. A bare number is refused: nobody knows its unit."""
+    if isinstance(text, float):
+        return text
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise typer.BadParameter(f"{text!r} is not a duration; write it with its unit, such as 90s or 10m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def duration_text(seconds: float) -> str:
+    """``duration`` backwards."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def setting(default: Any, text: str, **more: Any) -> Any:
+    """A field of ``Settings``. ``more`` goes to typer.Option; ``flags``: instead of the one of its name."""
+    kind: dict[str, Any] = (
+        {"default_factory": lambda: list(default)} if isinstance(default, tuple) else {"default": default}
+    )
+    return field(**kind, metadata={"help": text, "more": more})
+
+
+def seconds(default: float, text: str) -> Any:
+    return setting(default, text, parser=duration, metavar="DURATION")
+
+
+def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """What may hold blanks must not be parted at them where it comes from the environment."""
+    source = context.get_parameter_source(str(param.name))
+    if source is None or source.name != "ENVIRONMENT":
+        return value
+    lines = os.environ.get(str(param.envvar), "").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a command was asked. Durations are in seconds."""
+
+    app: str = setting("", "The app: web, or /team/web in a folder.")
+    revision: str = setting("", "The revision to release, such as v2 or a commit's hash.")
+    image: str = setting("", "The container image of this revision.")
+    template: str = setting("", "The app template; default: looked up in --template-dir.")
+    template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")
+    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", callback=_one_per_line)
+    template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
+    job_template: str = setting("", "Another template for the three jobs.")
+    allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
+    cluster_url: str = setting("", "The DC/OS cluster, such as https://dcos.example.com.")
+    marathon_url: str = setting("", "Marathon itself, where there is no DC/OS.")
+    metronome_url: str = setting("", "Metronome itself, where there is no DC/OS.")
+    marathon_lb_url: list[str] = setting(
+        (), "marathon-lb's statistics port: once per replica, or one name that resolves to all."
+    )
+    ca_cert: str = setting("", "The CA certificates to trust: a PEM file, or the PEM text itself.")
+    ca_sha256: str = setting(
+        "", "Trust the cluster's own CA if its certificate has this SHA-256 fingerprint, as openssl x509 prints it."
+    )
+    insecure: bool = setting(
+        False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
+    )
+    via: Via = setting(Via.AUTO, "Run the goal as a DC/OS Job, or in this process.")
+    job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
+    job_marathon_url: str = setting(
+        "", "Marathon as the job reaches it; default: where --marathon-url is, seen from --job-cluster-url."
+    )
+    job_marathon_lb_url: list[str] = setting(
+        ("http://marathon-lb.marathon.mesos:9090",), "marathon-lb as the job reaches it."
+    )
+    job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
+    job_service_account: JobServiceAccount = setting(
+        JobServiceAccount.AUTO,
+        "How the job logs in: with the service account in a DC/OS secret; with these credentials embedded in the job, "
+        "for who may read jobs to read; not at all. auto: secret where there are credentials and a secret store, else "
+        "none.",
+    )
+    job_secret: str = setting(
+        "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."
+    )
+    job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
+    strategy: StrategyName = setting(
+        StrategyName.BLUEGREEN, "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
+    )
+    wave: int = setting(1, "rolling: how many instances one step exchanges.", min=1)
+    instances: int = setting(1, "How many canary instances.", min=1)
+    percent: int = setting(0, "How many canary instances, as a share of the target, rounded up.", min=0, max=100)
+    timeout: float = seconds(1800.0, "How long the goal may take.")
+    drain_timeout: float = seconds(300.0, "How long sessions may take to end.")
+    on_drain_timeout: OnDrainTimeout = setting(
+        OnDrainTimeout.ABORT, "Then: stop and leave everything as it is, or cut the sessions."
+    )
+    on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
+    on_failure: OnFailure = setting(OnFailure.ROLLBACK, "When a stage of the release fails.")
+    suite: str = setting(
+        "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
+    )
+    test_command: list[str] = setting(
+        (),
+        "A test program, as a shell command line.",
+        flags=("--test-command", "--command"),
+        callback=_one_per_line,
+    )
+    command_timeout: float = seconds(600.0, "How long each test program may take.")
+    junit_glob: list[str] = setting(
+        (), "JUnit files that the test programs write, such as 'out/*.xml'.", callback=_one_per_line
+    )
+    service_url: list[str] = setting(
+        (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
+    )
+    judge_for: float = seconds(0.0, "How long the canary may be judged on live traffic; 0s: not at all.")
+    judge_traffic: bool = setting(False, "Send the judge's own requests to both colours, where traffic is thin.")
+    judge_path: str = setting("/", "What the judge's own requests ask for.")
+    max_failed_requests: int = setting(0, "How many requests the canary may fail beyond the baseline; 0: any.", min=0)
+    on_inconclusive: OnInconclusive = setting(OnInconclusive.ROLLBACK, "When the judge has seen too little to say.")
+    steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
+    keep: int = setting(3, "How many revisions keep their jobs.", min=0)
+    adopt: bool = setting(
+        False, "Give an app that was deployed by other means the labels of a baseline, if it is free."
+    )
+    adopt_restart: bool = setting(False, "With --adopt: also where Marathon then restarts the app's tasks.")
+    output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
+    artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
+    log_format: LogFormat = setting(LogFormat.TEXT, "The form of the log.")
+    dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
+    state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
+    replicas: int = setting(1, "How many load balancers.", min=1, max=2)
+    secured: bool = setting(False, "A DC/OS Enterprise: https, logins, permissions and secrets.")
+    persist: bool = setting(False, "Let apps and jobs survive a stop.")
+    keep_state: bool = setting(False, "Keep the state for the next start.")
+    # From the environment alone: how a job carries its own definition.
+    app_definition: str = setting("", "The app definition itself, as JSON.", hidden=True)
+    origins: dict[str, str] = field(default_factory=dict, compare=False)
+    taken: tuple[str, ...] = field(default=(), compare=False)  # the names that the command takes
+
+
+RELEASE = ("app", "revision", "artifacts", "log_format")
+DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
+CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
+JOB = (
+    *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
+    *("job_service_account", "job_secret", "job_image", "job_template"),
+)
+GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
+TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
+JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
+CANARY = ("instances", "percent")
+DOCTOR = ("job_service_account", "job_secret", "adopt", "adopt_restart", "timeout", "output")
+
+# What the wrappers (action.yml, vars/, templates/) offer.
+EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
+SHARED = (
+    *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY),
+    *("on_failure", "on_inconclusive", "steps", "adopt", "adopt_restart", "output"),
+)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One option as every wrapper offers it. ``name``: kebab-case; ``default``: as one would write it, "" for none."""
+
+    name: str
+    default: str
+    help: str
+    repeatable: bool
+    flag: bool
+    choices: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """Help and default in one text: a wrapper passes on only what it is given, so that its own default is empty
+        and environment, ``bgci.toml`` and bgci's default follow in their order."""
+        more = [
+            " One per line." if self.repeatable else "",
+            f" One of: {', '.join(self.choices)}." if self.choices else "",
+            f" [default: {self.default}]" if self.default and not self.flag else "",
+        ]
+        return self.help + "".join(more)
+
+
+def shared_options() -> list[Shared]:
+    """The options that every wrapper offers: the source for action.yml, vars/, templates/ and docs/options.md."""
+    return [_shared(name) for name in SHARED if not _field(name).metadata["more"].get("hidden")]
+
+
+def _shared(name: str) -> Shared:
+    found, kind = _field(name), _kinds()[name]
+    return Shared(
+        name=name.replace("_", "-"),
+        default=_text(_default(found), of_duration=kind is float),
+        help=found.metadata["help"],
+        repeatable=get_origin(kind) is list,
+        flag=kind is bool,
+        choices=tuple(one.value for one in kind) if isinstance(kind, type) and issubclass(kind, Enum) else (),
+    )
+
+
+def _text(value: Any, *, of_duration: bool) -> str:
+    """A default as one would write it."""
+    if of_duration:
+        return duration_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(value) if isinstance(value, list) else str(getattr(value, "value", value))
+
+
+def effective(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, value and source of each option that the command takes and that has a value, for people.
+
+    A value that may hold a secret is not shown: template variables, and who is named in an address.
+    """
+    rows = []
+    for name in settings.taken:
+        value = getattr(settings, name)
+        if name.endswith("ca_cert") and "-----BEGIN" in value:
+            value = "(PEM text)"
+        if name == "set":
+            value = [f"{text.partition('=')[0]}=..." for text in value]
+        text = _text(value, of_duration=_kinds()[name] is float)
+        source = _SOURCES[settings.origins.get(name, "DEFAULT")]
+        if text and not _field(name).metadata["more"].get("hidden"):
+            rows.append((name.replace("_", "-"), re.sub(r"//[^/@\s]*@", "//...@", text), source))
+    return rows
+
+
+def _field(name: str) -> Field[Any]:
+    return next(one for one in fields(Settings) if one.name == name)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The types of all settings: evaluating them for each option of each command took half of the start."""
+    return get_type_hints(Settings)
+
+
+def _default(found: Field[Any]) -> Any:
+    return found.default if found.default_factory is MISSING else found.default_factory()
+
+
+def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+    """A command with these settings as its options."""
+
+    def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
+        def command(context: typer.Context, **given: Any) -> None:
+            _require_no_login_in(given)
+            function(Settings(**given, origins=_origins(context, given), taken=tuple(given)))
+
+        command.__name__ = function.__name__
+        command.__doc__ = function.__doc__
+        first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [first, *(_parameter(name) for name in names)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _require_no_login_in(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for an address with a login in it: jobs, artifacts and answers would show it.
+
+    That of the service is the tests' own, and may hold one; it is hidden.
+    """
+    for name in (name for name in given if name.endswith("_url")):
+        for url in [given[name]] if isinstance(given[name], str) else given[name]:
+            redaction.hide_login_in(url)
+            if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} holds a login in its address",
+                    remedy="leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
+                    "(docs/identity.md)",
+                )
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    found = _field(name)
+    more = {"flags": (f"--{name.replace('_', '-')}",), **found.metadata["more"]}
+    flags = more.pop("flags")
+    option = typer.Option(*flags, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **more)
+    kind = _kinds()[name]
+    default = _default(found)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:
+    """Where each value came from, other than defaults: COMMANDLINE, ENVIRONMENT or DEFAULT_MAP (the file)."""
+    sources = {name: context.get_parameter_source(name) for name in given}
+    return {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The settings of a configuration file, as click wants its defaults. Raises UsageError."""
+    file = Path(path or FILE)
+    if not path and not file.exists():
+        return {}
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}", remedy="see docs/configuration.md") from None
+    known = {one.name for one in fields(Settings)} - {"origins", "taken", "app_definition"}
+    named = {key.replace("-", "_"): value for key, value in values.items()}
+    unknown = sorted(set(named) - known)
+    if unknown:
+        raise UsageError(
+            f"{file} has settings that bgci does not know: {', '.join(unknown)}",
+            remedy="the names are those of the options, with - or _",
+        )
+    return named

@@ -1,0 +1,143 @@
+"""The artifacts directory: what a command leaves behind for people, CI systems and the next stage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bgci import __version__
+from bgci.errors import NAMES, UsageError
+from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values
+
+# Per CI system: the variable that tells it, and those that name the run. Listed one by one: none may hold a secret.
+CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "github": (
+        "GITHUB_ACTIONS",
+        (
+            "GITHUB_SERVER_URL",
+            "GITHUB_REPOSITORY",
+            "GITHUB_WORKFLOW",
+            "GITHUB_RUN_ID",
+            "GITHUB_RUN_ATTEMPT",
+            "GITHUB_REF",
+            "GITHUB_SHA",
+            "GITHUB_ACTOR",
+        ),
+    ),
+    "gitlab": (
+        "GITLAB_CI",
+        ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_PIPELINE_URL", "CI_JOB_ID", "CI_COMMIT_REF_NAME", "CI_COMMIT_SHA"),
+    ),
+    "jenkins": ("JENKINS_URL", ("JOB_NAME", "BUILD_NUMBER", "BUILD_URL", "GIT_BRANCH", "GIT_COMMIT")),
+}
+
+# What would not be a file of its kind any more if a mask could stand anywhere in it.
+FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
+
+
+class Artifacts:
+    """Files in ``directory``, which is made with the first of them. Each is replaced at once and as a whole.
+
+    None holds a secret: ``***`` stands in its place. Everything raises UsageError (``--artifacts``) when the directory
+    cannot be written to.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._whole: dict[str, bool] = {}  # what was written, and whether nothing was taken out
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
+        text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+        kept = redacted_json(text)
+        self._whole[name] = kept == text
+        return self._write(name, (kept + "\n").encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """``name``: a file name, or a path below the directory such as ``junit/canary.xml``."""
+        text, redact = content.decode("utf-8", "surrogateescape"), FORMATS.get(Path(name).suffix, redacted)
+        return self._write(name, redact(text).encode("utf-8", "surrogateescape"))
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self.directory / name
+        if not path.resolve().is_relative_to(self.directory.resolve()):
+            raise ValueError(f"{name} lies outside the artifacts directory")
+        passing = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                passing.write_bytes(content)
+                passing.replace(path)
+            finally:
+                passing.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"The artifacts directory {self.directory} cannot be written to: {error.strerror or error}",
+                remedy="Give another one with --artifacts.",
+            ) from error
+        return path
+
+    def read_json(self, name: str) -> Any:
+        """What an earlier stage left, or None when it left nothing that can be read."""
+        try:
+            return json.loads((self.directory / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def manifest(
+        self,
+        *,
+        app: str,
+        revision: str,
+        image: str,
+        files: Iterable[Path] = (),
+        template: tuple[str, bytes] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Path:
+        """Writes manifest.json. ``files``: artifacts whose SHA-256 it lists; ``template``: its name and content.
+        ``redacted`` are those in which ``***`` stands for a secret: their SHA-256 is of what the file holds.
+
+        What an earlier stage of the same app and revision listed stays, as long as the file exists; it is hashed anew.
+        """
+        earlier = self.read_json("manifest.json")
+        same = isinstance(earlier, dict) and (earlier.get("app"), earlier.get("revision")) == (app, revision)
+        known = earlier if same else {}
+        named = {path.resolve().relative_to(self.directory.resolve()).as_posix() for path in files}
+        present = sorted(name for name in named | set(known.get("files", {})) if (self.directory / name).is_file())
+        earlier_redacted = set(known.get("redacted", ()))
+        value = {
+            "app": app,
+            "revision": revision,
+            "image": image,
+            "bgci": __version__,
+            "ci": ci_run(environ),
+            "files": {name: _sha256((self.directory / name).read_bytes()) for name in present},
+            "redacted": [name for name in present if not self._whole.get(name, name not in earlier_redacted)],
+            "template": known.get("template"),
+        }
+        if template:
+            value["template"] = {"name": template[0], "sha256": _sha256(template[1])}
+        return self.write_json("manifest.json", value)
+
+    def result(self, *, command: str, code: int, **details: Any) -> Path:
+        """Writes result.json: command, exit code and its name, and ``details`` (state, colours, timings ...)."""
+        return self.write_json(
+            "result.json",
+            {**details, "command": command, "code": code, "name": NAMES.get(code, "internal"), "bgci": __version__},
+        )
+
+
+def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """Which run of which CI system this is; None outside of one."""
+    for system, (sign, names) in CI_SYSTEMS.items():
+        if environ.get(sign):
+            return {"system": system, **{name: environ[name] for name in names if environ.get(name)}}
+    return None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,165 @@
+"""The one owner of every line that a user sees.
+
+A CI system reads commands out of a log (``::error::``, ``##[``, ``section_start:``): no text of an app, a job or a
+server may become one. So every line starts with our own mark, and what could be read anywhere in it is taken apart.
+No line holds a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from typing import Literal, TextIO
+
+from bgci.errors import BgciError
+from bgci.redaction import redacted, redacted_json
+from bgci.reporting.live_line import LiveLine
+
+LogFormat = Literal["text", "json"]
+REPEAT_AFTER = 10.0  # seconds until an unchanged wait is said again
+MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
+
+# ECMA-48: CSI sequences, OSC strings, and other two-character escapes.
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# GitHub's runner finds the old form of a command in the middle of a line too (runner: ActionCommand.TryParse).
+COMMAND = re.compile(r"##(?=[a-z]*\[)")
+
+
+class Console:
+    """Writes lines with the seconds since it was made; ``json`` writes one object a line instead.
+
+    A stream that can no longer be written to (a closed pipe) is left alone: reporting never stops a release.
+    ``masks``: asked before each line for what must stand before it, such as what GitHub is to hide (``ci.Masks``);
+    the only text that is written as it is.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        log_format: LogFormat = "text",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        live: LiveLine | None = None,
+        masks: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._stream = stream
+        self._json = log_format == "json"
+        self._clock = clock
+        self._live = None if self._json else live
+        self._masks = masks
+        self._started = clock()
+        self._waits: dict[str, float] = {}  # when each was said last; all anew after a step
+
+    def info(self, text: str, **fields: object) -> None:
+        self._say("info", text, fields)
+
+    def step(self, text: str, **fields: object) -> None:
+        """One thing that was done to the cluster."""
+        self._waits.clear()
+        self._say("step", text, fields)
+
+    def wait(self, text: str, **fields: object) -> None:
+        """What is waited for. The same text is said once in 10 seconds; on a terminal it is the live line."""
+        if self._live:
+            self.live(text)
+            return
+        now = self._clock()
+        if now - self._waits.get(text, now - REPEAT_AFTER) >= REPEAT_AFTER:
+            self._waits[text] = now
+            self._say("wait", text, fields)
+
+    def live(self, text: str) -> None:
+        """What is going on, for who looks at a terminal now; nothing in a log."""
+        if self._live:
+            self._live.show(plain_lines(text)[0])
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.clear()
+
+    def warn(self, text: str, **fields: object) -> None:
+        self._say("warn", text, fields)
+
+    def error(self, error: BgciError | str, **fields: object) -> None:
+        """An expected failure: message and remedy."""
+        if isinstance(error, BgciError):
+            fields = {"name": error.name, "remedy": error.remedy, **fields} if self._json else fields
+            self._say("error", error.message if self._json else str(error), fields)
+        else:
+            self._say("error", error, fields)
+
+    def result(self, text: str, **fields: object) -> None:
+        """The last word of a command."""
+        self._say("result", text, fields)
+
+    def foreign(self, prefix: str, text: str, **fields: object) -> None:
+        """Text of somebody else, such as a job's log: each of its lines behind ``prefix``."""
+        for line in plain_lines(text):
+            if self._json:
+                self._write_json("log", line, {"source": prefix, **fields})
+            else:
+                self._write(f"{plain(prefix)} | {line}")
+
+    def mask(self) -> None:
+        """Write what must stand before the first line, even if none comes."""
+        self._write_redacted()
+
+    def command(self, line: str) -> None:
+        """A line for the CI system itself, as it is (``report.ci``)."""
+        self._write(line)
+
+    def _say(self, kind: str, text: str, fields: dict[str, object]) -> None:
+        if self._json:
+            self._write_json(kind, "\n".join(plain_lines(text)), fields)
+            return
+        mark = f"[{self._elapsed():7.1f}s] {MARKS[kind]} "
+        label = {"warn": "warning: ", "error": "error: "}.get(kind, "")
+        first, *rest = plain_lines(text) or [""]
+        self._write(f"{mark}{label}{first}")
+        for line in rest:
+            self._write(" " * (len(mark) - 2) + f"| {line.strip()}")
+
+    def _write_json(self, kind: str, text: str, fields: dict[str, object]) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": text, **fields}
+        self._write_redacted(COMMAND.sub("# # ", redacted_json(json.dumps(entry, default=str))))
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._started
+
+    def _write(self, line: str) -> None:
+        self._write_redacted(redacted(line))
+
+    def _write_redacted(self, *lines: str) -> None:
+        try:
+            self.close()
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            text = "".join(f"{line}\n" for line in (*self._masks(), *lines))
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            return
+
+
+def plain(text: str) -> str:
+    """The text without secrets, escape sequences, control characters, direction overrides and what a CI system obeys.
+
+    What is taken out may have parted a secret, or have been in it: it is looked for before and afterwards.
+    """
+    return redacted(COMMAND.sub("# # ", CONTROL.sub("", ANSI.sub("", redacted(text).replace("\t", "    ")))))
+
+
+def bare(line: str) -> str:
+    """A plain line that stands in the log without our mark, in which GitHub would look for a command at its start."""
+    return re.sub(r"^(\s*):(?=:)", r"\1: ", plain(line))
+
+
+def plain_lines(text: str) -> list[str]:
+    """The plain lines of a text; a carriage return ends one too, so that nothing can be overwritten."""
+    lines = re.split(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", redacted(text).rstrip("\r\n"))
+    return [plain(line) for line in lines]

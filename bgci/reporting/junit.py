@@ -1,0 +1,118 @@
+"""Test results as every CI system reads them: JUnit's XML, and the XML that other programs wrote.
+
+Written by junit-xml; what it writes beyond the schema that Jenkins uses (junit-10.xsd) is taken out again.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bgci.checks.test_result import Case, Outcome
+from bgci.redaction import redacted
+from bgci.reporting.console import ANSI
+
+MAX_TEXT = 20_000  # characters of one text in the report
+MAX_NAME = 500
+# XML 1.0 knows no others; \x7f-\x9f, which it discourages, are control characters as well.
+ILLEGAL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def report(cases: Iterable[Case], properties: Mapping[str, str]) -> bytes:
+    """A document with one suite for each ``Case.suite``, in the order of their first cases."""
+    suites: dict[str, list[Case]] = {}
+    for case in cases:
+        suites.setdefault(case.suite, []).append(case)
+    root = ET.Element("testsuites", name="bgci")
+    for name, members in suites.items():
+        root.append(_suite(name, members, properties))
+    for total in ("tests", "failures", "errors"):
+        root.set(total, str(sum(int(suite.get(total, "0")) for suite in root)))
+    root.set("time", f"{sum(case.seconds for members in suites.values() for case in members):.3f}")
+    ET.indent(root)
+    text: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + text + b"\n"
+
+
+def _suite(name: str, cases: Sequence[Case], properties: Mapping[str, str]) -> ET.Element:
+    from junit_xml import TestSuite
+
+    told = {clean(key, MAX_NAME): clean(value, MAX_NAME) for key, value in properties.items()}
+    suite = TestSuite(clean(name, MAX_NAME), [_case(case) for case in cases], properties=told)
+    element: ET.Element = suite.build_xml_doc()
+    element.attrib.pop("disabled", None)  # the schema has none
+    element.set("time", f"{sum(case.seconds for case in cases):.3f}")  # nor more than three decimals
+    return element
+
+
+def _case(case: Case) -> Any:
+    from junit_xml import TestCase
+
+    name = f"{case.name} [{case.place}]" if case.place else case.name
+    one = TestCase(
+        clean(name, MAX_NAME) or "?",
+        classname=clean(f"bgci.{case.suite}", MAX_NAME),
+        elapsed_sec=round(case.seconds, 3),
+        stdout=clean(case.output) or None,
+    )
+    message = clean(case.message, MAX_NAME) or case.outcome.value
+    if case.outcome is Outcome.FAILED:
+        one.add_failure_info(message, clean(case.details) or message)
+    elif case.outcome is Outcome.ERROR:
+        one.add_error_info(message, clean(case.details) or message)
+    elif case.outcome is Outcome.SKIPPED:
+        one.add_skipped_info(message)
+    return one
+
+
+def clean(text: str, limit: int = MAX_TEXT) -> str:
+    """The text without control characters, escape sequences and secrets, its middle left out when it is too long."""
+    text = redacted(ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))))
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def read(document: bytes, *, suite: str) -> list[Case]:
+    """The cases in a JUnit document of any dialect, all of them in ``suite``. Raises ValueError for what is none."""
+    if b"<!ENTITY" in document.replace(b"\0", b""):  # in UTF-16 too
+        raise ValueError("it declares entities")
+    try:
+        root = ET.fromstring(document)  # noqa: S314 - no entities: see above
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from None
+    if _tag(root) not in ("testsuites", "testsuite"):
+        raise ValueError(f"its outermost element is {_tag(root)}")
+    return [_read_case(element, suite) for element in root.iter() if _tag(element) == "testcase"]
+
+
+def _read_case(element: ET.Element, suite: str) -> Case:
+    found = {_tag(child): child for child in reversed(list(element))}
+    bad = {"error": Outcome.ERROR, "failure": Outcome.FAILED, "skipped": Outcome.SKIPPED}
+    tag, outcome = next(((tag, bad[tag]) for tag in bad if tag in found), ("", Outcome.PASSED))
+    details = "".join(found[tag].itertext()).strip() if tag else ""
+    output = [("".join(found[name].itertext())).strip() for name in ("system-out", "system-err") if name in found]
+    return Case(
+        suite,
+        element.get("name") or "?",
+        element.get("classname") or "",
+        outcome,
+        (found[tag].get("message") or details.partition("\n")[0] or tag) if tag else "",
+        details,
+        "\n".join(text for text in output if text),
+        _seconds(element.get("time")),
+    )
+
+
+def _tag(element: ET.Element) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return max(0.0, min(float((text or "0").replace(",", "")), 1e7))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,96 @@
+"""``report.html``: what happened to a revision, in pictures: one file, no script, nothing loaded from anywhere.
+
+Written anew at the end of every stage: the journal keeps what the stages before it found. The same input gives the
+same bytes. What is on it is decided in ``view`` and ``pictures``; the template only draws it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgci.checks.test_result import Case
+from bgci.reporting import junit
+from bgci.reporting.artifacts import Artifacts
+from bgci.reporting.page_model import View, duration, view
+
+NAME = "report.html"
+MAX_JOURNAL = 8_000_000  # bytes that are read, from its end
+MAX_JUNIT = 20_000_000  # bytes of a file that is read
+MAX_FILES = 100
+
+
+def write(artifacts: Artifacts) -> Path:
+    """Write the page of what stands in the artifacts directory. Raises UsageError when it cannot be written."""
+    directory = artifacts.directory
+    result, manifest = artifacts.read_json("result.json"), artifacts.read_json("manifest.json")
+    cases = [case for path in sorted(directory.glob("junit/*.xml")) for case in _cases(path)]
+    page = view(
+        _journal(directory / "journal.jsonl"),
+        result if isinstance(result, dict) else {},
+        manifest=manifest if isinstance(manifest, dict) else {},
+        cases=cases,
+        files=_files(directory),
+    )
+    return artifacts.write_bytes(NAME, render(page).encode("utf-8", "replace"))
+
+
+def render(page: View) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bgci.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["seconds"] = duration
+    return environment.get_template("page.html.j2").render(page=page)
+
+
+def _cases(path: Path) -> list[Case]:
+    """The cases of a JUnit file, in the suites that ours names; what cannot be read has none."""
+    try:
+        if path.stat().st_size > MAX_JUNIT:
+            return []
+        found = junit.read(path.read_bytes(), suite=path.stem)
+    except (OSError, ValueError):
+        return []
+    return [_ours(case) for case in found]
+
+
+def _ours(case: Case) -> Case:
+    """Taken apart again what ``junit.report`` put together: ``name [place]`` and ``bgci.suite``."""
+    if not case.place.startswith("bgci."):
+        return case
+    name, bracket, place = case.name.rpartition(" [")
+    split = bool(bracket) and place.endswith("]")
+    return Case(
+        case.place.removeprefix("bgci."),
+        name if split else case.name,
+        place[:-1] if split else "",
+        case.outcome,
+        case.message,
+        seconds=case.seconds,
+    )
+
+
+def _journal(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - MAX_JOURNAL))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _files(directory: Path) -> list[str]:
+    found = [path for pattern in ("*", "junit/*") for path in directory.glob(pattern)]
+    names = [
+        path.relative_to(directory).as_posix()
+        for path in found
+        if path.is_file() and not path.name.startswith(".") and path.name != NAME
+    ]
+    return sorted(names)[:MAX_FILES]

@@ -1,0 +1,219 @@
+"""The judge's decisions, and its exact formulae beside SciPy's."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import stats
+
+from bgci.analysis.e_process import Bet, Law, binomial, hypergeometric
+from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
+from bgci.analysis.judge import Counts, Judge, Policy, judge, p_text
+from bgci.errors import UsageError
+
+
+def masses(law: Law) -> dict[int, float]:
+    return dict(enumerate(law.mass, law.start))
+
+
+@pytest.mark.parametrize(
+    ("canary", "baseline", "errors"), [(500, 1500, 40), (3, 5, 7), (10, 2, 4), (20000, 60000, 900)]
+)
+def test_fishers_law_is_scipys(canary: int, baseline: int, errors: int) -> None:
+    law = hypergeometric(canary, baseline, errors)
+    expected = stats.hypergeom(canary + baseline, canary, errors)
+    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-9, abs=1e-15)
+    middle = (law.start + law.end) // 2
+    assert law.at_least(middle) == pytest.approx(expected.sf(middle - 1), rel=1e-9)
+    assert law.at_most(middle) == pytest.approx(expected.cdf(middle), rel=1e-9)
+
+
+@pytest.mark.parametrize("odds", [0.3, 2.0, 10.0])
+def test_fishers_noncentral_law_is_scipys(odds: float) -> None:
+    law = hypergeometric(500, 1500, 40, odds)
+    expected = stats.nchypergeom_fisher(2000, 500, 40, odds)
+    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("trials", "rate"), [(1, 0.5), (800, 0.005), (100_000, 0.01), (7, 0.999)])
+def test_binomial_law_is_scipys(trials: int, rate: float) -> None:
+    law = binomial(trials, rate)
+    expected = stats.binom(trials, rate)
+    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-8, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("law", "only"),
+    [
+        (hypergeometric(5, 5, 10), 5),
+        (hypergeometric(0, 5, 3), 0),
+        (hypergeometric(5, 0, 2), 2),
+        (hypergeometric(9, 9, 0), 0),
+        (binomial(0, 0.5), 0),
+    ],
+)
+def test_a_certain_count_is_certain(law: Law, only: int) -> None:
+    assert law == Law(only, (1.0,))
+
+
+def test_sum_of_strata_is_the_convolution_of_their_laws() -> None:
+    total = binomial(30, 0.2).plus(binomial(50, 0.2))
+    assert masses(total) == pytest.approx(masses(binomial(80, 0.2)), rel=1e-9, abs=1e-25)
+
+
+def test_p_value_of_one_look_is_fishers() -> None:
+    verdict = judge([(Counts(512, 14), Counts(1540, 3))])
+    expected = stats.fisher_exact([[14, 498], [3, 1537]], alternative="greater").pvalue
+    assert verdict.outcome == "fail"
+    assert verdict.p_value == pytest.approx(expected, rel=1e-9)
+    assert verdict.reason == "canary 14 errors in 512 requests, baseline 3 in 1,540; p = 0.00000099"
+
+
+def test_bet_is_won_at_its_goal_and_stays_won() -> None:
+    bet = Bet((2.0, 5.0, 30.0), 20.0)
+    wealth = []
+    for count in (1, 1, 1, 0, 0, 0):
+        bet = bet.see(hypergeometric(10, 30, 1), count)
+        wealth.append(bet.wealth)
+    assert wealth[1] < 20
+    assert wealth[2:] == [20.0] * 4
+
+
+def test_bet_that_is_lost_for_a_million_requests_stays_a_number() -> None:
+    bet = Bet((0.5, 0.25, 0.05), 10.0)
+    for _ in range(40):
+        bet = bet.see(binomial(25_000, 0.005), 1250)
+    assert 0 < bet.wealth < 1e-20
+    assert bet.p_value == 1.0
+
+
+@pytest.mark.parametrize("count", [0, 400])
+def test_count_far_outside_its_law_overflows_nothing(count: int) -> None:
+    bet = Bet((2.0, 30.0), 20.0).see(hypergeometric(5000, 5000, 400), count)
+    assert bet.wealth == (20.0 if count else pytest.approx(0.0, abs=1e-6))
+
+
+def test_nothing_seen_is_insufficient_never_a_pass() -> None:
+    for history in ([], [(Counts(), Counts(100_000, 10))], [(Counts(112, 0), Counts(340, 0))]):
+        verdict = judge(history)
+        assert verdict.outcome == "inconclusive"
+        assert verdict.reason.startswith(f"insufficient traffic: {verdict.canary.requests} of ")
+        assert verdict.canary.requests < verdict.needed
+    assert judge([]).needed == 689
+
+
+def test_time_not_over_is_undecided() -> None:
+    assert judge([(Counts(112, 0), Counts(340, 0))], over=False).outcome == "undecided"
+
+
+def test_good_canary_passes_under_the_floor() -> None:
+    verdict = judge([(Counts(1200, 1), Counts(3600, 4))])
+    assert verdict.outcome == "pass"
+    assert verdict.reason.endswith("its error rate is below 0.5 %; p = 0.017")
+
+
+def test_good_canary_of_a_bad_baseline_passes_by_ratio() -> None:
+    verdict = judge([(Counts(3000, 60), Counts(9000, 180))])
+    assert verdict.outcome == "pass"
+    assert "below 2 times the baseline's" in verdict.reason
+    assert verdict.allowed == pytest.approx(0.04)
+
+
+def test_between_the_baseline_and_what_is_allowed_is_inconclusive() -> None:
+    verdict = judge([(Counts(3600, 23), Counts(10800, 48))])
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason.startswith("neither shown worse than the baseline nor shown below 0.889 %: canary 23 errors")
+
+
+def test_dead_canary_is_failed_after_three_errors() -> None:
+    history = [(Counts(n, n), Counts(3 * n, 0)) for n in range(1, 10)]
+    outcomes = [judge(history[:n], over=False).outcome for n in range(1, 10)]
+    assert outcomes == ["undecided", "undecided", *["fail"] * 7]
+
+
+def test_first_decision_stands() -> None:
+    history = [(Counts(1200, 0), Counts(3600, 4)), (Counts(1300, 100), Counts(3900, 4))]
+    assert judge(history).outcome == "pass"
+
+
+def test_rates_and_shares_that_change_together_are_no_fault_of_the_canary() -> None:
+    # At night: 10 % to the canary, no errors. In an outage of the database: half to the canary, 20 % errors for both.
+    history = [(Counts(1000, 0), Counts(9000, 0)), (Counts(2000, 200), Counts(10000, 200))]
+    bad_in_total = stats.fisher_exact([[200, 1800], [200, 9800]], alternative="greater").pvalue
+    verdict = judge(history[1:], Policy(floor=0.001))
+    assert bad_in_total < 1e-9
+    assert verdict.outcome == "fail"
+    assert judge(history, Policy(floor=1e-5)).outcome != "fail"
+
+
+def test_exact_test_at_the_end_decides_with_what_was_kept() -> None:
+    policy = Policy(alpha=0.05, end_share=0.9)
+    history = [(Counts(100, 5), Counts(300, 1))]
+    assert judge(history, policy, over=False).outcome == "undecided"
+    assert judge(history, policy).outcome == "fail"
+    good = [(Counts(900, 1), Counts(2700, 1))]
+    assert judge(good, Policy(beta=0.3, end_share=0.9), over=False).outcome == "undecided"
+    assert judge(good, Policy(beta=0.3, end_share=0.9)).outcome == "pass"
+
+
+def test_one_of_several_verdicts_asks_for_more_proof() -> None:
+    history = [(Counts(3, 3), Counts(9, 0))]
+    assert judge(history).outcome == "fail"
+    assert judge(history, Policy().part(1 / 4)).outcome != "fail"
+
+
+def test_totals_that_shrink_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="requests"):
+        Judge.under().see(Counts(10, 1), Counts()).see(Counts(9, 0), Counts())
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}])
+def test_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        Policy(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0000213, "0.000021"), (0.5, "0.50"), (1.0, "1.00"), (0.017, "0.017"), (1e-12, "less than 0.000000001")],
+)
+def test_p_is_written_in_plain_digits(p: float, text: str) -> None:
+    assert p_text(p) == text
+
+
+def test_expected_requests_agree_with_the_simulation() -> None:
+    # docs/judge.md; within a fifth is enough for sizing.
+    policy = Policy()
+    assert policy.requests_to_detect(0.001, 0.01, 0.25) == pytest.approx(460, rel=0.2)
+    assert policy.requests_to_detect(0.01, 0.02, 0.1) == pytest.approx(1100, rel=0.2)
+    assert policy.requests_to_detect(0.0, 0.01, 0.25) == 300
+    with pytest.raises(ValueError, match="not worse"):
+        policy.requests_to_detect(0.01, 0.01, 0.25)
+
+
+def test_time_is_what_may_fail_over_what_fails_in_a_second() -> None:
+    asked = {"rate_per_second": 50, "share": 0.25, "p0": 0.001, "p1": 0.021}
+    assert lasts(10, **asked) == pytest.approx(40)
+    assert lasts(-1, **asked) == 0
+    assert lasts(10, **{**asked, "p1": 0.001}) == lasts(10, **{**asked, "rate_per_second": 0}) == math.inf
+
+
+def test_plausible_rate_is_the_end_of_wilsons_interval() -> None:
+    for errors, requests in ((0, 60), (3, 200), (40, 40)):
+        expected = stats.binomtest(errors, requests).proportion_ci(0.95, method="wilson").high
+        assert plausible(Counts(requests, errors)) == pytest.approx(expected, rel=1e-4)
+    assert plausible(Counts()) == 1.0
+
+
+def test_grant_too_small_to_learn_anything_is_refused() -> None:
+    refused = refusal(1, 0.25, 0.001, 0.021)
+    assert refused.startswith("1 failed requests buy 50 requests to the canary, and about ")
+    assert refusal(20, 0.25, 0.001, 0.021) == ""
+
+
+def test_the_smaller_the_canary_the_less_it_costs_to_judge_it() -> None:
+    sizes = [affordable(granted, 3, 4, 0.0, 0.05) for granted in (2, 4, 8, 20)]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (0, 3)
+    assert affordable(1000, 4, 4, 0.0, 0.05) == 3, "beside all of the traffic there is nothing to compare with"

@@ -1,0 +1,126 @@
+"""Answers and what they are expected to be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from bgci.checks.assertions import EXCERPT, Answer, Tally, mismatches, percentile, redacted, same
+from bgci.checks.model import Check, Expect
+from bgci.checks.test_result import Case, Outcome, require_some
+
+
+def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Answer:
+    content = body if isinstance(body, bytes) else body.encode()
+    headers = CaseInsensitiveDict(more.pop("headers", {"Content-Type": "text/plain"}))
+    return Answer(status, "", headers, content, **more)
+
+
+def wrong(expect: Expect, given: Answer) -> list[str]:
+    return list(mismatches(expect, given))
+
+
+DOCUMENT = json.dumps({"ok": True, "n": 1, "items": [{"price": 3}, {"price": 7}]})
+
+
+@pytest.mark.parametrize(
+    ("expect", "given", "said"),
+    [
+        (Expect(), answer(status=204), ""),
+        (Expect(), answer(status=404), "status: expected 2xx or 3xx, got 404"),
+        (Expect(status=("201", "4xx")), answer(status=418), ""),
+        (Expect(headers={"x-a": "b"}), answer(headers={"X-A": "b"}), ""),
+        (Expect(headers={"X-A": "b"}), answer(headers={"X-A": "c"}), "header X-A: expected 'b', got 'c'"),
+        (Expect(headers={"X-A": "b"}), answer(), "header X-A: expected 'b', got none"),
+        (Expect(headers={"Set-Cookie": "b"}), answer(headers={"Set-Cookie": "hush"}), "got ***"),
+        (Expect(header_regex={"Content-Type": "^text/"}), answer(), ""),
+        (Expect(header_regex={"Content-Type": "html"}), answer(), "expected a match of 'html', got 'text/plain'"),
+        (Expect(body=("ell",), body_regex=("^hello$",)), answer(), ""),
+        (Expect(body=("bye",)), answer(), "body: expected 'bye' in it, got 'hello'"),
+        (Expect(body_regex=("^x",)), answer(), "body: expected a match of '^x', got 'hello'"),
+        (Expect(json={"$.ok": True, "$.n": 1.0}), answer(DOCUMENT), ""),
+        (Expect(json={"$.ok": 1}), answer(DOCUMENT), "$.ok: expected 1, got 'true'"),
+        (Expect(json={"$.items[*].price": 3}), answer(DOCUMENT), "expected 3, got '3', '7'"),
+        (Expect(json={"$.nope": 3}), answer(DOCUMENT), "$.nope: expected 3, got nothing there"),
+        (Expect(json={"$.n": 1}), answer("<html>"), "body: expected JSON, got '<html>'"),
+        (Expect(json_has=("$.items[?@.price > 5]",)), answer(DOCUMENT), ""),
+        (Expect(json_has=("$.items[?@.price > 9]",)), answer(DOCUMENT), "expected something there, got nothing"),
+        (Expect(json={"$.n": 1}), answer("[" * 100_000), "body: expected JSON"),
+        (Expect(body=("é",)), answer("é".encode("latin-1"), headers={"Content-Type": "a; charset=latin-1"}), ""),
+        (Expect(body=("a",)), answer("a", headers={"Content-Type": "a; charset=nonsense"}), ""),
+        (Expect(), Answer(problem="no answer: connection refused"), "no answer: connection refused"),
+    ],
+)
+def test_an_answer_is_compared(expect: Expect, given: Answer, said: str) -> None:
+    found = wrong(expect, given)
+    assert len(found) == bool(said), found
+    assert said in "".join(found)
+
+
+def test_json_values_are_equal_as_json_has_it() -> None:
+    assert same({"a": [1, {"b": None}]}, {"a": [1.0, {"b": None}]})
+    assert not same(1, True)
+    assert not same([1], [1, 2])
+    assert not same({"a": 0}, {"a": False})
+    assert not same("1", 1)
+
+
+def test_a_percentile_is_the_nearest_rank() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert [percentile(values, percent) for percent in (0, 50, 95, 99.9, 100)] == [1, 50, 95, 100, 100]
+    assert percentile([3.0], 50) == 3.0
+
+
+def tally(expect: Expect, *answers: Answer) -> Tally:
+    found = Tally(Check("home", "/", expect, repeat=len(answers)))
+    for one in answers:
+        found.add(one, list(mismatches(expect, one)))
+    return found
+
+
+def test_the_success_rate_decides_not_the_single_answer() -> None:
+    answers = [answer() for _ in range(19)] + [answer(status=500)]
+    assert tally(Expect(success_rate=0.95), *answers).findings() == []
+    assert tally(Expect(success_rate=0.96), *answers).findings() == [
+        "1 of 20 requests failed: 95.0% succeeded, expected 96.0%; status: expected 2xx or 3xx, got 500"
+    ]
+
+
+def test_a_latency_limit_holds_at_its_percentile() -> None:
+    answers = [answer(seconds=n / 100) for n in range(1, 21)]
+    assert tally(Expect(latency=((95.0, 0.19), (50.0, 0.1))), *answers).findings() == []
+    assert tally(Expect(latency=((95.0, 0.18),)), *answers).findings() == [
+        "latency p95: expected 180 ms at most, got 190 ms"
+    ]
+
+
+def test_no_answer_at_all_never_passes() -> None:
+    nothing = tally(Expect(latency=((50.0, 1.0),), success_rate=0.0), Answer(problem="no answer: gone"))
+    assert nothing.findings() == ["latency p50: expected 1000 ms at most, but no answer came"]
+    assert tally(Expect()).findings() == ["no request was sent"]
+
+
+def test_the_first_bad_exchange_is_shown_and_long_ones_are_cut() -> None:
+    answers = [answer("fine"), answer("bad " + "x" * 10_000, status=500), answer("worse", status=502)]
+    case = tally(Expect(), *answers).case("canary", "10.0.0.5:31000", "http://10.0.0.5:31000/")
+    assert case.outcome is Outcome.FAILED
+    assert "< 500" in case.output
+    assert "worse" not in case.output
+    assert "more characters)" in case.output
+    assert len(case.output) < 2 * EXCERPT
+
+
+def test_a_secret_is_hidden_in_each_of_its_forms() -> None:
+    secret = 'a"b\\c'
+    assert redacted(f"{secret} {json.dumps(secret)} {secret!r}", [secret]) == "*** \"***\" '***'"
+    assert redacted("abc ab", ["ab", "abc", ""]) == "*** ***"
+
+
+def test_nothing_executed_is_a_failure() -> None:
+    skipped = Case("baseline", "home", outcome=Outcome.SKIPPED)
+    assert [case.bad for case in require_some([])] == [True]
+    assert [case.bad for case in require_some([skipped])] == [False, True]
+    assert require_some([skipped, Case("canary", "home")])[-1].name == "home"

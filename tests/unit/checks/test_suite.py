@@ -1,0 +1,333 @@
+"""The suite's language: what it means, and that every mistake is named with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bgci.checks.model import Check, Expect, Share, Suite
+from bgci.checks.suite import parse
+from bgci.errors import InvalidError
+
+KNOWN = {"app": "/web", "revision": "v2", "image": "web:2"}
+SCHEMA = json.loads((files("bgci.checks") / "suite.schema.json").read_text(encoding="utf-8"))
+
+
+def read(text: str, variables: Mapping[str, str] = KNOWN, secret: Mapping[str, str] | None = None) -> Suite:
+    return parse(text, file="web.canary.yaml", variables=variables, secret=secret)
+
+
+def one(text: str, **more: Any) -> Check:
+    (check,) = read(f"checks:\n- {text}\n", **more).checks
+    return check
+
+
+def mistakes(text: str) -> list[str]:
+    """Each finding: its line and what is wrong, without the remedy."""
+    with pytest.raises(InvalidError) as caught:
+        read(text)
+    assert caught.value.code == 3
+    lines = str(caught.value).splitlines()
+    found = [line.removeprefix("  - web.canary.yaml, ") for line in lines if line.startswith("  - ")]
+    assert sum(line.startswith("      ") for line in lines) == len(found), "each has a remedy"
+    return found
+
+
+def test_a_short_check_has_sensible_defaults() -> None:
+    assert one("{path: /, expect: {status: 200}}") == Check("GET /", "/", Expect(status=("200",)))
+
+
+def test_without_a_status_only_2xx_and_3xx_are_good() -> None:
+    assert one("{path: /, expect: {body: hello}}").expect.status == ("2xx", "3xx")
+
+
+def test_everything_is_read() -> None:
+    suite = read("""
+defaults: {headers: {Host: shop.example.com, X-A: a}, timeout: 2s}
+checks:
+  - name: order
+    target: both
+    method: POST
+    path: /orders?x=1
+    headers: {X-A: b}
+    json: {sku: 7, note: "for ${revision}"}
+    timeout: 500ms
+    repeat: 20
+    concurrency: 4
+    port: 1
+    expect:
+      status: [201, 4xx]
+      headers: {X-Revision: "${revision}"}
+      header_regex: {Content-Type: "^application/json"}
+      body: [sku, ok]
+      body_regex: '"id": [0-9]+'
+      json: {"$.sku": 7, "$.by": "${app}"}
+      json_has: "$.items[?@.price > 5]"
+      latency: {p95: 300ms, p50: 0.1s}
+      success_rate: 99.5%
+  - name: share
+    target: load-balancer
+    path: /
+    repeat: 100
+    expect: {share: {header: {X-Revision: "${revision}"}, at_least: 10%, at_most: 60%}}
+""")
+    order, share = suite.checks
+    assert order == Check(
+        name="order",
+        target="both",
+        method="POST",
+        path="/orders?x=1",
+        headers={"Host": "shop.example.com", "X-A": "b", "Content-Type": "application/json"},
+        body=b'{"sku": 7, "note": "for v2"}',
+        timeout=0.5,
+        repeat=20,
+        concurrency=4,
+        port=1,
+        expect=Expect(
+            status=("201", "4xx"),
+            headers={"X-Revision": "v2"},
+            header_regex={"Content-Type": "^application/json"},
+            body=("sku", "ok"),
+            body_regex=('"id": [0-9]+',),
+            json={"$.sku": 7, "$.by": "/web"},
+            json_has=("$.items[?@.price > 5]",),
+            latency=((50.0, 0.1), (95.0, 0.3)),
+            success_rate=0.995,
+        ),
+    )
+    assert share.timeout == 2.0
+    assert share.expect.share == Share(0.1, 0.6, header=("X-Revision", "v2"))
+
+
+def test_the_scheme_and_whether_certificates_are_verified_are_the_checks_own_or_the_defaults() -> None:
+    by_default, own = read("""
+defaults: {scheme: https, verify: false}
+checks:
+  - {path: /a, expect: {status: 200}}
+  - {path: /b, scheme: http, verify: true, expect: {status: 200}}
+""").checks
+    assert (by_default.scheme, by_default.verify) == ("https", False)
+    assert (own.scheme, own.verify) == ("http", True)
+    assert mistakes("checks:\n- {path: /, scheme: ftp, verify: 1, expect: {status: 200}}\n") == [
+        "line 2: checks[0].scheme is 'ftp'",
+        "line 2: checks[0].verify is 1",
+    ]
+
+
+def test_a_variable_in_a_regex_is_taken_literally_and_two_dollars_are_one() -> None:
+    check = one("{path: /, expect: {body_regex: '^${revision}$', body: '$${x} $5'}}", variables={"revision": "1.0+b"})
+    assert check.expect.body_regex == (r"^1\.0\+b$",)
+    assert check.expect.body == ("${x} $5",)
+
+
+def test_the_value_of_an_environment_variable_is_a_secret_if_it_is_used() -> None:
+    text = "checks: [{path: /, headers: {X-Key: 'k ${env.KEY}'}, expect: {status: 200}}]"
+    suite = read(text, secret={"env.KEY": "hush", "env.OTHER": "unused"})
+    assert suite.checks[0].headers == {"X-Key": "k hush"}
+    assert suite.secrets == ("hush",)
+
+
+def test_anchors_and_merges_work_and_dates_stay_text() -> None:
+    suite = read("""
+checks:
+  - &base {name: a, path: /a, expect: {status: 200}}
+  - <<: *base
+    name: b
+    json: {day: 2026-01-01}
+""")
+    assert [(check.name, check.path) for check in suite.checks] == [("a", "/a"), ("b", "/a")]
+    assert suite.checks[1].body == b'{"day": "2026-01-01"}'
+
+
+def test_every_mistake_is_named_at_once_with_its_line() -> None:
+    assert mistakes("""checks:
+  - path: /a
+    repeet: 3
+    expect:
+      statsu: 200
+  - name: no expectation
+    path: /b
+  - path: /c
+    expect: {}
+  - path: /d
+    expect:
+      body_regex: '('
+      json: {"$.a[": 1}
+  - path: /e
+    path: /f
+    expect: {status: 200}
+""") == [
+        "line 3: checks[0].repeet is unknown here",
+        "line 5: checks[0].expect.statsu is unknown here",
+        "line 6: checks[1] has no expect",
+        "line 9: checks[2].expect expects nothing",
+        "line 12: checks[3].expect.body_regex is no regular expression: missing ), unterminated subpattern "
+        "at position 0",
+        "line 13: checks[3].expect.json['$.a['] is no JSONPath: unexpected end of query",
+        "line 15: checks[4].path stands there twice",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("{path: a, expect: {status: 200}}", "path has to begin with /"),
+        ("{path: /, target: green, expect: {status: 200}}", "target is 'green'"),
+        ("{path: /, timeout: 5, expect: {status: 200}}", "timeout is 5"),
+        ("{path: /, timeout: 11m, expect: {status: 200}}", "timeout is '11m'"),
+        ("{path: /, repeat: 0, expect: {status: 200}}", "repeat is 0"),
+        ("{path: /, concurrency: 33, expect: {status: 200}}", "concurrency is 33"),
+        ("{path: /, body: a, json: 1, expect: {status: 200}}", "json stands beside body"),
+        ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "is no header's name"),
+        ("{path: /, headers: {a: 'c\n\n d'}, expect: {status: 200}}", "printable ASCII"),
+        ("{path: /, headers: {a: 1}, expect: {status: 200}}", "headers.a has to be text"),
+        ("{path: /, expect: {status: 99}}", "status is 99"),
+        ("{path: /, expect: {status: [true]}}", "status[0] is True"),
+        ("{path: /, expect: {body: ''}}", "body is empty"),
+        ("{path: /, expect: {body: '${nope}'}}", "variable nope, which is not given"),
+        ("{path: /, expect: {latency: {95: 1s}}}", "has to be a percentile"),
+        ("{path: /, expect: {success_rate: 0.99}}", "success_rate is 0.99"),
+        ("{path: /, expect: {success_rate: 101%}}", "success_rate is '101%'"),
+        ("{path: /, json: .nan, expect: {status: 200}}", "nothing that JSON can say"),
+        ("{path: /, expect: {share: {body: v2, at_least: 1%}}}", "share is for the load balancer's answers alone"),
+        (
+            "{path: /, target: load-balancer, expect: {share: {body: v2, at_least: 1%}}}",
+            "share needs 10 answers or more",
+        ),
+        ("{path: /, target: load-balancer, repeat: 9, expect: {share: {at_least: 1%}}}", "how the canary's answers"),
+        ("{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v2}}}", "share has no limit"),
+        (
+            "{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v, at_least: 9%, at_most: 1%}}}",
+            "wants at least more than at most",
+        ),
+    ],
+)
+def test_a_mistake_is_named(check: str, said: str) -> None:
+    assert any(said in line for line in mistakes(f"checks: [{check}]")), mistakes(f"checks: [{check}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the suite has to be a mapping"),
+        ("[]", "the suite has to be a mapping"),
+        ("checks: []", "has to be a list of one or more"),
+        ("checks: {a: 1}", "has to be a list of one or more"),
+        ("checks: [1]", "checks[0] has to be a mapping"),
+        ("{}", "the suite has no checks"),
+        ("checks: [{path: /, expect: {status: 200}}, {path: /, expect: {status: 200}}]", "as another one is"),
+    ],
+)
+def test_a_document_that_is_no_suite_is_refused(text: str, said: str) -> None:
+    assert any(said in line for line in mistakes(text)), mistakes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("checks:\n  - path: /\n   expect: {}\n", 3),
+        ("checks: [\n", 2),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("checks: &x [*x]\n", 1),
+        ("checks: !!python/object:os.system {}\n", 1),
+        ("checks: \x07", 1),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(InvalidError, match=rf"web\.canary\.yaml, line {line}"):
+        read(text)
+
+
+# -- the schema for editors says the same as the parser -------------------------------------------------------------
+
+DURATIONS = st.sampled_from(["1s", "300ms", "1.5s", "2m", "0s", "5", 5, "1h", None])
+PERCENTS = st.sampled_from(["1%", "99.5%", "100%", "101%", "0%", 5, "x"])
+TEXTS = st.sampled_from(["a", "two words", "", 5, True, None, ["a"], ["a", ""], []])
+HEADERS = st.sampled_from([{"A-B": "c"}, {"a b": "c"}, {"A": ""}, {"A": 1}, {}, None, "x"])
+PATHS = st.sampled_from(["$.a", "$.a[0]", "$..b", "a.b", 3])
+WHOLE = st.sampled_from([0, 1, 10, 32, 33, 100, 100000, 100001, -1, "1", True, None, 1.5])
+STATUS = st.sampled_from([200, "200", "2xx", 99, 600, "6xx", "20x", True, [200, "3xx"], [], [99], None])
+SHARES = st.fixed_dictionaries(
+    {}, optional={"header": HEADERS, "body": TEXTS, "at_least": PERCENTS, "at_most": st.just("100%"), "x": TEXTS}
+)
+EXPECTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": STATUS,
+        "headers": HEADERS,
+        "header_regex": HEADERS,
+        "body": TEXTS,
+        "body_regex": TEXTS,
+        "json": st.dictionaries(PATHS.map(str), TEXTS, max_size=2),
+        "json_has": PATHS | st.lists(PATHS, max_size=2),
+        "latency": st.dictionaries(st.sampled_from(["p50", "p99.9", "p100", "p101", "95"]), DURATIONS, max_size=2),
+        "success_rate": PERCENTS,
+        "share": SHARES,
+        "unknown": TEXTS,
+    },
+)
+CHECKS = st.fixed_dictionaries(
+    {"path": st.sampled_from(["/", "/a?b=c", "a", "/a b", "/#", 5])},
+    optional={
+        "expect": EXPECTS | TEXTS,
+        "name": TEXTS,
+        "target": st.sampled_from(["canary", "baseline", "both", "load-balancer", "all", None]),
+        "method": st.sampled_from(["GET", "POST", "get", 5]),
+        "headers": HEADERS,
+        "body": TEXTS,
+        "json": TEXTS,
+        "timeout": DURATIONS,
+        "repeat": WHOLE,
+        "concurrency": WHOLE,
+        "port": WHOLE,
+        "unknown": TEXTS,
+    },
+)
+DEFAULTS = st.fixed_dictionaries({}, optional={"headers": HEADERS, "timeout": DURATIONS, "path": TEXTS})
+SUITES = st.fixed_dictionaries(
+    {"checks": st.lists(CHECKS, max_size=1)}, optional={"defaults": DEFAULTS, "unknown": TEXTS}
+)
+GOOD = {"path": "/", "expect": {"status": 200}}
+FULL = {**GOOD, "target": "load-balancer", "repeat": 10}
+
+
+def valid_by_schema(document: Any) -> bool:
+    return bool(jsonschema.Draft202012Validator(SCHEMA).is_valid(document))
+
+
+def valid_by_parser(document: Any) -> bool:
+    try:
+        read(yaml.safe_dump(document))
+    except InvalidError:
+        return False
+    return True
+
+
+@settings(max_examples=300)
+@given(SUITES)
+@example({"checks": [GOOD], "defaults": {"timeout": "1s"}})
+@example({"checks": [{**FULL, "expect": {"share": {"body": "a", "at_least": "1%"}}}]})
+@example({"checks": [{**FULL, "expect": {"share": {"body": "a", "header": {"a": "b"}, "at_least": "1%"}}}]})
+def test_the_schema_and_the_parser_agree(document: Any) -> None:
+    assert valid_by_schema(document) == valid_by_parser(document)
+
+
+@pytest.mark.parametrize("changed", ["path", "expect", "headers", "timeout", "repeat", "target", "json", "port"])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_the_schema_and_the_parser_agree_on_one_change_to_a_good_check(changed: str, data: st.DataObject) -> None:
+    changes = data.draw(CHECKS)
+    document = {"checks": [{**GOOD, changed: changes.get(changed, GOOD.get(changed, 1))}]}
+    assert valid_by_schema(document) == valid_by_parser(document)
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)

@@ -1,0 +1,129 @@
+"""Test programs: what they are told, what they must not know, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bgci.checks import test_program
+from bgci.checks.test_result import Case, Outcome
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
+
+TARGET = test_program.Target(
+    "/web", "v2", ["http://10.0.0.5:1", "http://10.0.0.6:1"], ["http://10.0.0.7:1"], "http://lb:10102"
+)
+
+
+def run(command: str, *, timeout: float = 20.0, grace: float = 0.5, **base: str) -> tuple[Case, str]:
+    lines: list[str] = []
+    environment = {"PATH": os.environ["PATH"], **base}
+    case = test_program.run(command, TARGET, timeout=timeout, show=lines.append, base=environment, grace=grace)
+    return case, "".join(lines)
+
+
+def until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{pid} still lives")
+
+
+def test_a_program_learns_where_the_canary_is_and_no_credential() -> None:
+    credentials = dict.fromkeys(CREDENTIAL_VARIABLES, "hush")
+    case, out = run("env", **without_credentials({"MINE": "kept", **credentials}))
+    assert case.outcome is Outcome.PASSED
+    told = dict(line.split("=", 1) for line in out.splitlines())
+    assert told["MINE"] == "kept"
+    assert "hush" not in told.values()
+    assert {name: value for name, value in told.items() if name.startswith("BGCI_")} == {
+        "BGCI_APP": "/web",
+        "BGCI_REVISION": "v2",
+        "BGCI_CANARY_URL": "http://10.0.0.5:1",
+        "BGCI_CANARY_URLS": "http://10.0.0.5:1 http://10.0.0.6:1",
+        "BGCI_BASELINE_URLS": "http://10.0.0.7:1",
+        "BGCI_LB_URL": "http://lb:10102",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("exit 3", "it ended with exit code 3"),
+        ("no-such-program-here", "it ended with exit code 127: there is no such program"),
+        ("kill -KILL $$", "it was ended by signal 9"),
+        ("cat; echo out; echo err >&2; test a = a && false", "it ended with exit code 1"),
+    ],
+)
+def test_whatever_is_not_exit_code_0_has_failed(command: str, said: str) -> None:
+    case, out = run(command)
+    assert (case.outcome, case.message) == (Outcome.FAILED, said)
+    assert case.suite == "commands"
+    if "echo" in command:
+        assert out == case.output == "out\nerr\n"
+
+
+def test_of_much_output_the_end_is_kept() -> None:
+    case, out = run("seq 1 20000")
+    assert len(out) > 100_000
+    assert len(case.output) <= test_program.KEPT
+    assert case.output.endswith("20000\n")
+
+
+def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    began = time.monotonic()
+    case, _ = run(f"sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 60 & echo $! >> {pids}; wait; sleep 60'", timeout=1)
+    assert time.monotonic() - began < 15
+    assert case.message == "it did not end within 1 s (--command-timeout)"
+    for pid in pids.read_text().split():
+        until_gone(int(pid))
+
+
+def test_what_a_program_leaves_behind_is_ended_too(tmp_path: Path) -> None:
+    pids = tmp_path / "pid"
+    began = time.monotonic()
+    case, _ = run(f"sleep 60 & echo $! > {pids}; echo done")
+    assert case.outcome is Outcome.PASSED
+    assert time.monotonic() - began < 15
+    until_gone(int(pids.read_text()))
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
+def test_a_signal_to_us_ends_the_program_first_and_soon(
+    tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_program, "HURRY", 0.1)
+    pids = tmp_path / "pid"
+
+    class Aborted(Exception):
+        pass
+
+    def abort(number: int, frame: object) -> None:
+        raise Aborted
+
+    def send() -> None:
+        while not (pids.exists() and pids.read_text().strip()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, abort)
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        with pytest.raises(Aborted):
+            run(f"{trap}echo $$ > {pids}; sleep 60", grace=60)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    until_gone(int(pids.read_text()))

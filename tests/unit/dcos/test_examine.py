@@ -1,0 +1,183 @@
+"""Questions that change nothing: what is asked, and what each answer is taken for."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from email.utils import formatdate
+
+import pytest
+
+from bgci.dcos import examine
+from bgci.dcos.http import Http
+from bgci.dcos.marathon import Marathon
+from bgci.dcos.marathon_lb import LoadBalancer
+from bgci.dcos.metronome import Metronome
+from bgci.errors import UnavailableError
+
+NOBODY = uuid.UUID("00000000-0000-4000-8000-000000000000")
+FORBIDDEN = "<html><h1>403 Forbidden</h1></html>"
+
+
+@pytest.fixture
+def http(stub):
+    return Http(stub.url, backoff=0.01, retries=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_chance(monkeypatch):
+    monkeypatch.setattr(examine.uuid, "uuid4", lambda: NOBODY)
+
+
+TASK = f"/v2/apps/team/web-blue/tasks/team_web-blue.{NOBODY}"
+JOB = f"/v1/jobs/team.bgci-doctor-{NOBODY.hex}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "may"),
+    [
+        (404, {"message": "Task 'x' does not exist"}, "application/json", True),
+        (403, {"message": "Not Authorized to perform this action!"}, "application/json", False),
+        (403, FORBIDDEN, "text/html", None),  # the router's: nothing is known of Marathon's own permission
+        (404, "404 Not Found: service not found.", "text/plain", None),
+        (400, {"message": "Invalid task id"}, "application/json", None),
+        (200, {"task": {}}, "application/json", None),
+    ],
+)
+def test_whether_an_app_may_be_changed_is_asked_by_a_kill_of_a_task_that_cannot_exist(
+    stub, http, answer, status, body, kind, may
+):
+    stub.tell("DELETE", TASK, answer(status, body, kind))
+    assert examine.may_update_app(Marathon(http), "/team/web-blue") is may
+    (asked,) = stub.asked
+    assert asked.query == []  # above all not scale=true
+
+
+@pytest.mark.parametrize(("status", "may"), [(404, True), (403, False), (422, None)])
+def test_whether_jobs_may_be_changed_is_asked_by_changing_one_that_cannot_exist(stub, http, status, may):
+    stub.json(JOB, {"message": "Job not found"}, status, "PUT")
+    assert examine.may_update_jobs(Metronome(http), "/team/web") is may
+    (asked,) = stub.asked
+    assert asked.method == "PUT"
+    assert asked.body["id"] == JOB.rpartition("/")[2]
+
+
+def test_at_the_root_the_job_that_cannot_exist_is_there_too(stub, http):
+    stub.json(f"/v1/jobs/bgci-doctor-{NOBODY.hex}", {"message": "Job not found"}, 404, "PUT")
+    assert examine.may_update_jobs(Metronome(http), "/web") is True
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "through"),
+    [
+        (200, "pong", "text/plain", True),
+        (404, "no such agent", "text/plain", True),
+        (500, "unable to get canonical task ID", "text/plain", True),
+        (403, {"message": "the service's own"}, "application/json", None),
+        (403, FORBIDDEN, "text/html", False),
+        (401, FORBIDDEN, "text/html", None),
+        (503, "caches are empty", "text/plain", None),
+    ],
+)
+def test_whether_the_router_lets_one_through(stub, http, answer, status, body, kind, through):
+    stub.tell("GET", "/x", answer(status, body, kind))
+    assert examine.answers(http, "/x") is through
+
+
+def test_a_secret_is_found_by_its_folders_names_and_its_value_is_not_asked_for(stub, http):
+    stub.json("/secrets/v1/secret/default/team", {"array": ["sa", "db/password"]})
+    assert examine.secret_there(http, "team/sa") is True
+    assert examine.secret_there(http, "team/other") is False
+    assert examine.secrets_listed(http, "team/sa") is True
+    assert {(asked.path, *asked.query) for asked in stub.asked} == {
+        ("/secrets/v1/secret/default/team", ("list", "true"))
+    }
+
+
+def test_where_names_are_not_permitted_the_secret_itself_is_asked_for(stub, http):
+    stub.json("/secrets/v1/secret/default/team", {}, 403)
+    assert examine.secrets_listed(http, "team/sa") is False
+    assert examine.secret_there(http, "team/sa") is False  # 404
+    stub.json("/secrets/v1/secret/default/team/sa", {"value": "hush"})
+    assert examine.secret_there(http, "team/sa") is True
+    stub.json("/secrets/v1/secret/default/team/sa", {}, 403)
+    assert examine.secret_there(http, "team/sa") is None
+
+
+def test_a_secret_store_that_fails_is_no_missing_secret(stub, http):
+    stub.json("/secrets/v1/secret/default/team", {"message": "sealed"}, 500)
+    with pytest.raises(UnavailableError):
+        examine.secret_there(http, "team/sa")
+
+
+def test_what_an_account_has_is_read_with_its_groups(stub, http):
+    entries = {
+        "direct": [{"rid": "a:b", "actions": [{"name": "read", "url": "/x"}]}],
+        "groups": [{"rid": "c:d", "actions": ["full"]}],
+    }
+    stub.json("/acs/api/v1/users/ci/permissions", entries)
+    assert examine.own_permissions(http, "ci") == [("a:b", "read"), ("c:d", "full")]
+    assert examine.own_permissions(http, "other") is None
+
+
+def told(monkeypatch, http, headers):
+    """A server that answers with these headers."""
+    reply = type("Reply", (), {"headers": headers})
+    monkeypatch.setattr(http, "request", lambda *_, **__: reply)
+
+
+@pytest.mark.parametrize("ahead", [0, 100, -100])
+def test_the_clock_is_compared_with_the_servers(http, monkeypatch, ahead):
+    told(monkeypatch, http, {"Date": formatdate(time.time() - ahead, usegmt=True)})
+    found = examine.clock_offset(http, "/x")
+    assert found is not None
+    offset, uncertain = found
+    assert abs(offset - ahead) <= uncertain + 0.1
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}])
+def test_a_server_without_a_date_tells_nothing(http, monkeypatch, headers):
+    told(monkeypatch, http, headers)
+    assert examine.clock_offset(http, "/x") is None
+
+
+def test_a_port_of_this_machine_that_does_not_speak_tls_is_named_also_beside_a_proxy(stub, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    with pytest.raises(UnavailableError, match="does not speak TLS"):
+        examine.certificate_end(f"https://127.0.0.1:{stub.port}")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://proxy.invalid:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert examine.certificate_end("https://dcos.invalid") is None
+
+
+@pytest.mark.parametrize(
+    ("page", "pids", "about"),
+    [
+        ("<h1>HAProxy version 2.0.17, released 2020/07/31</h1>", "8 21", ("2.0.17", 0, False)),
+        ("<h1>HAProxy version 2.6.12-1+deb12u4, released 2023</h1>", "8 21 34", ("2.6.12-1+deb12u4", 1, False)),
+        ("", "8", ("", 0, True)),
+    ],
+)
+def test_a_load_balancer_tells_its_version_and_its_workers(stub, answer, page, pids, about):
+    csv = "# pxname,svname,status,\nstats,FRONTEND,OPEN,\n"
+    stub.tell("GET", "/haproxy", answer(200, page, "text/html"), answer(200, csv, "text/plain"))
+    stub.tell("GET", "/_haproxy_getpids", answer(200, pids, "text/plain"))
+    assert LoadBalancer(stub.url).about() == about
+
+
+def test_a_stranger_at_the_load_balancers_url_is_named(stub, answer):
+    stub.tell("GET", "/haproxy", answer(200, "<html>", "text/html"))
+    with pytest.raises(UnavailableError, match="statistics"):
+        LoadBalancer(stub.url).about()
+
+
+def test_changing_an_app_sends_only_what_changes(stub, http):
+    stub.json("/v2/apps/web", {"deploymentId": "d"}, method="PUT")
+    Marathon(http).change("/web", {"labels": {"a": "b"}})
+    (asked,) = stub.asked
+    assert (asked.method, asked.body) == ("PUT", {"labels": {"a": "b"}})

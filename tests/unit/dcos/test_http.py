@@ -1,0 +1,312 @@
+"""The HTTP session: what is tried again, what is said, and where credentials go."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci.dcos.credentials import Token
+from bgci.dcos.http import Http
+from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.login import Login
+from bgci.errors import DeniedError, UnavailableError, UsageError
+
+
+def quick(url: str, **settings: Any) -> Http:
+    return Http(url, **{"backoff": 0.01, "name": "Marathon", **settings})
+
+
+TOKEN = Login(Token("s3cret"), Http("http://unused"))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_passing_fault_is_tried_again(stub, answer, method, status):
+    stub.tell(method.upper(), "/x", answer(status, "<h1>busy</h1>", "text/html"), answer(200, {"ok": 1}))
+    assert getattr(quick(stub.url), method)("/x") == {"ok": 1}
+    assert len(stub.asked) == 2
+
+
+def test_a_cut_connection_is_tried_again_for_a_get(stub, answer):
+    stub.tell("GET", "/x", answer(cut=True), answer(200, [1]))
+    assert quick(stub.url).get("/x") == [1]
+
+
+@pytest.mark.parametrize("fault", ["cut", "503"])
+def test_a_post_whose_fate_is_unknown_is_not_sent_again(stub, answer, fault):
+    stub.tell("POST", "/x", answer(cut=True) if fault == "cut" else answer(503), answer(200))
+    with pytest.raises(UnavailableError, match="may or may not have been carried out"):
+        quick(stub.url).post("/x", json={})
+    assert len(stub.asked) == 1
+
+
+def test_a_post_that_was_refused_for_its_rate_is_sent_again(stub, answer):
+    stub.tell("POST", "/x", answer(429), answer(201, {"id": "/x"}))
+    assert quick(stub.url).post("/x", json={"a": 1}) == {"id": "/x"}
+    assert [asked.body for asked in stub.asked] == [{"a": 1}] * 2
+
+
+def test_a_post_to_a_port_that_opens_late_is_sent_again():
+    """The connection was refused, so nothing was carried out."""
+    port = free_port()
+    refused = threading.Event()
+
+    def pausing() -> bool:
+        """Asked for whenever Http waits before the next try."""
+        refused.set()
+        return False
+
+    def open_late() -> None:
+        assert refused.wait(5)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listener.settimeout(5)
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+
+    thread = threading.Thread(target=open_late)
+    thread.start()
+    assert quick(f"http://127.0.0.1:{port}", backoff=0.2, cancelled=pausing).post("/x") == {}
+    thread.join()
+
+
+def test_a_post_never_risks_an_idle_connection_that_the_server_is_about_to_drop(stub):
+    stub.json("/x", 1)
+    stub.json("/x", 1, method="POST")
+    http = quick(stub.url)
+    http.get("/x")
+    http.get("/x")
+    http.post("/x")
+    first, second, posted = [asked.connection for asked in stub.asked]
+    assert first == second != posted
+
+
+def test_a_refused_connection_names_url_cause_and_remedy():
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(UnavailableError) as caught:
+        quick(url, retries=1).get("/v2/apps")
+    assert caught.value.message == f"Marathon cannot be reached at {url}/v2/apps: the connection is refused"
+    assert caught.value.remedy
+
+
+def test_an_unknown_host_says_so():
+    with pytest.raises(UnavailableError, match="its name cannot be resolved"):
+        quick("http://no-such-host.invalid", retries=0).get("/")
+
+
+def test_h23_a_server_that_never_answers_runs_into_the_time_out(stub, answer):
+    release = threading.Event()
+    stub.tell("GET", "/x", answer(hold=release))
+    with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
+        quick(stub.url, retries=1, read_timeout=0.2).get("/x")
+    release.set()
+    assert len(stub.asked) == 2
+
+
+def test_retry_after_is_honoured(stub, answer):
+    stub.tell("GET", "/x", answer(503, headers={"Retry-After": "1"}), answer(200, {}))
+    before = time.monotonic()
+    quick(stub.url).get("/x")
+    assert time.monotonic() - before >= 1
+
+
+def test_an_absurd_retry_after_is_capped(stub, answer, monkeypatch):
+    slept: list[float] = []
+    http = quick(stub.url, retries=1)
+    monkeypatch.setattr(http, "_sleep", lambda seconds: slept.append(seconds) or True)
+    stub.tell("GET", "/x", answer(503, headers={"Retry-After": "86400"}))
+    with pytest.raises(UnavailableError, match="answers 503"):
+        http.get("/x")
+    assert slept == [30.0]
+
+
+def test_a_cancelled_command_is_not_kept_waiting(stub, answer):
+    stub.tell("GET", "/x", answer(503))
+    with pytest.raises(UnavailableError):
+        quick(stub.url, backoff=30, cancelled=lambda: True).get("/x")
+    assert len(stub.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [("text/html", "<html>a portal</html>"), ("application/json", b"{"), ("text/plain", "pong")]
+)
+def test_something_else_than_json_asks_for_the_right_url(stub, answer, kind, body):
+    stub.tell("GET", "/x", answer(200, body, kind))
+    with pytest.raises(UnavailableError) as caught:
+        quick(stub.url).get("/x")
+    assert caught.value.remedy == f"Is {stub.url} the URL of Marathon?"
+
+
+def test_an_empty_reply_is_none(stub, answer):
+    stub.tell("DELETE", "/x", answer(204))
+    assert quick(stub.url).delete("/x") is None
+
+
+def test_a_login_page_in_html_is_a_denial(stub, answer):
+    stub.tell("GET", "/x", answer(401, "<html><body>401 Authorization Required</body></html>", "text/html"))
+    with pytest.raises(DeniedError) as caught:
+        quick(stub.url, auth=TOKEN).get("/x")
+    assert "BGCI_TOKEN" in caught.value.remedy
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_missing_permission_names_the_path(stub, answer):
+    stub.tell("PUT", "/service/marathon/v2/apps/web", answer(403, "<html>403</html>", "text/html"))
+    with pytest.raises(DeniedError, match="PUT /service/marathon/v2/apps/web at Marathon"):
+        quick(stub.url).put("/service/marathon/v2/apps/web", json={})
+
+
+def test_other_failures_are_left_to_the_caller(stub, answer):
+    body = {"message": "Object is not valid", "details": [{"path": "/cpus", "errors": ["too small", "no"]}]}
+    stub.tell("POST", "/x", answer(422, body))
+    with pytest.raises(HttpFailure) as caught:
+        quick(stub.url).post("/x")
+    assert (caught.value.status, caught.value.message) == (422, "Object is not valid")
+    assert caught.value.details == ["/cpus: too small", "/cpus: no"]
+    assert caught.value.is_api
+
+
+def test_the_text_of_an_html_failure_is_kept_without_its_markup(stub, answer):
+    page = "<html><style>p{}</style><body>\n<h1>500</h1> Oops</body></html>"
+    stub.tell("GET", "/x", answer(500, page, "text/html"))
+    with pytest.raises(HttpFailure) as caught:
+        quick(stub.url).get("/x")
+    assert caught.value.body == "500 Oops"
+    assert not caught.value.is_api
+
+
+def test_a_redirect_on_the_same_host_keeps_the_credentials(stub, answer):
+    stub.tell("GET", "/a", answer(303, headers={"Location": "/b?cursor=1"}))
+    stub.json("/b", {"here": True})
+    assert quick(stub.url, auth=TOKEN).get("/a", params=[("old", "1")]) == {"here": True}
+    assert stub.asked[1].headers["authorization"] == "token=s3cret"
+    assert stub.asked[1].query == [("cursor", "1")]
+
+
+def test_a_redirect_to_another_host_loses_the_credentials(stub, other, answer):
+    stub.tell("GET", "/a", answer(302, headers={"Location": f"{other.url}/b", "Set-Cookie": "dcos-acs-auth-cookie=s3"}))
+    other.tell("GET", "/b", answer(302, headers={"Location": f"{other.url}/c"}))
+    other.json("/c", 1)
+    quick(stub.url, auth=TOKEN).get("/a")
+    assert len(other.asked) == 2
+    for asked in other.asked:
+        assert not {"authorization", "cookie"} & set(asked.headers)
+
+
+def test_a_login_asked_by_another_host_names_the_reason(stub, other, answer):
+    stub.tell("GET", "/a", answer(301, headers={"Location": f"{other.url}/a"}))
+    other.tell("GET", "/a", answer(401, "<html>", "text/html"))
+    with pytest.raises(DeniedError) as caught:
+        quick(stub.url, auth=TOKEN).get("/a")
+    assert f"sent to {stub.url} only" in caught.value.remedy
+
+
+def test_a_write_is_never_redirected(stub, other, answer):
+    stub.tell("POST", "/a", answer(307, headers={"Location": f"{other.url}/a"}))
+    with pytest.raises(UnavailableError, match=f"redirected to {other.url}/a"):
+        quick(stub.url).post("/a", json={})
+    assert not other.asked
+
+
+def test_a_redirect_in_circles_ends(stub, answer):
+    stub.tell("GET", "/a", answer(302, headers={"Location": "/a"}))
+    with pytest.raises(UnavailableError, match="redirects more than"):
+        quick(stub.url).get("/a")
+
+
+def test_a_netrc_file_is_not_looked_into(stub, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    stub.json("/x", 1)
+    quick(stub.url, auth=TOKEN).get("/x")
+    quick(stub.url).get("/x")
+    assert [asked.headers.get("authorization") for asked in stub.asked] == ["token=s3cret", None]
+
+
+@pytest.mark.parametrize("bad", ["s3cret\nX: y", "s3cret\u2028"])
+def test_a_token_that_is_no_header_is_not_shown(stub, bad):
+    with pytest.raises(DeniedError) as caught:
+        quick(stub.url, auth=Login(Token(bad), Http("http://unused"))).get("/x")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", ["marathon:8080", "ftp://host", "http://", "http://host:port", ""])
+def test_a_url_that_is_none_is_a_usage_error(url):
+    with pytest.raises(UsageError):
+        Http(url)
+
+
+def test_credentials_in_a_url_are_refused_and_not_shown():
+    with pytest.raises(UsageError) as caught:
+        Http("https://me:s3cret@host")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_below_shares_everything_but_the_base(stub):
+    stub.json("/service/marathon/v2/info", {})
+    quick(stub.url, auth=TOKEN).below("/service/marathon/", name="M").get("/v2/info")
+    assert stub.asked[0].headers["authorization"] == "token=s3cret"
+
+
+@pytest.fixture
+def tls(stub, tmp_path) -> tuple[str, Path]:
+    """The stub behind a self-signed certificate: its URL and the certificate."""
+    pem, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(pem)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    stub.server.socket = context.wrap_socket(stub.server.socket, server_side=True)
+    stub.server.handle_error = lambda *_: None  # a client that turns away in the handshake is expected here
+    stub.json("/x", 1)
+    return f"https://127.0.0.1:{stub.port}", pem
+
+
+def test_an_unknown_certificate_is_refused_at_once_and_names_the_flag(tls, stub):
+    with pytest.raises(UnavailableError, match="its certificate is not trusted") as caught:
+        quick(tls[0], backoff=30).get("/x")
+    assert "--ca-cert" in caught.value.remedy
+    assert not stub.asked
+
+
+def test_the_given_ca_is_trusted_whatever_the_environment_says(tls, tmp_path, monkeypatch):
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(empty))
+    assert quick(tls[0], ca_cert=str(tls[1])).get("/x") == 1
+    assert quick(tls[0], insecure=True).get("/x") == 1
+
+
+def test_https_to_a_plain_port_suggests_http(stub):
+    with pytest.raises(UnavailableError) as caught:
+        quick(stub.url.replace("http:", "https:"), backoff=30).get("/x")
+    assert "http://" in caught.value.remedy
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_is_none_is_a_usage_error(tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=r"ca\.pem"):
+        Http("https://host", ca_cert=str(path))

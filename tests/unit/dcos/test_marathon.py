@@ -1,0 +1,168 @@
+"""Marathon's client: what is asked of the server and what its refusals become."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgci.dcos.http import Http
+from bgci.dcos.marathon import Locked, Marathon
+from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
+
+LOCK = {
+    "message": "App is locked by one or more deployments. Override with the option '?force=true'.",
+    "deployments": [{"id": "5ed4"}, {"id": "77aa"}],
+}
+GONE = {"message": "App '/web' does not exist"}
+
+
+@pytest.fixture
+def marathon(stub):
+    return Marathon(Http(stub.url, backoff=0.01, retries=1))
+
+
+def app(app_id, group):
+    return {"id": app_id, "labels": {"HAPROXY_DEPLOYMENT_GROUP": group} if group else {}}
+
+
+def test_h26_only_the_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
+    stub.json("/v2/apps", {"apps": [app("/team/web-blue", "team/web")]})
+    assert [found["id"] for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
+    queries = [asked.query for asked in stub.asked]
+    assert [query[0] for query in queries] == [
+        ("label", r"HAPROXY_DEPLOYMENT_GROUP==team\/web"),
+        ("label", r"HAPROXY_DEPLOYMENT_GROUP==\/team\/web"),
+    ]
+    query = queries[0]
+    embeds = {value for name, value in query if name == "embed"}
+    assert embeds == {"apps.tasks", "apps.deployments", "apps.counts", "apps.lastTaskFailure"}
+
+
+def test_apps_outside_the_group_are_dropped_even_if_the_server_overlooks_the_selector(stub, marathon):
+    others = [app("/other", "other"), app("/none", None), app("/web-blue", "web"), app("/web-green", "/web")]
+    stub.json("/v2/apps", {"apps": others})
+    assert [found["id"] for found in marathon.group_apps("web")] == ["/web-blue", "/web-green"]
+
+
+@pytest.mark.parametrize("body", [{"jobs": []}, [], None, {"apps": {}}])
+def test_a_stranger_at_the_url_is_named(stub, marathon, body):
+    stub.json("/v2/apps", body)
+    with pytest.raises(UnavailableError) as caught:
+        marathon.group_apps("web")
+    assert "the URL of Marathon?" in caught.value.remedy
+
+
+def test_an_app_is_unwrapped(stub, marathon):
+    stub.json("/v2/apps/team/web", {"app": app("/team/web", "web")})
+    assert marathon.app("/team/web")["id"] == "/team/web"
+
+
+def test_an_app_that_is_not_there_is_none(stub, marathon):
+    stub.json("/v2/apps/web", GONE, status=404)
+    assert marathon.app("/web") is None
+
+
+def test_a_404_of_somebody_else_is_not_a_missing_app(stub, marathon):
+    with pytest.raises(UnavailableError, match="service not found"):
+        marathon.app("/web")
+
+
+def test_creating_sends_the_definition(stub, marathon):
+    stub.json("/v2/apps", {"id": "/web-blue"}, status=201, method="POST")
+    marathon.create({"id": "/web-blue", "instances": 1})
+    assert stub.asked[0].body == {"id": "/web-blue", "instances": 1}
+
+
+def test_creating_an_existing_app_is_a_conflict_that_names_it(stub, marathon):
+    stub.json("/v2/apps", {"message": "An app with id [/web] already exists."}, status=409, method="POST")
+    with pytest.raises(ConflictError, match=r"\[/web\] already exists") as caught:
+        marathon.create({"id": "/web"})
+    assert not isinstance(caught.value, Locked)
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "line"),
+    [
+        (422, [{"path": "/cpus", "errors": ["must be positive"]}], "/cpus: must be positive"),
+        (400, "Unexpected character", "Unexpected character"),
+    ],
+)
+def test_an_invalid_definition_lists_what_is_wrong_where(stub, marathon, status, details, line):
+    stub.json("/v2/apps", {"message": "Object is not valid", "details": details}, status=status, method="POST")
+    with pytest.raises(InvalidError) as caught:
+        marathon.create({"id": "/web"})
+    assert caught.value.message.splitlines() == ["Marathon does not accept /web: Object is not valid", f"  {line}"]
+
+
+def test_scaling_changes_the_instances_and_nothing_else(stub, marathon):
+    stub.json("/v2/apps/web", {"deploymentId": "1"}, method="PUT")
+    marathon.scale("/web", 3)
+    marathon.scale("/web", 4, force=True)
+    assert [(asked.query, asked.body) for asked in stub.asked] == [
+        ([("force", "false")], {"instances": 3}),
+        ([("force", "true")], {"instances": 4}),
+    ]
+
+
+def test_h20_a_lock_names_the_app_and_the_deployments_in_the_way(stub, marathon):
+    stub.json("/v2/apps/web", LOCK, status=409, method="PUT")
+    with pytest.raises(Locked) as caught:
+        marathon.scale("/web", 3)
+    assert (caught.value.app_id, caught.value.deployment_ids) == ("/web", ("5ed4", "77aa"))
+    assert "5ed4, 77aa" in caught.value.message
+    assert caught.value.code == 6
+
+
+def test_h41_a_lock_met_by_a_kill_is_a_lock_too(stub, marathon):
+    stub.json("/v2/tasks/delete", LOCK, status=409, method="POST")
+    with pytest.raises(Locked):
+        marathon.kill(["web.1"], scale=True)
+
+
+def test_tasks_are_killed_in_one_request(stub, marathon):
+    stub.json("/v2/tasks/delete", {"deploymentId": "1"}, method="POST")
+    marathon.kill(["web.1", "web.2"], scale=True)
+    marathon.kill(["web.3"], scale=False)
+    assert [(asked.query, asked.body) for asked in stub.asked] == [
+        ([("scale", "true")], {"ids": ["web.1", "web.2"]}),
+        ([("scale", "false")], {"ids": ["web.3"]}),
+    ]
+
+
+def test_deleting_an_app_that_is_gone_is_done(stub, marathon, answer):
+    stub.tell("DELETE", "/v2/apps/web", answer(503), answer(404, GONE))
+    marathon.delete("/web")
+    assert stub.asked[-1].query == [("force", "true")]
+
+
+def test_scaling_an_app_that_is_gone_is_a_conflict(stub, marathon):
+    stub.json("/v2/apps/web", GONE, status=404, method="PUT")
+    with pytest.raises(ConflictError, match="does not exist"):
+        marathon.scale("/web", 1)
+
+
+def test_too_many_deployments_in_the_cluster_are_no_missing_permission(stub, marathon):
+    said = "Max number (100) of running deployments is achieved. Wait for existing deployments to complete."
+    stub.json("/v2/apps/web", {"message": said}, status=403, method="PUT")
+    with pytest.raises(ConflictError, match="Max number"):
+        marathon.scale("/web", 1)
+
+
+def test_a_missing_permission_is_a_denial(stub, marathon):
+    stub.json("/v2/apps", {"message": "Not Authorized to perform this action!"}, status=403, method="POST")
+    with pytest.raises(DeniedError, match="Not Authorized"):
+        marathon.create({"id": "/web"})
+
+
+def test_a_server_error_quotes_marathon(stub, marathon):
+    stub.json("/v2/apps", {"message": "No more service ports"}, status=500, method="POST")
+    with pytest.raises(UnavailableError, match="500 No more service ports"):
+        marathon.create({"id": "/web"})
+
+
+def test_queue_deployments_and_info(stub, marathon):
+    stub.json("/v2/queue", {"queue": [{"count": 2}]})
+    stub.json("/v2/deployments", [{"id": "1"}])
+    stub.json("/v2/info", {"version": "1.11.24"})
+    assert marathon.queue() == [{"count": 2}]
+    assert marathon.deployments() == [{"id": "1"}]
+    assert marathon.info() == {"version": "1.11.24"}

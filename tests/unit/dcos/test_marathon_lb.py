@@ -1,0 +1,229 @@
+"""marathon-lb's statistics, read by their meaning."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from bgci.dcos import marathon_lb
+from bgci.dcos.marathon_lb import Endpoint, LoadBalancer, backend_name, older_workers, parse_stats, resolve_replicas
+from bgci.engine.model import Replica, Server, Serving
+from bgci.errors import UnavailableError, UsageError
+
+CLASSIC = ["pxname", "svname", "qcur", "qmax", "scur", "smax", "stot", "status", "weight"]
+UP, DOWN, MAINT, ABSENT = Serving.UP, Serving.DOWN, Serving.MAINT, Serving.ABSENT
+
+
+def table(*rows, columns=CLASSIC):
+    """A statistics CSV as HAProxy writes it. A row: backend, server, status, sessions, queued."""
+    lines = ["# " + ",".join(columns) + ","]
+    for backend, server, status, sessions, queued in rows:
+        cells = {"pxname": backend, "svname": server, "status": status, "scur": str(sessions), "qcur": str(queued)}
+        lines.append(",".join(cells.get(column, "") for column in columns) + ",")
+    return "\n".join(lines) + "\n\n"
+
+
+@pytest.fixture
+def lb(stub, answer):
+    """``lb(rows..., pids="1 2")`` tells the replica's state and returns its client."""
+    client = LoadBalancer(stub.url)
+
+    def tell(*rows, pids="8 21", columns=CLASSIC):
+        stub.tell("GET", "/haproxy", answer(200, table(*rows, columns=columns), "text/plain"))
+        stub.tell("GET", "/_haproxy_getpids", answer(200, pids, "text/plain"))
+        return client
+
+    return tell
+
+
+def at(port, backend="web_10101", host="10.0.1.7", ips=()):
+    return Endpoint(backend, host, ips, port)
+
+
+ROW = ("web_10101", "10_0_1_7_31001", "UP", 2, 1)
+
+
+def test_a_task_is_found_by_its_host_and_port(lb):
+    replica = lb(ROW).read({"t1": [at(31001)], "t2": [at(31002)]})
+    assert replica.problem == ""
+    assert replica.servers == {"t1": Server(UP, 3), "t2": Server(ABSENT)}
+
+
+def test_the_pids_are_read_after_the_statistics_and_never_through_a_kept_connection(lb, stub):
+    lb(ROW).read({})
+    assert [asked.path for asked in stub.asked] == ["/haproxy", "/_haproxy_getpids"]
+    assert {asked.headers["connection"] for asked in stub.asked} == {"close"}
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        ("UP", UP),
+        ("UP 1/4", UP),
+        ("no check", UP),
+        ("DOWN", DOWN),
+        ("DOWN 1/2", DOWN),
+        ("MAINT", MAINT),
+        ("MAINT (via web/x)", MAINT),
+        ("DRAIN", MAINT),
+        ("NOLB 1/2", MAINT),
+        ("", DOWN),
+    ],
+)
+def test_h34_a_status_counts_by_its_meaning(status, meaning):
+    assert marathon_lb.serving(status) is meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("node1_local_10_0_1_7_31001", at(31001, host="node1.local")),
+        ("node1_local_fe80__7_31001", at(31001, host="node1.local")),
+        ("9_0_2_3_8080", at(8080, ips=("9.0.2.3",))),
+        ("10_0_1_7_9_0_2_3_8080", at(8080, ips=("9.0.2.3",))),
+    ],
+)
+def test_the_forms_of_a_server_name(lb, name, end):
+    assert lb(("web_10101", name, "UP", 0, 0)).read({"t": [end]}).server("t").serving is UP
+
+
+@pytest.mark.parametrize("name", ["node1_local_10_0_1_7_31002", "node1_local_2_10_0_1_7_31001", "node1_local_31001x"])
+def test_a_neighbour_is_not_taken_for_the_task(lb, name):
+    replica = lb(("web_10101", name, "UP", 0, 0)).read({"t": [at(31001, host="node1.local")]})
+    assert replica.server("t").serving is ABSENT
+
+
+def test_a_neighbour_with_another_ip_of_its_own_is_not_taken_for_the_task(lb):
+    replica = lb(("web_10101", "10_0_1_7_9_0_2_4_8080", "UP", 0, 0)).read({"t": [at(8080, ips=("9.0.2.3",))]})
+    assert replica.server("t").serving is ABSENT
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ("UP", "UP 1/4", UP),
+        ("MAINT", "MAINT", MAINT),
+        ("UP", "MAINT", UP),
+        ("UP", "DOWN", UP),
+        ("DOWN", "MAINT", DOWN),
+        ("DOWN", "DOWN", DOWN),
+    ],
+)
+def test_h10_a_task_with_two_service_ports_counts_over_both(lb, first, second, together):
+    rows = [("web_10101", "10_0_1_7_31001", first, 1, 0), ("web_10102", "10_0_1_7_31002", second, 2, 0)]
+    ends = [at(31001), at(31002, backend="web_10102")]
+    assert lb(*rows).read({"t": ends}).server("t") == Server(together, 3)
+
+
+def test_a_service_port_that_this_replica_does_not_serve_is_ignored(lb):
+    ends = [at(31001), at(31002, backend="web_10102")]
+    assert lb(ROW).read({"t": ends}).server("t").serving is UP
+
+
+def test_h11_a_folder_becomes_underscores():
+    assert backend_name("/team/web", 10101) == backend_name("team/web", 10101) == "team_web_10101"
+
+
+def test_h16_a_column_named_dash_and_unknown_ones_do_no_harm(lb):
+    columns = ["pxname", "svname", "new", "qcur", "scur", "status", "-", "ssl_sess", "-", "status"]
+    assert lb(ROW, columns=columns).read({"t": [at(31001)]}).server("t") == Server(UP, 3)
+
+
+def test_h16_of_two_columns_with_one_name_the_first_counts():
+    assert parse_stats("# pxname,svname,status,-,status,\nweb_1,a,UP,-,0,\n") == [
+        {"pxname": "web_1", "svname": "a", "status": "UP", "-": "-"}
+    ]
+
+
+def test_h17_quoted_cells_and_short_rows_are_understood():
+    text = '# pxname,svname,status,last_chk,\nweb_1,a,UP,"L7OK, 200 ""fine""",\nweb_1,b,DOWN\nweb_2\n'
+    assert parse_stats(text) == [
+        {"pxname": "web_1", "svname": "a", "status": "UP", "last_chk": 'L7OK, 200 "fine"'},
+        {"pxname": "web_1", "svname": "b", "status": "DOWN"},
+    ]
+
+
+def test_h18_workers_from_before_the_reload_are_reported(lb):
+    """Master 8, newest 40: 21 and 33 may still serve sessions whatever the statistics say."""
+    assert lb(ROW, pids="40 33 21 8").read({}).older_workers == (21, 33)
+    assert lb(ROW, pids="40 8\n").read({}).older_workers == ()
+
+
+def test_h18_without_a_master_process_two_pids_are_one_too_many(lb):
+    assert lb(ROW, pids="21").read({}).older_workers == ()
+    assert lb(ROW, pids="33 21").read({}).older_workers == (21,)
+
+
+def test_older_workers_of_one_process():
+    assert older_workers([21], lone_worker=False) == ()
+
+
+def test_h19_a_replica_that_is_down_is_a_problem_and_no_exception():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        replica = LoadBalancer(url).read({"t": [at(31001)]})
+    assert replica == Replica(url, problem=replica.problem)
+    assert "the connection is refused" in replica.problem
+
+
+@pytest.mark.parametrize("page", ["haproxy", "_haproxy_getpids"])
+def test_a_page_that_is_not_marathon_lbs_is_a_problem(lb, stub, answer, page):
+    client = lb(ROW)
+    stub.tell("GET", f"/{page}", answer(200, "<html>It works</html>", "text/html"))
+    assert page.split("_")[-1] in client.read({}).problem.lower()
+
+
+def test_one_hiccup_is_forgiven(lb, stub, answer):
+    client = lb(ROW)
+    stub.tell("GET", "/haproxy", answer(503), answer(200, table(ROW), "text/plain"))
+    assert client.read({"t": [at(31001)]}).server("t").serving is UP
+
+
+def test_counters_are_raw_rows_of_one_backend(lb):
+    client = lb(ROW, ("web_10101", "BACKEND", "UP", 5, 0), ("other_1", "x", "UP", 9, 0))
+    counters = client.counters("web_10101")
+    assert set(counters) == {"10_0_1_7_31001", "BACKEND"}
+    assert counters["BACKEND"]["scur"] == 5
+    assert counters["BACKEND"]["status"] == "UP"
+    assert "weight" not in counters["BACKEND"]
+
+
+def test_h38_a_nudge_never_fails(lb, stub, answer):
+    client = lb(ROW)
+    client.nudge()
+    stub.tell("GET", "/_mlb_signal/hup", answer(500, "failed", "text/plain"))
+    client.nudge()
+    assert [asked.path for asked in stub.asked] == ["/_mlb_signal/hup"] * 2
+
+
+def test_a_name_with_several_addresses_is_as_many_replicas(monkeypatch):
+    def lookup(host, port, family, kind):
+        assert host == "mlb"
+        return [(family, kind, 6, "", (ip, port)) for ip in ("10.0.0.6", "10.0.0.5")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    expected = ["http://10.0.0.5:9090", "http://10.0.0.6:9090"]
+    assert resolve_replicas(["http://mlb"]) == expected
+    assert resolve_replicas(["mlb", "http://mlb:9090/"]) == expected
+    assert resolve_replicas(["https://mlb"]) == ["https://mlb:443"]
+
+
+def test_a_name_with_one_address_stays_a_name():
+    assert resolve_replicas(["http://127.0.0.1", "http://localhost:19090"]) == [
+        "http://127.0.0.1:9090",
+        "http://localhost:19090",
+    ]
+    assert resolve_replicas(["http://[::1]:9090"]) == ["http://[::1]:9090"]
+
+
+def test_a_name_that_nobody_knows_is_unavailable():
+    with pytest.raises(UnavailableError, match="cannot be resolved"):
+        resolve_replicas(["http://no-such-host.invalid"])
+
+
+@pytest.mark.parametrize("url", ["", "http://", "ftp://x", "http://x:port"])
+def test_a_url_that_is_none_is_a_usage_error(url):
+    with pytest.raises(UsageError):
+        resolve_replicas([url])

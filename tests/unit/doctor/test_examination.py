@@ -1,0 +1,68 @@
+"""`bgci doctor` never dies of one look: what fails is a row, and the looks that do not stand on it go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bgci.dcos.http_failure import HttpFailure
+from bgci.doctor.examination import Examination
+from bgci.doctor.finding import Check, Outcome, ok
+from bgci.errors import AbortedError, BgciError, DeniedError
+from bgci.operations.context import Work
+from bgci.options import Settings
+
+
+@pytest.fixture
+def examination(tmp_path: Path) -> Examination:
+    return Examination(Work("doctor", Settings(app="/team/web", template_dir=str(tmp_path), artifacts=str(tmp_path))))
+
+
+def looked(examination: Examination, error: BaseException) -> list[Check]:
+    """A look that finds something and then fails, one that stands on it, one that stands on that, and one that does
+    not."""
+
+    def failing() -> Iterator[Check]:
+        yield ok("one", "found before")
+        raise error
+
+    examination._look("one", [], failing)
+    examination._look("two", ["one"], lambda: [ok("two", "")])
+    examination._look("three", ["two"], lambda: [ok("three", "")])
+    examination._look("four", [], lambda: [ok("four", "")])
+    return examination.checks
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(ZeroDivisionError("0"), BgciError), (DeniedError("no"), DeniedError), (HttpFailure(500, "x", "/y"), None)],
+)
+def test_the_rest_is_looked_at(examination: Examination, error: Exception, kind: type[BgciError] | None) -> None:
+    before, failed, two, three, four = looked(examination, error)
+    assert before.found == "found before"
+    assert failed.outcome is Outcome.FAILURE
+    assert kind is None or failed.error is kind
+    assert [two.outcome, three.outcome, four.outcome] == [Outcome.SKIPPED, Outcome.SKIPPED, Outcome.OK]
+    assert two.found == three.found == "not looked at: one failed"
+
+
+def test_a_signal_is_no_finding(examination: Examination) -> None:
+    with pytest.raises(AbortedError):
+        looked(examination, AbortedError("aborted", signal_number=15))
+
+
+def test_a_refusal_tells_the_command_that_grants_what_lacks(examination: Examination) -> None:
+    refused = DeniedError("Not permitted")
+    refused.__cause__ = HttpFailure(403, "Forbidden", "https://dcos/service/metronome/ping")
+    failed = looked(examination, refused)[1]
+    assert failed.command == "dcos security org users grant <account> dcos:adminrouter:service:metronome full"
+
+
+def test_without_anything_every_check_still_has_a_row(examination: Examination) -> None:
+    rows = {check.name: check for check in examination.run()}
+    assert rows["url"].outcome is Outcome.FAILURE
+    assert rows["load-balancer"].outcome is Outcome.FAILURE
+    assert rows["template"].outcome is Outcome.SKIPPED
+    assert rows["ports"].found == "not looked at: url failed"

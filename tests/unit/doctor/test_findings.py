@@ -1,0 +1,326 @@
+"""What `bgci doctor` says of what it has seen: each judgement by itself, without a cluster."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from bgci.dcos.credentials import ServiceAccount, Token
+from bgci.dcos.permissions import Permission, needed
+from bgci.doctor import access, running_apps
+from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, table, tally, verdict, warning
+from bgci.doctor.session import session
+from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
+
+NOW = 1_700_000_000.0
+TODAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
+GROUP, ALT = "HAPROXY_DEPLOYMENT_GROUP", "HAPROXY_DEPLOYMENT_ALT_PORT"
+STARTED, TARGET = "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
+
+
+def app(app_id: str = "/web-blue", port: int = 10101, **labels: str) -> dict[str, Any]:
+    """As Marathon shows it; ``BGCI_REVISION`` and the group are there unless a label says otherwise."""
+    own = {"HAPROXY_GROUP": "external", GROUP: "web", "BGCI_REVISION": "v1", TARGET: "2", "HAPROXY_0_PORT": "10101"}
+    return {
+        "id": app_id,
+        "instances": 2,
+        "portDefinitions": [{"port": port}],
+        "healthChecks": [{"protocol": "HTTP"}],
+        "labels": {name: text for name, text in {**own, **labels}.items() if text},
+        "deployments": [],
+    }
+
+
+BLUE = app(**{STARTED: "2023-01-01T00:00:00.000", "HAPROXY_APP_ID": "/web"})
+GREEN = app(
+    "/web-green", 10102, **{STARTED: "2023-01-02T00:00:00.000", "HAPROXY_APP_ID": "/web", "BGCI_REVISION": "v2"}
+)
+DEFINITION = {
+    "id": "/web",
+    "portDefinitions": [{"port": 10101}],
+    "labels": {"HAPROXY_GROUP": "external", GROUP: "web", ALT: "10102"},
+}
+
+
+def only(checks: list[Check]) -> Check:
+    (check,) = checks
+    return check
+
+
+def worst(checks: list[Check]) -> type[BgciError] | None:
+    error = verdict(checks)
+    return type(error) if error else None
+
+
+# -- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_the_worst_failure_decides_the_exit_code() -> None:
+    order = [UsageError, InvalidError, ConflictError, UnavailableError, DeniedError]
+    checks: list[Check] = [ok("a", "fine"), warning("b", "so", "do")]
+    assert verdict(checks) is None
+    for error in order:
+        checks.append(failure("c", error, "bad", "mend"))
+        assert worst(checks) is error
+    assert "and 4 more failed" in str(verdict(checks))
+    assert worst([failed("x", ZeroDivisionError("0"))]) is BgciError
+
+
+def test_the_table_keeps_to_its_width_and_cuts_no_command() -> None:
+    command = "bgci promote --app /team/web --revision " + "1" * 90
+    rows = table([ok("tls", "word " * 40), warning("state", "found " * 30, "remedy " * 30, command)], 80)
+    assert [row for row in rows if len(row) > 80] == [row for row in rows if row.endswith(command)]
+    assert any(row.strip() == f"$  {command}" for row in rows)
+    assert rows[0].startswith("ok       tls    word")
+
+
+def test_what_a_server_says_stays_in_its_row() -> None:
+    assert len(table([ok("x", "one\ntwo\rthree")], 80)) == 1
+
+
+def test_no_row_becomes_a_command_of_a_ci_system() -> None:
+    rows = table([failure("x", ConflictError, "word " * 12 + "::error::boo", "::set-output name=a::b")], 60)
+    assert not [row for row in rows if row.strip().removeprefix("-> ").startswith("::")]
+
+
+def test_the_tally_names_what_there_is() -> None:
+    assert tally([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
+    assert (counted(1, "task"), counted(2, "task")) == ("1 task", "2 tasks")
+
+
+# -- the way there ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("days", "verified", "outcome"),
+    [(400, True, "ok"), (10, True, "warning"), (-1, True, "failure"), (400, False, "warning"), (-1, False, "failure")],
+)
+def test_a_certificate_is_judged_by_its_end_and_by_whether_it_was_verified(
+    days: int, verified: bool, outcome: str
+) -> None:
+    check = access.certificate(TODAY + timedelta(days=days), "verified by --ca-cert", TODAY, verified=verified)
+    assert check.outcome.value == outcome
+    assert check.outcome is Outcome.OK or check.remedy
+
+
+@pytest.mark.parametrize(("offset", "outcome"), [(0.3, "ok"), (-20, "ok"), (45, "warning"), (-3600, "warning")])
+def test_a_clock_far_from_the_clusters_is_named_with_its_direction(offset: float, outcome: str) -> None:
+    check = access.clock(offset, 0.5)
+    assert check.outcome.value == outcome
+    if outcome == "warning":
+        assert ("ahead" if offset > 0 else "behind") in check.found
+
+
+def test_a_login_tells_who_and_until_when_and_a_token_that_ends_soon_is_a_warning() -> None:
+    import jwt
+
+    def header(left: float) -> str:
+        return f"token={jwt.encode({'uid': 'ci', 'exp': NOW + left}, 'k' * 32, algorithm='HS256')}"
+
+    assert session(None, "", NOW).outcome is Outcome.OK
+    account = session(ServiceAccount("ci", "key"), header(60), NOW)
+    assert account.outcome is Outcome.OK
+    assert "service account ci" in account.found
+    assert session(Token("x"), header(60), NOW).outcome is Outcome.WARNING
+    assert session(Token("x"), header(86400), NOW).outcome is Outcome.OK
+    assert "ci" in session(Token("x"), header(86400), NOW).found
+    assert session(Token("opaque"), "token=opaque", NOW).outcome is Outcome.OK
+
+
+# -- permissions ------------------------------------------------------------------------------------------------------
+
+
+def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() -> None:
+    wanted = needed("/team/web", via_job=False).ci
+    known = {str(one): True for one in wanted[1:]} | {str(wanted[0]): False}
+    lack, there = access.permissions(wanted, known)
+    assert worst([lack, there]) is DeniedError
+    assert lack.command == f"dcos security org users grant <account> {wanted[0]}"
+    assert str(wanted[1]) in there.found
+
+
+def test_what_nobody_can_tell_is_said_to_be_so_and_is_no_failure() -> None:
+    check = only(access.permissions(needed("/team/web", via_job=False).ci, {}))
+    assert check.outcome is Outcome.SKIPPED
+    assert "could not be probed" in check.found
+
+
+def test_an_optional_permission_that_lacks_is_a_warning() -> None:
+    log = Permission("dcos:adminrouter:ops:mesos", "full", "show the job's log", optional=True)
+    assert only(access.permissions([log], {str(log): False})).outcome is Outcome.WARNING
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "covered"),
+    [
+        ("services:/team", "services:/team/web", True),
+        ("services:/", "services:/team/web", True),
+        ("services:/team", "services:/teams", False),
+        ("services:/team/web", "services:/team", False),
+        ("a:jobs:team.web", "a:jobs:/team/web", True),
+        ("a:jobs", "a:jobs:team", True),
+        ("a:jobs:team", "a:jobs", False),
+        ("dcos:secrets:list:default:/", "dcos:secrets:list:default:/team", True),
+    ],
+)
+def test_a_permission_covers_what_is_below_it(have: str, wanted: str, covered: bool) -> None:
+    assert access.covers(have, wanted) is covered
+
+
+def test_full_covers_every_action_and_a_superuser_everything() -> None:
+    one = Permission("x:/team", "delete", "")
+    assert access.granted(one, [("x:/team", "full")])
+    assert access.granted(one, [("dcos:superuser", "full")])
+    assert not access.granted(one, [("x:/team", "update"), ("x:/other", "full")])
+
+
+def test_a_secret_of_another_folder_is_refused_with_the_right_place() -> None:
+    assert access.space("team/sa", "/team/web") is None
+    assert access.space("sa", "/team/web") is None
+    wrong = access.space("other/sa", "/team/web")
+    assert wrong is not None
+    assert "team/bgci-service-account" in wrong.remedy
+
+
+# -- what the template wants ------------------------------------------------------------------------------------------
+
+
+def test_a_group_of_its_own_is_fine_and_one_of_another_app_a_conflict() -> None:
+    assert running_apps.taken_group([BLUE, GREEN], "/web", "web").outcome is Outcome.OK
+    other = app("/shop-blue", HAPROXY_APP_ID="/shop")
+    taken = running_apps.taken_group([BLUE, other], "/web", "/web")
+    assert taken.error is ConflictError
+    assert "/shop-blue" in taken.found
+
+
+def test_an_app_without_a_name_in_the_group_is_shown_as_what_would_be_replaced() -> None:
+    foreign = app("/old-site", BGCI_REVISION="")
+    assert running_apps.taken_group([foreign], "/web", "web").outcome is Outcome.WARNING
+
+
+@pytest.mark.parametrize(
+    ("other", "port"),
+    [
+        (app("/shop", 10102, **{GROUP: "shop", "HAPROXY_0_PORT": ""}), "10102"),  # on the second colour's port now
+        (app("/shop", 9, **{GROUP: "shop", "HAPROXY_0_PORT": "10101"}), "10101"),  # answers on the first one
+        (app("/shop", 9, **{GROUP: "shop", "HAPROXY_0_PORT": "", ALT: "10101"}), "10101"),  # will, with its next colour
+    ],
+)
+def test_a_port_that_another_app_holds_or_will_hold_is_a_conflict(other: dict[str, Any], port: str) -> None:
+    check = only(running_apps.taken_ports([BLUE, GREEN, other], "/web", DEFINITION))
+    assert check.error is ConflictError
+    assert port in check.found
+    assert "/shop" in check.found
+
+
+def test_the_same_port_at_other_load_balancers_or_at_none_is_free() -> None:
+    inside = app("/shop", 10102, **{GROUP: "shop", "HAPROXY_0_PORT": "", "HAPROXY_GROUP": "internal"})
+    nowhere = app("/cron", 10102, **{GROUP: "", "HAPROXY_0_PORT": "", "HAPROXY_GROUP": ""})
+    assert only(running_apps.taken_ports([BLUE, inside, nowhere], "/web", DEFINITION)).outcome is Outcome.OK
+
+
+# -- what runs --------------------------------------------------------------------------------------------------------
+
+
+def test_one_revision_or_none_is_fine() -> None:
+    assert running_apps.state("/web", []).outcome is Outcome.OK
+    assert "v1" in running_apps.state("/web", [BLUE]).found
+
+
+def test_a_hybrid_that_nothing_moves_is_a_warning_with_both_ways_out() -> None:
+    check = running_apps.state("/web", [GREEN, BLUE])
+    assert check.outcome is Outcome.WARNING
+    assert check.command == "bgci promote --app /web --revision v2"
+    assert "rollback" in check.remedy
+
+
+def test_a_hybrid_with_a_deployment_is_a_release_under_way() -> None:
+    assert running_apps.state("/web", [{**GREEN, "deployments": [{"id": "d1"}]}, BLUE]).outcome is Outcome.OK
+
+
+def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
+    assert running_apps.state("/web", [BLUE, GREEN, app("/web-red")]).error is ConflictError
+    assert running_apps.state("/web", [app("/a"), app("/b")]).error is ConflictError
+
+
+def test_a_deployment_that_holds_the_lock_is_named() -> None:
+    check = running_apps.state("/web", [{**BLUE, "deployments": [{"id": "d1"}]}])
+    assert check.outcome is Outcome.WARNING
+    assert "d1" in check.found
+
+
+def test_start_times_in_both_forms_stop_marathon_lb() -> None:
+    """Hazard 33."""
+    zoned = app("/web-green", **{STARTED: "2023-01-02T00:00:00Z"})
+    check = only(running_apps.start_times([BLUE, zoned], NOW))
+    assert check.error is ConflictError
+    assert "time zone" in check.found
+
+
+def test_a_start_time_that_is_none_is_a_conflict() -> None:
+    assert only(running_apps.start_times([app(**{STARTED: "yesterday"})], NOW)).error is ConflictError
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("2023-01-01T00:00:00.000000", "ok"), ("2023-01-01T00:00:00+02:00", "ok"), ("2099-01-01T00:00:00", "warning")],
+)
+def test_a_start_time_by_other_means_is_named(text: str, outcome: str) -> None:
+    """Hazard 13."""
+    check = only(running_apps.start_times([app(**{STARTED: text, "BGCI_REVISION": ""})], NOW))
+    assert check.outcome.value == outcome
+
+
+def test_our_own_start_times_are_not_worth_a_row() -> None:
+    assert running_apps.start_times([BLUE, GREEN], NOW) == []
+
+
+def test_an_app_outside_of_the_templates_group_is_not_seen_by_releases() -> None:
+    for labels in ({GROUP: "", "BGCI_REVISION": ""}, {GROUP: "other"}):
+        check = only(running_apps.baselines("/web", "web", [app(**labels)]))
+        assert check.error is ConflictError
+        assert check.command == "bgci doctor --app /web --adopt"
+
+
+def test_a_foreign_baseline_with_its_labels_is_fine_and_one_without_a_target_is_told_what_it_costs() -> None:
+    """Hazard 9."""
+    assert only(running_apps.baselines("/web", "web", [app(BGCI_REVISION="")])).outcome is Outcome.OK
+    check = only(running_apps.baselines("/web", "web", [app(**{"BGCI_REVISION": "", TARGET: ""})]))
+    assert check.outcome is Outcome.WARNING
+    assert "rolling" in check.remedy
+
+
+def test_an_app_that_was_scaled_by_hand_has_a_stale_target() -> None:
+    """Hazard 8."""
+    check = only(running_apps.baselines("/web", "web", [{**BLUE, "instances": 5}]))
+    assert check.outcome is Outcome.WARNING
+    assert "5" in check.found
+
+
+def test_a_missing_health_check_is_a_warning() -> None:
+    """Hazard 15."""
+    assert only(running_apps.baselines("/web", "web", [{**BLUE, "healthChecks": []}])).outcome is Outcome.WARNING
+
+
+def test_named_vips_are_listed_and_those_of_one_colour_are_a_warning() -> None:
+    def with_vip(value: str) -> dict[str, Any]:
+        return {**BLUE, "portDefinitions": [{"port": 1, "labels": {"VIP_0": value}}]}
+
+    assert running_apps.virtual_addresses("/web", [with_vip("10.0.0.1:80")]) == []
+    assert only(running_apps.virtual_addresses("/web", [with_vip("/web:80")])).outcome is Outcome.OK
+    assert only(running_apps.virtual_addresses("/web", [with_vip("/web-blue:80")])).outcome is Outcome.WARNING
+
+
+def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is_shown() -> None:
+    fine = app("/shop-blue", **{GROUP: "shop", STARTED: "2023-01-01T00:00:00"})
+    first, *rest = running_apps.everything([BLUE, GREEN, fine, app("/cron", **{GROUP: ""})], NOW)
+    assert "apps that one may read: 4, deployment groups: 2, of two colours: 1" in first.found
+    assert [check.name for check in rest] == ["state"]
+
+
+def test_an_app_is_known_by_its_label_or_its_colour() -> None:
+    assert running_apps.owner(BLUE) == "/web"
+    assert running_apps.owner({"id": "/team/web-green", "labels": {}}) == "/team/web"
+    assert running_apps.owner({"id": "/web", "labels": {"HAPROXY_APP_ID": "web"}}) == "/web"

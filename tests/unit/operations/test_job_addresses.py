@@ -1,0 +1,141 @@
+"""Inside of the cluster other addresses are right than outside of it: what the job is told."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci.dcos.tls import pem_text
+from bgci.errors import UsageError
+from bgci.operations.context import Work
+from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
+from bgci.operations.rendering import job_settings
+from bgci.options import Settings
+
+OUTSIDE = "https://dcos.example.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "cluster", "marathon"),
+    [
+        ({}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE, "job_cluster_url": "https://leader.mesos/"}, "https://leader.mesos", None),
+        (
+            {"cluster_url": f"{OUTSIDE}/", "marathon_url": f"{OUTSIDE}/service/marathon-user"},
+            "https://master.mesos",
+            "https://master.mesos/service/marathon-user",
+        ),
+        ({"cluster_url": OUTSIDE, "marathon_url": "https://other:8443"}, "https://master.mesos", None),
+        ({"cluster_url": OUTSIDE, "job_marathon_url": "http://m:8080"}, "https://master.mesos", "http://m:8080"),
+        ({"marathon_url": "http://m:8080"}, "", "http://m:8080"),
+        ({"marathon_url": "http://out:80", "job_marathon_url": "http://m:8080"}, "", "http://m:8080"),
+    ],
+)
+def test_the_jobs_addresses_follow_from_ours_unless_they_are_given(given: Any, cluster: str, marathon: str | None):
+    assert job_urls(Settings(**given)) == (cluster, marathon)
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ca")
+    made = ["-keyout", str(folder / "key"), "-out", str(folder / "ca.pem"), "-subj", "/CN=ca"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "ca.pem"
+
+
+def test_the_job_trusts_whom_we_trust_in_one_line_that_every_container_takes(pem: Path):
+    for given in (str(pem), pem.read_text(), pem.read_text().replace("\n", "\\n")):
+        told = job_ca(Settings(ca_cert=given))
+        assert told is not None
+        assert "\n" not in told
+        assert pem_text(told) == pem.read_text()
+
+
+def test_the_job_may_trust_another_ca(pem: Path, tmp_path: Path):
+    (tmp_path / "no.pem").write_text("nothing")
+    told = job_settings(Settings(ca_cert=str(tmp_path / "no.pem"), job_ca_cert=str(pem), ca_sha256="ab"), 1)
+    assert pem_text(told.ca_cert or "") == pem.read_text()
+    assert told.ca_sha256 is None
+
+
+def test_a_pinned_ca_is_pinned_in_the_job_too():
+    told = job_settings(Settings(ca_sha256="ab", insecure=True), 1)
+    assert (told.ca_cert, told.ca_sha256, told.insecure) == (None, "ab", True)
+
+
+def test_where_there_is_no_https_there_is_nothing_to_pin():
+    assert job_pin(Settings(ca_sha256="ab", job_cluster_url="http://master.mesos")) is None
+    assert job_pin(Settings(ca_sha256="ab", marathon_url="https://marathon")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "login", "refused"),
+    [
+        ({"job_cluster_url": "http://master.mesos"}, {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/x"}}, True),
+        ({"job_cluster_url": "http://master.mesos"}, {"env": {"BGCI_TOKEN": "t"}}, True),
+        ({"job_cluster_url": "http://master.mesos"}, {}, False),
+        ({"job_cluster_url": "http://master.mesos", "insecure": True}, {"env": {"BGCI_TOKEN": "t"}}, False),
+        ({"marathon_url": "http://marathon:8080"}, {"env": {"BGCI_TOKEN": "t"}}, True),
+        ({}, {"env": {"BGCI_TOKEN": "t"}}, False),
+    ],
+)
+def test_a_login_that_a_job_would_send_in_the_clear_is_refused_before_it_is_published(
+    given: Any, login: Any, refused: bool
+):
+    settings = replace(job_settings(Settings(**given), 1), **login)
+    with pytest.raises(UsageError, match="unencrypted") if refused else nullcontext():
+        require_confidential_jobs(settings)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "a job carries at most")])
+def test_a_ca_that_a_job_cannot_use_is_a_usage_error(pem: Path, tmp_path: Path, count: int, said: str):
+    body = pem.read_text().split("-----")[2]
+    many = [f"-----BEGIN CERTIFICATE-----{n:04}{body}-----END CERTIFICATE-----\n" for n in range(count)]
+    (tmp_path / "many.pem").write_text("".join(many))
+    with pytest.raises(UsageError, match=said):
+        job_ca(Settings(ca_cert=str(tmp_path / "many.pem")))
+
+
+# -- inside the job ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sandbox(pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task's sandbox into which DC/OS Enterprise has put the cluster's CA."""
+    (tmp_path / ".ssl").mkdir()
+    bundle = tmp_path / ".ssl" / "ca-bundle.crt"
+    bundle.write_text(pem.read_text())
+    monkeypatch.setenv("MESOS_SANDBOX", str(tmp_path))
+    monkeypatch.setenv("MESOS_TASK_ID", "web.1")
+    return bundle
+
+
+def work(tmp_path: Path, **given: Any) -> Work:
+    return Work("canary", Settings(artifacts=str(tmp_path / "artifacts"), **given))
+
+
+def test_without_a_ca_the_job_trusts_the_one_in_its_sandbox(sandbox: Path, tmp_path: Path):
+    assert work(tmp_path).ca_cert == str(sandbox)
+    assert work(tmp_path, ca_cert="given.pem").ca_cert == "given.pem"
+
+
+def test_a_bundle_beside_a_command_that_is_no_job_is_not_trusted(
+    sandbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MESOS_TASK_ID")
+    assert work(tmp_path).ca_cert is None
+
+
+def test_a_ca_and_a_fingerprint_are_one_too_many(tmp_path: Path):
+    with pytest.raises(UsageError, match="are both given"):
+        _ = work(tmp_path, ca_cert="given.pem", ca_sha256="ab").ca_cert

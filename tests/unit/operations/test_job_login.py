@@ -1,0 +1,149 @@
+"""How the jobs of a release log in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci import redaction
+from bgci.appdef.names import job_secret, may_use
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES
+from bgci.errors import InvalidError, UsageError
+from bgci.operations.context import Work
+from bgci.operations.job_login import login
+from bgci.options import JobServiceAccount, Settings
+
+TOKEN = "a-token-of-the-pipeline"
+Maker = Callable[..., Work]
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maker:
+    def make(way: str = "auto", *, token: str = TOKEN, app: str = "/team/web", secret: str = "") -> Work:
+        for name in CREDENTIAL_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("BGCI_TOKEN", token)
+        given: dict[str, Any] = {"job_service_account": JobServiceAccount(way), "job_secret": secret}
+        return Work("render", Settings(app=app, revision="v1", artifacts=str(tmp_path), **given))
+
+    return make
+
+
+def test_by_default_from_a_secret_where_there_are_credentials(work: Maker) -> None:
+    assert login(work()) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci-service-account"}}
+    assert login(work(token="")) == {}
+    assert login(work(token="", secret="other")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "other"}}
+
+
+def test_from_the_secret_that_is_named(work: Maker) -> None:
+    assert login(work("secret", secret="/team/bgci")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci"}}
+    assert login(work("none", secret="team/bgci")) == {}
+
+
+def test_embedded_with_a_loud_warning(work: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert login(work("embed")) == {"env": {"BGCI_TOKEN": TOKEN}}
+    assert "warning: --job-service-account embed: whoever may read the jobs" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no credentials to embed"):
+        login(work("embed", token=""))
+
+
+@pytest.mark.parametrize(
+    ("app", "secret", "usable"),
+    [
+        ("/team/web", "bgci", True),
+        ("/team/web", "team/bgci", True),
+        ("/team/sub/web", "team/bgci", True),
+        ("/team/web", "team/sub/bgci", False),
+        ("/team/web", "other/bgci", False),
+        ("/team/web", "te/bgci", False),
+        ("/web", "web/bgci", False),
+        ("/web", "/bgci", True),
+    ],
+)
+def test_dcos_hands_a_secret_out_in_its_folder_and_below(work: Maker, app: str, secret: str, usable: bool) -> None:
+    assert may_use(app, secret) is usable
+    if not usable:
+        with pytest.raises(InvalidError, match="may not use the secret"):
+            login(work("secret", app=app, secret=secret))
+
+
+@pytest.mark.parametrize(
+    ("app", "path"),
+    [
+        ("/web", "bgci-service-account"),
+        ("/team/web", "team/bgci-service-account"),
+        ("/a.b/web.x", "a/b/bgci-service-account"),
+    ],
+)
+def test_the_default_is_in_the_folder_of_the_jobs(app: str, path: str) -> None:
+    assert job_secret(app) == path
+    assert may_use(app, path)
+
+
+def test_a_rendered_job_names_the_secret_and_the_same_each_time(
+    work: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jobs = [_rendered(tmp_path / str(time), monkeypatch, "secret") for time in range(2)]
+    assert jobs[0] == jobs[1]
+    run = json.loads(jobs[0])["run"]
+    assert run["env"]["BGCI_SERVICE_ACCOUNT"] == {"secret": "bgci_service_account"}
+    assert run["secrets"] == {"bgci_service_account": {"source": "team/bgci-service-account"}}
+
+
+def test_the_artifact_of_a_job_with_a_login_is_a_redacted_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job = _rendered(tmp_path, monkeypatch, "embed")
+    assert TOKEN not in job
+    assert json.loads(job)["run"]["env"]["BGCI_TOKEN"] == "***"
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert [name.removeprefix("team.web-v1-") for name in manifest["redacted"]] == [
+        "deploy-canary-completely.json",
+        "deploy-single-canary.json",
+        "rollback-single-canary.json",
+    ]
+
+
+def test_a_definition_with_a_credential_of_ours_is_not_taken_for_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bgci.operations.rendering import load
+
+    redaction.hide(TOKEN)
+    _rendered(tmp_path, monkeypatch, "none", {"env": {"LEAK": TOKEN}})
+    with pytest.raises(InvalidError, match=r"has \*\*\* where"):
+        load(Work("canary", Settings(app="/team/web", revision="v1", artifacts=str(tmp_path))))
+
+
+def _rendered(directory: Path, monkeypatch: pytest.MonkeyPatch, way: str, more: dict[str, Any] | None = None) -> str:
+    """The canary's job, as it stands in the artifacts."""
+    from bgci.commands.render import run
+
+    directory.mkdir(exist_ok=True)
+    monkeypatch.setenv("BGCI_TOKEN", TOKEN)
+    template = directory / "template.json"
+    app: dict[str, Any] = {
+        "id": "/team/web",
+        "cpus": 0.1,
+        "mem": 32,
+        "instances": 1,
+        "networks": [{"mode": "container/bridge"}],
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": "{{ image }}"},
+            "portMappings": [{"containerPort": 80, "servicePort": 10001}],
+        },
+        "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0}],
+        "labels": {
+            "HAPROXY_GROUP": "external",
+            "HAPROXY_DEPLOYMENT_GROUP": "web",
+            "HAPROXY_DEPLOYMENT_ALT_PORT": "10002",
+        },
+    }
+    template.write_text(json.dumps(app | (more or {})))
+    chosen = JobServiceAccount(way)
+    given: dict[str, Any] = {"template": str(template), "image": "x:1", "artifacts": str(directory)}
+    run(Settings(app="/team/web", revision="v1", job_service_account=chosen, **given))
+    return (directory / "team.web-v1-deploy-single-canary.json").read_text()

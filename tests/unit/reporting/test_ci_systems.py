@@ -1,0 +1,266 @@
+"""What a CI system is told, and what it must never take for a command."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci.reporting.artifacts import Artifacts
+from bgci.reporting.ci_systems import Ci, System, annotation, detect, dotenv, outputs, summary
+from bgci.reporting.console import Console, bare, plain_lines
+
+COMMANDS = (
+    "error",
+    "warning",
+    "notice",
+    "debug",
+    "group",
+    "endgroup",
+    "add-mask",
+    "stop-commands",
+    "set-output",
+    "echo",
+)
+
+
+def github(line: str) -> bool:
+    """Whether GitHub's runner obeys the line (runner: ActionCommand.TryParseV2, TryParse)."""
+    start = line.lstrip()
+    end = start.find("::", 2)
+    if start.startswith("::") and end > 0 and start[2:end].split(" ")[0] in COMMANDS:
+        return True
+    old = line.find("##[")
+    return old >= 0 and "]" in line[old:] and line[old + 3 : line.index("]", old)].split(" ")[0] in COMMANDS
+
+
+def gitlab(text: str) -> bool:
+    """Whether GitLab sees a section in it (gitlab: Gitlab::Ci::Trace::SectionParser)."""
+    return bool(re.search(r"section_(?:start|end):\d+:[a-zA-Z0-9_.-]+\r\x1b\[0K", text))
+
+
+EVIL = [
+    "::error::forged",
+    " \t::add-mask::x",
+    "\ufeff::error::x",
+    "ok\n::stop-commands::t",
+    "ok\r::error::x",
+    "ok\x0b::error::x",
+    "ok\x1c::error::x",
+    "ok\x85::error::x",
+    "ok\u2028::error::x",
+    "x ##[error]forged",
+    "x ##[group]forged",
+    "#\x00#[error]x",
+    "#\u200e#[error]x",
+    "section_start:1700000000:evil\r\x1b[0Ktitle",
+    "section_\x1b[0mstart:1:evil\r\x1b[0K",
+    "\x1b[0Ksection_end:1:bgci_canary\r\x1b[0K",
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_the_evil_texts_are_commands_when_nothing_is_done_about_them_or_hide_one(text: str) -> None:
+    lines = re.split(r"[\n\r\v\x1c\x85\u2028]", text)
+    bare = re.sub(r"[\x00\u200e\ufeff]|\x1b\[0m", "", text)
+    assert gitlab(text) or gitlab(bare) or any(map(github, lines)) or github(bare)
+
+
+@pytest.mark.parametrize("text", EVIL)
+@pytest.mark.parametrize("where", ["foreign", "info", "warn", "error", "field"])
+def test_nothing_foreign_is_a_command(text: str, where: str) -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    if where == "foreign":
+        console.foreign("job", text)
+    elif where == "field":
+        Console(stream, "json").info("fine", remedy=text)
+    else:
+        getattr(console, where)(text)
+    assert not gitlab(stream.getvalue())
+    assert not any(github(line) for line in re.split(r"[\n\r]", stream.getvalue()))
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_a_line_without_our_mark_is_no_command_either(text: str) -> None:
+    for line in (bare(f"      {one}") for one in plain_lines(text)):
+        assert not github(line)
+        assert not gitlab(line)
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_an_annotation_is_one_command_whatever_its_message(text: str) -> None:
+    line = annotation(ended(code=8, message=f"why {text}", remedy="what\nto do"))
+    assert github(line)
+    assert "\n" not in line
+    assert "\r" not in line
+    assert not gitlab(line)
+    assert "##[" not in line
+
+
+def ended(**more: Any) -> dict[str, Any]:
+    return {"command": "canary", "code": 0, "name": "unhealthy", "seconds": 1.0, "outputs": {}, **more}
+
+
+def hybrid() -> dict[str, Any]:
+    lb = "http://lb:9090"
+    baseline = {
+        "id": "/web-blue",
+        "revision": None,
+        "colour": "blue",
+        "instances": 4,
+        "healthy": 4,
+        "urls": ["http://a:1"],
+    }
+    canary = {"id": "/web-green", "revision": "v2", "colour": "green", "instances": 1, "healthy": 1}
+    return {
+        "apps": [
+            {**baseline, "serving": {lb: {"up": 3, "maint": 1}, "http://lb2:9090": {"up": 3}}},
+            {**canary, "serving": {lb: {"up": 1}, "http://lb2:9090": {"up": 1}}, "urls": ["http://b:1", "http://c:2"]},
+        ]
+    }
+
+
+def test_the_outputs_of_a_canary_beside_its_baseline(tmp_path: Path) -> None:
+    (tmp_path / "junit").mkdir()
+    (tmp_path / "junit" / "bgci.xml").touch()
+    (tmp_path / "report.html").touch()
+    assert outputs({"state": hybrid()}, 0, tmp_path) == {
+        "result": "ok",
+        "exit-code": "0",
+        "state": "hybrid",
+        "active-colour": "blue",
+        "canary-urls": "http://b:1 http://c:2",
+        "canary-percent": "25",
+        "artifacts": str(tmp_path),
+        "junit": f"{tmp_path}/junit/*.xml",
+        "report": f"{tmp_path}/report.html",
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "percent"),
+    [
+        ({}, "", ""),
+        ({"state": {"apps": []}}, "none", "0"),
+        ({"state": {"apps": hybrid()["apps"][:1]}}, "full", "0"),
+    ],
+)
+def test_what_is_not_known_is_empty(result: dict[str, Any], state: str, percent: str) -> None:
+    told = outputs(result, 8, Path("nowhere"))
+    assert (told["result"], told["exit-code"], told["state"], told["canary-percent"]) == (
+        "unhealthy",
+        "8",
+        state,
+        percent,
+    )
+    assert (told["canary-urls"], told["junit"], told["report"]) == ("", "", "")
+
+
+def test_an_output_is_one_line_even_where_a_server_says_otherwise() -> None:
+    state = hybrid()
+    state["apps"][1]["urls"] = ["http://b:1\nresult=forged"]
+    assert all("\n" not in value for value in outputs({"state": state}, 0, Path("a")).values())
+
+
+def test_the_summary_tells_what_the_judge_saw_where_nothing_else_does() -> None:
+    judge = {"outcome": "pass", "reason": "canary 0 errors in 625 requests, baseline 1 in 1,900"}
+    good = summary(ended(code=0, name="ok", message="v2 serves alone", judge=judge), [])
+    assert "**Judge:** pass: canary 0 errors in 625 requests, baseline 1 in 1,900" in good
+    why = f"v2 is rejected: {judge['reason']}"
+    assert "Judge" not in "\n".join(summary(ended(code=7, name="rejected", message=why, judge=judge), []))
+
+
+def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
+    text = "\n".join(
+        summary(
+            ended(
+                command="release",
+                code=10,
+                name="rolled-back",
+                app="web",
+                revision="v2",
+                message="v2 was rolled back: 0 of 1 healthy: <b>500</b> | [x](http://evil)",
+                remedy="mend it",
+                cause={"message": "0 of 1 healthy: <b>500</b> | [x](http://evil)"},
+                stages=[
+                    {"command": "canary", "code": 0, "name": "ok", "step": "1 instance", "seconds": 4.0},
+                    {"command": "canary", "code": 8, "name": "unhealthy", "seconds": 25.04},
+                ],
+                tests={"passed": 3, "failed": 1, "skipped": 0, "failures": [{"test": "home", "why": "404\nnot 200"}]},
+                state=hybrid(),
+            ),
+            [("timeout", "25s", "flag")],
+        )
+    )
+    assert "## bgci release web v2: ❌ rolled-back (exit code 10)" in text
+    assert "| canary at 1 instance | ok | 4.0 s |" in text
+    assert "| canary | unhealthy | 25.0 s |" in text
+    assert "**What to do:** mend it" in text
+    assert "<b>" not in text
+    assert "](http" not in text
+    assert "\nv2 was rolled back\n" in text
+    assert html.unescape(text).count("**What led to it:** 0 of 1 healthy: <b>500</b> | [x](http://evil)") == 1
+    assert text.count("0 of 1 healthy") == 1
+    assert "**Tests:** 3 passed, 1 failed, 0 skipped" in text
+    assert "| home | 404 not 200 |" in text
+    assert "| /web-blue | unknown | blue | 4 of 4 |" in text
+    assert "<details><summary>Options</summary>\n\n| option" in text
+
+
+def test_github_is_told_by_appending(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    for file in files.values():
+        file.write_text("before\n")
+    said: list[str] = []
+    ci = Ci(System.GITHUB, {name: str(file) for name, file in files.items()}, said.append)
+    ci.open("canary")
+    ci.close("canary")
+    ci.finish(ended(code=8, message="50% off", outputs={"state": "hybrid"}), [], Artifacts(tmp_path / "artifacts"))
+    assert said == ["::group::canary", "::endgroup::", "::error title=bgci canary%3A unhealthy::50%25 off"]
+    assert files["GITHUB_OUTPUT"].read_text() == "before\nstate=hybrid\n"
+    assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n## bgci canary")
+
+
+def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
+    said: list[str] = []
+    ci = Ci(System.GITLAB, {}, said.append)
+    ci.open("canary")
+    ci.close("canary")
+    ci.finish(ended(outputs=outputs({"state": hybrid()}, 0, tmp_path)), [], Artifacts(tmp_path))
+    assert all(gitlab(line) for line in said)
+    assert said[0].endswith("\x1b[0Kcanary")
+    lines = (tmp_path / "bgci.env").read_text().splitlines()
+    assert "BGCI_CANARY_URLS=http://b:1 http://c:2" in lines
+    assert "BGCI_EXIT_CODE=0" in lines
+    assert not any(line.startswith("BGCI_ARTIFACTS=") for line in lines)
+    assert lines == dotenv(outputs({"state": hybrid()}, 0, tmp_path))
+
+
+@pytest.mark.parametrize("system", [System.JENKINS, System.NONE])
+def test_others_are_told_nothing(system: System, tmp_path: Path) -> None:
+    said: list[str] = []
+    ci = Ci(system, {"GITHUB_OUTPUT": str(tmp_path / "output")}, said.append)
+    ci.open("canary")
+    ci.close("canary")
+    ci.finish(ended(code=8, outputs={"state": ""}), [], Artifacts(tmp_path))
+    assert (said, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("environ", "system"),
+    [
+        ({}, System.NONE),
+        ({"CI": "true"}, System.NONE),
+        ({"GITHUB_ACTIONS": "true"}, System.GITHUB),
+        ({"GITLAB_CI": "true"}, System.GITLAB),
+        ({"JENKINS_URL": "http://ci"}, System.JENKINS),
+        ({"GITHUB_ACTIONS": "true", "MESOS_TASK_ID": "a-job-of-the-sandbox"}, System.NONE),
+    ],
+)
+def test_the_system_is_known_by_its_variable(environ: dict[str, str], system: System) -> None:
+    assert detect(environ) is system

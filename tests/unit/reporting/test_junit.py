@@ -1,0 +1,106 @@
+"""JUnit: valid for Jenkins, read by others, and without anything that harms a reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import junitparser
+import pytest
+import xmlschema
+
+from bgci.checks.test_result import Case, Outcome
+from bgci.reporting import junit
+
+XSD = Path(__file__).parents[3].parent / "shared/reference/schemas/jenkins/junit-10.xsd"
+PROPERTIES = {"app": "/web", "revision": "v2", "ci.BUILD_URL": "http://ci/1?a=b&c=<d>"}
+SAID = "status: expected 200, got 500"
+CASES = [
+    Case("canary", "home", "10.0.0.5:31000", seconds=0.1, output="1 of 1 requests succeeded"),
+    Case(
+        "canary", "home", "10.0.0.6:31000", Outcome.FAILED, "status: expected 200, got 500", "all of it", "> GET /", 0.2
+    ),
+    Case("baseline", "home", outcome=Outcome.SKIPPED, message="there is no baseline"),
+    Case("commands", "pytest tests/smoke", outcome=Outcome.ERROR, message="", seconds=1e-5),
+    Case(
+        "judge", "<odd> & \x1b[31mred\x00 \ud800 \uffff\x07", outcome=Outcome.FAILED, message="a\nb]]>", output="\x08x"
+    ),
+]
+
+
+def parsed(tmp_path: Path, document: bytes) -> junitparser.JUnitXml:
+    path = tmp_path / "bgci.xml"
+    path.write_bytes(document)
+    found = junitparser.JUnitXml.fromfile(str(path))
+    assert isinstance(found, junitparser.JUnitXml)
+    return found
+
+
+def test_one_suite_per_target_one_case_per_check_and_instance(tmp_path: Path) -> None:
+    document = parsed(tmp_path, junit.report(CASES, PROPERTIES))
+    suites = {suite.name: suite for suite in document}
+    assert list(suites) == ["canary", "baseline", "commands", "judge"]
+    canary = suites["canary"]
+    assert (canary.tests, canary.failures, canary.errors, canary.skipped) == (2, 1, 0, 0)
+    assert {one.name: one.value for one in canary.properties()} == PROPERTIES
+    well, sick = canary
+    assert (well.name, well.classname, well.is_passed) == ("home [10.0.0.5:31000]", "bgci.canary", True)
+    (failure,) = sick.result
+    assert isinstance(failure, junitparser.Failure)
+    assert (failure.message, failure.text) == ("status: expected 200, got 500", "all of it")
+    assert sick.system_out == "> GET /"
+    assert (document.tests, document.failures, document.errors) == (5, 2, 1)
+    assert next(iter(suites["baseline"])).is_skipped
+
+
+@pytest.mark.skipif(not XSD.exists(), reason="Jenkins' schema is not beside this repository")
+@pytest.mark.parametrize("cases", [CASES, CASES[:1], []])
+def test_it_is_valid_by_the_schema_that_jenkins_uses(cases: list[Case]) -> None:
+    xmlschema.XMLSchema10(str(XSD)).validate(junit.report(cases, PROPERTIES).decode())
+
+
+def test_characters_that_harm_are_gone_and_texts_are_not_endless() -> None:
+    text = junit.report([*CASES, Case("canary", "long", output="x" * 10**6)], {}).decode()
+    assert not junit.ILLEGAL.search(text)
+    assert "[31m" not in text
+    assert len(text) < 30_000
+    assert "characters left out" in text
+
+
+def test_what_is_written_is_read_again() -> None:
+    found = junit.read(junit.report(CASES[:4], PROPERTIES), suite="commands")
+    assert [case.outcome for case in found] == [case.outcome for case in CASES[:4]]
+    assert found[1] == Case(
+        "commands",
+        "home [10.0.0.6:31000]",
+        "bgci.canary",
+        Outcome.FAILED,
+        "status: expected 200, got 500",
+        "all of it",
+        "> GET /",
+        0.2,
+    )
+
+
+def test_other_dialects_are_read() -> None:
+    document = b"""<testsuite xmlns="urn:x" name="pytest"><properties/>
+        <testcase classname="tests.smoke" name="one" time="1,000.5"><system-err>e</system-err></testcase>
+        <testcase name="two" time="soon"><failure>first\nsecond</failure><system-out>o</system-out></testcase>
+        <testsuite><testcase name="three"><skipped/></testcase></testsuite></testsuite>"""
+    one, two, three = junit.read(document, suite="commands")
+    assert (one.name, one.place, one.seconds, one.output) == ("one", "tests.smoke", 1000.5, "e")
+    assert (two.outcome, two.message, two.details, two.seconds) == (Outcome.FAILED, "first", "first\nsecond", 0)
+    assert three.outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"", "no element found"),
+        (b"<html/>", "outermost element is html"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>', "declares entities"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>'.encode("utf-16"), "declares entities"),
+    ],
+)
+def test_what_is_no_junit_is_refused(document: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        junit.read(document, suite="commands")

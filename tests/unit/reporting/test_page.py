@@ -1,0 +1,415 @@
+"""The page: what it tells of the journal, and what it must never let in or out."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from bgci.checks.test_result import Case, Outcome
+from bgci.reporting import junit, page
+from bgci.reporting.artifacts import Artifacts
+from bgci.reporting.chart import Axis, elapsed, nice_ticks, whole_ticks
+from bgci.reporting.figures import measured_share, moving_median, rotation, wilson
+from bgci.reporting.page_model import checked, duration, view
+from bgci.reporting.timeline import Arm, Look, Running, Sample, Span, shown, tell
+
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{ 7 * 7 }} & \x1b[31m\u202e"
+ONE, TWO = "http://10.0.0.1:9090", "http://10.0.0.2:9090"
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+def event(kind, second, offset=None, **fields):
+    time = f"2026-03-01T10:{second // 60:02d}:{second % 60:02d}.000Z"
+    return json.dumps({"time": time, "offset": second if offset is None else offset, "event": kind, **fields})
+
+
+def observed(second, *apps, offset=None, deaf=()):
+    balancers = [{"url": url, "older_workers": [], "problem": "no answer" * (url in deaf)} for url in (ONE, TWO)]
+    return event("observed", second, offset, apps=list(apps), load_balancers=balancers)
+
+
+def app(colour, revision, up, tasks=4):
+    """``up``: in rotation at each of the two load balancers."""
+    serving = {url: {"up": count, "maint": tasks - count} for url, count in zip((ONE, TWO), up, strict=True)}
+    return {"id": f"/web-{colour}", "colour": colour, "revision": revision, "tasks": tasks, "serving": serving}
+
+
+def sample(second, canary, baseline):
+    """Each side: requests, errors and perhaps milliseconds."""
+    names = ("requests", "errors", "ms")
+    return event("sample", second, canary=dict(zip(names, canary)), baseline=dict(zip(names, baseline)))  # noqa: B905
+
+
+def result(second, command="canary", code=0, revision="v2", app="web", **more):
+    names = {0: "ok", 7: "rejected", 8: "unhealthy"}
+    return event("result", second, command=command, code=code, name=names[code], revision=revision, app=app, **more)
+
+
+TIMINGS = {"total_seconds": 12.0, "limit_seconds": 10.0, "waited_seconds": {"health": 8.0, "load balancer": 2.0}}
+
+
+def hybrid(second, **more):
+    return observed(second, app("blue", "v1", (3, 3)), app("green", "v2", (1, 1), 1), **more)
+
+
+class Reader(HTMLParser):
+    """All tags and text, and whether each tag was closed where it should be."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(html):
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def html_of(lines, outcome=None, **more):
+    last = {"app": "web", "revision": "v2", "command": "canary", "code": 0, "name": "ok", **(outcome or {})}
+    return page.render(view(lines, last, **more))
+
+
+# -- what must never come in or out -----------------------------------------------------------------------------------
+
+
+def test_no_text_of_others_becomes_markup():
+    apps = app(HOSTILE, HOSTILE, (1, 1)), {**app("green", HOSTILE, (1, 1)), "id": HOSTILE}
+    lines = [
+        observed(0, *apps),
+        event("step", 1, wait=HOSTILE, why=HOSTILE),
+        event("step", 2, do=HOSTILE),
+        event("step", 2, do="delete", app_id=HOSTILE),
+        result(3, HOSTILE, 8, HOSTILE, HOSTILE, message=HOSTILE, timings={"waited_seconds": {HOSTILE: 9}}),
+    ]
+    outcome = dict.fromkeys(("app", "revision", "command", "name", "message", "remedy", "bgci"), HOSTILE)
+    outcome |= {"code": 8, "cause": {"message": HOSTILE + " first"}}
+    html = html_of(
+        lines,
+        outcome,
+        cases=[Case(HOSTILE, HOSTILE, HOSTILE, Outcome.FAILED, HOSTILE)],
+        files=[HOSTILE, "javascript:alert(1)"],
+        manifest={"image": HOSTILE, "revision": HOSTILE},
+    )
+    found = read(html)
+    assert not {"script", "img", "iframe", "object", "link", "base", "form"} & set(found.tags)
+    assert not [name for _, name, _ in found.attributes if name.startswith("on") or name == "style"]
+    assert "alert(1)" in "".join(found.text)  # it is shown, as text
+    assert "{{ 7 * 7 }}" in "".join(found.text)
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    links = [value for tag, name, value in found.attributes if (tag, name) == ("a", "href")]
+    assert not [link for link in links if re.match(r"[a-z]+:|/", link)]
+
+
+def test_nothing_is_loaded_from_anywhere():
+    html = html_of([hybrid(0), sample(1, (10, 0), (30, 0)), sample(2, (20, 0), (60, 0))])
+    assert not re.search(r"src=|url\(|@import|https?://|//[a-z]", html)
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer hunter2.x-y_z",
+        "Authorization: token=hunter2",
+        "BGCI_TOKEN=hunter2",
+        '{"password": "hunter2"}',
+        "http://user:hunter2@example.com/",
+        "eyJhbGciOiJub25lIn0.hunter2hunter2.sig",
+        "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nhunter2",
+    ],
+)
+def test_what_looks_like_a_secret_is_not_shown(text):
+    lines = [hybrid(0), event("step", 1, wait="health", why=text), result(2, code=8, message=text)]
+    html = html_of(lines, {"code": 8, "message": text}, cases=[Case("canary", "home", "", Outcome.FAILED, text)])
+    assert "hunter2" not in html
+    assert "(hidden)" in html
+
+
+def test_options_and_unknown_fields_of_a_result_are_not_shown():
+    html = html_of([result(1, environment="hunter2")], {"options": {"token": "hunter2"}, "more": "hunter2"})
+    assert "hunter2" not in html
+
+
+def test_an_ordinary_text_stays_as_it_is():
+    text = "0 of 1 instances of /web-green are healthy: 403 (no token was sent); see https://ci.example.com/job/7"
+    assert shown(text) == text
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    artifacts = Artifacts(tmp_path)
+    (tmp_path / "journal.jsonl").write_text("\n".join([hybrid(0), result(9, timings=TIMINGS)]))
+    artifacts.write_json("result.json", {"app": "web", "revision": "v2", "command": "canary", "code": 0, "name": "ok"})
+    first = page.write(artifacts).read_bytes()
+    assert page.write(artifacts).read_bytes() == first  # though the page itself now is among the files
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+def test_lines_that_cannot_be_read_are_left_out():
+    junk = ["", "{", "[]", "null", '{"event": "observed"}', '{"time": "soon", "event": "step"}', "\x00" * 5]
+    odd = [
+        event("observed", 1, apps="none", load_balancers=3),
+        event("observed", 2, apps=[None, {"serving": 7}]),
+        event("sample", 3, canary=None, baseline={"requests": "many", "errors": -4, "ms": "NaN"}),
+        event("result", 4, command=None, code="x", timings=[1]),
+    ]
+    story = tell([*junk, *odd, hybrid(5), result(6)])
+    assert len(story.looks) == 2
+    assert [stage.code for stage in story.stages] == [1, 0]
+    read(html_of([*junk, *odd, hybrid(5), result(6)]))
+
+
+def test_nothing_at_all_still_makes_a_page():
+    html = page.render(view([], {}))
+    read(html)
+    for text in ("no stage has ended yet", "no observation", "left no samples", "No test was carried out"):
+        assert text in html
+
+
+def test_stages_of_other_apps_and_revisions_are_another_story():
+    lines = [
+        observed(0, app("blue", "v1", (4, 4))),
+        result(1, revision="v1"),
+        hybrid(2),
+        result(3),
+        hybrid(4),
+        result(5, app="other"),
+        hybrid(6),  # a killed process leaves no result
+    ]
+    story = tell(lines, app="/web", revision="v2")
+    assert [look.at % 60 for look in story.looks] == [2, 6]
+    assert len(tell(lines).looks) == 4
+
+
+def test_a_load_balancer_that_follows_later_makes_no_dip():
+    look = tell([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).looks[0]
+    assert sum(app.in_rotation for app in look.apps) == 4
+    assert [app.share for app in look.apps] == [0.875, 0.125]
+
+
+def test_a_dip_at_one_load_balancer_is_seen():
+    look = tell([observed(0, app("blue", "v1", (4, 1)))]).looks[0]
+    assert look.apps[0].in_rotation == 1
+
+
+def test_a_load_balancer_that_could_not_be_read_says_nothing():
+    assert tell([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).looks[0].apps[0].in_rotation == 4
+    assert tell([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).looks == ()
+
+
+def test_a_jobs_journal_that_begins_anew_is_a_stretch_of_its_own():
+    lines = [hybrid(10, offset=0), hybrid(15, offset=5), result(17, seconds=9), hybrid(600, offset=0), hybrid(610)]
+    spans = tell(lines).spans
+    assert [span.name for span in spans] == ["canary", ""]
+    assert [span.end - span.start for span in spans] == [7, 10]
+
+
+def test_a_result_by_another_clock_does_not_stretch_time():
+    spans = tell([hybrid(10, offset=0), hybrid(15, offset=5), result(500, seconds=9)]).spans
+    assert [span.end - span.start for span in spans] == [5]
+
+
+def test_smaller_totals_begin_another_judgement():
+    lines = [
+        sample(1, (10, 0), (30, 0)),
+        sample(2, (20, 1), (60, 0)),
+        sample(3, (5, 0), (5, 0)),
+        sample(4, (9, 0), (9, 0)),
+    ]
+    assert [len(run) for run in tell(lines).judgements()] == [2, 2]
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_and_what_to_do_stand_on_top():
+    outcome = {"code": 7, "name": "rejected", "message": "v2 is rejected", "remedy": "roll back", "command": "test"}
+    text = "".join(read(html_of([hybrid(0), result(1)], outcome)).text)
+    assert text.index("rejected · exit code 7") < text.index("v2 is rejected") < text.index("roll back")
+    assert text.index("roll back") < text.index("Stages")
+
+
+def test_an_earlier_failure_is_named_though_the_last_stage_went_well():
+    seen = view([result(1, "test", 7, message="2 % errors"), result(2, "rollback")], {"command": "rollback", "code": 0})
+    assert seen.tone == "good"
+    assert seen.earlier == ["test v2 (rejected): 2 % errors"]
+
+
+def test_times_stand_beside_their_physical_limit():
+    (bar,) = view([hybrid(0), result(15, seconds=15.0, timings=TIMINGS)], {}).bars
+    assert (bar.limit, bar.above, bar.rest) == pytest.approx((66.67, 13.33, 20.0), abs=0.01)
+    assert bar.text == "12.0 s to the goal, physical limit 10.0 s (health 8.0 s, load balancer 2.0 s): 20% above it"
+
+
+def test_a_stage_of_a_release_by_steps_is_told_with_its_size():
+    assert view([result(1, step="25%")], {}).bars[0].stage.step == "25%"
+
+
+def test_the_judges_numbers_and_its_verdict_are_told():
+    lines = [
+        hybrid(0),
+        sample(1, (100, 1), (300, 0)),
+        sample(9, (512, 14), (1540, 3)),
+        result(10, "test", 7, judge={"outcome": "fail", "reason": "p = 0.00002"}),
+    ]
+    seen = view(lines, {})
+    assert seen.verdict == "fail: p = 0.00002"
+    assert seen.judged[0].notes[0].startswith("In the end: canary 14 errors in 512 requests, 2.73% (")
+    assert [figure.title for figure in seen.judged] == ["Error rate"]
+
+
+def test_response_times_are_drawn_where_there_are_some():
+    samples = [sample(i, (10 * i, 0, 12.0 + i % 3), (30 * i, 0, 11.0)) for i in range(1, 30)]
+    seen = view([hybrid(0), *samples], {})
+    assert [figure.title for figure in seen.judged] == ["Error rate", "Response time"]
+    styles = {shape.style for shape in seen.judged[1].wide.shapes}
+    assert {"blue baseline line", "green canary line", "blue band", "green band", "blue dots", "green dots"} <= styles
+
+
+def test_one_check_on_many_instances_is_one_row_and_bad_ones_come_first():
+    cases = [
+        Case("canary", "home", "a:1", seconds=0.1),
+        Case("canary", "home", "b:1", seconds=0.3),
+        Case("canary", "cart", "a:1"),
+        Case("canary", "cart", "b:1", Outcome.FAILED, "503 came"),
+        Case("load-balancer", "share", outcome=Outcome.SKIPPED, message="no baseline"),
+    ]
+    rows = checked(cases)
+    assert [(row.name, row.outcome, row.passed, row.total) for row in rows] == [
+        ("cart", "failed", 1, 2),
+        ("home", "passed", 2, 2),
+        ("share", "skipped", 0, 1),
+    ]
+    assert rows[0].message == "b:1: 503 came"
+    assert rows[1].seconds == 0.3
+
+
+def test_the_checks_are_read_from_our_own_junit_file(tmp_path):
+    cases = [Case("canary", "home [de]", "10.0.0.5:31000"), Case("judge", "error rate", outcome=Outcome.FAILED)]
+    Artifacts(tmp_path).write_bytes("junit/bgci.xml", junit.report(cases, {}))
+    (tmp_path / "junit" / "broken.xml").write_text("<testsuite")
+    (tmp_path / ".hidden").touch()
+    html = page.write(Artifacts(tmp_path)).read_text()
+    text = " ".join(" ".join(read(html).text).split())
+    assert "home [de] canary 1 of 1" in text
+    assert 'href="junit/bgci.xml"' in html
+    assert ".hidden" not in html
+
+
+# -- geometry ----------------------------------------------------------------------------------------------------------
+
+
+def test_time_between_stages_is_shortened_and_said():
+    axis = Axis([Span(0, 60), Span(7200, 7260)], 0, 1000)
+    assert axis.x(60) == pytest.approx(476, abs=1)
+    assert axis.x(7200) == pytest.approx(524, abs=1)
+    assert [round(gap) for _, _, gap in axis.breaks()] == [7140]
+    assert axis.x(-5) == 0
+    assert axis.x(9e9) == 1000
+
+
+@pytest.mark.parametrize("width", [280.0, 900.0])
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [Span(0, 0)],
+        [Span(0, 0.4)],
+        [Span(0, 1.7), Span(12, 18.7), Span(19, 19)],
+        [Span(0, 90), Span(80_000, 80_400)],
+        [Span(0, 3e6)],
+        [Span(i * 50, i * 50 + 3) for i in range(40)],
+    ],
+)
+def test_labels_of_the_time_do_not_touch(spans, width):
+    ticks = list(Axis(spans, 50, 50 + width).ticks())
+    assert ticks
+    for (x, text), (later, following) in pairwise(ticks):
+        assert later - x >= 6 * (len(text) + len(following)) / 2
+
+
+def test_what_the_pictures_show_is_as_high_as_what_was_seen():
+    looks = [
+        Look(0.0, (Running("/web-blue", "blue", "v1", 4, 4, 1.0),)),
+        Look(5.0, (Running("/web-blue", "blue", "v1", 4, 2, 0.5), Running("/web-green", "green", "v2", 2, 2, 0.5))),
+    ]
+    drawn = rotation(looks, Axis([Span(0, 10)], 50, 250), 146)  # 100 pixels for 0 to 6
+    areas = {shape.style: shape.path for shape in drawn.shapes if shape.style.endswith("area")}
+    assert areas["blue area"].startswith("M50 55.3L150 55.3L150 88.7L250 88.7L250 122")
+    assert areas["green area"] == "M150 55.3L250 55.3L250 88.7L150 88.7Z"
+    assert {label.text for label in drawn.labels if label.style.endswith("inside")} == {"v1", "v2"}
+
+
+def test_ticks_are_round_and_reach_the_top():
+    assert whole_ticks(0) == [0, 1]
+    assert whole_ticks(5) == [0, 1, 2, 3, 4, 5]
+    assert whole_ticks(17) == [0, 5, 10, 15, 20]
+    assert nice_ticks(0.023) == [0, 0.01, 0.02, 0.03]
+    assert nice_ticks(16.4) == [0, 5, 10, 15, 20]
+    assert len(nice_ticks(0.0)) > 1
+
+
+def test_intervals_are_the_known_ones():
+    assert wilson(Arm(512, 14)) == pytest.approx((0.01636, 0.04538), abs=1e-4)  # R: prop.test(14, 512, correct = FALSE)
+    assert wilson(Arm(0, 0)) == (0.0, 1.0)
+    points = [(float(i), float(i)) for i in range(1, 11)]
+    assert moving_median(points)[-1] == (10.0, 10.0, 5.5, 2.0, 9.0)  # ranks 2 and 9 of 10: 97.9 %
+    assert moving_median(points[:5])[-1][3:] == (None, None)  # five values give 93.8 % at most
+
+
+def test_the_measured_share_waits_for_enough_requests():
+    run = [Sample(float(i), Arm(10 * i, 0), Arm(30 * i, 0)) for i in range(5)]
+    assert list(measured_share(run)) == [(2.0, 0.25), (4.0, 0.25)]
+    probed = [Sample(float(i), Arm(10 * i, 0, probes=10 * i), Arm(90 * i, 0, probes=90 * i)) for i in range(5)]
+    assert list(measured_share(probed)) == [], "the judge's own requests are no traffic"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.041, "41 ms"), (0, "0.0 s"), (99.94, "99.9 s"), (125, "2 min 05 s"), (3720, "1 h 02 min")]
+)
+def test_durations_are_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.5, "2 s"), (125, "2:05"), (3725, "1:02:05"), (2 * 86400 + 10800, "2 d 3:00")]
+)
+def test_elapsed_times_are_for_axes(seconds, text):
+    assert elapsed(seconds) == text
+
+
+def test_each_picture_is_well_formed():
+    html = html_of([hybrid(0), hybrid(60), result(61), sample(70, (10, 0), (30, 0)), sample(80, (20, 9), (60, 0))])
+    pictures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(pictures) > 6
+    for picture in pictures:
+        ET.fromstring(picture)
+        assert "nan" not in picture
+        assert "inf" not in picture
