@@ -86,7 +86,7 @@ def public_ports(raw: Mapping[str, Any]) -> list[int]:
 
 def addresses(app: Mapping[str, Any], task: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], int]]:
     """(agent's host, the task's own ip if it has one, port) of each port of a task, as marathon-lb finds them
-    (platform-api 4.4)."""
+    (docs/platform.md, Names)."""
     host = str(task.get("host", ""))
     ips = tuple(str(ip["ipAddress"]) for ip in task.get("ipAddresses") or ())
     networks = app.get("networks") or [{}]

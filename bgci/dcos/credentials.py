@@ -1,4 +1,4 @@
-"""Who we are: read from the environment and from files, never from flags (reference: platform-api 3.1)."""
+"""Who we are: read from the environment and from files, never from flags (docs/platform.md, Login)."""
 
 from __future__ import annotations
 

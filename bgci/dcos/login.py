@@ -1,6 +1,6 @@
 """What authenticates requests: a login at DC/OS, made once and renewed in time, or a header for a plain Marathon.
 
-Reference: platform-api 3.1, 3.2 (bouncer: bouncer/app/auth.py; dcos: AR/lib/auth/common.lua).
+Reference: docs/platform.md, Login (bouncer: bouncer/app/auth.py; dcos: AR/lib/auth/common.lua).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Marathon's REST API, as far as a release needs it (reference: platform-api 1)."""
+"""Marathon's REST API, as far as a release needs it (docs/platform.md, Marathon)."""
 
 from __future__ import annotations
 

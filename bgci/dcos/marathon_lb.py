@@ -1,6 +1,6 @@
 """marathon-lb's statistics port: which server rows a task has, and which old HAProxy workers still live.
 
-Reference: platform-api 4.1-4.3; hazards 16-18, 34.
+Reference: docs/platform.md, marathon-lb; hazards 16-18, 34.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metronome's REST API, as far as a release needs it (reference: platform-api 2)."""
+"""Metronome's REST API, as far as a release needs it (docs/platform.md, Metronome)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The permissions of DC/OS Enterprise that a release needs, and the one that a refused request lacked. Pure.
 
-Resources and actions: reference platform-api 3.5. A permission for a path covers everything below it. The open DC/OS
+Resources and actions: docs/permissions.md. A permission for a path covers everything below it. The open DC/OS
 has none: whoever is logged in may do everything.
 """
 

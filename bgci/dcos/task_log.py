@@ -1,4 +1,4 @@
-"""What a task has written, while it runs and after it has ended (reference: platform-api 3.6)."""
+"""What a task has written, while it runs and after it has ended (docs/platform.md, Logs of a task)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bgci.appdef.names import COLOURS
 from bgci.dcos.app_state import started
 from bgci.doctor.finding import counted
 
-# A partial update that leaves these out clears them (platform-api 1.4), which would be a change of its own.
+# A partial update that leaves these out clears them (docs/platform.md, Apps), which would be a change of its own.
 CLEARED_WHEN_OMITTED = ("executorResources", "resourceLimits")
 
 

@@ -38,7 +38,7 @@ FASTEST_POLL = 0.1  # seconds: right after something happened
 SLOWEST_POLL = 0.5
 NUDGE_AFTER = 10.0  # seconds without a word from a load balancer that should have followed (hazard 38)
 
-# What GET /v2/apps adds to a definition (platform-api 1.6).
+# What GET /v2/apps adds to a definition (docs/platform.md, Apps).
 _STATE = {
     "tasks",
     "deployments",

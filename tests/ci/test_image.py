@@ -151,7 +151,7 @@ def build(buildah: Buildah, context: Path, digest: str) -> subprocess.CompletedP
     return buildah.start(str(context / "tools" / "image"), digest, *secret, *own)
 
 
-def test_the_image_runs_as_a_job_and_in_a_ci_system(
+def test_h29_the_image_runs_as_a_job_and_in_a_ci_system(
     buildah: Buildah, base: str, context: Path, secured_lab: SecuredLab, make_secured_app: Callable[..., App]
 ) -> None:
     unpinned = build(buildah, context, "")

@@ -251,7 +251,7 @@ def failures_of_the_cluster(app: App, scene: Scene) -> None:
         scene.run(app, "doctor --output json", 4, **there, **scene.by_password)
 
 
-def test_no_secret_is_ever_written(make_secured_app: Callable[..., App], scene: Scene) -> None:
+def test_h28_h31_no_secret_is_ever_written(make_secured_app: Callable[..., App], scene: Scene) -> None:
     apps = [prepared(make_secured_app, scene) for _ in range(3)]
     parts = (a_whole_release, failures_of_the_app, failures_of_the_cluster)
     with arguments() as watched, ThreadPoolExecutor(len(parts)) as pool:

@@ -186,7 +186,7 @@ def status(app: App, *options: str, expect: int = 0, **environment: Any) -> Json
     return {**done.result, "said": done.text}
 
 
-def test_the_clusters_certificate_is_verified_always(app: App) -> None:
+def test_h24_the_clusters_certificate_is_verified_always(app: App) -> None:
     assert "is not trusted" in status(app, expect=5, BGCI_CA_CERT="")["said"]
     status(app, BGCI_CA_CERT="", SSL_CERT_FILE=app.lab.where["ca_cert"])
     status(app, BGCI_CA_CERT=Path(app.lab.where["ca_cert"]).read_text())

@@ -1,7 +1,7 @@
 """A small world in which `decide` can be tried: Marathon, several marathon-lb replicas with HAProxy, and time in ticks.
 
-It shares no code with the engine. marathon-lb's rules are written from `marathon_lb.py: get_apps` (platform-api 4.5),
-Marathon's from its resources and actors (platform-api 1.6 to 1.9), HAProxy's from what was measured (zdd-hazards).
+It shares no code with the engine. marathon-lb's rules are written from `marathon_lb.py: get_apps` (docs/platform.md),
+Marathon's from its resources and actors , HAProxy's from what was measured (docs/hazards.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which virtual addresses survive a change of colour (reference: platform-api 6)."""
+"""Which virtual addresses survive a change of colour (docs/platform.md, VIPs)."""
 
 from __future__ import annotations
 

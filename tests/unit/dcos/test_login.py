@@ -88,7 +88,7 @@ def test_without_credentials_there_is_no_login(stub, http):
     assert len(stub.asked) == 1
 
 
-def test_a_password_of_any_characters_logs_in_once_at_the_first_request(stub, http):
+def test_h26_a_password_of_any_characters_logs_in_once_at_the_first_request(stub, http):
     password = "a:b\"c'd\\e é €{}"
     client = http(Password("me", password))
     assert stub.asked == []
@@ -101,7 +101,7 @@ def test_a_password_of_any_characters_logs_in_once_at_the_first_request(stub, ht
 
 
 @pytest.mark.parametrize("form", ["PKCS#8", "PKCS#1"])
-def test_a_service_account_proves_itself_for_five_minutes(stub, http, keys, form):
+def test_h25_a_service_account_proves_itself_for_five_minutes(stub, http, keys, form):
     stub.json(PATH, {"token": issued(1)}, method="POST")
     http(ServiceAccount("ci", keys[form])).get("/x")
     (body,) = logins(stub)

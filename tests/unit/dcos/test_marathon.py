@@ -159,6 +159,12 @@ def test_a_server_error_quotes_marathon(stub, marathon):
         marathon.create({"id": "/web"})
 
 
+def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marathon):
+    stub.json("/v2/apps/web", {"message": "ZooKeeper timed out"}, status=500, method="DELETE")
+    with pytest.raises(UnavailableError, match="500 ZooKeeper timed out"):
+        marathon.delete("/web")
+
+
 def test_queue_deployments_and_info(stub, marathon):
     stub.json("/v2/queue", {"queue": [{"count": 2}]})
     stub.json("/v2/deployments", [{"id": "1"}])

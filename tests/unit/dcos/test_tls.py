@@ -212,7 +212,7 @@ def test_where_a_secret_may_go(url):
 
 @pytest.mark.parametrize("url", ["http://dcos", "http://10.0.0.1", "http://localhost.evil", "http://127.0.0.1.evil"])
 @pytest.mark.parametrize("way", ["cluster_url", "marathon_url"])
-def test_a_secret_is_never_sent_in_the_clear(url, way, monkeypatch):
+def test_h24_a_secret_is_never_sent_in_the_clear(url, way, monkeypatch):
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("something was sent")
 

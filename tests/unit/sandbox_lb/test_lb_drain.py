@@ -1,4 +1,4 @@
-"""The pair rules, as they were measured on the real marathon-lb (reference: platform-api 4.5)."""
+"""The pair rules, as they were measured on the real marathon-lb (docs/platform.md, Pairs)."""
 
 from __future__ import annotations
 
