@@ -21,7 +21,7 @@ from typing import Any
 
 from bgci.engine.model import App, Observation, Replica, Serving
 from bgci.errors import BgciError
-from bgci.operations.context import Work, stage
+from bgci.operations.context import Context, stage
 from bgci.operations.goal import engine
 from bgci.options import Settings
 
@@ -64,42 +64,42 @@ LAB = (
 
 def run(settings: Settings) -> None:
     """Run the lab and print what happened. Raises BgciError when anything was not as it should be."""
-    with stage("demo", settings) as work, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
+    with stage("demo", settings) as context, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
         from bgci.sandbox import control
 
-        work.console.info("starting a DC/OS on this machine: Marathon, Metronome and two load balancers")
+        context.console.info("starting a DC/OS on this machine: Marathon, Metronome and two load balancers")
         where = control.up(Path(directory), replicas=2)
         try:
-            work.settings = replace(
-                work.settings, cluster_url=where["cluster_url"], marathon_lb_url=list(where["marathon_lb_urls"])
+            context.settings = replace(
+                context.settings, cluster_url=where["cluster_url"], marathon_lb_url=list(where["marathon_lb_urls"])
             )
-            _lab(work, where, Path(directory))
+            _lab(context, where, Path(directory))
         finally:
             control.down(Path(directory))
 
 
-def _lab(work: Work, where: Mapping[str, Any], directory: Path) -> None:
+def _lab(context: Context, where: Mapping[str, Any], directory: Path) -> None:
     """All stages, the load from the first full deployment on, and the report."""
     done: list[Stage] = []
     log = directory / "load.jsonl"
-    with _timeline(work, log):
+    with _timeline(context, log):
         for planned in LAB[:2]:
-            done.append(_perform(work, where, planned))
+            done.append(_perform(context, where, planned))
         with _load(where["addresses"], log):
             for planned in LAB[2:]:
-                done.append(_perform(work, where, planned))
+                done.append(_perform(context, where, planned))
                 time.sleep(planned.pause)
-    _report(work, done, _total(log))
+    _report(context, done, _total(log))
 
 
-def _perform(work: Work, where: Mapping[str, Any], planned: Stage) -> Stage:
+def _perform(context: Context, where: Mapping[str, Any], planned: Stage) -> Stage:
     """Run one command as a user would: another process, its own artifacts."""
-    artifacts = Path(work.settings.artifacts) / planned.revision
+    artifacts = Path(context.settings.artifacts) / planned.revision
     command = [planned.command, "--app", APP, "--revision", planned.revision, "--artifacts", str(artifacts)]
     if planned.command == "publish":
         command += ["--image", IMAGES[planned.revision], "--template", str(files("bgci.sandbox") / "lab.template.json")]
     command += planned.options
-    work.console.step(f"bgci {' '.join(command)}")
+    context.console.step(f"bgci {' '.join(command)}")
     environment = os.environ | {
         "BGCI_CLUSTER_URL": where["cluster_url"],
         "BGCI_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
@@ -116,7 +116,7 @@ def _perform(work: Work, where: Mapping[str, Any], planned: Stage) -> Stage:
         errors="replace",
     )
     for line in process.stdout or ():
-        work.console.foreign(f"{planned.command} {planned.revision}", line)
+        context.console.foreign(f"{planned.command} {planned.revision}", line)
     process.wait()
     return replace(planned, seconds=time.monotonic() - began, result=_result(artifacts))
 
@@ -146,19 +146,19 @@ def _load(addresses: list[str], log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _timeline(work: Work, log: Path) -> Iterator[None]:
+def _timeline(context: Context, log: Path) -> Iterator[None]:
     """Say twice a second what runs, as often as it changes."""
     over = threading.Event()
 
     def watch() -> None:
-        observer, last = engine(work), ""
+        observer, last = engine(context), ""
         while not over.wait(0.5):
             try:
                 text = _moment(observer.observe(APP), _lines(log)[-8:])
             except BgciError:
                 continue
             if text != last:
-                work.console.info(text)
+                context.console.info(text)
             last = text
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -209,9 +209,9 @@ def _total(log: Path) -> dict[str, Any]:
 # -- the report -----------------------------------------------------------------------------------------------------
 
 
-def _report(work: Work, done: list[Stage], total: Mapping[str, Any]) -> None:
+def _report(context: Context, done: list[Stage], total: Mapping[str, Any]) -> None:
     """The table of stages and the count of requests. Raises BgciError when the lab did not go as it should."""
-    say = work.console.info
+    say = context.console.info
     say(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")
     for one in done:
         times = one.result.get("timings", {})
@@ -222,8 +222,8 @@ def _report(work: Work, done: list[Stage], total: Mapping[str, Any]) -> None:
     say("limit: what the platform itself needs: start and health of tasks, load balancers, sessions that end")
     failed, sent = total.get("failed", -1), total.get("sent", 0)
     say(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
-    say(f"artifacts: {work.settings.artifacts}")
-    work.result |= {
+    say(f"artifacts: {context.settings.artifacts}")
+    context.result |= {
         "requests": dict(total),
         "stages": [
             {"command": one.command, "revision": one.revision, "code": one.code, "seconds": round(one.seconds, 3)}
@@ -235,4 +235,4 @@ def _report(work: Work, done: list[Stage], total: Mapping[str, Any]) -> None:
         wrong.append(f"{failed} of {sent} requests failed")
     if wrong:
         raise BgciError(f"the lab did not go as it should: {'; '.join(wrong)}", remedy="please report this")
-    work.console.result(f"the lab went as it should: {sent} requests, none failed")
+    context.console.result(f"the lab went as it should: {sent} requests, none failed")

@@ -16,7 +16,7 @@ from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, failed, failure, ok, skipped, table, tally, verdict, warning
 from bgci.doctor.running_apps import same_group
 from bgci.errors import BgciError, ConflictError, DeadlineError
-from bgci.operations.context import Work, stage
+from bgci.operations.context import Context, stage
 from bgci.options import LogFormat, Settings
 from bgci.reporting.console import plain
 
@@ -27,59 +27,59 @@ Raw = Mapping[str, Any]
 
 def run(settings: Settings) -> None:
     """Print the table. Raises the error of the worst failure; warnings are none."""
-    with stage("doctor", settings) as work:
-        examination = Examination(work)
+    with stage("doctor", settings) as context:
+        examination = Examination(context)
         checks = examination.run()
         if settings.adopt:
-            adopted = _adopted(work, examination)
-            if work.result.get("changed"):
-                checks = Examination(work).run()
+            adopted = _adopted(context, examination)
+            if context.result.get("changed"):
+                checks = Examination(context).run()
             checks.append(adopted)
         told = {"summary": tally(checks), "checks": [check.told() for check in checks]}
-        work.result |= told
+        context.result |= told
         if settings.output is LogFormat.JSON:
-            work.answer(json.dumps(told, indent=2, sort_keys=True))
+            context.answer(json.dumps(told, indent=2, sort_keys=True))
         else:
             width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
-            work.answer("\n".join([*map(plain, table(checks, width)), "", str(told["summary"])]))
+            context.answer("\n".join([*map(plain, table(checks, width)), "", str(told["summary"])]))
         sys.stdout.flush()
         worst = verdict(checks)
         if worst:
             raise worst
-        work.result["message"] = told["summary"]
+        context.result["message"] = told["summary"]
 
 
 # -- adoption -------------------------------------------------------------------------------------------------------
 
 
-def _adopted(work: Work, examination: Examination) -> Check:
+def _adopted(context: Context, examination: Examination) -> Check:
     try:
-        return _adopt(work, examination)
+        return _adopt(context, examination)
     except BgciError as error:
         return failed("adopt", error)
 
 
-def _adopt(work: Work, examination: Examination) -> Check:
+def _adopt(context: Context, examination: Examination) -> Check:
     """Give the one foreign app its labels, if that is free or wanted at its price."""
-    if not work.settings.app:
+    if not context.settings.app:
         return skipped("adopt", "give --app: which app is it?")
     if not examination.reached:
         return skipped("adopt", "not done: Marathon could not be asked")
     wanted = group(examination.template or {})
     foreign = [app for app in examination.own if _is_foreign(app, wanted)]
     if not foreign:
-        return ok("adopt", f"nothing to adopt: no app of {work.app_id} was deployed by other means")
+        return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by other means")
     if len(examination.own) > 1:
         names = ", ".join(str(app["id"]) for app in examination.own)
         remedy = "end that deployment first: one app, without a second colour, can be adopted"
         return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
     app = foreign[0]
-    plan = adoption(app, app_id=work.app_id, definition=examination.template, now=started_at(time.time(), None))
+    plan = adoption(app, app_id=context.app_id, definition=examination.template, now=started_at(time.time(), None))
     if not plan.changes:
         return ok("adopt", f"{plan.app_id} has every label of a baseline")
-    if plan.free or work.settings.adopt_restart:
-        return _change(work, app, plan)
-    return _offer(work, plan)
+    if plan.free or context.settings.adopt_restart:
+        return _change(context, app, plan)
+    return _offer(context, plan)
 
 
 def _is_foreign(app: Raw, wanted: str) -> bool:
@@ -87,10 +87,10 @@ def _is_foreign(app: Raw, wanted: str) -> bool:
     return not labels(app).get("BGCI_REVISION") or (bool(wanted) and not same_group(group(app), wanted))
 
 
-def _offer(work: Work, plan: Adoption) -> Check:
+def _offer(context: Context, plan: Adoption) -> Check:
     """What it would do and cost; a conflict where releases cannot do without."""
     listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
-    command = f"bgci doctor --app {work.app_id} --adopt --adopt-restart"
+    command = f"bgci doctor --app {context.app_id} --adopt --adopt-restart"
     found = f"not adopted: it would set {listed}. {plan.cost}"
     if plan.vital:
         remedy = f"a release needs {', '.join(plan.vital)} there; else write the app's own group in the template"
@@ -102,23 +102,23 @@ def _offer(work: Work, plan: Adoption) -> Check:
     return warning("adopt", found, remedy, command)
 
 
-def _change(work: Work, app: Raw, plan: Adoption) -> Check:
+def _change(context: Context, app: Raw, plan: Adoption) -> Check:
     """Set the labels, and wait until the app serves as before. Raises Locked, DeadlineError and what requests do."""
-    marathon = work.cluster.marathon
+    marathon = context.cluster.marathon
     now = marathon.app(plan.app_id)
     if now is None or now.get("version") != app.get("version"):
         raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
-    work.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
+    context.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
     marathon.change(plan.app_id, update(now, plan.changes))
-    work.result["changed"] = True
-    until = time.monotonic() + work.settings.timeout
+    context.result["changed"] = True
+    until = time.monotonic() + context.settings.timeout
     while not _settled(marathon.app(plan.app_id), plan):
         if time.monotonic() > until:
             raise DeadlineError(
                 f"{plan.app_id} has its labels, but its new tasks are not healthy in time",
                 remedy="see `bgci status`; cancel the deployment in Marathon to go back to the old labels",
             )
-        work.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
+        context.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
         time.sleep(PAUSE)
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
 

@@ -13,19 +13,19 @@ from bgci.options import Settings
 
 def run(settings: Settings) -> None:
     """Remove the jobs of all but the --keep latest revisions and of what runs."""
-    with stage("prune", settings) as work:
-        metronome = needed_metronome(work)
-        running = {str(labels(app).get("BGCI_REVISION")) for app in work.cluster.marathon.colours(work.app_id)}
-        jobs = jobs_of_app(work)
+    with stage("prune", settings) as context:
+        metronome = needed_metronome(context)
+        running = {str(labels(app).get("BGCI_REVISION")) for app in context.cluster.marathon.colours(context.app_id)}
+        jobs = jobs_of_app(context)
         doomed = superfluous(jobs, running, settings.keep)
         for job in doomed:
             if settings.dry_run:
-                work.console.info(f"would remove job {job['id']}")
+                context.console.info(f"would remove job {job['id']}")
             else:
                 metronome.delete(str(job["id"]), stop_runs=False)
-                work.console.step(f"removed job {job['id']}")
-        work.result["removed"] = [] if settings.dry_run else [job["id"] for job in doomed]
-        work.console.result(f"{len(jobs) - len(doomed)} jobs of {work.app_id} remain")
+                context.console.step(f"removed job {job['id']}")
+        context.result["removed"] = [] if settings.dry_run else [job["id"] for job in doomed]
+        context.console.result(f"{len(jobs) - len(doomed)} jobs of {context.app_id} remain")
 
 
 def superfluous(jobs: Sequence[Mapping[str, Any]], running: set[str], keep: int) -> list[Mapping[str, Any]]:

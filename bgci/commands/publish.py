@@ -10,6 +10,6 @@ from bgci.options import Settings
 
 def run(settings: Settings) -> None:
     """Render, then replace the jobs of the same names in the cluster."""
-    with stage("publish", settings) as work:
-        _, jobs = render(work)
-        publish(work, jobs)
+    with stage("publish", settings) as context:
+        _, jobs = render(context)
+        publish(context, jobs)

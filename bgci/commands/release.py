@@ -11,7 +11,7 @@ from bgci.engine.model import Kind
 from bgci.errors import NAMES, BgciError, ConflictError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.operations.canary_analysis import left, size_within_budget
 from bgci.operations.canary_test import Planned, carry_out, planned
-from bgci.operations.context import Work, stage
+from bgci.operations.context import Context, stage
 from bgci.operations.goal import as_job, asked, heeding_on_abort, reach
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
@@ -21,71 +21,72 @@ from bgci.options import OnFailure, OnInconclusive, Settings
 
 def run(settings: Settings) -> None:
     """Render, publish, canary, test, promote. Raises RolledBackError when it failed and the earlier one is back."""
-    with stage("release", settings) as work:
+    with stage("release", settings) as context:
         steps = sizes(settings.steps)
-        tests = planned(work, len(steps))  # a suite that is not valid is said before anything is touched
-        with work.part("render"):
-            _, jobs = render(work)
-        if as_job(work):
-            with work.part("publish"):
-                publish(work, jobs)
+        tests = planned(context, len(steps))  # a suite that is not valid is said before anything is touched
+        with context.part("render"):
+            _, jobs = render(context)
+        if as_job(context):
+            with context.part("publish"):
+                publish(context, jobs)
         else:
-            _ = work.cluster, work.balancers  # where one is not named or not there, there is nothing to go back from
+            # A missing cluster or load balancer ends the command here, before there is anything to roll back.
+            _ = context.cluster, context.balancers
         if tests.judgements and settings.max_failed_requests:
-            work.settings = _sized(settings, steps[0])
-            _within_budget(work, tests.judgements, 0.0)  # refused before anything is touched
-            work.settings = settings
+            context.settings = _sized(settings, steps[0])
+            _within_budget(context, tests.judgements, 0.0)  # refused before anything is touched
+            context.settings = settings
         try:
-            with heeding_on_abort(work):
-                _climb(work, steps, tests)
-                work.settings = settings
+            with heeding_on_abort(context):
+                _climb(context, steps, tests)
+                context.settings = settings
                 if not settings.dry_run:
-                    _promote(work)
+                    _promote(context)
         except BgciError as cause:
-            _go_back(work, cause)
+            _go_back(context, cause)
 
 
-def _climb(work: Work, steps: Sequence[str], tests: Planned) -> None:
+def _climb(context: Context, steps: Sequence[str], tests: Planned) -> None:
     """The canary at each of its sizes, tested before the next."""
-    settings, failed, stands = work.settings, 0.0, 0
+    settings, failed, stands = context.settings, 0.0, 0
     told: list[Case] = []
     for step in steps:
-        work.settings = _sized(settings, step)
+        context.settings = _sized(settings, step)
         if tests.judgements and settings.max_failed_requests:
-            size = _within_budget(work, tests.judgements, failed)
+            size = _within_budget(context, tests.judgements, failed)
             if size == stands:
-                work.console.info(f"no larger canary than {stands}: --max-failed-requests is not enough for it")
+                context.console.info(f"no larger canary than {stands}: --max-failed-requests is not enough for it")
                 continue
             stands = size
-        _keep_larger(work)
+        _keep_larger(context)
         told_as = _size(step) if len(steps) > 1 else ""
-        with work.part("canary", told_as):
-            reach(work, Kind.CANARY)
+        with context.part("canary", told_as):
+            reach(context, Kind.CANARY)
         if settings.dry_run:
             continue
-        _test(work, tests, told_as, told)
-        failed += work.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
+        _test(context, tests, told_as, told)
+        failed += context.result.get("judge", {}).get("failed_beyond_baseline", 0.0)
 
 
-def _keep_larger(work: Work) -> None:
+def _keep_larger(context: Context) -> None:
     """A canary may be larger than this step, and it only grows: an earlier release was stopped in its promotion."""
-    _, goal = asked(work, Kind.CANARY)
+    _, goal = asked(context, Kind.CANARY)
     try:
-        standing = look(work).canary.app.instances
+        standing = look(context).canary.app.instances
     except ConflictError:  # it is no canary yet
         return
     if standing > goal.instances:
-        work.console.info(f"going on with the {standing} canary instances that there are")
-        work.settings = _sized(work.settings, str(standing))
+        context.console.info(f"going on with the {standing} canary instances that there are")
+        context.settings = _sized(context.settings, str(standing))
 
 
-def _promote(work: Work) -> None:
+def _promote(context: Context) -> None:
     """Where the canary was all there is to do, as in a first deployment, the release as a whole did it."""
-    changed = work.result.get("changed", False)
-    with work.part("promote"):
-        reach(work, Kind.PROMOTE)
+    changed = context.result.get("changed", False)
+    with context.part("promote"):
+        reach(context, Kind.PROMOTE)
     if changed:
-        work.result |= {"changed": True, "message": work.result["message"].removeprefix("nothing to do: ")}
+        context.result |= {"changed": True, "message": context.result["message"].removeprefix("nothing to do: ")}
 
 
 def sizes(steps: str) -> list[str]:
@@ -118,51 +119,51 @@ def _size(step: str) -> str:
     return step if step.endswith("%") else f"{step} instance{'s' * (step != '1')}"
 
 
-def _within_budget(work: Work, judgements: int, failed: float) -> int:
+def _within_budget(context: Context, judgements: int, failed: float) -> int:
     """Make the canary as large as what is left of --max-failed-requests allows; its size."""
-    _, goal = asked(work, Kind.CANARY)
-    work.settings = replace(work.settings, max_failed_requests=left(work.settings.max_failed_requests, failed))
-    size = size_within_budget(work, goal.instances, goal.target, judgements)
+    _, goal = asked(context, Kind.CANARY)
+    context.settings = replace(context.settings, max_failed_requests=left(context.settings.max_failed_requests, failed))
+    size = size_within_budget(context, goal.instances, goal.target, judgements)
     if size < goal.instances:
-        work.console.warn(
+        context.console.warn(
             f"a canary of {size} instances instead of {goal.instances}: --max-failed-requests buys no more"
         )
-        work.settings = _sized(work.settings, str(size))
+        context.settings = _sized(context.settings, str(size))
     return size
 
 
-def _test(work: Work, tests: Planned, step: str, told: list[Case]) -> None:
+def _test(context: Context, tests: Planned, step: str, told: list[Case]) -> None:
     """The tests that there are, at one step; their cases are added to ``told``."""
     if not tests:
-        work.console.info("no tests: there is no suite and no --test-command")
+        context.console.info("no tests: there is no suite and no --test-command")
         return
     try:
-        with work.part("test", step):
-            carry_out(work, tests, alone=True, step=step, told=told)
+        with context.part("test", step):
+            carry_out(context, tests, alone=True, step=step, told=told)
     except InconclusiveError as error:
-        if work.settings.on_inconclusive is not OnInconclusive.PROMOTE:
+        if context.settings.on_inconclusive is not OnInconclusive.PROMOTE:
             raise
-        work.console.warn(f"{error.message}; going on, as --on-inconclusive says")
+        context.console.warn(f"{error.message}; going on, as --on-inconclusive says")
 
 
-def _go_back(work: Work, cause: BgciError) -> None:
+def _go_back(context: Context, cause: BgciError) -> None:
     """Roll back, and say what led to it; the cause itself when there is nothing to go back to."""
     code = exit_code(cause)
-    work.result["cause"] = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
-    inconclusive = isinstance(cause, InconclusiveError) and work.settings.on_inconclusive is OnInconclusive.LEAVE
-    if work.settings.on_failure is OnFailure.LEAVE or inconclusive or work.settings.dry_run:
+    context.result["cause"] = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
+    inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive is OnInconclusive.LEAVE
+    if context.settings.on_failure is OnFailure.LEAVE or inconclusive or context.settings.dry_run:
         raise cause
-    work.console.error(cause)
-    work.console.step(f"rolling back {work.revision}")
+    context.console.error(cause)
+    context.console.step(f"rolling back {context.revision}")
     try:
-        with work.part("rollback"):
-            reach(work, Kind.ROLLBACK)
+        with context.part("rollback"):
+            reach(context, Kind.ROLLBACK)
     except BgciError as error:
-        work.console.warn(f"no way back: {error.message}")
+        context.console.warn(f"no way back: {error.message}")
         raise cause from error
     # What to do then is not what it was before: there is nothing left to go on with or to go back from.
     remedy = "" if "rollback" in cause.remedy else cause.remedy
     raise RolledBackError(
-        f"{work.revision} failed and was rolled back: {cause.message}",
+        f"{context.revision} failed and was rolled back: {cause.message}",
         remedy=remedy or "correct what led to it and release it again",
     ) from cause

@@ -9,5 +9,5 @@ from bgci.options import Settings
 
 def run(settings: Settings) -> None:
     """Render, and write the definitions into the artifacts directory."""
-    with stage("render", settings) as work:
-        render(work)
+    with stage("render", settings) as context:
+        render(context)

@@ -9,7 +9,7 @@ from typing import Any
 from bgci.appdef.app_definition import labels
 from bgci.engine.model import Observation, Serving
 from bgci.errors import DeniedError
-from bgci.operations.context import Work, stage
+from bgci.operations.context import Context, stage
 from bgci.operations.goal import engine
 from bgci.operations.publishing import jobs_of_app
 from bgci.operations.rollout_driver import summary
@@ -20,24 +20,24 @@ from bgci.reporting.console import plain
 
 def run(settings: Settings) -> None:
     """Print what runs. Touches nothing."""
-    with stage("status", settings) as work:
-        found = status(work)
-        work.result |= found
+    with stage("status", settings) as context:
+        found = status(context)
+        context.result |= found
         if settings.output is LogFormat.JSON:
-            work.answer(json.dumps(found, indent=2, sort_keys=True))
+            context.answer(json.dumps(found, indent=2, sort_keys=True))
         else:
-            work.answer("\n".join(plain(line) for line in table(work.app_id, found)))
+            context.answer("\n".join(plain(line) for line in table(context.app_id, found)))
 
 
-def status(work: Work) -> dict[str, Any]:
+def status(context: Context) -> dict[str, Any]:
     """The state of the app's group and its jobs."""
-    group = group_of(work)
-    seen = engine(work).observe(group) if group else None
+    group = group_of(context)
+    seen = engine(context).observe(group) if group else None
     return {
         "group": group,
         "state": summary(seen) if seen else {"apps": [], "load_balancers": []},
         "share": shares(seen) if seen else {},
-        "jobs": [_job(job) for job in _jobs(work)],
+        "jobs": [_job(job) for job in _jobs(context)],
     }
 
 
@@ -51,12 +51,12 @@ def shares(seen: Observation) -> dict[str, float]:
     return {app_id: round(count / total, 3) if total else 0.0 for app_id, count in up.items()}
 
 
-def _jobs(work: Work) -> list[dict[str, Any]]:
+def _jobs(context: Context) -> list[dict[str, Any]]:
     """Its jobs. An account that releases without them may not see any."""
     try:
-        return jobs_of_app(work)
+        return jobs_of_app(context)
     except DeniedError as error:
-        work.console.warn(f"jobs are left out: {error.message}")
+        context.console.warn(f"jobs are left out: {error.message}")
         return []
 
 

@@ -11,13 +11,13 @@ from bgci.options import Settings
 
 def run(settings: Settings) -> None:
     """Test the canary. Raises RejectedError with the first failures, ConflictError when there is no canary."""
-    with stage("test", settings) as work:
-        tests = planned(work)
+    with stage("test", settings) as context:
+        tests = planned(context)
         if not tests:
-            names = ", ".join(suite_candidates(work.app_id, work.revision))
+            names = ", ".join(suite_candidates(context.app_id, context.revision))
             raise UsageError(
                 f"there is nothing to test with: no --command, no --judge-for, and in {settings.template_dir} "
                 f"none of {names}",
                 remedy="write a suite (docs/testing.md), or name one with --suite",
             )
-        carry_out(work, tests)
+        carry_out(context, tests)

@@ -25,7 +25,7 @@ from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
 from bgci.engine.model import Serving
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.job_login import way
 from bgci.operations.rendering import from_template, template_file
 from bgci.options import JobServiceAccount, Via
@@ -37,9 +37,9 @@ STAND_IN = "doctor"  # the revision and image that a template is rendered with w
 class Examination:
     """One run over all looks. A look that fails never stops the others, but for those that stand on it."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.settings = work.settings
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.settings = context.settings
         self.checks: list[Check] = []
         self._spoilt: dict[str, str] = {}  # looks that others cannot stand on, and why
 
@@ -119,24 +119,24 @@ class Examination:
         now = datetime.now(timezone.utc)
         found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
         if found.outcome is not Outcome.FAILURE and not self.settings.insecure:
-            require_trusted(self.url, verification(self.work.ca_cert, insecure=False))
+            require_trusted(self.url, verification(self.context.ca_cert, insecure=False))
         yield found
 
     def _trust(self) -> str:
         if self.settings.ca_sha256:
             return "verified by the cluster's own CA, which --ca-sha256 names"
-        if self.work.ca_cert:
+        if self.context.ca_cert:
             return "verified by --ca-cert"
         name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
         return f"verified by {name}" if name else "verified by the usual public CAs"
 
     def _cluster(self) -> Iterator[Check]:
-        cluster = self.work.cluster
+        cluster = self.context.cluster
         kind = {"enterprise": "DC/OS Enterprise", "open": "DC/OS (open)", "plain": "Marathon without DC/OS"}
         yield ok("cluster", f"{kind.get(cluster.variant, 'DC/OS of unknown variant')} {cluster.version}".rstrip())
 
     def _clock(self) -> Iterator[Check]:
-        cluster = self.work.cluster
+        cluster = self.context.cluster
         if cluster.http:
             offset = clock_offset(cluster.http, "/dcos-metadata/dcos-version.json")
         else:
@@ -146,18 +146,18 @@ class Examination:
     def _login(self) -> Iterator[Check]:
         """A login if there are credentials, and whether the cluster takes what came out, or asks for some."""
         headers: dict[str, str] = {}
-        self.work.cluster.login(headers)
+        self.context.cluster.login(headers)
         try:
-            self.work.cluster.marathon.http.text("/ping")
+            self.context.cluster.marathon.http.text("/ping")
         except DeniedError as error:
             if not isinstance(error.__cause__, HttpFailure) or error.__cause__.status == 401:
                 raise
         except (UnavailableError, HttpFailure):
             pass  # that is Marathon's own affair
-        yield session(self.work.credentials, headers.get("Authorization", ""), time.time())
+        yield session(self.context.credentials, headers.get("Authorization", ""), time.time())
 
     def _marathon(self) -> Iterator[Check]:
-        marathon = self.work.cluster.marathon
+        marathon = self.context.cluster.marathon
         try:
             info = marathon.info()
         except DeniedError as error:
@@ -169,7 +169,7 @@ class Examination:
         yield ok("marathon", f"{marathon.http.base_url}: version {info.get('version', 'unknown')}{leader}")
 
     def _metronome(self) -> Iterator[Check]:
-        metronome = self.work.cluster.metronome
+        metronome = self.context.cluster.metronome
         if self.settings.via is Via.DIRECT:
             yield ok("metronome", "not needed with --via direct")
             return
@@ -183,7 +183,7 @@ class Examination:
     @cached_property
     def via_job(self) -> bool:
         """Whether goals run as DC/OS Jobs."""
-        metronome = self.work.cluster.metronome
+        metronome = self.context.cluster.metronome
         return self.settings.via is not Via.DIRECT and metronome is not None and metronome.available()
 
     # -- what this account may do -----------------------------------------------------------------------------------
@@ -191,32 +191,32 @@ class Examination:
     @cached_property
     def secret(self) -> str:
         """The path of the secret with the job's service account; empty where the job has none."""
-        if not (self.settings.app and self.via_job and way(self.work) is JobServiceAccount.SECRET):
+        if not (self.settings.app and self.via_job and way(self.context) is JobServiceAccount.SECRET):
             return ""
-        return self.settings.job_secret.strip("/") or job_secret(self.work.app_id)
+        return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
 
     def _permissions(self) -> Iterator[Check]:
-        cluster = self.work.cluster
+        cluster = self.context.cluster
         if cluster.variant != "enterprise":
             yield ok("permissions", "none here: whoever may log in may do everything")
             return
         if not self.settings.app:
             yield skipped("permissions", "they are an app's: give --app")
             return
-        yield from known_permissions(self.work, self.visible, via_job=self.via_job, secret=self.secret)
+        yield from known_permissions(self.context, self.visible, via_job=self.via_job, secret=self.secret)
 
     def _secret(self) -> Iterator[Check]:
-        http = self.work.cluster.http
+        http = self.context.cluster.http
         if not self.secret or http is None:
             yield ok("secret", "none needed: no job gets its service account from one")
             return
-        wrong = access.space(self.secret, self.work.app_id)
+        wrong = access.space(self.secret, self.context.app_id)
         if wrong:
             yield wrong
             return
         there = secret_there(http, self.secret)
         if there:
-            yield ok("secret", f"{self.secret} is there, and jobs of {self.work.app_id} may use it")
+            yield ok("secret", f"{self.secret} is there, and jobs of {self.context.app_id} may use it")
         elif there is None:
             yield skipped(
                 "secret", f"{self.secret}: this account may not see it, and need not; the job may use it if it is there"
@@ -233,7 +233,7 @@ class Examination:
     # -- the load balancers -----------------------------------------------------------------------------------------
 
     def _load_balancers(self) -> Iterator[Check]:
-        for balancer in self.work.balancers:
+        for balancer in self.context.balancers:
             try:
                 version, older, lone = balancer.about()
             except BgciError as error:
@@ -255,9 +255,9 @@ class Examination:
         """Of the template, as a release would send it. Raises InvalidError or UsageError."""
         return dict(from_template(self._stand_in()).definition or {})
 
-    def _stand_in(self) -> Work:
-        """The same work for a revision and an image where none are given: a template may want them."""
-        given, other = self.settings, copy.copy(self.work)
+    def _stand_in(self) -> Context:
+        """This context with a revision and an image where none are given, because a template may need them."""
+        given, other = self.settings, copy.copy(self.context)
         other.settings = replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
         return other
 
@@ -275,14 +275,14 @@ class Examination:
     @cached_property
     def visible(self) -> list[Raw]:
         """Every app that the account may read, with its tasks."""
-        reply = self.work.cluster.marathon.http.get("/v2/apps", params=[*EMBED])
+        reply = self.context.cluster.marathon.http.get("/v2/apps", params=[*EMBED])
         return list(reply.get("apps") or ()) if isinstance(reply, dict) else []
 
     @cached_property
     def own(self) -> list[Mapping[str, Any]]:
         """The apps that are this one, and whatever else is in its group."""
         wanted = group(self.template or {})
-        found = running_apps.of_app(self.visible, self.work.app_id)
+        found = running_apps.of_app(self.visible, self.context.app_id)
         names = {group(app) for app in found} | {wanted}
         found += [app for app in self.visible if any(running_apps.same_group(group(app), name) for name in names)]
         return list({str(app["id"]): app for app in found}.values())
@@ -301,27 +301,27 @@ class Examination:
         if not self.settings.app:
             yield from running_apps.everything(self.visible, time.time())
             return
-        yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.work.app_id}: {len(self.own)}")
+        yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.context.app_id}: {len(self.own)}")
 
     def _group(self) -> Iterator[Check]:
-        yield running_apps.taken_group(self.visible, self.work.app_id, group(self.definition))
+        yield running_apps.taken_group(self.visible, self.context.app_id, group(self.definition))
 
     def _ports(self) -> Iterator[Check]:
-        yield from running_apps.taken_ports(self.visible, self.work.app_id, self.definition)
+        yield from running_apps.taken_ports(self.visible, self.context.app_id, self.definition)
 
     def _running(self) -> Iterator[Check]:
         wanted = group(self.template or {})
-        yield running_apps.state(self.work.app_id, self.own)
+        yield running_apps.state(self.context.app_id, self.own)
         yield from running_apps.start_times(self.own, time.time())
-        yield from running_apps.baselines(self.work.app_id, wanted, self.own)
-        yield from running_apps.virtual_addresses(self.work.app_id, self.own)
+        yield from running_apps.baselines(self.context.app_id, wanted, self.own)
+        yield from running_apps.virtual_addresses(self.context.app_id, self.own)
 
     def _rotation(self) -> Iterator[Check]:
         """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
         for app in (app for app in self.own if group(app)):
             healthy = app_from(app).healthy
             wanted = endpoints(self.own, group(app))
-            for balancer in self.work.balancers:
+            for balancer in self.context.balancers:
                 seen = balancer.read(wanted)
                 lost = [task for task in healthy if seen.server(task.id).serving is Serving.ABSENT]
                 if lost and not seen.problem:

@@ -16,7 +16,7 @@ from bgci.doctor.finding import Check, skipped
 from bgci.doctor.running_apps import of_app
 from bgci.doctor.session import claims
 from bgci.errors import BgciError, DeniedError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 
 Raw = dict[str, Any]
 # What the router asks for, and a path behind it that shows whether it is given, whatever else it answers.
@@ -30,11 +30,11 @@ ROUTES = {
 }
 
 
-def known_permissions(work: Work, visible: Sequence[Raw], *, via_job: bool, secret: str) -> Iterator[Check]:
+def known_permissions(context: Context, visible: Sequence[Raw], *, via_job: bool, secret: str) -> Iterator[Check]:
     """The rows for what CI's account needs, and a word on the job's."""
-    both = needed(work.app_id, via_job=via_job, secret=secret or None)
-    uid = _uid(work.cluster)
-    known = _known(work, uid, visible, both.ci, secret)
+    both = needed(context.app_id, via_job=via_job, secret=secret or None)
+    uid = _uid(context.cluster)
+    known = _known(context, uid, visible, both.ci, secret)
     yield from access.permissions(both.ci, known, account=uid or access.ACCOUNT)
     if both.job:
         listed = "; ".join(map(str, both.job))
@@ -50,12 +50,14 @@ def grant_of(error: Exception) -> str:
     return access.grant(lacks) if lacks else ""
 
 
-def _known(work: Work, uid: str, visible: Sequence[Raw], wanted: Sequence[Permission], secret: str) -> dict[str, bool]:
-    cluster = work.cluster
+def _known(
+    context: Context, uid: str, visible: Sequence[Raw], wanted: Sequence[Permission], secret: str
+) -> dict[str, bool]:
+    cluster = context.cluster
     own = own_permissions(cluster.http, uid) if cluster.http and uid else None
     if own is not None:
         return {str(one): access.granted(one, own) for one in wanted}
-    found = {str(one): _probed(cluster, work.app_id, visible, one, secret) for one in wanted}
+    found = {str(one): _probed(cluster, context.app_id, visible, one, secret) for one in wanted}
     return {name: there for name, there in found.items() if there is not None}
 
 

@@ -18,7 +18,7 @@ from bgci.dcos.app_state import endpoints
 from bgci.dcos.marathon_lb import serving
 from bgci.engine.model import Serving
 from bgci.errors import ConflictError, UnavailableError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
 from bgci.operations.topology import Hybrid, Side, group_of, look
 
@@ -72,7 +72,7 @@ class Bench:
         return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
 
-def judged(work: Work, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
+def judged(context: Context, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
     """The judge's cases; none without a baseline to compare with.
 
     ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
@@ -80,8 +80,8 @@ def judged(work: Work, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, bench = watch(work, Policy().part(1 / judgements))
-    work.result["judge"] = {
+    verdicts, bench = watch(context, Policy().part(1 / judgements))
+    context.result["judge"] = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
         "canary": vars(verdicts.errors.canary),
@@ -103,7 +103,7 @@ def _case(name: str, verdict: Verdict) -> Case:
     return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
 
 
-def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
+def watch(context: Context, policy: Policy) -> tuple[Verdicts, Bench]:
     """Look until the judge can say, and at most for --judge-for.
 
     Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
@@ -111,35 +111,35 @@ def watch(work: Work, policy: Policy) -> tuple[Verdicts, Bench]:
     errors = policy.part(ERRORS_PART)
     bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
     began = told = time.monotonic()
-    until, sized = began + work.settings.judge_for, False
-    work.console.step(f"judging the canary beside the baseline for at most {work.settings.judge_for:.0f}s")
+    until, sized = began + context.settings.judge_for, False
+    context.console.step(f"judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s")
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         while True:
             next_look = time.monotonic() + PAUSE
-            hybrid = look(work)
-            _see(work, bench, hybrid, pool)
-            if work.settings.max_failed_requests and time.monotonic() - began > SIZING and _compared(bench):
+            hybrid = look(context)
+            _see(context, bench, hybrid, pool)
+            if context.settings.max_failed_requests and time.monotonic() - began > SIZING and _compared(bench):
                 if not sized:
-                    _require_enough(work, bench)
-                until, sized = min(began + work.settings.judge_for, _affordable_until(work, bench, began)), True
+                    _require_enough(context, bench)
+                until, sized = min(began + context.settings.judge_for, _affordable_until(context, bench, began)), True
             over = time.monotonic() >= until
             verdicts = Verdicts(
                 bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
             )
-            if verdicts.outcome not in ("pass", "fail") and _spent(work, bench):
-                return _too_costly(work, bench, verdicts), bench
+            if verdicts.outcome not in ("pass", "fail") and _spent(context, bench):
+                return _too_costly(context, bench, verdicts), bench
             if verdicts.outcome != "undecided":
                 return verdicts, bench
             if time.monotonic() >= told + TELLING:
                 told = time.monotonic()
-                work.console.wait(f"the judge: {bench.judge.verdict().reason}")
+                context.console.wait(f"the judge: {bench.judge.verdict().reason}")
             time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
 
 
-def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
+def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
     """One look at all load balancers, and one round of probes where they brought too little.
 
     Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
@@ -149,13 +149,13 @@ def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> 
     for colour, side in sides.items():
         bench.colours[colour] |= {str(task["id"]) for task in side.raw.get("tasks", ())}
     before = bench.live("canary").requests
-    rows_by_task = _read(work, bench, [side.raw for side in sides.values()])
+    rows_by_task = _read(context, bench, [side.raw for side in sides.values()])
     canary, baseline = (_timing(bench, colour, rows_by_task) for colour in sides)
     bench.stretches, pair = bench.stretches.see(canary, baseline)
     pairs = [pair] if pair else []
     bench.judge = bench.judge.see(*bench.totals())
-    if work.settings.judge_traffic and canary.requests - before < PAIRS:
-        path = "/" + work.settings.judge_path.lstrip("/")
+    if context.settings.judge_traffic and canary.requests - before < PAIRS:
+        path = "/" + context.settings.judge_path.lstrip("/")
         ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
         got = probe(ours, theirs, pool)
         bench.probed["canary"] += got.canary
@@ -165,7 +165,7 @@ def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> 
     for canary_ms, baseline_ms in pairs:
         bench.latency = bench.latency.see(canary_ms, baseline_ms)
     times = [round(fmean(both), 3) for both in zip(*pairs, strict=True)]
-    work.journal.sample(
+    context.journal.sample(
         {
             colour: {
                 **vars(total),
@@ -177,12 +177,12 @@ def _see(work: Work, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> 
     )
 
 
-def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, list[Rows]]:
+def _read(context: Context, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, list[Rows]]:
     """Fold every replica's counters in; the rows of each task."""
-    wanted = endpoints(raws, group_of(work))
+    wanted = endpoints(raws, group_of(context))
     rows_by_task: dict[str, list[Rows]] = {}
     problems = []
-    for balancer in work.balancers:
+    for balancer in context.balancers:
         try:
             found = balancer.rows(wanted)
         except UnavailableError as error:
@@ -192,7 +192,7 @@ def _read(work: Work, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dic
         bench.tally = bench.tally.fold(balancer.url, time.monotonic(), counts)
         for task, rows in found.items():
             rows_by_task.setdefault(task, []).extend(rows)
-    if len(problems) == len(work.balancers):
+    if len(problems) == len(context.balancers):
         raise UnavailableError(f"no load balancer can be read: {problems[0]}", remedy="check --marathon-lb-url")
     return rows_by_task
 
@@ -220,14 +220,14 @@ def _excess(bench: Bench) -> float:
     return canary.errors - canary.requests * baseline.rate
 
 
-def _spent(work: Work, bench: Bench) -> bool:
-    granted = work.settings.max_failed_requests
+def _spent(context: Context, bench: Bench) -> bool:
+    granted = context.settings.max_failed_requests
     return granted > 0 and _excess(bench) >= granted
 
 
-def _too_costly(work: Work, bench: Bench, verdicts: Verdicts) -> Verdicts:
+def _too_costly(context: Context, bench: Bench, verdicts: Verdicts) -> Verdicts:
     """The budget is used up before the judge could say: that is a no."""
-    why = f"--max-failed-requests {work.settings.max_failed_requests} is used up: {bench.judge.verdict().reason}"
+    why = f"--max-failed-requests {context.settings.max_failed_requests} is used up: {bench.judge.verdict().reason}"
     failed = Verdict("fail", why, 1.0, 1.0, canary=bench.judge.canary, baseline=bench.judge.baseline)
     return Verdicts(failed, verdicts.slow)
 
@@ -236,7 +236,7 @@ def _compared(bench: Bench) -> bool:
     return all(bench.live(colour).requests for colour in bench.colours)
 
 
-def _affordable_until(work: Work, bench: Bench, began: float) -> float:
+def _affordable_until(context: Context, bench: Bench, began: float) -> float:
     """Until when the canary may stand for the failed requests that are left of those granted.
 
     If it is as bad as is feared, or as bad as can be by what was seen of it: the better it does, the longer it may
@@ -246,15 +246,15 @@ def _affordable_until(work: Work, bench: Bench, began: float) -> float:
     now = time.monotonic()
     total = canary.requests + baseline.requests
     worst = min(feared(baseline.rate), plausible(canary))
-    left_over = work.settings.max_failed_requests - max(0.0, _excess(bench))
+    left_over = context.settings.max_failed_requests - max(0.0, _excess(bench))
     return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
 
 
-def _require_enough(work: Work, bench: Bench) -> None:
+def _require_enough(context: Context, bench: Bench) -> None:
     """Raises ConflictError when the granted failures buy too few requests to learn anything."""
     canary, baseline = bench.live("canary"), bench.live("baseline")
     rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
-    refused = refusal(work.settings.max_failed_requests, share, rate, feared(rate), bench.judge.policy)
+    refused = refusal(context.settings.max_failed_requests, share, rate, feared(rate), bench.judge.policy)
     if refused:
         raise _refused(refused)
 
@@ -264,19 +264,19 @@ def feared(baseline_rate: float) -> float:
     return min(1.0, max(FEARED, 2 * baseline_rate))
 
 
-def size_within_budget(work: Work, instances: int, target: int, judgements: int) -> int:
+def size_within_budget(context: Context, instances: int, target: int, judgements: int) -> int:
     """How many of ``instances`` a canary may have for --max-failed-requests, before it is there.
 
     Raises ConflictError when even one instance costs more until the judge could say.
     """
-    granted = work.settings.max_failed_requests
-    group = group_of(work)
-    raws = work.cluster.marathon.group_apps(group) if group else []
+    granted = context.settings.max_failed_requests
+    group = group_of(context)
+    raws = context.cluster.marathon.group_apps(group) if group else []
     if not raws:
         return instances  # a first deployment
     if target < 2:
         raise _refused("the only instance gets all of the traffic, and is compared with nothing")
-    rate = min(_rate_of(work, raws, group), HIGHEST)
+    rate = min(_rate_of(context, raws, group), HIGHEST)
     policy = Policy().part(1 / judgements).part(ERRORS_PART)
     size = affordable(granted, instances, target, rate, feared(rate), policy)
     if not size:
@@ -284,10 +284,10 @@ def size_within_budget(work: Work, instances: int, target: int, judgements: int)
     return size
 
 
-def _rate_of(work: Work, raws: Sequence[Mapping[str, object]], group: str) -> float:
+def _rate_of(context: Context, raws: Sequence[Mapping[str, object]], group: str) -> float:
     """The error rate of what runs, since the load balancers' last reload; 0 where that is unknown."""
     wanted = endpoints(raws, group)
-    found = [rows for balancer in work.balancers for rows in balancer.rows(wanted).values()]
+    found = [rows for balancer in context.balancers for rows in balancer.rows(wanted).values()]
     return sum((reading(row) for rows in found for row in rows), Counts()).rate
 
 

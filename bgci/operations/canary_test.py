@@ -18,7 +18,7 @@ from bgci.dcos.credentials import without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.operations import canary_analysis
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.rendering import variables
 from bgci.operations.topology import Hybrid, balancer_places, described, look, settled
 from bgci.reporting import junit
@@ -41,36 +41,36 @@ class Planned:
         return bool(self.suite or self.commands or self.judgements)
 
 
-def planned(work: Work, steps: int = 1) -> Planned:
+def planned(context: Context, steps: int = 1) -> Planned:
     """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError.
 
     ``steps``: how often they are carried out on one canary.
     """
     with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
-        (work.artifacts.directory / REPORT).unlink(missing_ok=True)
-    if not all(command.strip() for command in work.settings.test_command):
+        (context.artifacts.directory / REPORT).unlink(missing_ok=True)
+    if not all(command.strip() for command in context.settings.test_command):
         raise UsageError("--test-command is empty: nothing would be tested", remedy="name a program, or leave it out")
-    given, directory = work.settings.suite, Path(work.settings.template_dir)
-    candidates = [directory / name for name in suite_candidates(work.app_id, work.revision)]
+    given, directory = context.settings.suite, Path(context.settings.template_dir)
+    candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
     if suite:
-        read(work, suite, work.settings.image)
-    return Planned(suite, tuple(work.settings.test_command), steps if work.settings.judge_for > 0 else 0)
+        read(context, suite, context.settings.image)
+    return Planned(suite, tuple(context.settings.test_command), steps if context.settings.judge_for > 0 else 0)
 
 
-def read(work: Work, file: Path, image: str) -> Suite:
+def read(context: Context, file: Path, image: str) -> Suite:
     """The suite in that file, for this revision and image."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the test suite {file} cannot be read: {error}", remedy="check --suite") from None
-    known = variables(work)
+    known = variables(context)
     environment = {f"env.{name}": value for name, value in known.pop("env").items()}
     return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
 
 
 def carry_out(
-    work: Work, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
+    context: Context, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
 ) -> None:
     """Carry them out and report.
 
@@ -78,11 +78,11 @@ def carry_out(
     at several; ``told``: the cases of the steps before, to which these are added. Raises RejectedError when one fails
     or none was executed.
     """
-    hybrid = settled(work, alone=alone)
+    hybrid = settled(context, alone=alone)
     cases: list[Case] = []
     told = [] if told is None else told
     try:
-        for case in _carried_out(work, tests, hybrid, cases):
+        for case in _carried_out(context, tests, hybrid, cases):
             cases.append(case)
         cases = require_some(cases)
     except (BgciError, AbortedError) as error:
@@ -91,33 +91,33 @@ def carry_out(
         raise
     finally:
         told += [replace(case, suite=f"{case.suite} at {step}") if step else case for case in cases]
-        _report(work, hybrid, told)
-    _conclude(work, cases)
+        _report(context, hybrid, told)
+    _conclude(context, cases)
 
 
-def _carried_out(work: Work, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
-    balancers = balancer_places(work, hybrid)
+def _carried_out(context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
+    balancers = balancer_places(context, hybrid)
     if tests.suite:
-        yield from _suite(work, tests.suite, hybrid, balancers, cases)
+        yield from _suite(context, tests.suite, hybrid, balancers, cases)
     for command in tests.commands:
-        yield from _command(work, command, hybrid, balancers)
+        yield from _command(context, command, hybrid, balancers)
     if tests.judgements and any(case.bad for case in cases):  # live traffic need not suffer for a verdict that stands
-        work.result.pop("judge", None)
+        context.result.pop("judge", None)
         why = "the canary is rejected already"
         yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
     else:
-        yield from canary_analysis.judged(work, hybrid, tests.judgements)
-    yield from _survival(work, hybrid)
+        yield from canary_analysis.judged(context, hybrid, tests.judgements)
+    yield from _survival(context, hybrid)
 
 
 # -- the suite --------------------------------------------------------------------------------------------------------
 
 
 def _suite(
-    work: Work, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
+    context: Context, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
 ) -> Iterator[Case]:
     """The cases in the suite's order; when it is aborted, those that had ended are put into ``cases``."""
-    suite = read(work, file, described(hybrid, work)["image"])
+    suite = read(context, file, described(hybrid, context)["image"])
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
             f"{file} has checks for the load balancer, and none is named",
@@ -125,20 +125,20 @@ def _suite(
         )
     places = hybrid.places(balancers)
     count = len(places[CANARY])
-    work.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
+    context.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
     alone = hybrid.baseline is None
     ended: list[Case] = []
 
     def report(case: Case) -> None:
         ended.append(case)
-        _say(work, case)
+        _say(context, case)
 
     try:
         found = runner.run(
             _without_shares(suite) if alone else suite,
             places,
-            timeout=work.settings.timeout,
-            verify=verification(work.ca_cert, work.settings.insecure),
+            timeout=context.settings.timeout,
+            verify=verification(context.ca_cert, context.settings.insecure),
             report=report,
         )
     except AbortedError:
@@ -160,10 +160,10 @@ def _nothing_to_share(suite: Suite) -> Iterator[Case]:
             yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
 
 
-def _survival(work: Work, before: Hybrid) -> Iterator[Case]:
+def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
     """Whether each instance that was tested is still the same and well: tests can pass while it crashes in between."""
     try:
-        after = look(work, alone=before.baseline is None).canary
+        after = look(context, alone=before.baseline is None).canary
         well, trouble = set(after.places()), after.app.trouble
     except ConflictError as error:
         well, trouble = set(), error.message
@@ -171,36 +171,36 @@ def _survival(work: Work, before: Hybrid) -> Iterator[Case]:
         gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
         outcome = Outcome.FAILED if gone else Outcome.PASSED
         case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone)
-        _say(work, case)
+        _say(context, case)
         yield case
 
 
 # -- test programs ----------------------------------------------------------------------------------------------------
 
 
-def _command(work: Work, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place]) -> Iterator[Case]:
+def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place]) -> Iterator[Case]:
     places = hybrid.places(balancers)
     urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
     target = test_program.Target(
-        work.app_id, work.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
+        context.app_id, context.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
     )
-    work.console.step(f"test program: {command}")
-    before = _written(work.settings.junit_glob)
+    context.console.step(f"test program: {command}")
+    before = _written(context.settings.junit_glob)
     case = test_program.run(
         command,
         target,
-        timeout=work.settings.command_timeout,
+        timeout=context.settings.command_timeout,
         base=without_credentials(os.environ),
-        show=lambda line: work.console.foreign("test", line),
+        show=lambda line: context.console.foreign("test", line),
     )
-    _say(work, case)
+    _say(context, case)
     yield case
-    after = _written(work.settings.junit_glob)
+    after = _written(context.settings.junit_glob)
     fresh = sorted(path for path, state in after.items() if before.get(path) != state)
-    if work.settings.junit_glob and not fresh:
-        patterns = ", ".join(work.settings.junit_glob)
+    if context.settings.junit_glob and not fresh:
+        patterns = ", ".join(context.settings.junit_glob)
         yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
-    merged = [case for path in fresh for case in _merged(work, command, Path(path))]
+    merged = [case for path in fresh for case in _merged(context, command, Path(path))]
     yield from merged
     if merged and not any(case.executed for case in merged):
         yield _no_results(command, f"none of the {len(merged)} tests in its JUnit files was executed")
@@ -213,7 +213,7 @@ def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
     return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
 
 
-def _merged(work: Work, command: str, path: Path) -> Iterator[Case]:
+def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
     try:
         if path.stat().st_size > MAX_JUNIT:
             raise ValueError(f"it is larger than {MAX_JUNIT} bytes")
@@ -225,7 +225,7 @@ def _merged(work: Work, command: str, path: Path) -> Iterator[Case]:
         yield _no_results(command, f"{path} holds no test: none was executed")
     for case in cases:
         if case.bad:
-            _say(work, case)
+            _say(context, case)
         yield case
 
 
@@ -236,19 +236,19 @@ def _no_results(command: str, why: str) -> Case:
 # -- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _say(work: Work, case: Case) -> None:
+def _say(context: Context, case: Case) -> None:
     if case.bad:
-        work.console.warn(f"{case.title}: {case.message}")
+        context.console.warn(f"{case.title}: {case.message}")
 
 
-def _report(work: Work, hybrid: Hybrid, cases: Sequence[Case]) -> None:
+def _report(context: Context, hybrid: Hybrid, cases: Sequence[Case]) -> None:
     """JUnit and ``result.json``."""
     ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
-    document = junit.report(cases, {**described(hybrid, work), **ci})
-    path = work.artifacts.write_bytes(REPORT, document)
-    work.console.info(f"wrote {path}")
+    document = junit.report(cases, {**described(hybrid, context), **ci})
+    path = context.artifacts.write_bytes(REPORT, document)
+    context.console.info(f"wrote {path}")
     bad = [case for case in cases if case.bad]
-    work.result["tests"] = {
+    context.result["tests"] = {
         "total": len(cases),
         "passed": sum(case.outcome is Outcome.PASSED for case in cases),
         "failed": len(bad),
@@ -258,23 +258,23 @@ def _report(work: Work, hybrid: Hybrid, cases: Sequence[Case]) -> None:
     }
 
 
-def _conclude(work: Work, cases: Sequence[Case]) -> None:
+def _conclude(context: Context, cases: Sequence[Case]) -> None:
     bad = [case for case in cases if case.bad]
-    back = "; `bgci rollback` brings the baseline back" if work.command == "test" else ""
+    back = "; `bgci rollback` brings the baseline back" if context.command == "test" else ""
     if bad:
         named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise RejectedError(
-            f"{work.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
+            f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
             remedy=f"{REPORT} in the artifacts has requests and answers{back}",
         )
-    if work.result.get("judge", {}).get("outcome") == "inconclusive":
-        cost = ", --max-failed-requests" if work.settings.max_failed_requests else ""
+    if context.result.get("judge", {}).get("outcome") == "inconclusive":
+        cost = ", --max-failed-requests" if context.settings.max_failed_requests else ""
         raise InconclusiveError(
-            f"the judge cannot say yet: {work.result['judge']['reason']}",
+            f"the judge cannot say yet: {context.result['judge']['reason']}",
             remedy=f"give it more time (--judge-for{cost}) or traffic (--judge-traffic), promote by hand, or roll back",
         )
     skipped = sum(not case.executed for case in cases)
-    message = f"{work.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
-    work.result["message"] = message
-    work.console.result(message)
+    message = f"{context.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
+    context.result["message"] = message
+    context.console.result(message)

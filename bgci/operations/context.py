@@ -1,4 +1,4 @@
-"""What every stage stands in: its console and artifacts, its result, its errors and signals."""
+"""Execution context of one command: console, artifacts, result, signals."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests",
 REPEATED = 2.0  # seconds in which further signals are the same one
 
 
-class Work:
-    """One stage at work. ``result`` becomes ``result.json`` and, inside a DC/OS job, the last line."""
+class Context:
+    """Execution context of one command. ``result`` becomes ``result.json`` and, inside a DC/OS job, the last line."""
 
     def __init__(self, command: str, settings: Settings) -> None:
         self.settings = settings
@@ -254,30 +254,30 @@ def _needed(value: str, flag: str) -> str:
 
 
 @contextmanager
-def stage(command: str, settings: Settings) -> Iterator[Work]:
+def stage(command: str, settings: Settings) -> Iterator[Context]:
     """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
-    work = Work(command, settings)
+    context = Context(command, settings)
     with _signals() as signals:
         try:
-            with closing(work.console):
-                yield work
+            with closing(context.console):
+                yield context
         except (BgciError, AbortedError) as error:
             signals.over = error.told = True
-            work.finish(error)
+            context.finish(error)
             raise
         except Exception as error:
             signals.over = True
             text = "".join(traceback.format_exception(error))
-            where = work.artifacts.write_bytes("traceback.txt", text.encode())
+            where = context.artifacts.write_bytes("traceback.txt", text.encode())
             bug = BgciError(
                 f"a bug in bgci: {type(error).__name__}: {error}",
                 remedy=f"please report it with {where}; running the same command again is safe",
             )
             bug.told = True
-            work.finish(bug)
+            context.finish(bug)
             raise bug from error
         signals.over = True
-        work.finish(None)
+        context.finish(None)
 
 
 class _Signals:

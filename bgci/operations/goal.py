@@ -9,7 +9,7 @@ from bgci.appdef.app_definition import instances
 from bgci.engine.model import Create, Done, Fail, Goal, Kind, Policy, Release, Strategy, Wait
 from bgci.engine.plan import decide
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
-from bgci.operations.context import Work, stage
+from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
 from bgci.operations.rendering import canary_size, load
 from bgci.operations.rollout_driver import Driver, Outcome, described, summary, told
@@ -19,16 +19,16 @@ from bgci.reporting.diff import difference
 
 def run_goal(kind: Kind, settings: Settings) -> None:
     """Reach the goal. Raises the error whose exit code says why not."""
-    with stage(kind.value, settings) as work:
+    with stage(kind.value, settings) as context:
         if kind is Kind.ROLLBACK:
-            reach(work, kind)
+            reach(context, kind)
             return
-        with heeding_on_abort(work):
-            reach(work, kind)
+        with heeding_on_abort(context):
+            reach(context, kind)
 
 
 @contextmanager
-def heeding_on_abort(work: Work) -> Iterator[None]:
+def heeding_on_abort(context: Context) -> Iterator[None]:
     """On a signal: go back if --on-abort says so, then raise it.
 
     CI systems send a second signal some seconds after the first: it ends the way back in this process, which the same
@@ -37,79 +37,79 @@ def heeding_on_abort(work: Work) -> Iterator[None]:
     try:
         yield
     except AbortedError as aborted:
-        if work.settings.on_abort is OnFailure.ROLLBACK:
-            work.console.warn("aborted: rolling back, as --on-abort says")
-            _go_back(work, aborted)
+        if context.settings.on_abort is OnFailure.ROLLBACK:
+            context.console.warn("aborted: rolling back, as --on-abort says")
+            _go_back(context, aborted)
         raise
 
 
-def _go_back(work: Work, aborted: AbortedError) -> None:
+def _go_back(context: Context, aborted: AbortedError) -> None:
     try:
-        with work.part("rollback"):
-            reach(work, Kind.ROLLBACK)
+        with context.part("rollback"):
+            reach(context, Kind.ROLLBACK)
         aborted.message += "; rolled back, as --on-abort says"
         aborted.remedy = ""
     except (BgciError, AbortedError) as error:
-        work.console.warn(f"the way back has not ended: {error.message}")
+        context.console.warn(f"the way back has not ended: {error.message}")
 
 
-def reach(work: Work, kind: Kind) -> None:
+def reach(context: Context, kind: Kind) -> None:
     """The goal by whichever way is asked for."""
-    if as_job(work) and not work.settings.dry_run:
-        follow(work, kind)
+    if as_job(context) and not context.settings.dry_run:
+        follow(context, kind)
     else:
-        directly(work, kind)
+        directly(context, kind)
 
 
-def as_job(work: Work) -> bool:
+def as_job(context: Context) -> bool:
     """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
-    via = work.settings.via
-    if via is Via.DIRECT or work.settings.app_definition:
+    via = context.settings.via
+    if via is Via.DIRECT or context.settings.app_definition:
         return False
-    there = work.cluster.metronome is not None and work.cluster.metronome.available()
+    there = context.cluster.metronome is not None and context.cluster.metronome.available()
     if via is Via.JOB and not there:
         raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
     return there
 
 
-def directly(work: Work, kind: Kind) -> None:
+def directly(context: Context, kind: Kind) -> None:
     """Run the engine in this process."""
-    release, goal = asked(work, kind)
-    work.cluster.marathon.colours(work.app_id)  # a baseline that one may not read would be taken for none
-    driver = engine(work)
-    if work.settings.dry_run:
-        plan(work, driver, release, goal)
+    release, goal = asked(context, kind)
+    context.cluster.marathon.colours(context.app_id)  # a baseline that one may not read would be taken for none
+    driver = engine(context)
+    if context.settings.dry_run:
+        plan(context, driver, release, goal)
         return
-    work.console.info(
-        f"goal: {kind.value} {release.revision} of {work.app_id} ({policy(work.settings).strategy.value})"
+    context.console.info(
+        f"goal: {kind.value} {release.revision} of {context.app_id} ({policy(context.settings).strategy.value})"
     )
     try:
-        outcome = driver.run(release, goal, policy(work.settings))
+        outcome = driver.run(release, goal, policy(context.settings))
     except (BgciError, AbortedError):
         if driver.last:
-            work.result["state"] = summary(driver.last)
+            context.result["state"] = summary(driver.last)
         raise
-    tell(work, outcome)
+    tell(context, outcome)
 
 
-def engine(work: Work) -> Driver:
+def engine(context: Context) -> Driver:
     from bgci.dcos.idle_probe import answers_ok
 
     return Driver(
-        work.cluster.marathon,
-        work.balancers,
-        journal=work.journal,
-        reporter=work.console,
-        timeout=work.settings.timeout,
+        context.cluster.marathon,
+        context.balancers,
+        journal=context.journal,
+        reporter=context.console,
+        timeout=context.settings.timeout,
         idle=answers_ok,
     )
 
 
-def asked(work: Work, kind: Kind) -> tuple[Release, Goal]:
+def asked(context: Context, kind: Kind) -> tuple[Release, Goal]:
     """The release and its goal."""
-    release = load(work)
+    release = load(context)
     target = instances(release.definition or {})
-    size = canary_size(work.settings, release) if kind is Kind.CANARY else 1
+    size = canary_size(context.settings, release) if kind is Kind.CANARY else 1
     return release, Goal(kind, release.revision, target=target, instances=size)
 
 
@@ -123,31 +123,31 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def plan(work: Work, driver: Driver, release: Release, goal: Goal) -> None:
+def plan(context: Context, driver: Driver, release: Release, goal: Goal) -> None:
     """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
     seen = driver.observe(release.group)
-    step = decide(seen, goal, policy(work.settings))
+    step = decide(seen, goal, policy(context.settings))
     for app in seen.apps:
-        work.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
+        context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
     match step:
         case Done(message):
-            work.console.info(f"plan: {message}")
+            context.console.info(f"plan: {message}")
         case Fail(message, remedy):
             raise ConflictError(message, remedy=remedy)
         case Wait():
-            work.console.info(f"plan: wait for {step.why}")
+            context.console.info(f"plan: wait for {step.why}")
         case _:
-            work.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
-            work.result["plan"] = described(step)
+            context.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
+            context.result["plan"] = described(step)
     if isinstance(step, Create):
-        work.console.info(difference(driver.running(), driver.to_create(step, seen, release)))
+        context.console.info(difference(driver.running(), driver.to_create(step, seen, release)))
 
 
-def tell(work: Work, outcome: Outcome) -> None:
+def tell(context: Context, outcome: Outcome) -> None:
     """The outcome for people and for ``result.json``."""
     times = outcome.times
     message = outcome.message if outcome.actions else f"nothing to do: {outcome.message}"
-    work.result |= {
+    context.result |= {
         "message": message,
         "changed": outcome.actions > 0,
         "state": summary(outcome.seen),
@@ -158,6 +158,6 @@ def tell(work: Work, outcome: Outcome) -> None:
             "waited_seconds": {cause.value: round(spent, 3) for cause, spent in times.waited.items()},
         },
     }
-    work.console.result(
+    context.console.result(
         f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
     )

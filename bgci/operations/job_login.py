@@ -8,7 +8,7 @@ from typing import Any
 from bgci.appdef.names import job_secret, may_use
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, hide_credentials
 from bgci.errors import InvalidError, UsageError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.options import JobServiceAccount
 
 VARIABLE = "BGCI_SERVICE_ACCOUNT"
@@ -16,40 +16,40 @@ TO_LOG_IN = "publish it with --job-service-account secret, or embed where there 
 STORELESS = ("open", "plain")  # variants of a cluster
 
 
-def way(work: Work) -> JobServiceAccount:
+def way(context: Context) -> JobServiceAccount:
     """--job-service-account; ``auto``: from a secret, where we have a login too and the cluster may have a store.
 
     `render` touches no cluster, so it takes it that there is one.
     """
-    asked = work.settings.job_service_account
+    asked = context.settings.job_service_account
     if asked is not JobServiceAccount.AUTO:
         return asked
-    if work.settings.job_secret:
+    if context.settings.job_secret:
         return JobServiceAccount.SECRET
-    if not work.credentials or (work.command != "render" and work.cluster.variant in STORELESS):
+    if not context.credentials or (context.command != "render" and context.cluster.variant in STORELESS):
         return JobServiceAccount.NONE
     return JobServiceAccount.SECRET
 
 
-def login(work: Work) -> dict[str, Any]:
+def login(context: Context) -> dict[str, Any]:
     """What of ``JobSettings`` logs the jobs in. Raises UsageError; InvalidError for a secret that they may not use."""
-    chosen = way(work)
+    chosen = way(context)
     if chosen is JobServiceAccount.SECRET:
-        return {"secret_env": {VARIABLE: secret(work)}}
+        return {"secret_env": {VARIABLE: secret(context)}}
     if chosen is JobServiceAccount.EMBED:
-        return {"env": _embedded(work)}
+        return {"env": _embedded(context)}
     return {}
 
 
-def secret(work: Work) -> str:
+def secret(context: Context) -> str:
     """The path of the secret. Raises InvalidError for one of another folder."""
-    path = work.settings.job_secret.strip("/") or job_secret(work.app_id)
-    if may_use(work.app_id, path):
+    path = context.settings.job_secret.strip("/") or job_secret(context.app_id)
+    if may_use(context.app_id, path):
         return path
     folder = path.rpartition("/")[0]
     raise InvalidError(
-        f"the jobs of {work.app_id} may not use the secret {path}: DC/OS gives it only to what is in {folder}",
-        remedy=f"keep the service account in {job_secret(work.app_id)}, or name another one with --job-secret",
+        f"the jobs of {context.app_id} may not use the secret {path}: DC/OS gives it only to what is in {folder}",
+        remedy=f"keep the service account in {job_secret(context.app_id)}, or name another one with --job-secret",
     )
 
 
@@ -58,28 +58,28 @@ def has_login(job: Mapping[str, Any]) -> bool:
     return not set(CREDENTIAL_VARIABLES).isdisjoint(job["run"].get("env", {}))
 
 
-def _embedded(work: Work) -> dict[str, str]:
-    if work.credentials is None:
+def _embedded(context: Context) -> dict[str, str]:
+    if context.credentials is None:
         raise UsageError(
             "--job-service-account embed, and there are no credentials to embed",
             remedy=f"set {VARIABLE}, or another login (docs/identity.md); or choose secret or none",
         )
-    environment = work.credentials.environment()
+    environment = context.credentials.environment()
     hide_credentials(environment)
-    work.console.warn(
-        f"--job-service-account embed: whoever may read the jobs of {work.app_id} can read this login in them; "
+    context.console.warn(
+        f"--job-service-account embed: whoever may read the jobs of {context.app_id} can read this login in them; "
         "with `secret` nobody can. The artifacts have *** in its place"
     )
     return environment
 
 
-def require_secret(work: Work) -> None:
+def require_secret(context: Context) -> None:
     """See that the secret is there, as far as one may. Raises UsageError where none can be, InvalidError where it is
     missing: a run would never start."""
-    if way(work) is not JobServiceAccount.SECRET:
+    if way(context) is not JobServiceAccount.SECRET:
         return
-    http, path = work.cluster.http, secret(work)
-    if http is None or work.cluster.variant in STORELESS:
+    http, path = context.cluster.http, secret(context)
+    if http is None or context.cluster.variant in STORELESS:
         raise UsageError(
             "this cluster has no secret store from which its jobs could get their login",
             remedy="give --job-service-account embed, or none where Marathon asks for no login",
@@ -88,7 +88,7 @@ def require_secret(work: Work) -> None:
 
     there = secret_there(http, path)
     if there is None:
-        work.console.info(f"whether the secret {path} exists cannot be seen with these credentials")
+        context.console.info(f"whether the secret {path} exists cannot be seen with these credentials")
     if there is False:
         raise InvalidError(
             f"there is no secret {path}, with which the jobs are to log in",

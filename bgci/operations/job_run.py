@@ -21,7 +21,7 @@ from bgci.errors import (
     UnhealthyError,
     from_code,
 )
-from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Work
+from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
 from bgci.operations.publishing import needed_metronome
 from bgci.operations.rendering import inner_timeout
@@ -34,66 +34,66 @@ LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appe
 PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "timeout", "allow_no_health_check")
 
 
-def follow(work: Work, kind: Kind) -> None:
+def follow(context: Context, kind: Kind) -> None:
     """Start the job's run, or join the one that runs already; end as it ends.
 
     Raises the error of the run's own exit code. After --timeout the run is stopped: UnhealthyError where the revision
     is not healthy by then, DeadlineError else.
     """
-    metronome = needed_metronome(work)
-    job_id = job_ids(work.app_id, work.revision)[kind.value]
+    metronome = needed_metronome(context)
+    job_id = job_ids(context.app_id, context.revision)[kind.value]
     job = metronome.job(job_id, embed=("activeRuns",))
     if job is None:
         raise ConflictError(f"there is no job {job_id}", remedy="publish this revision's jobs first: bgci publish")
     hide_credentials(job["run"].get("env", {}))  # its log may show them
-    _refuse_others(work, metronome, job_id)
-    watch = _Watch(work, metronome, job_id)
+    _refuse_others(context, metronome, job_id)
+    watch = _Watch(context, metronome, job_id)
     try:
-        watch.run_id = _joined(work, job) or _started(work, metronome, job, kind)
-        work.result |= {"job": job_id, "run": watch.run_id}
+        watch.run_id = _joined(context, job) or _started(context, metronome, job, kind)
+        context.result |= {"job": job_id, "run": watch.run_id}
         state = watch.to_the_end()
     except AbortedError:
-        if kind is Kind.ROLLBACK and work.settings.on_abort is OnFailure.ROLLBACK:
-            work.console.warn(f"the run of {job_id} goes on without being followed")
+        if kind is Kind.ROLLBACK and context.settings.on_abort is OnFailure.ROLLBACK:
+            context.console.warn(f"the run of {job_id} goes on without being followed")
         else:
             _stop(watch)
         raise
     except DeadlineError as error:
         _stop(watch)
-        raise _explained(work, kind, error) from None
+        raise _explained(context, kind, error) from None
     try:
-        _conclude(work, kind, watch, state)
+        _conclude(context, kind, watch, state)
     except DeniedError as error:
         if not has_login(job):
             error.remedy = f"the job has no login: {TO_LOG_IN}"
         raise
 
 
-def _refuse_others(work: Work, metronome: Metronome, job_id: str) -> None:
-    """Two runs for one app at the same time would work against each other."""
+def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
+    """Raise ConflictError while a run of another job changes this app."""
     for other in metronome.jobs(embed=("activeRuns",)):
-        mine = other.get("labels", {}).get("BGCI_APP") == work.app_id
+        mine = other.get("labels", {}).get("BGCI_APP") == context.app_id
         if mine and other["id"] != job_id and other.get("activeRuns"):
             raise ConflictError(
-                f"job {other['id']} is running for {work.app_id}: run {other['activeRuns'][0]['id']}",
+                f"job {other['id']} is running for {context.app_id}: run {other['activeRuns'][0]['id']}",
                 remedy="wait for it to end, or stop it",
             )
 
 
-def _joined(work: Work, job: dict[str, Any]) -> str | None:
+def _joined(context: Context, job: dict[str, Any]) -> str | None:
     runs = job.get("activeRuns") or []
     if not runs:
         return None
-    work.console.info(f"joining run {runs[0]['id']} of {job['id']}, which is under way")
+    context.console.info(f"joining run {runs[0]['id']} of {job['id']}, which is under way")
     return str(runs[0]["id"])
 
 
-def _started(work: Work, metronome: Metronome, job: dict[str, Any], kind: Kind) -> str:
-    changed = _with_options(spec(job), work.settings, kind)
+def _started(context: Context, metronome: Metronome, job: dict[str, Any], kind: Kind) -> str:
+    changed = _with_options(spec(job), context.settings, kind)
     if changed != spec(job):
         metronome.update(changed)
     run_id = str(metronome.start(str(job["id"]))["id"])
-    work.console.step(f"started {job['id']}, run {run_id}")
+    context.console.step(f"started {job['id']}, run {run_id}")
     return run_id
 
 
@@ -118,7 +118,7 @@ def _text(name: str, value: Any) -> str:
 
 def _stop(watch: _Watch) -> None:
     """Stop the run, and hear its last word: nothing that follows may find it at work."""
-    console, metronome, job_id = watch.work.console, watch.metronome, watch.job_id
+    console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
         # A signal may have come before the answer that has the run's id. None was active then but ours.
         for run_id in [watch.run_id] if watch.run_id else [str(run["id"]) for run in metronome.active_runs(job_id)]:
@@ -129,7 +129,7 @@ def _stop(watch: _Watch) -> None:
             time.sleep(FASTEST_POLL)
         watch.to_the_last_word(until - time.monotonic())
         if watch.result and "state" in watch.result:
-            watch.work.result["state"] = watch.result["state"]
+            watch.context.result["state"] = watch.result["state"]
     except BgciError as error:
         console.warn(f"the run of {job_id} could not be stopped: {error.message}")
 
@@ -137,8 +137,8 @@ def _stop(watch: _Watch) -> None:
 class _Watch:
     """A run, watched. ``run_id``: empty until it is known. ``result``: its last word."""
 
-    def __init__(self, work: Work, metronome: Metronome, job_id: str) -> None:
-        self.work = work
+    def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
+        self.context = context
         self.metronome = metronome
         self.job_id = job_id
         self.run_id = ""
@@ -146,10 +146,10 @@ class _Watch:
         self.task_id = ""
         self._offset = 0
         self._partial = ""
-        self._readable = work.cluster.task_log is not None
+        self._readable = context.cluster.task_log is not None
 
     def to_the_end(self) -> RunState:
-        deadline, pause = time.monotonic() + self.work.settings.timeout, FASTEST_POLL
+        deadline, pause = time.monotonic() + self.context.settings.timeout, FASTEST_POLL
         while True:
             state = self.metronome.run(self.job_id, self.run_id)
             self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
@@ -163,14 +163,14 @@ class _Watch:
                 return RunState(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
             if time.monotonic() > deadline:
                 raise DeadlineError(
-                    f"the time-out of {self.work.settings.timeout:.0f}s has passed; run {self.run_id} of "
+                    f"the time-out of {self.context.settings.timeout:.0f}s has passed; run {self.run_id} of "
                     f"{self.job_id} is {state.status}",
                     remedy="a run that stays STARTING gets no offer: look at the agents' resources",
                 )
             if not self.task_id:
-                self.work.console.wait(f"run {self.run_id} is {state.status}: no task yet")
+                self.context.console.wait(f"run {self.run_id} is {state.status}: no task yet")
             else:
-                self.work.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
+                self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
             pause = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, pause * 1.4)
             time.sleep(pause)
 
@@ -182,13 +182,13 @@ class _Watch:
             self._show()
 
     def _show(self) -> None:
-        log = self.work.cluster.task_log
+        log = self.context.cluster.task_log
         if log is None or not self._readable or not self.task_id:
             return
         got = log.read(self.task_id, self._offset)
         if got is None:
             self._readable = False
-            self.work.console.warn("the job's log may not be read with these credentials; going on without it")
+            self.context.console.warn("the job's log may not be read with these credentials; going on without it")
             return
         text, self._offset = got
         *lines, self._partial = (self._partial + text).split("\n")
@@ -197,10 +197,10 @@ class _Watch:
 
     def _take(self, line: str) -> None:
         if line.startswith(JOURNAL_LINE):
-            self.work.journal.copy(line[len(JOURNAL_LINE) :])
+            self.context.journal.copy(line[len(JOURNAL_LINE) :])
             return
         if not line.startswith(RESULT_LINE):
-            self.work.console.foreign("job", line)
+            self.context.console.foreign("job", line)
             return
         try:
             result = json.loads(line[len(RESULT_LINE) :])
@@ -210,43 +210,43 @@ class _Watch:
             self.result = result
 
 
-def _conclude(work: Work, kind: Kind, watch: _Watch, state: RunState) -> None:
+def _conclude(context: Context, kind: Kind, watch: _Watch, state: RunState) -> None:
     """End as the run ended."""
     if watch.result is not None:
         for key in ("state", "timings", "changed", "message"):
             if key in watch.result:
-                work.result[key] = watch.result[key]
+                context.result[key] = watch.result[key]
         code = watch.result.get("exit_code", 1)
         if code == 0 and state.status == "SUCCESS":
-            work.console.result(str(watch.result.get("message", "the job succeeded")))
+            context.console.result(str(watch.result.get("message", "the job succeeded")))
             return
         raise from_code(int(code) or 1, str(watch.result.get("message")), remedy=str(watch.result.get("remedy", "")))
     if state.status == "SUCCESS":
-        work.console.result("the job succeeded; its log cannot be read, so there is no more to say")
+        context.console.result("the job succeeded; its log cannot be read, so there is no more to say")
         return
-    code = _code_of(work, watch)
+    code = _code_of(context, watch)
     where = f"run {watch.run_id} of job {watch.job_id} failed"
     if code:
         raise from_code(code, f"{where} with exit code {code}", remedy="look at the job's log in DC/OS")
-    _judge_by_group(work, kind, where)
+    _judge_by_group(context, kind, where)
 
 
-def _code_of(work: Work, watch: _Watch) -> int | None:
+def _code_of(context: Context, watch: _Watch) -> int | None:
     """The exit code in the task's status message ("Command exited with status 8")."""
-    log = work.cluster.task_log
+    log = context.cluster.task_log
     message = log.exit_message(watch.task_id) if log and watch.task_id else None
     words = (message or "").rsplit("status ", 1)
     code = int(words[1]) if len(words) == 2 and words[1].isdecimal() else None
     return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci has not said anything
 
 
-def _explained(work: Work, kind: Kind, error: DeadlineError) -> BgciError:
+def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
     """What a run that was stopped at the time-out was waiting for, if that was the health of the revision."""
     from bgci.operations.goal import asked, engine, policy
 
     try:
-        release, goal = asked(work, kind)
-        step = decide(engine(work).observe(release.group), goal, policy(work.settings))
+        release, goal = asked(context, kind)
+        step = decide(engine(context).observe(release.group), goal, policy(context.settings))
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:
@@ -254,16 +254,16 @@ def _explained(work: Work, kind: Kind, error: DeadlineError) -> BgciError:
     return error
 
 
-def _judge_by_group(work: Work, kind: Kind, where: str) -> None:
+def _judge_by_group(context: Context, kind: Kind, where: str) -> None:
     """Neither log nor status may be read: say what the group looks like."""
     from bgci.operations.goal import asked, engine, policy
 
-    release, goal = asked(work, kind)
-    step = decide(engine(work).observe(release.group), goal, policy(work.settings))
+    release, goal = asked(context, kind)
+    step = decide(engine(context).observe(release.group), goal, policy(context.settings))
     match step:
         case Done(message):
-            work.console.warn(f"{where}, yet the goal is reached")
-            work.result["message"] = message
+            context.console.warn(f"{where}, yet the goal is reached")
+            context.result["message"] = message
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)
         case Wait(cause, why) if cause is Cause.HEALTH:

@@ -10,51 +10,51 @@ from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Metronome, spec
 from bgci.dcos.permissions import of_request
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.job_login import require_secret
 from bgci.reporting.diff import difference
 
 
-def publish(work: Work, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
-    metronome = needed_metronome(work)
-    require_secret(work)
+    metronome = needed_metronome(context)
+    require_secret(context)
     wanted = {str(job["id"]): job for job in jobs.values()}
     earlier = {job_id: metronome.job(job_id) for job_id in wanted}
     for job_id, before in earlier.items():
         hide_credentials(before["run"].get("env", {}) if before else {})
-        _check_owner(work, job_id, before)
-    if work.settings.dry_run:
+        _check_owner(context, job_id, before)
+    if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
-            work.console.info(f"would publish job {job_id}")
-            work.console.info(difference(spec(before) if before else {}, job))
+            context.console.info(f"would publish job {job_id}")
+            context.console.info(difference(spec(before) if before else {}, job))
         return
-    _replace(work, metronome, wanted, earlier)
-    work.result["jobs"] = sorted(earlier)
+    _replace(context, metronome, wanted, earlier)
+    context.result["jobs"] = sorted(earlier)
 
 
-def jobs_of_app(work: Work) -> list[dict[str, Any]]:
+def jobs_of_app(context: Context) -> list[dict[str, Any]]:
     """Every job that was published for this app, whatever its revision; none without Metronome."""
-    metronome = work.cluster.metronome
+    metronome = context.cluster.metronome
     jobs = metronome.jobs(embed=("historySummary", "activeRuns")) if metronome else []
-    return [job for job in jobs if labels(job).get("BGCI_APP") == work.app_id]
+    return [job for job in jobs if labels(job).get("BGCI_APP") == context.app_id]
 
 
-def needed_metronome(work: Work) -> Metronome:
+def needed_metronome(context: Context) -> Metronome:
     """Raises UnavailableError where the cluster has none."""
-    if work.cluster.metronome is None or not work.cluster.metronome.available():
-        url = work.settings.metronome_url
+    if context.cluster.metronome is None or not context.cluster.metronome.available():
+        url = context.settings.metronome_url
         raise UnavailableError(
             f"{url} is no Metronome" if url else "this cluster has no Metronome, so it knows no jobs",
             remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",
         )
-    return work.cluster.metronome
+    return context.cluster.metronome
 
 
-def _check_owner(work: Work, job_id: str, job: Mapping[str, Any] | None) -> None:
+def _check_owner(context: Context, job_id: str, job: Mapping[str, Any] | None) -> None:
     """Other apps and revisions can be written alike in a job's name: 1.0 and 1-0."""
-    mine = {"BGCI_APP": work.app_id, "BGCI_REVISION": work.revision}
+    mine = {"BGCI_APP": context.app_id, "BGCI_REVISION": context.revision}
     theirs = (job or {}).get("labels", {})
     if any(theirs.get(label, value) != value for label, value in mine.items()):
         raise ConflictError(
@@ -64,7 +64,7 @@ def _check_owner(work: Work, job_id: str, job: Mapping[str, Any] | None) -> None
 
 
 def _replace(
-    work: Work,
+    context: Context,
     metronome: Metronome,
     wanted: Mapping[str, Mapping[str, Any]],
     earlier: Mapping[str, Mapping[str, Any] | None],
@@ -76,9 +76,9 @@ def _replace(
             if earlier[job_id]:
                 metronome.delete(job_id, stop_runs=True)
             _create(metronome, job, new=not earlier[job_id])
-            work.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
+            context.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
     except BaseException as error:
-        whole = _put_back(work, metronome, touched, earlier)
+        whole = _put_back(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
             error.message = f"{error.message.rstrip('.')}; the jobs are as they were before"
         raise
@@ -103,7 +103,7 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
 
 
 def _put_back(
-    work: Work, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
+    context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
 ) -> bool:
     """Whether all is as it was before; what cannot be put back is named, and the error that led here is the one that
     is raised."""
@@ -117,5 +117,5 @@ def _put_back(
                 metronome.create(spec(before))
         except BgciError as error:
             whole = False
-            work.console.warn(f"job {job_id} could not be put back: {error.message}")
+            context.console.warn(f"job {job_id} could not be put back: {error.message}")
     return whole

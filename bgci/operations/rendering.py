@@ -16,39 +16,39 @@ from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
 from bgci.engine.model import Release
 from bgci.errors import InvalidError, UsageError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
 from bgci.operations.job_login import login
 from bgci.options import Settings, duration_text
 
 
-def render(work: Work) -> tuple[Release, dict[str, dict[str, Any]]]:
+def render(context: Context) -> tuple[Release, dict[str, dict[str, Any]]]:
     """The release and its three jobs, written to the artifacts. Raises InvalidError with every finding."""
-    release = from_template(work)
-    jobs = jobs_of(work, release)
-    names = artifact_names(work.app_id, work.revision)
+    release = from_template(context)
+    jobs = jobs_of(context, release)
+    names = artifact_names(context.app_id, context.revision)
     documents: dict[str, Any] = {"definition": release.definition, **jobs}
-    paths = [work.artifacts.write_json(names[key], document) for key, document in documents.items()]
-    template = template_file(work)
-    work.artifacts.manifest(
-        app=work.app_id,
-        revision=work.revision,
+    paths = [context.artifacts.write_json(names[key], document) for key, document in documents.items()]
+    template = template_file(context)
+    context.artifacts.manifest(
+        app=context.app_id,
+        revision=context.revision,
         image=release.image,
         files=paths,
         template=(template.name, template.read_bytes()),
     )
     for path in paths:
-        work.console.info(f"wrote {path}")
+        context.console.info(f"wrote {path}")
     return release, jobs
 
 
-def load(work: Work) -> Release:
+def load(context: Context) -> Release:
     """The release that a goal is about: from the job's own environment, from the template, or as rendered before."""
-    if work.settings.app_definition:
-        return _release(work, definition_from_env(work.settings.app_definition), work.settings.image)
-    if work.settings.image or work.settings.template:
-        return from_template(work)
-    file = work.artifacts.directory / artifact_names(work.app_id, work.revision)["definition"]
+    if context.settings.app_definition:
+        return _release(context, definition_from_env(context.settings.app_definition), context.settings.image)
+    if context.settings.image or context.settings.template:
+        return from_template(context)
+    file = context.artifacts.directory / artifact_names(context.app_id, context.revision)["definition"]
     if not file.exists():
         raise UsageError(
             f"there is no app definition: no --image is given and {file} does not exist",
@@ -58,46 +58,46 @@ def load(work: Work) -> Release:
         definition = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
-    manifest = work.artifacts.read_json("manifest.json") or {}
+    manifest = context.artifacts.read_json("manifest.json") or {}
     if file.name in manifest.get("redacted", ()):
         raise InvalidError(
             f"{file} has *** where the app definition has one of bgci's own credentials",
             remedy="give --image, so that it is rendered anew; better, give the app a secret of its own",
         )
-    return _release(work, definition, str(manifest.get("image", "")))
+    return _release(context, definition, str(manifest.get("image", "")))
 
 
-def from_template(work: Work) -> Release:
+def from_template(context: Context) -> Release:
     """Render the template for this image. Raises UsageError or InvalidError."""
-    if not work.settings.image:
+    if not context.settings.image:
         raise UsageError("--image is missing", remedy="give --image, or set BGCI_IMAGE")
-    file = template_file(work)
+    file = template_file(context)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the template {file} cannot be read: {error}", remedy="check --template") from None
-    raw = render_template(text, name=file.name, variables=variables(work))
-    return _release(work, normalise(raw), work.settings.image)
+    raw = render_template(text, name=file.name, variables=variables(context))
+    return _release(context, normalise(raw), context.settings.image)
 
 
-def template_file(work: Work) -> Path:
+def template_file(context: Context) -> Path:
     """The template to use. Raises UsageError naming every place where it was looked for."""
-    if work.settings.template:
-        return Path(work.settings.template)
-    directory = Path(work.settings.template_dir)
-    names = template_candidates(work.app_id, work.revision)
+    if context.settings.template:
+        return Path(context.settings.template)
+    directory = Path(context.settings.template_dir)
+    names = template_candidates(context.app_id, context.revision)
     found = next((directory / name for name in names if (directory / name).is_file()), None)
     if found is None:
         raise UsageError(
-            f"no template for {work.app_id} in {directory.resolve()}: looked for {', '.join(names)}",
+            f"no template for {context.app_id} in {directory.resolve()}: looked for {', '.join(names)}",
             remedy="write one (examples/testapp.template.json is a start), or name it with --template",
         )
     return found
 
 
-def variables(work: Work) -> dict[str, Any]:
+def variables(context: Context) -> dict[str, Any]:
     """What a template may use."""
-    pairs = [text.partition("=") for text in work.settings.set]
+    pairs = [text.partition("=") for text in context.settings.set]
     wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
     if wrong:
         raise UsageError(f"--set {wrong[0]} is not KEY=VALUE", remedy="write --set name=value; a name has no dashes")
@@ -106,37 +106,38 @@ def variables(work: Work) -> dict[str, Any]:
         raise UsageError(f"--set cannot give {reserved[0]}: it has its own option", remedy=f"use --{reserved[0]}")
     return {
         **{key: value for key, _, value in pairs},
-        "image": work.settings.image,
-        "app": work.app_id,
-        "revision": work.revision,
-        "env": {name: os.environ[name] for name in work.settings.template_env if name in os.environ},
+        "image": context.settings.image,
+        "app": context.app_id,
+        "revision": context.revision,
+        "env": {name: os.environ[name] for name in context.settings.template_env if name in os.environ},
     }
 
 
-def _release(work: Work, definition: Mapping[str, Any], image: str) -> Release:
+def _release(context: Context, definition: Mapping[str, Any], image: str) -> Release:
     findings = check_definition(
-        definition, app_id=work.app_id, allow_no_health_check=work.settings.allow_no_health_check
+        definition, app_id=context.app_id, allow_no_health_check=context.settings.allow_no_health_check
     )
-    require_valid(findings, what=f"the app definition of {work.app_id} {work.revision}")
-    return Release(group(definition), work.revision, definition, image)
+    require_valid(findings, what=f"the app definition of {context.app_id} {context.revision}")
+    return Release(group(definition), context.revision, definition, image)
 
 
-def jobs_of(work: Work, release: Release) -> dict[str, dict[str, Any]]:
+def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
     """The three job definitions by goal."""
     template = default_template()
-    if work.settings.job_template:
+    if context.settings.job_template:
         try:
-            template = Path(work.settings.job_template).read_text(encoding="utf-8")
+            template = Path(context.settings.job_template).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"the job template {work.settings.job_template} cannot be read: {error}", remedy="check --job-template"
+                f"the job template {context.settings.job_template} cannot be read: {error}",
+                remedy="check --job-template",
             ) from None
-    settings = replace(job_settings(work.settings, canary_size(work.settings, release)), **login(work))
+    settings = replace(job_settings(context.settings, canary_size(context.settings, release)), **login(context))
     require_confidential_jobs(settings)
     return render_jobs(
         release.definition or {},
-        app_id=work.app_id,
-        revision=work.revision,
+        app_id=context.app_id,
+        revision=context.revision,
         image=release.image,
         settings=settings,
         template=template,

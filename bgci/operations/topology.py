@@ -14,7 +14,7 @@ from bgci.checks.runner import Place
 from bgci.dcos.app_state import addresses, app_from, public_ports
 from bgci.engine.model import App
 from bgci.errors import ConflictError, UnhealthyError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 
 PAUSE = 0.5  # seconds between two looks
 
@@ -66,39 +66,40 @@ def _netloc(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def group_of(work: Work) -> str:
+def group_of(context: Context) -> str:
     """The deployment group of the app as it runs, empty when it does not run."""
-    apps = work.cluster.marathon.colours(work.app_id)
+    apps = context.cluster.marathon.colours(context.app_id)
     groups = {labels(app).get("HAPROXY_DEPLOYMENT_GROUP", "") for app in apps} - {""}
     return min(groups, default="")
 
 
-def look(work: Work, *, alone: bool = False) -> Hybrid:
+def look(context: Context, *, alone: bool = False) -> Hybrid:
     """What stands now. Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the
     only one)."""
-    group = group_of(work)
-    raws = work.cluster.marathon.group_apps(group) if group else []
+    group = group_of(context)
+    raws = context.cluster.marathon.group_apps(group) if group else []
     try:
         sides = sorted((Side(app_from(raw), raw) for raw in raws), key=lambda side: side.app.started_at)
     except ValueError as error:
         raise ConflictError(f"a label of group {group} is no date: {error}", remedy="correct it first") from None
     match sides:
-        case [one] if alone and one.app.revision == work.revision:
+        case [one] if alone and one.app.revision == context.revision:
             return Hybrid(one, None)
-        case [old, new] if new.app.revision == work.revision:
+        case [old, new] if new.app.revision == context.revision:
             return Hybrid(new, old)
     runs = ", ".join(f"{side.app.id} (revision {side.app.revision or 'unknown'})" for side in sides) or "nothing"
     raise ConflictError(
-        f"{work.revision} is not a canary beside a baseline, so there is nothing to test: {runs} runs of {work.app_id}",
+        f"{context.revision} is not a canary beside a baseline, so there is nothing to test: {runs} runs of "
+        f"{context.app_id}",
         remedy="put it there with `bgci canary` first; `bgci status` shows what runs",
     )
 
 
-def settled(work: Work, *, alone: bool = False) -> Hybrid:
+def settled(context: Context, *, alone: bool = False) -> Hybrid:
     """What stands once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
-    until = time.monotonic() + work.settings.timeout
+    until = time.monotonic() + context.settings.timeout
     while True:
-        hybrid = look(work, alone=alone)
+        hybrid = look(context, alone=alone)
         app = hybrid.canary.app
         if len(app.healthy) >= max(1, app.instances):
             return hybrid
@@ -106,33 +107,33 @@ def settled(work: Work, *, alone: bool = False) -> Hybrid:
         why += f": {app.trouble}" if app.trouble else ""
         if time.monotonic() > until:
             raise UnhealthyError(
-                f"the time-out of {work.settings.timeout:.0f}s has passed, and {why}",
+                f"the time-out of {context.settings.timeout:.0f}s has passed, and {why}",
                 remedy="`bgci rollback` brings the baseline back",
             )
-        work.console.wait(why)
+        context.console.wait(why)
         time.sleep(PAUSE)
 
 
-def balancer_places(work: Work, hybrid: Hybrid) -> list[Place]:
+def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:
     """The app behind each load balancer; empty where none is named."""
-    if work.settings.service_url:
-        return [Place(urlsplit(url).netloc or url, (url.rstrip("/"),)) for url in work.settings.service_url]
-    if not work.settings.marathon_lb_url:
+    if context.settings.service_url:
+        return [Place(urlsplit(url).netloc or url, (url.rstrip("/"),)) for url in context.settings.service_url]
+    if not context.settings.marathon_lb_url:
         return []
     ports = public_ports((hybrid.baseline or hybrid.canary).raw)
-    hosts = [urlsplit(balancer.url).hostname or "" for balancer in work.balancers]
+    hosts = [urlsplit(balancer.url).hostname or "" for balancer in context.balancers]
     netlocs = [[_netloc(host, port) for port in ports] for host in hosts]
     return [Place(found[0], tuple(f"http://{netloc}" for netloc in found)) for found in netlocs if found]
 
 
-def described(hybrid: Hybrid, work: Work) -> dict[str, str]:
+def described(hybrid: Hybrid, context: Context) -> dict[str, str]:
     """What a report says about it: the properties of a JUnit suite."""
     marks = labels(hybrid.canary.raw)
     return {
-        "app": work.app_id,
-        "revision": work.revision,
-        "image": str(marks.get("BGCI_IMAGE") or work.settings.image),
+        "app": context.app_id,
+        "revision": context.revision,
+        "image": str(marks.get("BGCI_IMAGE") or context.settings.image),
         "colour": hybrid.canary.app.colour or "",
         "baseline": (hybrid.baseline.app.revision or "unknown") if hybrid.baseline else "none",
-        "cluster": work.settings.cluster_url or work.settings.marathon_url,
+        "cluster": context.settings.cluster_url or context.settings.marathon_url,
     }

@@ -39,7 +39,7 @@ def render(page: View) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bgci.report", ""),
+        loader=PackageLoader("bgci.reporting", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,13 +11,15 @@ from bgci.dcos.http_failure import HttpFailure
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, Outcome, ok
 from bgci.errors import AbortedError, BgciError, DeniedError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.options import Settings
 
 
 @pytest.fixture
 def examination(tmp_path: Path) -> Examination:
-    return Examination(Work("doctor", Settings(app="/team/web", template_dir=str(tmp_path), artifacts=str(tmp_path))))
+    return Examination(
+        Context("doctor", Settings(app="/team/web", template_dir=str(tmp_path), artifacts=str(tmp_path)))
+    )
 
 
 def looked(examination: Examination, error: BaseException) -> list[Check]:

@@ -12,7 +12,7 @@ import pytest
 
 from bgci.dcos.tls import pem_text
 from bgci.errors import UsageError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
 from bgci.operations.rendering import job_settings
 from bgci.options import Settings
@@ -120,22 +120,22 @@ def sandbox(pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bundle
 
 
-def work(tmp_path: Path, **given: Any) -> Work:
-    return Work("canary", Settings(artifacts=str(tmp_path / "artifacts"), **given))
+def context(tmp_path: Path, **given: Any) -> Context:
+    return Context("canary", Settings(artifacts=str(tmp_path / "artifacts"), **given))
 
 
 def test_without_a_ca_the_job_trusts_the_one_in_its_sandbox(sandbox: Path, tmp_path: Path):
-    assert work(tmp_path).ca_cert == str(sandbox)
-    assert work(tmp_path, ca_cert="given.pem").ca_cert == "given.pem"
+    assert context(tmp_path).ca_cert == str(sandbox)
+    assert context(tmp_path, ca_cert="given.pem").ca_cert == "given.pem"
 
 
 def test_a_bundle_beside_a_command_that_is_no_job_is_not_trusted(
     sandbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("MESOS_TASK_ID")
-    assert work(tmp_path).ca_cert is None
+    assert context(tmp_path).ca_cert is None
 
 
 def test_a_ca_and_a_fingerprint_are_one_too_many(tmp_path: Path):
     with pytest.raises(UsageError, match="are both given"):
-        _ = work(tmp_path, ca_cert="given.pem", ca_sha256="ab").ca_cert
+        _ = context(tmp_path, ca_cert="given.pem", ca_sha256="ab").ca_cert

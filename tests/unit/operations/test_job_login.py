@@ -13,42 +13,42 @@ from bgci import redaction
 from bgci.appdef.names import job_secret, may_use
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES
 from bgci.errors import InvalidError, UsageError
-from bgci.operations.context import Work
+from bgci.operations.context import Context
 from bgci.operations.job_login import login
 from bgci.options import JobServiceAccount, Settings
 
 TOKEN = "a-token-of-the-pipeline"
-Maker = Callable[..., Work]
+Maker = Callable[..., Context]
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maker:
-    def make(way: str = "auto", *, token: str = TOKEN, app: str = "/team/web", secret: str = "") -> Work:
+def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maker:
+    def make(way: str = "auto", *, token: str = TOKEN, app: str = "/team/web", secret: str = "") -> Context:
         for name in CREDENTIAL_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("BGCI_TOKEN", token)
         given: dict[str, Any] = {"job_service_account": JobServiceAccount(way), "job_secret": secret}
-        return Work("render", Settings(app=app, revision="v1", artifacts=str(tmp_path), **given))
+        return Context("render", Settings(app=app, revision="v1", artifacts=str(tmp_path), **given))
 
     return make
 
 
-def test_by_default_from_a_secret_where_there_are_credentials(work: Maker) -> None:
-    assert login(work()) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci-service-account"}}
-    assert login(work(token="")) == {}
-    assert login(work(token="", secret="other")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "other"}}
+def test_by_default_from_a_secret_where_there_are_credentials(context: Maker) -> None:
+    assert login(context()) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci-service-account"}}
+    assert login(context(token="")) == {}
+    assert login(context(token="", secret="other")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "other"}}
 
 
-def test_from_the_secret_that_is_named(work: Maker) -> None:
-    assert login(work("secret", secret="/team/bgci")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci"}}
-    assert login(work("none", secret="team/bgci")) == {}
+def test_from_the_secret_that_is_named(context: Maker) -> None:
+    assert login(context("secret", secret="/team/bgci")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci"}}
+    assert login(context("none", secret="team/bgci")) == {}
 
 
-def test_embedded_with_a_loud_warning(work: Maker, capsys: pytest.CaptureFixture[str]) -> None:
-    assert login(work("embed")) == {"env": {"BGCI_TOKEN": TOKEN}}
+def test_embedded_with_a_loud_warning(context: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert login(context("embed")) == {"env": {"BGCI_TOKEN": TOKEN}}
     assert "warning: --job-service-account embed: whoever may read the jobs" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no credentials to embed"):
-        login(work("embed", token=""))
+        login(context("embed", token=""))
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_embedded_with_a_loud_warning(work: Maker, capsys: pytest.CaptureFixture
         ("/web", "/bgci", True),
     ],
 )
-def test_dcos_hands_a_secret_out_in_its_folder_and_below(work: Maker, app: str, secret: str, usable: bool) -> None:
+def test_dcos_hands_a_secret_out_in_its_folder_and_below(context: Maker, app: str, secret: str, usable: bool) -> None:
     assert may_use(app, secret) is usable
     if not usable:
         with pytest.raises(InvalidError, match="may not use the secret"):
-            login(work("secret", app=app, secret=secret))
+            login(context("secret", app=app, secret=secret))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_default_is_in_the_folder_of_the_jobs(app: str, path: str) -> None:
 
 
 def test_a_rendered_job_names_the_secret_and_the_same_each_time(
-    work: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     jobs = [_rendered(tmp_path / str(time), monkeypatch, "secret") for time in range(2)]
     assert jobs[0] == jobs[1]
@@ -114,7 +114,7 @@ def test_a_definition_with_a_credential_of_ours_is_not_taken_for_whole(
     redaction.hide(TOKEN)
     _rendered(tmp_path, monkeypatch, "none", {"env": {"LEAK": TOKEN}})
     with pytest.raises(InvalidError, match=r"has \*\*\* where"):
-        load(Work("canary", Settings(app="/team/web", revision="v1", artifacts=str(tmp_path))))
+        load(Context("canary", Settings(app="/team/web", revision="v1", artifacts=str(tmp_path))))
 
 
 def _rendered(directory: Path, monkeypatch: pytest.MonkeyPatch, way: str, more: dict[str, Any] | None = None) -> str:

@@ -40,9 +40,9 @@ def left(settings, tmp_path):
 
 
 def carried_out(command, settings, error=None):
-    with stage(command, settings) as work:
-        work.journal.observed(LOOK)
-        work.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
+    with stage(command, settings) as context:
+        context.journal.observed(LOOK)
+        context.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
         if error:
             raise error
 
@@ -98,14 +98,14 @@ def test_a_page_that_cannot_be_made_is_a_warning(settings, left, monkeypatch, ca
 
 def test_each_part_of_a_release_has_its_own_times_on_the_page(settings, left):
     def release():
-        with stage("release", settings) as work:
-            with work.part("canary"):
-                work.journal.observed(LOOK)
-                work.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
-            with suppress(RejectedError), work.part("test"):
+        with stage("release", settings) as context:
+            with context.part("canary"):
+                context.journal.observed(LOOK)
+                context.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
+            with suppress(RejectedError), context.part("test"):
                 raise RejectedError("2 % errors")
-            with work.part("rollback"):
-                work.result["timings"] = {"total_seconds": 3.0, "limit_seconds": 1.0}
+            with context.part("rollback"):
+                context.result["timings"] = {"total_seconds": 3.0, "limit_seconds": 1.0}
             raise RolledBackError("v2 was rolled back: 2 % errors")
 
     with pytest.raises(RolledBackError):
