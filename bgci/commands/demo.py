@@ -22,7 +22,7 @@ from typing import Any
 from bgci.engine.model import App, Observation, Replica, Serving
 from bgci.errors import BgciError
 from bgci.operations.context import Context, stage
-from bgci.operations.goal import engine
+from bgci.operations.goal import observer_of
 from bgci.options import Settings
 
 APP = "testapp"
@@ -151,7 +151,7 @@ def _timeline(context: Context, log: Path) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        observer, last = engine(context), ""
+        observer, last = observer_of(context), ""
         while not over.wait(0.5):
             try:
                 text = _moment(observer.observe(APP), _lines(log)[-8:])

@@ -10,12 +10,12 @@ from bgci.appdef.app_definition import labels
 from bgci.engine.model import Observation, Serving
 from bgci.errors import DeniedError
 from bgci.operations.context import Context, stage
-from bgci.operations.goal import engine
+from bgci.operations.goal import observer_of
 from bgci.operations.publishing import jobs_of_app
-from bgci.operations.rollout_driver import summary
 from bgci.operations.topology import group_of
 from bgci.options import LogFormat, Settings
 from bgci.reporting.console import plain
+from bgci.reporting.rollout_log import summary
 
 
 def run(settings: Settings) -> None:
@@ -32,7 +32,7 @@ def run(settings: Settings) -> None:
 def status(context: Context) -> dict[str, Any]:
     """The state of the app's group and its jobs."""
     group = group_of(context)
-    seen = engine(context).observe(group) if group else None
+    seen = observer_of(context).observe(group) if group else None
     return {
         "group": group,
         "state": summary(seen) if seen else {"apps": [], "load_balancers": []},

@@ -11,10 +11,12 @@ from bgci.engine.plan import decide
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
+from bgci.operations.observer import Observer
 from bgci.operations.rendering import canary_size, load
-from bgci.operations.rollout_driver import Driver, Outcome, described, summary, told
+from bgci.operations.rollout_driver import Driver, Outcome
 from bgci.options import OnDrainTimeout, OnFailure, Settings, Via
 from bgci.reporting.diff import difference
+from bgci.reporting.rollout_log import described, summary, told
 
 
 def run_goal(kind: Kind, settings: Settings) -> None:
@@ -76,10 +78,10 @@ def directly(context: Context, kind: Kind) -> None:
     """Run the engine in this process."""
     release, goal = asked(context, kind)
     context.cluster.marathon.colours(context.app_id)  # a baseline that one may not read would be taken for none
-    driver = engine(context)
     if context.settings.dry_run:
-        plan(context, driver, release, goal)
+        plan(context, observer_of(context), release, goal)
         return
+    driver = engine(context)
     context.console.info(
         f"goal: {kind.value} {release.revision} of {context.app_id} ({policy(context.settings).strategy.value})"
     )
@@ -93,16 +95,19 @@ def directly(context: Context, kind: Kind) -> None:
 
 
 def engine(context: Context) -> Driver:
-    from bgci.dcos.idle_probe import answers_ok
-
     return Driver(
         context.cluster.marathon,
-        context.balancers,
+        observer_of(context),
         journal=context.journal,
         reporter=context.console,
         timeout=context.settings.timeout,
-        idle=answers_ok,
     )
+
+
+def observer_of(context: Context) -> Observer:
+    from bgci.dcos.idle_probe import answers_ok
+
+    return Observer(context.cluster.marathon, context.balancers, idle=answers_ok)
 
 
 def asked(context: Context, kind: Kind) -> tuple[Release, Goal]:
@@ -123,9 +128,9 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def plan(context: Context, driver: Driver, release: Release, goal: Goal) -> None:
+def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> None:
     """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
-    seen = driver.observe(release.group)
+    seen = observer.observe(release.group)
     step = decide(seen, goal, policy(context.settings))
     for app in seen.apps:
         context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
@@ -140,7 +145,7 @@ def plan(context: Context, driver: Driver, release: Release, goal: Goal) -> None
             context.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
             context.result["plan"] = described(step)
     if isinstance(step, Create):
-        context.console.info(difference(driver.running(), driver.to_create(step, seen, release)))
+        context.console.info(difference(observer.serving_definition(), observer.new_app(step, seen, release)))
 
 
 def tell(context: Context, outcome: Outcome) -> None:

@@ -117,7 +117,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _stop(watch: _Watch) -> None:
-    """Stop the run, and hear its last word: nothing that follows may find it at work."""
+    """Stop the run, and hear its last word: nothing that follows may find it at context."""
     console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
         # A signal may have come before the answer that has the run's id. None was active then but ours.
@@ -242,11 +242,11 @@ def _code_of(context: Context, watch: _Watch) -> int | None:
 
 def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
     """What a run that was stopped at the time-out was waiting for, if that was the health of the revision."""
-    from bgci.operations.goal import asked, engine, policy
+    from bgci.operations.goal import asked, observer_of, policy
 
     try:
         release, goal = asked(context, kind)
-        step = decide(engine(context).observe(release.group), goal, policy(context.settings))
+        step = decide(observer_of(context).observe(release.group), goal, policy(context.settings))
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:
@@ -256,10 +256,10 @@ def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
 
 def _judge_by_group(context: Context, kind: Kind, where: str) -> None:
     """Neither log nor status may be read: say what the group looks like."""
-    from bgci.operations.goal import asked, engine, policy
+    from bgci.operations.goal import asked, observer_of, policy
 
     release, goal = asked(context, kind)
-    step = decide(engine(context).observe(release.group), goal, policy(context.settings))
+    step = decide(observer_of(context).observe(release.group), goal, policy(context.settings))
     match step:
         case Done(message):
             context.console.warn(f"{where}, yet the goal is reached")

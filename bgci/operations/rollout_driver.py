@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from bgci.appdef.colour import coloured
-from bgci.dcos.app_state import addresses, app_from, endpoints, failing_checks, started_at
 from bgci.dcos.marathon import Locked, Marathon
-from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.engine.model import (
     Action,
     App,
@@ -25,29 +22,19 @@ from bgci.engine.model import (
     Policy,
     Release,
     Scale,
-    Serving,
     Step,
     Task,
     Wait,
 )
 from bgci.engine.plan import decide
 from bgci.errors import BgciError, ConflictError, DeadlineError, UnavailableError, UnhealthyError
+from bgci.operations.observer import Observer
 from bgci.reporting.journal import Journal
+from bgci.reporting.rollout_log import described, summary, told
 
 FASTEST_POLL = 0.1  # seconds: right after something happened
 SLOWEST_POLL = 0.5
 NUDGE_AFTER = 10.0  # seconds without a word from a load balancer that should have followed (hazard 38)
-
-# What GET /v2/apps adds to a definition (docs/platform.md, Apps).
-_STATE = {
-    "tasks",
-    "deployments",
-    "lastTaskFailure",
-    "version",
-    "versionInfo",
-    "readinessCheckResults",
-    "tasksStats",
-} | {f"tasks{state}" for state in ("Staged", "Running", "Healthy", "Unhealthy")}
 
 AT_DEADLINE: dict[Cause, type[BgciError]] = {
     Cause.HEALTH: UnhealthyError,
@@ -96,20 +83,18 @@ class Driver:
     def __init__(
         self,
         marathon: Marathon,
-        balancers: Sequence[LoadBalancer],
+        observer: Observer,
         *,
         journal: Journal,
         reporter: Reporter,
         timeout: float,
-        idle: Callable[[str], bool] = lambda url: False,
         cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         self.marathon = marathon
-        self.balancers = balancers
+        self.observer = observer
         self.journal = journal
         self.reporter = reporter
         self.timeout = timeout
-        self.idle = idle
         self.cancelled = cancelled
         self.last: Observation | None = None
         self._times = Times()
@@ -118,8 +103,6 @@ class Driver:
         self._killed: set[str] = set()
         self._short_since: float | None = None
         self._draining_since: float | None = None
-        self._raw: list[dict[str, Any]] = []
-        self._complaints: dict[str, str] = {}  # by app: what its health checks said when they said something last
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the state it leaves can be finished."""
@@ -156,55 +139,15 @@ class Driver:
         return seen, decide(seen, goal, policy)
 
     def observe(self, group: str) -> Observation:
-        """What runs now. Raises UnavailableError or DeniedError when Marathon does not say; ConflictError on labels
-        that cannot be read."""
-        self._raw = self.marathon.group_apps(group)
-        missing = any(len(app.get("tasks", ())) < app.get("instances", 0) for app in self._raw)
-        queue = self.marathon.queue() if missing else []
-        try:
-            apps = tuple(app_from(app, queue) for app in self._raw)
-        except ValueError as error:
-            raise ConflictError(
-                f"an app of group {group} has a HAPROXY_DEPLOYMENT_STARTED_AT that is no date: {error}",
-                remedy="marathon-lb would stop on it; correct the label first",
-            ) from None
-        self._complaints |= {str(app["id"]): "; ".join(said) for app in self._raw if (said := failing_checks(app))}
-        wanted = endpoints(self._raw, group)
-        replicas = tuple(balancer.read(wanted) for balancer in self.balancers)
-        seen = Observation(
-            time.time(),
-            self._remembering(apps),
-            replicas,
+        """The group as it is now, with what this run remembers of it."""
+        seen = self.observer.observe(group)
+        self.last = replace(
+            seen,
+            apps=self._remembering(seen.apps),
             draining_since=self._draining_since,
             short_since=self._short_since,
         )
-        self.last = self._with_idle_probes(seen)
         return self.last
-
-    def running(self) -> dict[str, Any]:
-        """The definition of the app that serves, as seen last: without its tasks and state; empty when none does."""
-        raw = self._raw[0] if self._raw else {}
-        return {key: value for key, value in raw.items() if key not in _STATE}
-
-    def _with_idle_probes(self, seen: Observation) -> Observation:
-        """Ask the tasks that are out of rotation whether they are idle, where their app offers that."""
-        return replace(
-            seen, apps=tuple(self._probed(app, raw, seen) for app, raw in zip(seen.apps, self._raw, strict=True))
-        )
-
-    def _probed(self, app: App, raw: Mapping[str, Any], seen: Observation) -> App:
-        path = raw.get("labels", {}).get("BGCI_DRAIN_PATH")
-        if not path:
-            return app
-        places = {str(task["id"]): addresses(raw, task) for task in raw.get("tasks", ())}
-
-        def idle(task_id: str) -> bool:
-            out = all(replica.server(task_id).serving is Serving.MAINT for replica in seen.replicas)
-            host, ips, port = (places.get(task_id) or [("", (), 0)])[0]
-            place = ips[0] if ips else host
-            return out and bool(place) and self.idle(f"http://{place}:{port}{path}")
-
-        return replace(app, tasks=tuple(replace(task, idle=idle(task.id)) for task in app.tasks))
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
@@ -237,14 +180,13 @@ class Driver:
                 remedy="nothing is lost: run the same command again to go on, or the rollback to go back",
             )
         if step.cause is Cause.LOAD_BALANCER and waiting.overdue():
-            for balancer in self.balancers:
-                balancer.nudge()
+            self.observer.request_reload()
         waiting.pause = min(SLOWEST_POLL, waiting.pause * 1.4)
         time.sleep(min(waiting.pause, left))
 
     def _earlier(self, step: Wait, seen: Observation) -> str:
         """Why it was unhealthy before: a task that has just been restarted for it shows no failing check."""
-        said = [self._complaints[app.id] for app in seen.apps if app.id in self._complaints]
+        said = [complaint for app in seen.apps if (complaint := self.observer.complaint(app.id))]
         return "".join(f"; {text}" for text in said if step.cause is Cause.HEALTH and text not in step.why)
 
     # -- acting ---------------------------------------------------------------------------------------------------
@@ -270,7 +212,7 @@ class Driver:
                     self.marathon.delete(app_id)
 
     def _create(self, step: Create, seen: Observation, release: Release) -> None:
-        app = self.to_create(step, seen, release)
+        app = self.observer.new_app(step, seen, release)
         if seen.apps and not step.swappable:
             self.reporter.warn(
                 f"{seen.apps[0].id} was not deployed by bgci: going back from this canary will cut its open sessions"
@@ -282,21 +224,6 @@ class Driver:
             if not any(mine.revision == release.revision for mine in self.observe(release.group).apps):
                 raise
 
-    def to_create(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
-        """The app that this step adds, as seen last. Raises ConflictError without a definition."""
-        if release.definition is None:
-            raise ConflictError("there is no app definition to deploy", remedy="run `bgci render` first")
-        baseline = seen.apps[0] if seen.apps else None
-        return coloured(
-            release.definition,
-            revision=release.revision,
-            image=release.image,
-            baseline=self._raw[0] if self._raw else None,
-            instances=step.instances,
-            started_at=started_at(seen.now, baseline),
-            swappable=step.swappable,
-        )
-
     def _unchanged(self, owners: Sequence[App], task_ids: Sequence[str]) -> bool:
         """Whether these tasks still are what was decided on: a stale id would take the task that runs in its place
         (hazard 21), and what has become healthy meanwhile may have sessions by now.
@@ -305,7 +232,7 @@ class Driver:
         def state(apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
             return {(task.id, task.healthy, task.dying) for app in apps for task in app.tasks if task.id in task_ids}
 
-        now = self._remembering(tuple(app_from(raw) for app in owners if (raw := self.marathon.app(app.id))))
+        now = self._remembering(self.observer.apps([app.id for app in owners]))
         return state(now) == state(owners)
 
     def _remembering(self, apps: tuple[App, ...]) -> tuple[App, ...]:
@@ -339,55 +266,3 @@ class _Waiting:
             return False
         self.nudged = now
         return True
-
-
-def summary(seen: Observation) -> dict[str, Any]:
-    """An observation for the journal and for ``result.json``: without times, so that only changes are new."""
-    return {
-        "apps": [
-            {
-                "id": app.id,
-                "revision": app.revision,
-                "colour": app.colour,
-                "instances": app.instances,
-                "tasks": len(app.tasks),
-                "healthy": len(app.healthy),
-                "urls": [task.url for task in app.healthy if task.url],
-                "deployments": list(app.deployments),
-                "serving": {
-                    replica.url: _tally(replica.server(task.id).serving for task in app.tasks)
-                    for replica in seen.replicas
-                },
-            }
-            for app in seen.apps
-        ],
-        "load_balancers": [
-            {"url": replica.url, "older_workers": list(replica.older_workers), "problem": replica.problem}
-            for replica in seen.replicas
-        ],
-    }
-
-
-def _tally(servings: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for serving in servings:
-        counts[serving.value] = counts.get(serving.value, 0) + 1
-    return counts
-
-
-def described(step: Action) -> dict[str, Any]:
-    """A step for the journal."""
-    return {"do": type(step).__name__.lower(), **vars(step)}
-
-
-def told(step: Action, release: Release) -> str:
-    """A step for people."""
-    match step:
-        case Create(instances):
-            return f"create {release.revision} with {instances} instances"
-        case Scale(app_id, instances, ballast):
-            return f"scale {app_id} to {instances}" + (", for a moment" if ballast else "")
-        case Kill(task_ids):
-            return f"remove {len(task_ids)} tasks that serve nobody: {', '.join(task_ids)}"
-        case Delete(app_id):
-            return f"delete {app_id}"

@@ -10,6 +10,7 @@ import requests
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Marathon
 from bgci.engine.model import Kill, Release
+from bgci.operations.observer import Observer
 from bgci.operations.rollout_driver import Driver
 from bgci.reporting.console import Console
 from bgci.reporting.journal import Journal
@@ -21,7 +22,7 @@ def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_ap
     assert app.canary("v1").code == 0
     (running,) = app.apps()
     marathon = Marathon(Http(lab.where["marathon_url"]))
-    driver = Driver(marathon, [], journal=Journal(None), reporter=Console(sys.stdout), timeout=60)
+    driver = Driver(marathon, Observer(marathon, []), journal=Journal(None), reporter=Console(sys.stdout), timeout=60)
     seen = driver.observe(app.group)
     stale = seen.apps[0].tasks[0].id
 
