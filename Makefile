@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit ci-tools image-tools clean
+.PHONY: help demo test lint unit ci-tools image-tools zipapp lock clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -12,6 +12,8 @@ help:
 	@echo "make unit   the fast tests alone"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
+	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
+	@echo "make lock   requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions"
 
 .venv/ready: pyproject.toml tools/setup
 	tools/setup
@@ -35,6 +37,13 @@ ci-tools: .venv/ready
 
 image-tools:
 	tools/image-tools
+
+zipapp: .venv/ready
+	.venv/bin/python tools/zipapp
+
+lock: .venv/ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,release]'
+	tools/lock $(if $(UPGRADE),--upgrade)
 
 test: lint
 	.venv/bin/pytest -q $(PARALLEL)

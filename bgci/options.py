@@ -97,8 +97,11 @@ def seconds(default: float, text: str) -> Any:
     return setting(default, text, parser=duration, metavar="DURATION")
 
 
-def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
-    """What may hold blanks must not be parted at them where it comes from the environment."""
+def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    """What may hold blanks must not be parted at them where it comes from the environment.
+
+    ``Any`` is ``list[str]``: on Python 3.10 typer takes that annotation for a class, and fails.
+    """
     source = context.get_parameter_source(str(param.name))
     if source is None or source.name != "ENVIRONMENT":
         return value

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from bgci.appdef.names import app_slug
-from bgci.dcos import tls
+from bgci.dcos import openssl, tls
 from bgci.dcos.http import Http, proxied
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.marathon import Marathon
@@ -43,9 +43,7 @@ def certificate_end(url: str) -> datetime | None:
             f"{urlsplit(url).netloc} does not speak TLS: {error}",
             remedy="check the URL: its host, its port, https or http",
         ) from error
-    from cryptography import x509
-
-    return x509.load_der_x509_certificate(found).not_valid_after_utc
+    return openssl.certificate_end(found)
 
 
 def require_trusted(url: str, verify: bool | str) -> None:
