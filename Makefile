@@ -15,7 +15,7 @@ help:
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
 	@echo "make lock   requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions"
 
-.venv/ready: pyproject.toml tools/setup
+.venv/ready: pyproject.toml requirements.lock tools/setup
 	tools/setup
 	@touch $@
 

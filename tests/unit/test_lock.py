@@ -42,8 +42,9 @@ def needs(name: str) -> list[str]:
     try:
         texts = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
-        assert name in ("colorama", "tomli"), f"{name} is not installed: run tools/setup"
+        assert name in ("colorama", "tomli"), f"{name} is not installed: run tools/setup"  # Windows; Python 3.10
         return []
+    assert metadata.version(name) == LOCKED.get(name), f"{name} is not as locked: run tools/setup"
     wanted = [Requirement(text) for text in texts]
     environments = [
         {"python_version": version, "sys_platform": platform, "platform_system": system, "extra": ""}
