@@ -17,6 +17,7 @@ import aiohttp
 
 from bgci.errors import BgciError, exit_code
 from bgci.sandbox.iam import private
+from bgci.sandbox.iam.tls import certificates
 from bgci.sandbox.loadbalancer.balancer import Balancer, control_app, control_site
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
 from bgci.sandbox.loadbalancer.haproxy_config import Listen
@@ -24,6 +25,7 @@ from bgci.sandbox.loadbalancer.marathon import Marathon
 from bgci.sandbox.loadbalancer.ports import claim
 
 READY = "ready.json"
+TLS = "tls"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,7 +36,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--address", default="127.0.0.1", help="this replica's own; service ports are bound there")
     parser.add_argument("--stats-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--appid-port", type=int, default=0, help="routes by X-Marathon-App-Id; 0: a free one")
-    parser.add_argument("--http-port", type=int, help="routes by HAPROXY_{n}_VHOST; 0: a free one; default: none")
+    parser.add_argument("--http-port", type=int, default=0, help="routes by HAPROXY_{n}_VHOST; 0: a free one")
+    parser.add_argument("--https-port", type=int, default=0, help="the same over TLS; 0: a free one")
+    parser.add_argument("--dont-bind-http-https", action="store_true", help="without these two ports")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--health-check", action="store_true", help="serve only tasks that Marathon says are alive")
     parser.add_argument("--group", action="append", help="repeatable; default: * (all)")
@@ -49,9 +53,11 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        wanted = [options.stats_port, options.appid_port] + ([] if options.http_port is None else [options.http_port])
+        wanted = [options.stats_port, options.appid_port]
+        wanted += [] if options.dont_bind_http_https else [options.http_port, options.https_port]
         claimed = [stack.enter_context(claim(options.address, port)) for port in wanted]
-        listen = Listen(options.address, *(sock.getsockname()[1] for sock in claimed))
+        ports = [sock.getsockname()[1] for sock in claimed]
+        listen = Listen(options.address, *ports, certificate=str(certificates(Path(TLS), [options.address]).server))
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=basic(options.marathon_credentials)))
         marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)
         haproxy = HAProxy()
@@ -93,6 +99,7 @@ def announce(listen: Listen) -> None:
     }
     if listen.http_port is not None:
         ready["http_url"] = f"http://{listen.address}:{listen.http_port}"
+        ready["https_url"] = f"https://{listen.address}:{listen.https_port}"
     Path(f"{READY}.new").write_text(json.dumps(ready))
     Path(f"{READY}.new").replace(READY)
 

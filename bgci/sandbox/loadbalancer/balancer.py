@@ -116,7 +116,7 @@ class Balancer:
 
     def _bindable(self, service: Service, ours: set[tuple[str, int]]) -> bool:
         """False if somebody else has the port: HAProxy would pause all its listeners, try for a while, and give up."""
-        place = (service.bind_addr or self._listen.address, service.port)
+        place = (service.settings.bind_addr or self._listen.address, service.port)
         if place not in ours and is_taken(*place):
             log.warning("left out, as %s:%d is taken: %s", *place, service.app_id)
             return False

@@ -55,8 +55,11 @@ def _zone(text: str) -> timezone:
 def merge_groups(apps: Iterable[Json]) -> list[Json]:
     """Marathon's apps with those of one deployment group merged into one, its draining tasks marked ``draining: True``.
 
-    Each app needs ``id``, ``labels``, ``tasks`` and, in a group, ``instances`` and ``versionInfo``. The input is left
-    as it is. A merged app is the *old* one with the tasks of both, as ``/<group>``; a third is merged into it.
+    Each app needs ``id``, ``labels``, ``tasks`` and, in a group, ``instances`` and ``versionInfo``. A merged app is the
+    *old* one with the tasks of both, as ``/<group>``; a third is merged into it.
+
+    It changes the apps that it is given, as marathon-lb does. A second call with the same ones adds the new app's tasks
+    once more and counts with them: servers stand in a backend twice, or all of them are in maintenance.
     """
     alone: list[Json] = []
     groups: dict[str, Json] = {}
@@ -65,14 +68,13 @@ def merge_groups(apps: Iterable[Json]) -> list[Json]:
             alone.append(app)
             continue
         group = app["labels"][GROUP]
-        name = group if group[0] == "/" else f"/{group}"
-        member = {**app, "id": name}
-        groups[name] = merge_pair(groups[name], member) if name in groups else member
+        name = app["id"] = group if group[0] == "/" else f"/{group}"
+        groups[name] = merge_pair(groups[name], app) if name in groups else app
     return alone + list(groups.values())
 
 
 def merge_pair(first: Json, last: Json) -> Json:
-    """The old app of the two with the tasks of both, in the order in which Marathon listed them."""
+    """Makes the old app of the two the one with the tasks of both. ``first`` is listed before ``last``."""
     # The app listed last decides whether health counts, be it the old or the new one.
     healthy_matters = bool(last.get("healthChecks"))
     old, new = (first, last) if _started_at(first) < _started_at(last) else (last, first)
@@ -85,8 +87,10 @@ def merge_pair(first: Json, last: Json) -> Json:
     healthy = healthy_tasks(new) if healthy_matters else new["instances"]
     count = drain_count(tasks=len(old["tasks"]), instances=old["instances"], healthy_new=healthy, target=target)
     by_id = sorted(old["tasks"], key=lambda task: str(task["id"]))
-    draining = [{**task, "draining": True} for task in by_id[:count]]
-    return {**old, "tasks": draining + by_id[count:] + list(new["tasks"])}
+    for task in by_id[:count]:
+        task["draining"] = True
+    old["tasks"] = by_id + new["tasks"]
+    return old
 
 
 def drain_count(*, tasks: int, instances: int, healthy_new: int, target: int) -> int:

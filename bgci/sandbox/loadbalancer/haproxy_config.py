@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bgci.sandbox.loadbalancer.drain import Json
+from bgci.sandbox.loadbalancer.labels import Settings
 from bgci.sandbox.loadbalancer.services import Server, Service
+from bgci.sandbox.loadbalancer.templates import ALLOW_DENY
+from bgci.sandbox.loadbalancer.vhosts import Routes, safe
 
 STATS_SOCKET = "haproxy.sock"
 CONTROL_SOCKET = "control.sock"
@@ -42,37 +45,11 @@ defaults
   option            dontlognull
   option            http-server-close
   option            redispatch
+  option            idle-close-on-response
 """
-
 # Until 2.3, and so in marathon-lb's image, a worker that is replaced answers one more request on an idle connection.
-# Later ones cut it at once, which fails clients that reuse it at that moment (haproxy#1506), unless told otherwise.
-KEEP_IDLE = "  option idle-close-on-response\n"
-
-# What an app may replace by a label ``HAPROXY_{n}_<name>``; the placeholders are marathon-lb's.
-TEMPLATES = {
-    "FRONTEND_HEAD": "\nfrontend {backend}\n  bind {bindAddr}:{servicePort}\n  mode {mode}\n",
-    "FRONTEND_BACKEND_GLUE": "  use_backend {backend}\n",
-    "BACKEND_HEAD": "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n",
-    "BACKEND_HTTP_OPTIONS": (
-        "  option forwardfor\n"
-        "  http-request set-header X-Forwarded-Port %[dst_port]\n"
-        "  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n"
-    ),
-    "BACKEND_HTTP_HEALTHCHECK_OPTIONS": (
-        "  option  httpchk GET {healthCheckPath}\n  timeout check {healthCheckTimeoutSeconds}s\n"
-    ),
-    "BACKEND_TCP_HEALTHCHECK_OPTIONS": "",
-    "BACKEND_STICKY_OPTIONS": "  cookie mesosphere_server_id insert indirect nocache\n",
-    "BACKEND_SERVER_OPTIONS": (
-        "  server {serverName} {host_ipv4}:{port} id {serverId}{cookieOptions}{healthCheckOptions}{otherOptions}\n"
-    ),
-    "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS": (
-        "check inter {healthCheckIntervalSeconds}s fall {healthCheckFalls}{healthCheckPortOptions}"
-    ),
-    "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS": (
-        "check inter {healthCheckIntervalSeconds}s fall {healthCheckFalls}{healthCheckPortOptions}"
-    ),
-}
+# Later ones cut it at once, which fails clients that reuse it at that moment (haproxy#1506), unless told otherwise by
+# the last option.
 
 
 @dataclass(frozen=True)
@@ -83,21 +60,24 @@ class Listen:
     stats_port: int
     appid_port: int
     http_port: int | None = None
+    https_port: int | None = None
+    certificate: str = "cert.pem"
 
 
 def render(services: Iterable[Service], listen: Listen, groups: Iterable[str] = ("*",)) -> str:
-    """The whole configuration for the services that one of the groups selects (``*``: all)."""
+    """The whole configuration for the services that one of the groups selects (``*``: all).
+
+    Raises KeyError, ValueError or IndexError for a template that cannot be formatted."""
     wanted = frozenset(groups)
-    siblings: dict[str, list[Service]] = {}
-    served = []
-    for service in services:
-        siblings.setdefault(service.app_id, []).append(service)
-        if service.enabled and ("*" in wanted or service.groups & wanted):
-            served.append(service)
-    parts = [HEAD, _stats(served, listen), _vhosts(served, listen), _app_ids(served, listen)]
+    everything = list(services)
+    served = [s for s in everything if s.settings.enabled and ("*" in wanted or s.groups & wanted)]
+    parts = [_userlist(service) for service in served]
+    parts += [_vhosts(served, listen), _app_ids(served, listen), _vhosts_https(served, listen)]
     parts += [_frontend(service, listen) for service in served]
-    parts += [_backend(service, siblings[service.app_id]) for service in served]
-    return "".join(parts)
+    for service in served:
+        parts.append(_backend(service, [other for other in everything if other.app_id == service.app_id]))
+    text = "".join(parts)
+    return HEAD + _stats(text, listen) + text
 
 
 def bound(config: str) -> set[tuple[str, int]]:
@@ -113,7 +93,7 @@ def backend_name(service: Service) -> str:
 def server_name(server: Server) -> str:
     """The CSV's ``svname``."""
     parts = [server.ip] if server.host == server.ip else [server.host, server.ip]
-    return _safe("_".join([*parts, str(server.port)]))
+    return safe("_".join([*parts, str(server.port)]))
 
 
 def server_id(name: str, taken: set[int]) -> int:
@@ -130,23 +110,15 @@ def server_id(name: str, taken: set[int]) -> int:
         name = f"{name} {digest}"
 
 
-def _safe(text: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9\-]", "_", text)
-
-
-def _template(service: Service, name: str) -> str:
-    return (service.templates or {}).get(name, TEMPLATES[name])
-
-
-def _stats(services: Sequence[Service], listen: Listen) -> str:
+def _stats(text: str, listen: Listen) -> str:
     """The page and the endpoints. Our own process answers what Lua does in marathon-lb; the CSV does not show it."""
-    shown = ["stats", "marathon_http_appid_in", "marathon_http_in", *(backend_name(service) for service in services)]
+    shown = ["stats", *re.findall(r"^(?:frontend|backend|listen) (\S+)", text, re.MULTILINE)]
     scopes = "".join(f"  stats scope {name}\n" for name in dict.fromkeys(shown))
     return f"""\
 listen stats
   bind {listen.address}:{listen.stats_port}
   mode http
-{KEEP_IDLE}  stats enable
+  stats enable
 {scopes}  monitor-uri /_haproxy_health_check
   use_backend {CONTROL} if {{ path /_haproxy_getpids /_haproxy_getconfig /_mlb_signal/hup /_mlb_signal/usr1 }}
 
@@ -156,19 +128,38 @@ backend {CONTROL}
 """
 
 
+def _userlist(service: Service) -> str:
+    _, user, password = service.settings.auth
+    template = service.settings.template("USERLIST_HEAD")
+    return template.format(backend=backend_name(service), user=user, passwd=password) if user else ""
+
+
 def _vhosts(services: Sequence[Service], listen: Listen) -> str:
     if listen.http_port is None:
         return ""
-    rules = [f"\nfrontend marathon_http_in\n  bind {listen.address}:{listen.http_port}\n  mode http\n{KEEP_IDLE}"]
-    for service in sorted(services, key=lambda service: service.weight, reverse=True):
-        if not service.vhosts:
-            continue
-        name = backend_name(service)
-        # Our port is not 80, so clients send it along in the Host header.
-        rules += [f"  acl host_{name} hdr(host),field(1,:) -i {host}\n" for host in service.vhosts]
-        rules += [f"  acl path_{name} path_beg {service.path}\n"] if service.path else []
-        rules.append(f"  use_backend {name} if host_{name}{f' path_{name}' if service.path else ''}\n")
-    return "".join(rules)
+    # Our port is not 80, so clients send it along in the Host header, which marathon-lb compares as a whole.
+    head = (
+        f"\nfrontend marathon_http_in\n  bind {listen.address}:{listen.http_port}\n  mode http\n"
+        "  http-request set-header Host %[req.hdr(host),field(1,:)]\n"
+    )
+    return head + "".join(_routes(service, listen).http() for service in _heaviest_first(services))
+
+
+def _vhosts_https(services: Sequence[Service], listen: Listen) -> str:
+    if listen.https_port is None:
+        return ""
+    bind = f"{listen.address}:{listen.https_port} ssl crt {listen.certificate}"
+    head = f"\nfrontend marathon_https_in\n  bind {bind}\n  mode http\n"
+    return head + "".join(_routes(service, listen).https() for service in _heaviest_first(services))
+
+
+def _heaviest_first(services: Sequence[Service]) -> list[Service]:
+    hosted = [service for service in services if service.settings.hostname]
+    return sorted(hosted, key=lambda service: service.settings.weight, reverse=True)
+
+
+def _routes(service: Service, listen: Listen) -> Routes:
+    return Routes(service, backend_name(service), _bind_addr(service, listen))
 
 
 def _app_ids(services: Sequence[Service], listen: Listen) -> str:
@@ -178,38 +169,67 @@ def _app_ids(services: Sequence[Service], listen: Listen) -> str:
         if service.mode == "http":
             first.setdefault(service.app_id, service)
     rules = "".join(
-        f"  acl app_{_safe(app_id)} hdr(x-marathon-app-id) -i {app_id}\n"
-        f"  use_backend {backend_name(service)} if app_{_safe(app_id)}\n"
+        service.settings.template("HTTP_FRONTEND_APPID_ACL").format(
+            cleanedUpAppId=safe(app_id),
+            hostname=service.settings.hostname,
+            appId=app_id,
+            backend=backend_name(service),
+        )
         for app_id, service in first.items()
     )
-    head = f"\nfrontend marathon_http_appid_in\n  bind {listen.address}:{listen.appid_port}\n  mode http\n{KEEP_IDLE}"
-    return head + rules
+    return f"\nfrontend marathon_http_appid_in\n  bind {listen.address}:{listen.appid_port}\n  mode http\n{rules}"
+
+
+def _bind_addr(service: Service, listen: Listen) -> str:
+    given = service.settings.bind_addr
+    return listen.address if given is None else given
 
 
 def _frontend(service: Service, listen: Listen) -> str:
-    name = backend_name(service)
-    bind = service.bind_addr or listen.address
-    head = _template(service, "FRONTEND_HEAD").format(
-        backend=name, bindAddr=bind, servicePort=service.port, mode=service.mode, sslCert="", bindOptions=""
+    name, settings = backend_name(service), service.settings
+    head = settings.template("FRONTEND_HEAD").format(
+        bindAddr=_bind_addr(service, listen),
+        backend=name,
+        servicePort=service.port,
+        mode=service.mode,
+        sslCert=f" ssl crt {settings.ssl_cert}" if settings.ssl_cert else "",
+        bindOptions=f" {settings.bind_options}" if settings.bind_options else "",
     )
-    head += KEEP_IDLE if service.mode == "http" else ""
-    return head + _template(service, "FRONTEND_BACKEND_GLUE").format(backend=name)
+    return head + settings.template("FRONTEND_BACKEND_GLUE").format(backend=name)
 
 
 def _backend(service: Service, siblings: Sequence[Service]) -> str:
     """``siblings`` are the app's services (this one too), sorted by port: one of them may be checked for this one."""
-    head = _template(service, "BACKEND_HEAD")
-    lines = [head.format(backend=backend_name(service), balance=service.balance, mode=service.mode)]
+    settings = service.settings
+    head = settings.template("BACKEND_HEAD")
+    lines = [head.format(backend=backend_name(service), balance=settings.balance, mode=service.mode)]
     if service.mode == "http":
-        lines.append(_template(service, "BACKEND_HTTP_OPTIONS"))
-    if service.sticky:
-        lines.append(_template(service, "BACKEND_STICKY_OPTIONS"))
+        lines += _http_options(settings)
+    if settings.networks and service.mode in ALLOW_DENY:
+        template = settings.template(f"{service.mode.upper()}_BACKEND_NETWORK_ALLOWED_ACL")
+        lines += [template.format(network_allowed=network) for network in settings.networks.split()]
+        lines.append(ALLOW_DENY[service.mode])
+    if settings.sticky:
+        lines.append(settings.template("BACKEND_STICKY_OPTIONS"))
     template = _check_template(service, "BACKEND_{}_HEALTHCHECK_OPTIONS")
     if template and service.health_check:
         lines.append(template.format(**_check_values(service.health_check, _checked_port(service, siblings, 0))))
     taken: set[int] = set()
     lines += [_server(service, siblings, index, taken) for index in range(len(service.servers))]
     return "".join(lines)
+
+
+def _http_options(settings: Settings) -> list[str]:
+    lines = [settings.template("BACKEND_HSTS_OPTIONS")] if settings.hsts else []
+    lines.append(settings.template("BACKEND_HTTP_OPTIONS"))
+    for value, name, template in (
+        (settings.proxypath, "proxypath", "HTTP_BACKEND_PROXYPASS_GLUE"),
+        (settings.rootpath, "rootpath", "HTTP_BACKEND_REVPROXY_GLUE"),
+        (settings.redirpath, "redirpath", "HTTP_BACKEND_REDIR"),
+    ):
+        if value:
+            lines.append(settings.template(template).format(**{"hostname": settings.hostname, name: value}))
+    return lines
 
 
 def _server(service: Service, siblings: Sequence[Service], index: int, taken: set[int]) -> str:
@@ -219,16 +239,16 @@ def _server(service: Service, siblings: Sequence[Service], index: int, taken: se
     template = _check_template(service, "BACKEND_SERVER_{}_HEALTHCHECK_OPTIONS").strip()
     if template and service.health_check:
         port = service.health_check.get("port")
-        port = port if service.check_port_index is None else _checked_port(service, siblings, index)
+        port = port if service.settings.check_port_index is None else _checked_port(service, siblings, index)
         check = " " + template.format(**_check_values(service.health_check, port))
     cookie = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:10]
-    return _template(service, "BACKEND_SERVER_OPTIONS").format(
+    return service.settings.template("BACKEND_SERVER_OPTIONS").format(
         serverName=name,
         host=server.host,
         host_ipv4=server.ip,
         port=server.port,
         serverId=server_id(name, taken),
-        cookieOptions=f" check cookie {cookie}" if service.sticky else "",
+        cookieOptions=f" check cookie {cookie}" if service.settings.sticky else "",
         healthCheckOptions=check,
         otherOptions=" disabled" if server.draining else "",
     )
@@ -239,13 +259,13 @@ def _check_template(service: Service, name: str) -> str:
     if service.health_check is None:
         return ""
     if service.mode == "tcp" or service.health_check["protocol"] in ("TCP", "MESOS_TCP"):
-        return _template(service, name.format("TCP"))
-    return _template(service, name.format("HTTP")) if service.mode == "http" else ""
+        return service.settings.template(name.format("TCP"))
+    return service.settings.template(name.format("HTTP")) if service.mode == "http" else ""
 
 
 def _checked_port(service: Service, siblings: Sequence[Service], index: int) -> int:
     """The port where the server at this index is checked: its own, or that of the sibling that a label names."""
-    checked = service.check_port_index
+    checked = service.settings.check_port_index
     if checked is None or abs(checked) > len(siblings):
         return service.servers[index].port
     return siblings[checked].servers[index].port

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bgci.sandbox.loadbalancer.drain import Json, merge_groups
+from bgci.sandbox.loadbalancer.labels import Settings, settings_of
 
 Resolve = Callable[[str], str]
 
@@ -39,23 +40,22 @@ class Server:
 
 @dataclass(frozen=True)
 class Service:
-    """One service port of an app, with the settings that the labels ``HAPROXY_{n}_…`` give it."""
+    """One service port of an app. Two tasks under one name are two servers, as in marathon-lb."""
 
     app_id: str
-    port: int
     servers: tuple[Server, ...]
-    enabled: bool = True
-    mode: str = "tcp"
-    health_check: Json | None = None
-    groups: frozenset[str] = frozenset()
-    bind_addr: str | None = None
-    balance: str = "roundrobin"
-    vhosts: tuple[str, ...] = ()
-    path: str | None = None
-    weight: int = 0
-    sticky: bool = False
-    check_port_index: int | None = None
-    templates: Mapping[str, str] | None = None
+    groups: frozenset[str]
+    health_check: Json | None
+    settings: Settings
+
+    @property
+    def port(self) -> int:
+        return self.settings.port
+
+    @property
+    def mode(self) -> str:
+        given = self.settings.mode
+        return given if given is not None else "http" if self.settings.hostname else "tcp"
 
 
 class HealthMemory:
@@ -77,10 +77,10 @@ class HealthMemory:
 
 
 def services_of(apps: Iterable[Json], *, resolve: Resolve, memory: HealthMemory | None = None) -> list[Service]:
-    """The services that have a usable task, sorted by app id and port.
+    """The services that have a usable task, sorted by app id and port. It changes the apps, as ``merge_groups`` does.
 
     ``resolve`` gives a host's IP address, or "" if it has none. ``memory`` is given for ``--health-check``: only tasks
-    with a live result are then served. Raises what ``merge_groups`` raises, and ValueError for labels like a port "x".
+    with a live result are then served. Raises what ``merge_groups`` and ``settings_of`` raise.
     """
     found = [service for app in merge_groups(apps) for service in _services_of_app(app, resolve, memory)]
     return sorted(found, key=lambda service: (service.app_id, service.port))
@@ -99,47 +99,23 @@ def _services_of_app(app: Json, resolve: Resolve, memory: HealthMemory | None) -
             # Revisions may differ in their number of ports: as many as both have.
             for service_port, port in zip(ports, task_ports, strict=False):
                 servers[service_port].append(Server(task["host"], ip, port, task.get("draining", False)))
-    # An app that names a service port twice has the settings of the last one there.
-    index_of = {port: index for index, port in enumerate(ports)}
-    services = (_service(app, index, port, tuple(servers[port])) for port, index in index_of.items())
-    return [service for service in services if service.servers]
+    # An app that names a service port twice has the settings of the last one there; those of the first are read too.
+    services = {port: _service(app, index, port, tuple(servers[port])) for index, port in enumerate(ports)}
+    return [service for service in services.values() if service.servers]
 
 
 def _service(app: Json, index: int, port: int, servers: tuple[Server, ...]) -> Service:
-    prefix = f"HAPROXY_{index}_"
-    label = {key[len(prefix) :]: value for key, value in app["labels"].items() if key.startswith(prefix)}
-    vhosts = tuple(filter(None, label.get("VHOST", "").lower().split(",")))
     check = health_check_of(app, index)
-    mode = "http" if vhosts or (check and check["protocol"] == "HTTP") else "tcp"
-    mode = label["MODE"].lower() if "MODE" in label else mode
-    check_index = int(label["BACKEND_HEALTHCHECK_PORT_INDEX"]) if "BACKEND_HEALTHCHECK_PORT_INDEX" in label else None
-    if check is None and check_index is not None:
-        check = health_check_of(app, check_index)
+    settings = settings_of(app["labels"], index, port, "http" if check and check["protocol"] == "HTTP" else None)
+    if check is None and settings.check_port_index is not None:
+        check = health_check_of(app, settings.check_port_index)
         if check and check["protocol"] in ("HTTP", "HTTPS", "MESOS_HTTP", "MESOS_HTTPS"):
-            mode = "http"
-    groups = label.get("GROUP", app["labels"].get("HAPROXY_GROUP"))
-    return Service(
-        app_id=app["id"],
-        port=int(label.get("PORT", port)),
-        servers=tuple(sorted(servers, key=lambda server: (server.host, server.port))),
-        enabled=is_true(label.get("ENABLED", "true")),
-        mode=mode,
-        health_check=check,
-        groups=frozenset() if groups is None else frozenset(groups.split(",")),
-        bind_addr=label.get("BIND_ADDR"),
-        balance=label.get("BALANCE", "roundrobin"),
-        vhosts=vhosts,
-        path=label.get("PATH"),
-        weight=int(label.get("BACKEND_WEIGHT", 0)) or int("PATH" in label),
-        sticky=is_true(label.get("STICKY", "false")),
-        check_port_index=check_index,
-        templates={key: value.replace("\r\n", "\n") for key, value in label.items()},
-    )
-
-
-def is_true(text: str) -> bool:
-    """A label's truth."""
-    return text.lower() in ("true", "t", "yes", "y")
+            settings.mode = "http"
+    groups = settings.groups
+    if groups is None:
+        groups = frozenset(app["labels"]["HAPROXY_GROUP"].split(",") if "HAPROXY_GROUP" in app["labels"] else ())
+    ordered = sorted(servers, key=lambda server: (server.host, server.port))
+    return Service(app["id"], tuple(ordered), groups, check, settings)
 
 
 def health_check_of(app: Json, index: int) -> Json | None:

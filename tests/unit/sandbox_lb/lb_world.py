@@ -146,6 +146,8 @@ class Balancer:
         ready = json.loads((directory / "ready.json").read_text())
         self.url: str = ready["url"]
         self.appid_url: str = ready["appid_url"]
+        self.http_url: str = ready["http_url"]
+        self.https_url: str = ready["https_url"]
 
     async def get(self, path: str) -> str:
         async with aiohttp.request("GET", self.url + path) as response:
@@ -157,12 +159,16 @@ class Balancer:
 
     async def servers(self) -> dict[int, str]:
         """The status of each server by its port, in the current worker."""
-        rows = csv.DictReader((await self.get("/haproxy?stats;csv")).lstrip("# ").splitlines())
-        return {
-            int(row["svname"].rpartition("_")[2]): row["status"]
-            for row in rows
+        return {port: row["status"] for _, port, row in await self.rows()}
+
+    async def rows(self) -> list[tuple[str, int, dict[str, str]]]:
+        """The backend, the port and the whole row of each server in the statistics."""
+        found = csv.DictReader((await self.get("/haproxy?stats;csv")).lstrip("# ").splitlines())
+        return [
+            (row["pxname"], int(row["svname"].rpartition("_")[2]), row)
+            for row in found
             if row["svname"] not in ("FRONTEND", "BACKEND")
-        }
+        ]
 
 
 class World:

@@ -33,7 +33,6 @@ def test_an_app_gets_a_frontend_on_its_service_port_and_a_backend_with_its_tasks
     assert section(config, f"frontend {name}") == [
         "bind 127.0.0.9:10101",
         "mode http",
-        "option idle-close-on-response",
         f"use_backend {name}",
     ]
     assert section(config, f"backend {name}") == [
@@ -109,6 +108,66 @@ def test_labels_change_port_mode_address_balance() -> None:
     assert "x-marathon-app-id" not in config
 
 
+def test_a_host_name_is_none_in_the_templates_of_an_app_without_virtual_hosts() -> None:
+    labels = {"0_HTTP_FRONTEND_APPID_ACL": "  # for {hostname}\n"}
+    assert "# for None" in section(text(an_app("/web", a_task("a"), **labels)), "frontend marathon_http_appid_in")
+
+
+@pytest.mark.parametrize(("vhost", "mode"), [("web.example", "http"), (None, "tcp")])
+def test_a_virtual_host_makes_it_http_unless_the_check_does(vhost: str | None, mode: str) -> None:
+    app = an_app("/web", a_task("a"), **({} if vhost is None else {"0_VHOST": vhost}))
+    app["healthChecks"] = [CHECK | {"protocol": "MESOS_HTTP"}]
+    assert f"mode {mode}" in section(text(app), "backend web_10101")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BACKEND_WEIGHT", "high"),
+        ("BACKEND_WEIGHT", ""),
+        ("PORT", "10101/tcp"),
+        ("BACKEND_HEALTHCHECK_PORT_INDEX", "one"),
+        ("AUTH", "realm:user"),
+        ("AUTH", "realm:user:pass:word"),
+    ],
+)
+def test_a_label_that_cannot_be_read_raises_without_any_task_and_in_any_group(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        text(an_app("/web", GROUP="other", **{f"0_{name}": value}), groups=("external",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BACKEND_HEAD", "\nbackend {backend}}\n"),
+        ("FRONTEND_HEAD", "\nfrontend {name}\n"),
+        ("BACKEND_SERVER_OPTIONS", "  server {}\n"),
+        ("HTTP_FRONTEND_ACL", "  acl x hdr(host) -i {vhost}\n"),
+        ("HTTPS_FRONTEND_ACL", "  use_backend {backend} if { ssl_fc_sni x }\n"),
+        ("HTTP_FRONTEND_APPID_ACL", "{0}"),
+        ("FRONTEND_BACKEND_GLUE", "{backend:d}"),
+    ],
+)
+def test_a_template_that_cannot_be_formatted_raises_as_soon_as_a_task_is_served(name: str, value: str) -> None:
+    labels = {f"0_{name}": value, "0_VHOST": "web.example"}
+    listen = Listen("127.0.0.9", 9090, 9091, 8080, 8443)
+    assert text(an_app("/web", **labels), listen=listen)
+    with pytest.raises((KeyError, ValueError, IndexError)):
+        text(an_app("/web", a_task("a"), **labels), listen=listen)
+
+
+def test_templates_without_placeholders_are_taken_as_they_are() -> None:
+    labels = {"0_BACKEND_HTTP_OPTIONS": "  # {as it is\n", "0_USE_HSTS": "y", "0_BACKEND_HSTS_OPTIONS": "  # }\n"}
+    lines = section(text(an_app("/web", a_task("a"), **labels)), "backend web_10101")
+    assert lines[2:4] == ["# }", "# {as it is"]
+
+
+def test_while_two_colours_stand_the_old_ones_labels_hold_for_both() -> None:
+    blue = colour("blue", a_task("o", 31001), day=1, **{"0_BALANCE": "leastconn"})
+    green = colour("green", a_task("n", 31002), day=2, **{"0_BALANCE": "random", "0_BACKEND_WEIGHT": "high"})
+    assert "balance leastconn" in section(text(blue, green), "backend web_10101")
+
+
 def test_a_mesos_check_alone_does_not_make_it_http() -> None:
     app = an_app("/web", a_task("a")) | {"healthChecks": [CHECK | {"protocol": "MESOS_HTTP"}]}
     assert "mode tcp" in section(text(app), "backend web_10101")
@@ -160,17 +219,17 @@ def test_sticky_sessions_have_a_cookie_for_each_server() -> None:
 def test_virtual_hosts_are_routed_on_the_http_port_heaviest_first() -> None:
     one = an_app("/one", a_task("a"), **{"0_VHOST": "Web.example,www.example"})
     two = an_app("/two", a_task("b"), **{"0_VHOST": "web.example", "0_PATH": "/api", "0_PORT": "10102"})
-    lines = section(text(one, two, listen=Listen("127.0.0.9", 9090, 9091, 8080)), "frontend marathon_http_in")
+    lines = section(text(one, two, listen=Listen("127.0.0.9", 9090, 9091, 8080, 8443)), "frontend marathon_http_in")
     assert lines == [
         "bind 127.0.0.9:8080",
         "mode http",
-        "option idle-close-on-response",
-        "acl host_two_10102 hdr(host),field(1,:) -i web.example",
+        "http-request set-header Host %[req.hdr(host),field(1,:)]",
+        "acl host_web_example_two hdr(host) -i web.example",
         "acl path_two_10102 path_beg /api",
-        "use_backend two_10102 if host_two_10102 path_two_10102",
-        "acl host_one_10101 hdr(host),field(1,:) -i web.example",
-        "acl host_one_10101 hdr(host),field(1,:) -i www.example",
-        "use_backend one_10101 if host_one_10101",
+        "use_backend two_10102 if host_web_example_two path_two_10102",
+        "acl host_web_example_one hdr(host) -i web.example",
+        "acl host_web_example_one hdr(host) -i www.example",
+        "use_backend one_10101 if host_web_example_one",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -18,7 +19,7 @@ def tasks(prefix: str, count: int, healthy: int | None = None) -> list[Json]:
 
 def draining(*apps: Json) -> list[str]:
     """The ids of the draining tasks of the one group."""
-    (merged,) = merge_groups(apps)
+    (merged,) = merge_groups(copy.deepcopy(apps))
     assert merged["id"] == "/web"
     return [task["id"] for task in merged["tasks"] if task.get("draining")]
 
@@ -61,13 +62,22 @@ def test_lowest_ids_drain_whatever_the_order_of_the_list() -> None:
     assert draining(old, new) == draining(new, old) == ["a"]
 
 
-def test_the_result_is_the_old_app_with_the_tasks_of_both_and_the_input_is_kept() -> None:
+def test_the_result_is_the_old_app_with_the_tasks_of_both() -> None:
     old, new = colour("blue", a_task("o"), day=1, target=1), colour("green", a_task("n"), day=2, target=1)
     (merged,) = merge_groups([new, old])
     assert [task["id"] for task in merged["tasks"]] == ["o", "n"]
-    assert merged["labels"] == old["labels"]
-    assert "draining" not in old["tasks"][0]
-    assert old["id"] == "/web-blue"
+    assert merged is old
+
+
+def test_a_second_pass_over_the_same_apps_adds_the_new_tasks_again_and_drains_for_them() -> None:
+    """marathon-lb's second pass after an invalid configuration (marathon_lb.py 1714-1722, 1902-1930)."""
+    apps = [colour("blue", *tasks("old", 2), day=1, target=2), colour("green", *tasks("new", 2, 1), day=2, target=2)]
+    for expected in (
+        [("old0", True), ("old1", False), ("new0", False), ("new1", False)],
+        [("new0", True), ("new1", False), ("old0", True), ("old1", False), ("new0", True), ("new1", False)],
+    ):
+        (merged,) = merge_groups(apps)
+        assert [(task["id"], task.get("draining", False)) for task in merged["tasks"]] == expected
 
 
 def test_a_dying_task_with_an_old_live_result_counts_as_healthy() -> None:
