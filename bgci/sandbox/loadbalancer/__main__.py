@@ -56,8 +56,10 @@ async def serve(options: argparse.Namespace) -> None:
         wanted = [options.stats_port, options.appid_port]
         wanted += [] if options.dont_bind_http_https else [options.http_port, options.https_port]
         claimed = [stack.enter_context(claim(options.address, port)) for port in wanted]
-        ports = [sock.getsockname()[1] for sock in claimed]
-        listen = Listen(options.address, *ports, certificate=str(certificates(Path(TLS), [options.address]).server))
+        stats, appid, *hosts = [sock.getsockname()[1] for sock in claimed]
+        http, https = hosts or (None, None)
+        certificate = str(certificates(Path(TLS), [options.address]).server)
+        listen = Listen(options.address, stats, appid, http, https, certificate)
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=basic(options.marathon_credentials)))
         marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)
         haproxy = HAProxy()
