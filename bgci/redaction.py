@@ -70,6 +70,11 @@ class Redactor:
         """The secrets in the order of their coming, each a single line: what other programs that hide are told."""
         return [secret for secret in self._secrets if "\n" not in secret]
 
+    def longest(self) -> int:
+        """How many characters the longest form of a secret may have that a border can cut: each escaped once, as
+        ``\\u00e4`` or ``%C3%A4`` has it."""
+        return 6 * max(map(len, self._secrets), default=0)
+
     def redacted(self, text: str) -> str:
         """The text with ``***`` where a secret stood in any form."""
         while spans := list(_merged(self._spans(text))):  # a mask may complete another secret; each makes it shorter
@@ -210,6 +215,7 @@ _THE_ONE = Redactor()
 hide = _THE_ONE.hide
 hide_login_in = _THE_ONE.hide_login_in
 hidden = _THE_ONE.hidden
+longest = _THE_ONE.longest
 redacted = _THE_ONE.redacted
 redacted_json = _THE_ONE.redacted_json
 redacted_markup = _THE_ONE.redacted_markup

@@ -1,4 +1,4 @@
-"""What the answers to one check say: each is judged as it comes, so that many of them need little room. No I/O."""
+"""Compares answers with what a check expects, and sums them up. An answer is dropped once it is compared."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from bgci import redaction
-from bgci.checks.json_path import values
+from bgci.checks.confined import TooCostly
 from bgci.checks.model import Check, Expect, Share
 from bgci.checks.test_result import Case, Outcome
 
@@ -45,7 +45,14 @@ class Answer:
             return self.body.decode("utf-8", "replace")
 
 
-def mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+class Matcher(Protocol):
+    """Tries patterns (checks.confined). Both raise TooCostly."""
+
+    def search(self, pattern: str, text: str, flags: int = 0) -> bool: ...
+    def values(self, path: str, document: str) -> list[Any]: ...
+
+
+def mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
     """Where an answer is not as it should be: expected and actual, one line each."""
     if answer.problem:
         yield answer.problem
@@ -56,12 +63,21 @@ def mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
         if answer.headers.get(name) != text:
             yield f"header {name}: expected {text!r}, got {_header(answer, name)}"
     for name, pattern in expect.header_regex.items():
-        if not re.search(pattern, answer.headers.get(name, "")):
-            yield f"header {name}: expected a match of {pattern!r}, got {_header(answer, name)}"
+        found, problem = _matches(matcher, pattern, answer.headers.get(name, ""))
+        if not found:
+            yield f"header {name}: expected a match of {pattern!r}, got {problem or _header(answer, name)}"
     if expect.body or expect.body_regex:
-        yield from _body_mismatches(expect, answer)
+        yield from _body_mismatches(expect, answer, matcher)
     if expect.json or expect.json_has:
-        yield from _json_mismatches(expect, answer)
+        yield from _json_mismatches(expect, answer, matcher)
+
+
+def _matches(matcher: Matcher, pattern: str, text: str, flags: int = 0) -> tuple[bool, str]:
+    """Whether the pattern is found, and why that cannot be said."""
+    try:
+        return matcher.search(pattern, text, flags), ""
+    except TooCostly as error:
+        return False, f"no result: {error}"
 
 
 def _status_is(wanted: str, status: int) -> bool:
@@ -74,32 +90,41 @@ def _header(answer: Answer, name: str) -> str:
     return "none" if found is None else HIDDEN if PRIVATE_HEADER.search(name) else repr(found)
 
 
-def _body_mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+def _body_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
     text = answer.text
-    missing = [f"body: expected {wanted!r} in it" for wanted in expect.body if wanted not in text]
-    missing += [
-        f"body: expected a match of {pattern!r}"
-        for pattern in expect.body_regex
-        if not re.search(pattern, text, re.MULTILINE)
-    ]
     begins = f", got {_short(text)}" + (f" (only the first {len(answer.body)} bytes were read)" if answer.cut else "")
-    yield from (line + begins for line in missing)
+    for wanted in expect.body:
+        if wanted not in text:
+            yield f"body: expected {wanted!r} in it{begins}"
+    for pattern in expect.body_regex:
+        found, problem = _matches(matcher, pattern, text, re.MULTILINE)
+        if not found:
+            yield f"body: expected a match of {pattern!r}" + (f", got {problem}" if problem else begins)
 
 
-def _json_mismatches(expect: Expect, answer: Answer) -> Iterator[str]:
+def _json_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
     try:
-        document = json.loads(answer.body)
+        document = json.dumps(json.loads(answer.body))
     except (ValueError, RecursionError):
         yield f"body: expected JSON, got {_short(answer.text)}"
         return
     for path, wanted in expect.json.items():
-        found = values(path, document)
-        if not found or not all(same(wanted, value) for value in found):
+        found, problem = _values(matcher, path, document)
+        if problem or not found or not all(same(wanted, value) for value in found):
             got = ", ".join(_short(json.dumps(value, ensure_ascii=False)) for value in found[:3]) or "nothing there"
-            yield f"{path}: expected {json.dumps(wanted, ensure_ascii=False)}, got {got}"
+            yield f"{path}: expected {json.dumps(wanted, ensure_ascii=False)}, got {problem or got}"
     for path in expect.json_has:
-        if not values(path, document):
-            yield f"{path}: expected something there, got nothing"
+        found, problem = _values(matcher, path, document)
+        if not found:
+            yield f"{path}: expected something there, got {problem or 'nothing'}"
+
+
+def _values(matcher: Matcher, path: str, document: str) -> tuple[list[Any], str]:
+    """What the path finds, and why that cannot be said."""
+    try:
+        return matcher.values(path, document), ""
+    except TooCostly as error:
+        return [], f"no result: {error}"
 
 
 def same(one: Any, other: Any) -> bool:

@@ -1,9 +1,12 @@
-"""JSONPath as RFC 9535 has it, by python-jsonpath: it has no dependencies and knows the standard's filters."""
+"""JSONPath by RFC 9535, from python-jsonpath: it has no dependencies and knows the standard's filters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
+
+LONGEST = 1000  # characters of a path
 
 
 @cache
@@ -14,21 +17,30 @@ def _compiled(path: str) -> Any:
 
 
 def problem(path: str) -> str:
-    """Why this is no JSONPath; empty when it is one."""
-    from jsonpath.exceptions import JSONPathError
-
+    """Why this is not a JSONPath; empty when it is one."""
+    if len(path) > LONGEST:
+        return f"it has more than {LONGEST} characters"
     try:
         _compiled(path)
-    except (JSONPathError, RecursionError, ValueError) as error:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # the parser lets errors of Python's own out, such as OverflowError
+        return _text(error) or type(error).__name__
     return ""
 
 
-def values(path: str, document: Any) -> list[Any]:
-    """Every value that the path finds."""
+def _text(error: Exception) -> str:
+    """The first line of its message, empty where it has none or fails to make it (as for an empty path)."""
+    try:
+        return next(iter(str(error).splitlines()), "")
+    except ValueError:
+        return ""
+
+
+def iterate(path: str, document: Any) -> Iterator[Any]:
+    """Every value that the path finds; a path that cannot be applied to the document finds nothing."""
     from jsonpath.exceptions import JSONPathError
 
     try:
-        return list(_compiled(path).findall(document))
-    except (JSONPathError, RecursionError):
-        return []
+        for match in _compiled(path).finditer(document):
+            yield match.obj
+    except (JSONPathError, RecursionError, OverflowError):
+        return

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import requests
 import urllib3
 
-from bgci.checks.assertions import Answer, Tally, mismatches
+from bgci.checks.assertions import Answer, Matcher, Tally, mismatches
+from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
 
@@ -80,7 +81,8 @@ def run(
     stop = threading.Event()
     ended: dict[int, Case] = {}
     until = time.monotonic() + timeout
-    _start(jobs, finished, stop, verify)
+    matcher = Confined()
+    _start(jobs, finished, stop, verify, matcher)
     try:
         while len(ended) < len(jobs):
             try:
@@ -93,6 +95,7 @@ def run(
             report(ended[id(job)])
     finally:
         stop.set()
+        matcher.close()
     for job in jobs:
         if id(job) not in ended:
             ended[id(job)] = _unfinished(job, suite, timeout)
@@ -134,7 +137,11 @@ def _unfinished(job: _Job, suite: Suite, timeout: float) -> Case:
 
 
 def _start(
-    jobs: Iterable[_Job], finished: queue.Queue[_Job | BaseException], stop: threading.Event, verify: bool | str
+    jobs: Iterable[_Job],
+    finished: queue.Queue[_Job | BaseException],
+    stop: threading.Event,
+    verify: bool | str,
+    matcher: Matcher,
 ) -> None:
     """Threads for each place. They are daemons: one that hangs in a name lookup must not keep the command alive."""
     jobs = list(jobs)
@@ -155,7 +162,7 @@ def _start(
             line.put(lane)
         count = min(len(waiting), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(lanes)))
         for _ in range(count):
-            threading.Thread(target=_work, args=(line, finished, stop, verify, proxies), daemon=True).start()
+            threading.Thread(target=_work, args=(line, finished, stop, verify, proxies, matcher), daemon=True).start()
 
 
 def _work(
@@ -164,6 +171,7 @@ def _work(
     stop: threading.Event,
     verify: bool | str,
     proxies: dict[str, str],
+    matcher: Matcher,
 ) -> None:
     try:
         with requests.Session() as session:
@@ -176,7 +184,7 @@ def _work(
                     lane = line.get_nowait()
                 except queue.Empty:
                     return
-                _drive(lane, session, stop)
+                _drive(lane, session, stop, matcher)
                 with lane.job.lock:
                     lane.job.left -= 1
                     last = lane.job.left == 0
@@ -186,7 +194,7 @@ def _work(
         finished.put(error)
 
 
-def _drive(lane: _Lane, session: requests.Session, stop: threading.Event) -> None:
+def _drive(lane: _Lane, session: requests.Session, stop: threading.Event, matcher: Matcher) -> None:
     """One lane's requests; the rest of them is given up when several in a row got no answer."""
     job, silent = lane.job, 0
     for number in range(lane.requests):
@@ -195,7 +203,7 @@ def _drive(lane: _Lane, session: requests.Session, stop: threading.Event) -> Non
         answer = (
             send(session, job.check, job.url) if job.url else Answer(problem=f"the app has no port {job.check.port}")
         )
-        wrong = list(mismatches(job.check.expect, answer))
+        wrong = list(mismatches(job.check.expect, answer, matcher))
         with job.lock:
             job.tally.add(answer, wrong)
             silent = silent + 1 if answer.problem else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bgci import redaction
 from bgci.checks.test_result import Case, Outcome
 
 SUITE = "commands"
@@ -117,13 +119,27 @@ def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[
     size = 0
     assert process.stdout is not None  # noqa: S101 - asked for above
     with process.stdout as stream, contextlib.suppress(OSError, ValueError):
-        while line := stream.readline(LINE):
-            text = line.decode("utf-8", "replace")
+        for text in _without_secrets(iter(lambda: stream.readline(LINE), b"")):
             show(text)
             kept.append(text)
             size += len(text)
             while size > KEPT:
                 size -= len(kept.popleft())
+
+
+def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
+    """The output without secrets, line by line. A long line comes in parts, and a secret may be cut by their border:
+    the end of a part is held back until the next one is there."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    held = ""
+    for part in parts:
+        text = redaction.redacted(held + decode(part))
+        keep = 0 if text.endswith("\n") else min(len(text), redaction.longest())
+        held = text[len(text) - keep :]
+        if len(text) > keep:
+            yield text[: len(text) - keep]
+    if held:
+        yield redaction.redacted(held + decode(b"", final=True))
 
 
 def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -48,3 +49,24 @@ def require_some(cases: Iterable[Case]) -> list[Case]:
         why = f"all {len(found)} tests were skipped" if found else "there was no test to execute"
         found.append(Case("bgci", "at least one test is executed", outcome=Outcome.FAILED, message=why))
     return found
+
+
+MOST_CASES = 2_000  # of one test program that a report lists: no CI system shows more, and each costs time and memory
+
+
+def folded(cases: Sequence[Case], *, most: int = MOST_CASES) -> list[Case]:
+    """The cases in their order, at most about ``most`` of them: bad ones first, then others; those that are left out
+    become one case for each outcome that says how many they are."""
+    if len(cases) <= most:
+        return list(cases)
+    ranked = sorted(range(len(cases)), key=lambda index: (not cases[index].bad, index))
+    listed = set(ranked[:most])
+    left = Counter(cases[index].outcome for index in ranked[most:])
+    rest = [
+        Case(cases[0].suite, f"{count} more tests: {outcome.value}", outcome=outcome, message=TOO_MANY)
+        for outcome, count in left.items()
+    ]
+    return [cases[index] for index in sorted(listed)] + rest
+
+
+TOO_MANY = f"Only {MOST_CASES} tests of one program are listed; its own JUnit file has them all."

@@ -7,6 +7,8 @@ from typing import Any
 from bgci.appdef.findings import at
 from bgci.errors import InvalidError
 
+MOST_VALUES = 50_000  # of a document, its aliases written out: nine levels of ten aliases are a thousand million
+
 
 def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     """The document, the line of each value by its path (``$.checks[0].path``), and the paths of doubled keys.
@@ -23,8 +25,15 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
 
     lines: dict[str, int] = {}
     doubled: list[str] = []
+    count = 0
 
     def value(node: Any, path: str) -> Any:
+        nonlocal count
+        count += 1
+        if count > MOST_VALUES:
+            raise InvalidError(
+                f"{file} has more than {MOST_VALUES} values.", remedy="Remove the aliases that repeat them."
+            )
         lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.SequenceNode):
             return [value(item, at(path, index)) for index, item in enumerate(node.value)]

@@ -13,7 +13,7 @@ from bgci.appdef.names import suite_candidates
 from bgci.checks import runner, test_program
 from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
 from bgci.checks.suite import parse
-from bgci.checks.test_result import Case, Outcome, require_some
+from bgci.checks.test_result import Case, Outcome, folded, require_some
 from bgci.dcos.credentials import without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
@@ -201,7 +201,7 @@ def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence
         patterns = ", ".join(context.settings.junit_glob)
         yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
     merged = [case for path in fresh for case in _merged(context, command, Path(path))]
-    yield from merged
+    yield from folded(merged)
     if merged and not any(case.executed for case in merged):
         yield _no_results(command, f"none of the {len(merged)} tests in its JUnit files was executed")
 

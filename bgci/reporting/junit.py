@@ -82,7 +82,7 @@ def read(document: bytes, *, suite: str) -> list[Case]:
         raise ValueError("it declares entities")
     try:
         root = ET.fromstring(document)  # noqa: S314 - no entities: see above
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError) as error:  # LookupError: an encoding that nobody knows
         raise ValueError(str(error)) from None
     if _tag(root) not in ("testsuites", "testsuite"):
         raise ValueError(f"its outermost element is {_tag(root)}")

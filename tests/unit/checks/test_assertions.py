@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from requests.structures import CaseInsensitiveDict
 
 from bgci.checks.assertions import EXCERPT, Answer, Tally, mismatches, percentile, redacted, same
+from bgci.checks.confined import Confined
 from bgci.checks.model import Check, Expect
-from bgci.checks.test_result import Case, Outcome, require_some
+from bgci.checks.test_result import Case, Outcome, folded, require_some
 
 
 def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Answer:
@@ -19,8 +21,17 @@ def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Answe
     return Answer(status, "", headers, content, **more)
 
 
+MATCHER = Confined()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    MATCHER.close()
+
+
 def wrong(expect: Expect, given: Answer) -> list[str]:
-    return list(mismatches(expect, given))
+    return list(mismatches(expect, given, MATCHER))
 
 
 DOCUMENT = json.dumps({"ok": True, "n": 1, "items": [{"price": 3}, {"price": 7}]})
@@ -77,7 +88,7 @@ def test_a_percentile_is_the_nearest_rank() -> None:
 def tally(expect: Expect, *answers: Answer) -> Tally:
     found = Tally(Check("home", "/", expect, repeat=len(answers)))
     for one in answers:
-        found.add(one, list(mismatches(expect, one)))
+        found.add(one, wrong(expect, one))
     return found
 
 
@@ -124,3 +135,17 @@ def test_nothing_executed_is_a_failure() -> None:
     assert [case.bad for case in require_some([])] == [True]
     assert [case.bad for case in require_some([skipped])] == [False, True]
     assert require_some([skipped, Case("canary", "home")])[-1].name == "home"
+
+
+def test_many_cases_are_folded_and_every_bad_one_stays() -> None:
+    cases = [Case("s", str(n), outcome=Outcome.FAILED if n % 100 == 99 else Outcome.PASSED) for n in range(1000)]
+    found = folded(cases, most=20)
+    assert [case.name for case in found if case.bad] == [str(n) for n in range(99, 1000, 100)]
+    assert [case.name for case in found[-1:]] == ["980 more tests: passed"]
+    assert folded(cases[:5], most=20) == cases[:5]
+
+
+def test_pattern_that_takes_for_ever_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgci.checks.confined.TRY_SECONDS", 0.3)
+    bad = answer("{}", headers={"X-Revision": "a" * 45 + "b"})
+    assert "no result: it takes longer" in wrong(Expect(header_regex={"X-Revision": "^(a+)+$"}), bad)[0]

@@ -331,3 +331,10 @@ def test_the_schema_and_the_parser_agree_on_one_change_to_a_good_check(changed: 
 
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_aliases_that_multiply_are_refused_at_once() -> None:
+    levels = ["a0: &a0 [1,1,1,1,1,1,1,1,1,1]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(InvalidError, match="more than 50000 values"):
+        parse("\n".join(levels), file="s.yaml", variables={})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bgci import redaction
 from bgci.checks import test_program
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
@@ -78,6 +79,22 @@ def test_of_much_output_the_end_is_kept() -> None:
     assert len(out) > 100_000
     assert len(case.output) <= test_program.KEPT
     assert case.output.endswith("20000\n")
+
+
+def test_secret_is_hidden_wherever_a_part_of_a_long_line_ends() -> None:
+    secret = "token-é-of-the-pipeline"
+    redaction.hide(secret)
+    for before in range(8150, 8200, 7):
+        case, out = run(f"printf '%0{before}d' 0; printf '%s' \"$SECRET\"; printf '%09000d' 0", SECRET=secret)
+        assert "***" in out
+        assert "token-" not in out
+        assert "pipeline" not in out
+        assert "pipeline" not in case.output
+
+
+def test_end_of_a_line_that_has_no_end_is_shown() -> None:
+    redaction.hide("some-secret")
+    assert run("printf 'no newline'")[1] == "no newline"
 
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def test_other_dialects_are_read() -> None:
         (b"<html/>", "outermost element is html"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>', "declares entities"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>'.encode("utf-16"), "declares entities"),
+        (b'<?xml version="1.0" encoding="bogus"?><testsuite/>', "bogus"),
+        (b"<testsuite>" * 100_000, "no element found|depth|memory"),
     ],
 )
 def test_what_is_no_junit_is_refused(document: bytes, said: str) -> None:

@@ -1,0 +1,177 @@
+"""Patterns of a suite are tried in a process of their own, which can be ended.
+
+A regular expression or a JSONPath can take years (``(a+)+$``) or all memory (``$..*..*``), and Python's own engines
+hold the interpreter meanwhile: neither a timeout nor SIGTERM would be heard. So the child process below tries them, and
+its parent ends it when the time is up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TRY_SECONDS = 2.0  # one try
+MEMORY_BYTES = 768 << 20  # of the child's address space
+MOST_VALUES = 10_000  # that one JSONPath may find
+CHILDREN = 2  # at a time: more would only share the same cores
+
+
+class TooCostly(Exception):
+    """The pattern takes too long or too much memory; the message says which."""
+
+
+class Confined:
+    """Tries patterns in child processes, which are started when they are needed and ended by ``close``."""
+
+    def __init__(self) -> None:
+        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
+        for _ in range(CHILDREN):
+            self._idle.put(None)
+        self._closed = threading.Event()
+
+    def search(self, pattern: str, text: str, flags: int = 0) -> bool:
+        """Whether the pattern is found in the text. Raises TooCostly."""
+        return bool(self._ask({"pattern": pattern, "text": text, "flags": flags}))
+
+    def values(self, path: str, document: str) -> list[Any]:
+        """The values that the JSONPath finds in a JSON text. Raises TooCostly."""
+        found: list[Any] = self._ask({"path": path, "document": document})
+        return found
+
+    def close(self) -> None:
+        """End the child processes."""
+        self._closed.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                child = self._idle.get_nowait()
+                if child:
+                    child.kill()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        with self._child() as child:
+            answer = child.ask(request, TRY_SECONDS)
+        if "problem" in answer:
+            raise TooCostly(answer["problem"])
+        return answer["found"]
+
+    @contextmanager
+    def _child(self) -> Iterator[_Child]:
+        child = self._idle.get() or _Child()
+        try:
+            yield child
+        except BaseException:
+            child.kill()
+            self._idle.put(None)
+            raise
+        if self._closed.is_set() or not child.alive:
+            child.kill()
+            self._idle.put(None)
+        else:
+            self._idle.put(child)
+
+
+class _Child:
+    """One child process. It gets no environment, so no credential is in it."""
+
+    def __init__(self) -> None:
+        code = "import sys; sys.path[:] = sys.argv[1:]; from bgci.checks.confined import serve; serve()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"LANG": "C.UTF-8"},
+            start_new_session=True,
+        )
+        self._read(time.monotonic() + 30)  # until it is up: starting is not part of a try
+        self.alive = True
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The child's answer; a problem when it has none in time or dies."""
+        writer = threading.Thread(target=self._write, args=(json.dumps(request).encode() + b"\n",), daemon=True)
+        writer.start()  # a child that is busy does not read
+        line = self._read(time.monotonic() + seconds)
+        if not line:
+            self.kill()
+            return {"problem": f"it takes longer than {seconds:g} s or too much memory"}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe:
+                    pipe.close()
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):  # it has been ended
+            assert self._process.stdin is not None  # noqa: S101 - asked for above
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def _read(self, until: float) -> bytes:
+        """One line; empty when none comes in time, or the child has ended."""
+        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        stream, parts = self._process.stdout, []
+        while True:
+            ready, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))
+            part = stream.read1(1 << 16) if ready else b""  # type: ignore[attr-defined]
+            if not part:
+                return b""
+            parts.append(part)
+            if part.endswith(b"\n"):
+                return b"".join(parts)
+
+
+# -- in the child ---------------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Answer requests, one JSON line each, until stdin ends."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    print("{}", flush=True)
+    for line in sys.stdin:
+        try:
+            request = json.loads(line)
+            found = _searched(request) if "pattern" in request else _found(request)
+            answer = json.dumps({"found": found})
+        except MemoryError:
+            answer = json.dumps({"problem": "it takes too much memory"})
+        except _TooMany:
+            answer = json.dumps({"problem": f"it finds more than {MOST_VALUES} values"})
+        print(answer, flush=True)
+
+
+class _TooMany(Exception):
+    pass
+
+
+def _searched(request: dict[str, Any]) -> bool:
+    import re
+
+    return bool(re.search(request["pattern"], request["text"], request["flags"]))
+
+
+def _found(request: dict[str, Any]) -> list[Any]:
+    from bgci.checks.json_path import iterate
+
+    found: list[Any] = []
+    for value in iterate(request["path"], json.loads(request["document"])):
+        found.append(value)
+        if len(found) > MOST_VALUES:
+            raise _TooMany
+    return found

@@ -1,0 +1,61 @@
+"""A pattern of a suite that would take for ever is ended, and the next one is tried as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bgci.checks import confined
+from bgci.checks.confined import Confined, TooCostly
+from bgci.checks.json_path import problem
+
+
+@pytest.fixture
+def matcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Confined]:
+    monkeypatch.setattr(confined, "TRY_SECONDS", 0.5)
+    made = Confined()
+    yield made
+    made.close()
+
+
+def test_search_finds_as_python_does(matcher: Confined) -> None:
+    assert matcher.search("^b", "a\nb") is False
+    assert matcher.search("^b", "a\nb", 8) is True
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "(a|aa)+$", "(.*a){25}c"])
+def test_catastrophic_pattern_is_too_costly_and_the_next_one_is_tried(matcher: Confined, pattern: str) -> None:
+    with pytest.raises(TooCostly, match="longer than"):
+        matcher.search(pattern, "a" * 45 + "b" * 3)
+    assert matcher.search("b$", "ab")
+
+
+def test_values_of_a_path_that_finds_nothing_or_cannot_be_applied(matcher: Confined) -> None:
+    document = json.dumps({"n": 1, "items": [{"price": 3}]})
+    assert matcher.values("$.items[*].price", document) == [3]
+    assert matcher.values("$.nope", document) == []
+    assert matcher.values("$.n[?@.x > 1]", document) == []
+
+
+@pytest.mark.parametrize("path", ["$..*..*..*", "$..['a']..['a']..['a']"])
+def test_path_that_multiplies_is_too_costly(matcher: Confined, path: str) -> None:
+    deep: object = 1
+    for _ in range(60):
+        deep = {"a": deep, "b": [1, 2, 3]}
+    with pytest.raises(TooCostly):
+        matcher.values(path, json.dumps(deep))
+    assert matcher.values("$.a", '{"a": 1}') == [1]
+
+
+def test_many_threads_share_the_children(matcher: Confined) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(lambda n: matcher.search(f"^{n}$", str(n)), range(100)))
+
+
+@pytest.mark.parametrize("path", ["$[?length(@)>" + "9" * 500 + "]", "$." + "a" * 2000, "", "$[", "$..", "$[" * 500])
+def test_text_that_is_no_path_says_why_or_finds_nothing(matcher: Confined, path: str) -> None:
+    if not problem(path):
+        assert matcher.values(path, "[1]") == []
