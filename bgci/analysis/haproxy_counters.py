@@ -10,14 +10,13 @@ from bgci.analysis.judge import Counts
 STATUS_CLASSES = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
 
 
-def reading(row: Mapping[str, int | str]) -> Counts:
-    """A server's row of the statistics as counts: answers and failed ones; in TCP mode sessions and failed ones.
+def reading(cells: Mapping[str, int]) -> Counts:
+    """Requests and failed requests from the numbers in a server's row; in TCP mode sessions and failed sessions.
 
     Measured on HAProxy 2.6: what HAProxy answers itself for a server that fails (502, 503, 504) is in none of the
     server's hrsp_*, but in eresp (no answer, a broken one, time-out) or in econ (no connection), once for all retries.
     An answer cut off in the middle is in its hrsp_* and in eresp: one error, counted as two requests.
     """
-    cells = {key: value for key, value in row.items() if isinstance(value, int)}
     failed = cells.get("econ", 0) + cells.get("eresp", 0)
     if any(name in cells for name in STATUS_CLASSES):
         answers = sum(cells.get(name, 0) for name in STATUS_CLASSES)

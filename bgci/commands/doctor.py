@@ -6,11 +6,9 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
 
-from bgci.appdef.app_definition import group, labels
-from bgci.dcos.app_state import started_at
+from bgci.appdef.app_definition import group
+from bgci.dcos.running_app import RunningApp, started_at
 from bgci.doctor.adoption import Adoption, adoption, update
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, failed, failure, ok, skipped, table, tally, verdict, warning
@@ -22,7 +20,6 @@ from bgci.reporting.console import plain
 
 PAUSE = 0.5  # seconds between two looks
 LOG_WIDTH = 120  # columns, where there is no terminal
-Raw = Mapping[str, Any]
 
 
 def run(settings: Settings) -> None:
@@ -70,7 +67,7 @@ def _adopt(context: Context, examination: Examination) -> Check:
     if not foreign:
         return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by other means")
     if len(examination.own) > 1:
-        names = ", ".join(str(app["id"]) for app in examination.own)
+        names = ", ".join(app.id for app in examination.own)
         remedy = "end that deployment first: one app, without a second colour, can be adopted"
         return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
     app = foreign[0]
@@ -82,9 +79,9 @@ def _adopt(context: Context, examination: Examination) -> Check:
     return _offer(context, plan)
 
 
-def _is_foreign(app: Raw, wanted: str) -> bool:
+def _is_foreign(app: RunningApp, wanted: str) -> bool:
     """Whether bgci did not deploy it, or into another group than the template's by now."""
-    return not labels(app).get("BGCI_REVISION") or (bool(wanted) and not same_group(group(app), wanted))
+    return not app.revision or (bool(wanted) and not same_group(app.group, wanted))
 
 
 def _offer(context: Context, plan: Adoption) -> Check:
@@ -102,11 +99,11 @@ def _offer(context: Context, plan: Adoption) -> Check:
     return warning("adopt", found, remedy, command)
 
 
-def _change(context: Context, app: Raw, plan: Adoption) -> Check:
+def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
     """Set the labels, and wait until the app serves as before. Raises Locked, DeadlineError and what requests do."""
     marathon = context.cluster.marathon
     now = marathon.app(plan.app_id)
-    if now is None or now.get("version") != app.get("version"):
+    if now is None or now.version != app.version:
         raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
     context.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
     marathon.change(plan.app_id, update(now, plan.changes))
@@ -123,10 +120,8 @@ def _change(context: Context, app: Raw, plan: Adoption) -> Check:
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
 
 
-def _settled(app: Raw | None, plan: Adoption) -> bool:
+def _settled(app: RunningApp | None, plan: Adoption) -> bool:
     """Whether the change is over, and everything that is checked is healthy."""
     if app is None:
         raise ConflictError(f"{plan.app_id} has disappeared", remedy="run the command again")
-    wanted = int(app.get("instances", 0))
-    there = app.get("tasksHealthy" if app.get("healthChecks") else "tasksRunning", 0)
-    return not app.get("deployments") and int(there) >= wanted and plan.changes.items() <= labels(app).items()
+    return not app.app.deployments and app.ready >= app.app.instances and plan.changes.items() <= app.labels.items()

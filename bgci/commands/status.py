@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bgci.appdef.app_definition import labels
+from bgci.dcos.metronome import Job
 from bgci.engine.model import Observation, Serving
 from bgci.errors import DeniedError
 from bgci.operations.context import Context, stage
@@ -51,7 +51,7 @@ def shares(seen: Observation) -> dict[str, float]:
     return {app_id: round(count / total, 3) if total else 0.0 for app_id, count in up.items()}
 
 
-def _jobs(context: Context) -> list[dict[str, Any]]:
+def _jobs(context: Context) -> list[Job]:
     """Its jobs. An account that releases without them may not see any."""
     try:
         return jobs_of_app(context)
@@ -60,14 +60,13 @@ def _jobs(context: Context) -> list[dict[str, Any]]:
         return []
 
 
-def _job(job: Mapping[str, Any]) -> dict[str, Any]:
-    history = job.get("historySummary") or {}
+def _job(job: Job) -> dict[str, Any]:
     return {
-        "id": job["id"],
-        "revision": labels(job).get("BGCI_REVISION"),
-        "active_runs": [run["id"] for run in job.get("activeRuns") or ()],
-        "last_success": history.get("lastSuccessAt"),
-        "last_failure": history.get("lastFailureAt"),
+        "id": job.id,
+        "revision": job.revision or None,
+        "active_runs": [run.id for run in job.active_runs],
+        "last_success": job.last_success or None,
+        "last_failure": job.last_failure or None,
     }
 
 

@@ -17,6 +17,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from bgci.appdef.names import app_slug
 from bgci.dcos import openssl, tls
+from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http, proxied
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.marathon import Marathon
@@ -85,7 +86,7 @@ def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
 def metronome_version(metronome: Metronome) -> str:
     """Its version, empty where it does not say. Raises what a request does."""
     with suppress(HttpFailure, UnavailableError):
-        return str((metronome.http.get("/info") or {}).get("version") or "")
+        return Answer(metronome.http.get("/info"), "Metronome", metronome.http.base_url)["version"].text()
     return ""
 
 
@@ -96,13 +97,12 @@ def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
         found = http.get(path)
     except (BgciError, HttpFailure):
         return None
-    if not isinstance(found, dict):
-        return None
+    account = Answer(found, "DC/OS", http.base_url)
     return [
-        (str(entry.get("rid", "")), str(action.get("name", "") if isinstance(action, dict) else action))
+        (entry["rid"].text(), action["name"].text() if isinstance(action.value, dict) else action.text())
         for kind in ("direct", "groups")
-        for entry in found.get(kind) or ()
-        for action in entry.get("actions") or ()
+        for entry in account[kind].items()
+        for action in entry["actions"].items()
     ]
 
 
@@ -176,8 +176,8 @@ def secret_there(http: Http, secret: str) -> bool | None:
     """
     try:
         found = http.get(_secret_path(_parent(secret)), params=[("list", "true")])
-        names = found.get("array") if isinstance(found, dict) else None
-        return secret.strip("/").rpartition("/")[2] in (names or ())
+        names = [name.text() for name in Answer(found, "the secret store", http.base_url)["array"].items()]
+        return secret.strip("/").rpartition("/")[2] in names
     except HttpFailure as failure:
         return _missing(failure)
     except DeniedError:

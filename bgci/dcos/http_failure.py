@@ -41,10 +41,10 @@ class HttpFailure(Exception):
         if isinstance(found, str):
             return [found]
         lines: list[str] = []
-        for detail in found or []:
+        for detail in found if isinstance(found, list) else []:
             errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
             path = detail.get("path", "/") if isinstance(detail, dict) else "/"
-            lines += [f"{path}: {error}" for error in errors]
+            lines += [f"{path}: {error}" for error in (errors if isinstance(errors, list) else [errors])]
         return lines
 
     def unavailable(self, what: str) -> UnavailableError:

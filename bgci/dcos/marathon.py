@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from bgci.appdef.app_definition import GROUP_LABEL
+from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
+from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
-from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
+from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
+from bgci.errors import ConflictError, DeniedError, InvalidError
 
-GROUP_LABEL = "HAPROXY_DEPLOYMENT_GROUP"
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))
 T = TypeVar("T")
 
@@ -30,48 +34,67 @@ class Locked(ConflictError):
         )
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment that runs now."""
+
+    id: str
+    app_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MarathonInfo:
+    """``version`` is empty when Marathon does not say; ``has_leader``: whether this group of Marathons has one."""
+
+    version: str
+    has_leader: bool
+
+
 class Marathon:
     """A client. Expected failures are bgci errors that quote Marathon's own message."""
 
     def __init__(self, http: Http) -> None:
         self.http = http.below("", name="Marathon")
 
-    def group_apps(self, group: str) -> list[dict[str, Any]]:
-        """The apps whose ``HAPROXY_DEPLOYMENT_GROUP`` is ``group``, with tasks, deployments, counts and last failure.
+    def apps(self) -> list[RunningApp]:
+        """Every app that the account may read."""
+        return self._apps(())
+
+    def group_apps(self, group: str) -> list[RunningApp]:
+        """The apps whose label ``HAPROXY_DEPLOYMENT_GROUP`` is ``group``.
 
         ``web`` and ``/web`` are one group, as they are for marathon-lb (marathon_lb.py: get_apps).
         """
-        # Asked for one by one: the plain == is the form of a selector that everything in front of Marathon knows.
+        # Two requests: every proxy in front of Marathon knows the plain == form of a selector.
         spellings = (group.lstrip("/"), "/" + group.lstrip("/"))
-        return [app for spelling in spellings for app in self.labelled(GROUP_LABEL, spelling, EMBED)]
+        return [app for spelling in spellings for app in self._labelled(GROUP_LABEL, spelling)]
 
-    def labelled(self, label: str, value: str, embed: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
-        """The apps with this label and value; ``embed``: what else to tell of them, such as their tasks."""
-        selector = f"{label}=={_escaped(value)}"
-        reply = self._call(lambda: self.http.get("/v2/apps", params=[("label", selector), *embed]))
-        # Looked at again here: a proxy or an emulator that overlooks the selector must not widen the group.
-        return [app for app in self._list(reply, "apps") if app.get("labels", {}).get(label) == value]
+    def colours(self, app_id: str) -> list[RunningApp]:
+        """The running colours of an app, by its label HAPROXY_APP_ID.
 
-    def colours(self, app_id: str) -> list[dict[str, Any]]:
-        """What runs of an app by its label HAPROXY_APP_ID.
-
-        Raises DeniedError when it runs and cannot be seen: a list leaves out without a word what one may not read.
+        Raises DeniedError when it runs and cannot be read: a list leaves such an app out without saying so.
         """
-        found = self.labelled("HAPROXY_APP_ID", app_id)
+        found = self._labelled(APP_ID_LABEL, app_id)
         for colour in COLOURS if not found else ():
             self.app(f"{app_id}-{colour}")
         return found
 
-    def app(self, app_id: str) -> dict[str, Any] | None:
+    def app(self, app_id: str) -> RunningApp | None:
         """The app with its tasks, or None when there is none of that id."""
         try:
             reply = self._call(lambda: self.http.get(_path(app_id), params=[*EMBED]), missing=True)
         except HttpFailure:
             return None
-        found = reply.get("app") if isinstance(reply, dict) else None
-        if not isinstance(found, dict):
-            raise self._stranger()
-        return found
+        return running_app(self._answer(reply)["app"].required())
+
+    def _labelled(self, label: str, value: str) -> list[RunningApp]:
+        # Compared again here: a proxy or an emulator that ignores the selector must not widen the group.
+        found = self._apps([("label", f"{label}=={_escaped(value)}")])
+        return [app for app in found if app.labels.get(label) == value]
+
+    def _apps(self, selector: Sequence[tuple[str, str]]) -> list[RunningApp]:
+        reply = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
+        return [running_app(app) for app in self._answer(reply)["apps"].required().items()]
 
     def create(self, definition: Mapping[str, Any]) -> None:
         """Raises ConflictError when the id exists, InvalidError with each violation's path, Locked."""
@@ -102,23 +125,31 @@ class Marathon:
         except HttpFailure:
             return
 
-    def queue(self) -> list[dict[str, Any]]:
-        """What waits for offers or sits out a back-off, one entry per app."""
-        return self._list(self._call(lambda: self.http.get("/v2/queue")), "queue")
+    def queue(self) -> list[QueueEntry]:
+        """The launch queue, one entry per app."""
+        reply = self._call(lambda: self.http.get("/v2/queue"))
+        return [queue_entry(entry) for entry in self._answer(reply)["queue"].required().items()]
 
-    def deployments(self) -> list[dict[str, Any]]:
+    def deployments(self) -> list[Deployment]:
         """The deployments that run now."""
         reply = self._call(lambda: self.http.get("/v2/deployments"))
-        if not isinstance(reply, list):
-            raise self._stranger()
-        return reply
+        return [
+            Deployment(one["id"].required().text(), tuple(app.text() for app in one["affectedApps"].items()))
+            for one in self._answer(reply).required().items()
+        ]
 
-    def info(self) -> dict[str, Any]:
-        """Version, leader and configuration."""
-        reply = self._call(lambda: self.http.get("/v2/info"))
-        if not isinstance(reply, dict):
-            raise self._stranger()
-        return reply
+    def cancel(self, deployment_id: str) -> None:
+        """Cancels a deployment: Marathon goes back to the earlier configuration. One that has ended is no failure."""
+        path = f"/v2/deployments/{quote(deployment_id, safe='')}"
+        try:
+            self._call(lambda: self.http.delete(path), missing=True)
+        except HttpFailure:
+            return
+
+    def info(self) -> MarathonInfo:
+        """Version and leader."""
+        found = self._answer(self._call(lambda: self.http.get("/v2/info"))).required()
+        return MarathonInfo(found["version"].text(), found["elected"].flag() or bool(found["leader"].text()))
 
     def _call(self, call: Callable[[], T], app_id: str = "", *, missing: bool = False) -> T:
         """``missing``: let Marathon's own 404 through as HttpFailure (not a proxy's: that is a wrong URL)."""
@@ -137,23 +168,17 @@ class Marathon:
                 ) from error
             raise
 
-    def _list(self, reply: Any, key: str) -> list[dict[str, Any]]:
-        found = reply.get(key) if isinstance(reply, dict) else None
-        if not isinstance(found, list):
-            raise self._stranger()
-        return found
-
-    def _stranger(self) -> UnavailableError:
-        url = self.http.base_url
-        return UnavailableError(f"{url} does not answer as Marathon does.", remedy=f"Is {url} the URL of Marathon?")
+    def _answer(self, reply: Any) -> Answer:
+        return Answer(reply, self.http.name, self.http.base_url)
 
 
 def _translated(failure: HttpFailure, app_id: str) -> Exception:
     """The bgci error for a status of Marathon (marathon: MarathonExceptionMapper)."""
     if failure.status == 409:
         locks = failure.body.get("deployments") if failure.is_api else None
-        if locks is not None:
-            return Locked(app_id, [lock["id"] for lock in locks], failure.message)
+        if isinstance(locks, list):
+            ids = [str(lock["id"]) for lock in locks if isinstance(lock, dict) and "id" in lock]
+            return Locked(app_id, ids, failure.message)
         return ConflictError(
             f"Marathon refuses {app_id or 'this'}: {failure.message}",
             remedy="Look at it with `bgci status`; remove it, or choose another name.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from bgci.appdef.app_definition import as_mapping
+from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
-from bgci.errors import ConflictError, InvalidError, UnavailableError
+from bgci.errors import ConflictError, InvalidError
 
 # What a JobSpec may contain (metronome: jobspec.schema.json); a GET adds more, which a PUT refuses.
 SPEC_FIELDS = ("id", "description", "labels", "dependencies", "run")
@@ -17,8 +19,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class RunState:
-    """One run. ``status``: INITIAL, STARTING, ACTIVE, SUCCESS, FAILED, or UNKNOWN while it is in neither list."""
+class JobRun:
+    """One run of a job.
+
+    ``status``: INITIAL (waits for an offer), STARTING, ACTIVE, SUCCESS, FAILED, or UNKNOWN while it is in neither list.
+    """
 
     id: str
     status: str
@@ -27,6 +32,37 @@ class RunState:
     @property
     def finished(self) -> bool:
         return self.status in ("SUCCESS", "FAILED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as Metronome stores it.
+
+    ``spec``: what may be written back. ``active_runs``: those that have not ended. ``last_success``, ``last_failure``:
+    when a run ended so last, empty when none did.
+    """
+
+    id: str
+    spec: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    active_runs: tuple[JobRun, ...] = ()
+    last_success: str = ""
+    last_failure: str = ""
+
+    @property
+    def app(self) -> str:
+        """The app of the job, empty for a job that bgci did not publish."""
+        return self.labels.get("BGCI_APP", "")
+
+    @property
+    def revision(self) -> str:
+        """The revision of the job, empty for a job that bgci did not publish."""
+        return self.labels.get("BGCI_REVISION", "")
+
+    @property
+    def env(self) -> Mapping[str, Any]:
+        """The environment of its runs: texts, and references to secrets."""
+        return as_mapping(as_mapping(self.spec.get("run")).get("env"))
 
 
 class Metronome:
@@ -47,21 +83,24 @@ class Metronome:
                 return False
             raise failure.unavailable("Metronome fails") from failure
 
-    def jobs(self, embed: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """All jobs that one may read."""
-        params = [("embed", what) for what in embed]
-        return self._list(self._call("", lambda: self.http.get("/v1/jobs", params=params)))
+    def jobs(self) -> list[Job]:
+        """All jobs that the account may read."""
+        params = [("embed", "activeRuns"), ("embed", "historySummary")]
+        reply = self._call("", lambda: self.http.get("/v1/jobs", params=params))
+        return [_job(job) for job in self._answer(reply).required().items()]
 
-    def job(self, job_id: str, embed: Sequence[str] = ()) -> dict[str, Any] | None:
-        """The job, or None when there is none (or one may not read it: Metronome does not tell)."""
-        params = [("embed", what) for what in embed]
+    def job(self, job_id: str) -> Job | None:
+        """The job, or None when there is none (or the account cannot read it: Metronome gives the same answer)."""
+        found = self._read(job_id, "activeRuns")
+        return _job(found) if found else None
+
+    def _read(self, job_id: str, embed: str) -> Answer | None:
+        params = [("embed", embed)]
         try:
             reply = self._call(job_id, lambda: self.http.get(_path(job_id), params=params), missing=True)
         except HttpFailure:
             return None
-        if not isinstance(reply, dict):
-            raise self._stranger()
-        return reply
+        return self._answer(reply).required()
 
     def create(self, job: Mapping[str, Any]) -> None:
         """Raises ConflictError when the id exists, InvalidError with each violation's path."""
@@ -80,31 +119,28 @@ class Metronome:
         except HttpFailure:
             return
 
-    def start(self, job_id: str) -> dict[str, Any]:
-        """Triggers a run and returns it: ``id``, ``status`` INITIAL ..."""
-        run = self._call(job_id, lambda: self.http.post(_path(job_id, "runs")))
-        if not isinstance(run, dict) or "id" not in run:
-            raise self._stranger()
-        return run
+    def start(self, job_id: str) -> JobRun:
+        """Starts a run and returns it."""
+        return _run(self._answer(self._call(job_id, lambda: self.http.post(_path(job_id, "runs")))))
 
-    def run(self, job_id: str, run_id: str) -> RunState:
-        """How the run stands (hazard 36): a finished one has left the runs and is, after a gap, in the history.
+    def run(self, job_id: str, run_id: str) -> JobRun:
+        """The run's state (hazard 36): a finished run has left the runs and is, after a gap, in the history.
 
-        In the gap it is UNKNOWN: ask again. Raises ConflictError when the job itself has gone.
+        In the gap it is UNKNOWN: ask again. Raises ConflictError when the job itself is gone.
         """
         try:
-            run = self._call(job_id, lambda: self.http.get(_path(job_id, "runs", run_id)), missing=True)
+            reply = self._call(job_id, lambda: self.http.get(_path(job_id, "runs", run_id)), missing=True)
         except HttpFailure:
             return self._past_run(job_id, run_id)
-        tasks = tuple(task["id"] for task in run.get("tasks") or ())
-        return RunState(run_id, str(run.get("status", "UNKNOWN")), tasks)
+        return _run(self._answer(reply))
 
-    def active_runs(self, job_id: str) -> list[dict[str, Any]]:
+    def active_runs(self, job_id: str) -> list[JobRun]:
         """The runs that have not finished; none when the job does not exist."""
         try:
-            return self._list(self._call(job_id, lambda: self.http.get(_path(job_id, "runs")), missing=True))
+            reply = self._call(job_id, lambda: self.http.get(_path(job_id, "runs")), missing=True)
         except HttpFailure:
             return []
+        return [_run(run) for run in self._answer(reply).required().items()]
 
     def stop(self, job_id: str, run_id: str) -> None:
         """Stops a run; its task may live on through its kill grace period. One that has ended is no failure."""
@@ -113,19 +149,18 @@ class Metronome:
         except HttpFailure:
             return
 
-    def _past_run(self, job_id: str, run_id: str) -> RunState:
-        job = self.job(job_id, embed=("history",))
+    def _past_run(self, job_id: str, run_id: str) -> JobRun:
+        job = self._read(job_id, "history")
         if job is None:
             raise ConflictError(
-                f"The job {job_id} has disappeared while its run {run_id} was followed.",
-                remedy="Somebody deleted or replaced it (or read permission was withdrawn): see `bgci status`.",
+                f"Job {job_id} and its run {run_id} are gone: somebody deleted or replaced the job during the run.",
+                remedy="See what runs with `bgci status`. Without read permission for the job it looks the same.",
             )
-        history = job.get("history") or {}
         for key, status in (("successfulFinishedRuns", "SUCCESS"), ("failedFinishedRuns", "FAILED")):
-            for run in history.get(key) or ():
-                if run.get("id") == run_id:
-                    return RunState(run_id, status, tuple(run.get("tasks") or ()))
-        return RunState(run_id, "UNKNOWN")
+            for run in job["history"][key].items():
+                if run["id"].text() == run_id:
+                    return JobRun(run_id, status, tuple(task.text() for task in run["tasks"].items()))
+        return JobRun(run_id, "UNKNOWN")
 
     def _call(self, job_id: str, call: Callable[[], T], *, missing: bool = False) -> T:
         """``missing``: let Metronome's own 404 through as HttpFailure (not a proxy's: that is a wrong URL)."""
@@ -136,14 +171,25 @@ class Metronome:
                 raise
             raise _translated(failure, job_id) from failure
 
-    def _list(self, reply: Any) -> list[dict[str, Any]]:
-        if not isinstance(reply, list):
-            raise self._stranger()
-        return reply
+    def _answer(self, reply: Any) -> Answer:
+        return Answer(reply, self.http.name, self.http.base_url)
 
-    def _stranger(self) -> UnavailableError:
-        url = self.http.base_url
-        return UnavailableError(f"{url} does not answer as Metronome does.", remedy=f"Is {url} the URL of Metronome?")
+
+def _job(answer: Answer) -> Job:
+    summary = answer["historySummary"]
+    return Job(
+        id=answer["id"].required().text(),
+        spec=spec(answer.object()),
+        labels=answer["labels"].texts(),
+        active_runs=tuple(_run(run) for run in answer["activeRuns"].items()),
+        last_success=summary["lastSuccessAt"].text(),
+        last_failure=summary["lastFailureAt"].text(),
+    )
+
+
+def _run(answer: Answer) -> JobRun:
+    tasks = tuple(task["id"].text() for task in answer["tasks"].items())
+    return JobRun(answer["id"].required().text(), answer["status"].text("UNKNOWN"), tasks)
 
 
 def spec(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.errors import BgciError
@@ -52,7 +53,7 @@ class TaskLog:
         # The state of Mesos leaves messages out in most versions (mesos: common/http.cpp); the operator API has them.
         for source in (self._state_statuses, self._operator_statuses):
             try:
-                messages = [str(status["message"]) for status in source(task_id) if status.get("message")]
+                messages = [text for status in source(task_id) if (text := status["message"].text())]
             except (BgciError, HttpFailure):
                 continue
             if messages:
@@ -87,43 +88,46 @@ class TaskLog:
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
         # Mesos puts the file's bytes into JSON as they are: what is no UTF-8, or is cut, must not break the parser.
-        data = json.loads(reply.content.decode("utf-8", "surrogateescape"))["data"]
-        written = data.encode("utf-8", "surrogateescape")
+        data = self._answer(json.loads(reply.content.decode("utf-8", "surrogateescape")))["data"]
+        written = data.text().encode("utf-8", "surrogateescape")
         whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
         return _decoded(written[: whole or None], offset)
 
-    def _task(self, task_id: str) -> dict[str, Any]:
-        """The task's entry in the state of Mesos, running or completed; empty when there is none."""
-        state = self._http.get("/mesos/master/state") or {}
-        for framework in [*(state.get("frameworks") or ()), *(state.get("completed_frameworks") or ())]:
-            for task in [*(framework.get("tasks") or ()), *(framework.get("completed_tasks") or ())]:
-                if task.get("id") == task_id:
-                    return dict(task)
-        return {}
+    def _task(self, task_id: str) -> Answer:
+        """The task's entry in the state of Mesos, running or completed; missing when there is none."""
+        state = self._answer(self._http.get("/mesos/master/state"))
+        for framework in [*state["frameworks"].items(), *state["completed_frameworks"].items()]:
+            for task in [*framework["tasks"].items(), *framework["completed_tasks"].items()]:
+                if task["id"].value == task_id:
+                    return task
+        return self._answer(None)
 
-    def _state_statuses(self, task_id: str) -> list[dict[str, Any]]:
-        return list(self._task(task_id).get("statuses") or ())
+    def _state_statuses(self, task_id: str) -> list[Answer]:
+        return self._task(task_id)["statuses"].items()
 
-    def _operator_statuses(self, task_id: str) -> list[dict[str, Any]]:
+    def _operator_statuses(self, task_id: str) -> list[Answer]:
         """The task's status updates from the operator API, which has their messages."""
-        found = (self._http.post("/mesos/api/v1", json={"type": "GET_TASKS"}) or {}).get("get_tasks", {})
-        for task in [*(found.get("tasks") or ()), *(found.get("completed_tasks") or ())]:
-            if task.get("task_id", {}).get("value") == task_id:
-                return list(task.get("statuses") or ())
+        found = self._answer(self._http.post("/mesos/api/v1", json={"type": "GET_TASKS"}))["get_tasks"]
+        for task in [*found["tasks"].items(), *found["completed_tasks"].items()]:
+            if task["task_id"]["value"].value == task_id:
+                return task["statuses"].items()
         return []
 
+    def _answer(self, reply: Any) -> Answer:
+        return Answer(reply, "Mesos", self._http.base_url)
 
-def _sandbox(task: dict[str, Any]) -> tuple[str, str] | None:
+
+def _sandbox(task: Answer) -> tuple[str, str] | None:
     """Agent id and path of the task's stdout; None while its container is not known."""
-    for status in task.get("statuses") or ():
-        container = status.get("container_status", {}).get("container_id", {}).get("value")
+    for status in task["statuses"].items():
+        container = status["container_status"]["container_id"]["value"].text()
         if container:
-            # A command task has no executor id of its own: its task id stands for it.
-            executor = task.get("executor_id") or task["id"]
-            folder = SANDBOX.format(
-                slave_id=task["slave_id"], framework_id=task["framework_id"], executor=executor, container=container
-            )
-            return str(task["slave_id"]), f"{folder}/stdout"
+            agent = task["slave_id"].text()
+            # A command task has no executor id of its own: Mesos takes its task id.
+            executor = task["executor_id"].text() or task["id"].text()
+            framework = task["framework_id"].text()
+            folder = SANDBOX.format(slave_id=agent, framework_id=framework, executor=executor, container=container)
+            return agent, f"{folder}/stdout"
     return None
 
 

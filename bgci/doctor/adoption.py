@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, group, labels, service_ports
+from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, as_mapping, group, service_ports
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.names import COLOURS
-from bgci.dcos.app_state import started
+from bgci.dcos.running_app import RunningApp
 from bgci.doctor.finding import counted
 
 # A partial update that leaves these out clears them (docs/platform.md, Apps), which would be a change of its own.
@@ -52,19 +52,19 @@ class Adoption:
         )
 
 
-def adoption(app: Mapping[str, Any], *, app_id: str, definition: Mapping[str, Any] | None, now: str) -> Adoption:
-    """What ``app`` (Marathon's JSON) lacks to be a baseline of ``app_id``.
+def adoption(app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | None, now: str) -> Adoption:
+    """What ``app`` lacks to be a baseline of ``app_id``.
 
     definition: of the template, None where none is known. now: the STARTED_AT to write where it has none.
     """
-    own, instances = labels(app), int(app.get("instances", 1))
-    wanted_group = group(definition or {}) or group(app) or app_id.lstrip("/")
-    if wanted_group.strip("/") == group(app).strip("/"):  # the same for marathon-lb
-        wanted_group = group(app)
+    own, instances = app.labels, app.app.instances
+    wanted_group = group(definition or {}) or app.group or app_id.lstrip("/")
+    if wanted_group.strip("/") == app.group.strip("/"):  # the same for marathon-lb
+        wanted_group = app.group
     wanted = {
         GROUP_LABEL: wanted_group,
-        COLOUR_LABEL: own.get(COLOUR_LABEL) if own.get(COLOUR_LABEL) in COLOURS else _colour(str(app["id"])),
-        STARTED_AT_LABEL: own[STARTED_AT_LABEL] if _is_date(own.get(STARTED_AT_LABEL)) else now,
+        COLOUR_LABEL: own.get(COLOUR_LABEL) if own.get(COLOUR_LABEL) in COLOURS else _colour(app.id),
+        STARTED_AT_LABEL: own[STARTED_AT_LABEL] if app.app.started_at > 0 else now,
         TARGET_LABEL: str(instances),
         APP_ID_LABEL: own.get(APP_ID_LABEL) or app_id,
         **_public_ports(app, definition or {}),
@@ -73,26 +73,25 @@ def adoption(app: Mapping[str, Any], *, app_id: str, definition: Mapping[str, An
     vital = [name for name in changes if name == GROUP_LABEL or name.endswith("_PORT")]
     if own.get(STARTED_AT_LABEL) and STARTED_AT_LABEL in changes:
         vital.append(STARTED_AT_LABEL)
-    tasks = len(app.get("tasks") or ())
-    return Adoption(str(app["id"]), changes, tuple(vital), instances, tasks, *_bounds(app, instances))
+    return Adoption(app.id, changes, tuple(vital), instances, len(app.app.tasks), *_bounds(app.definition, instances))
 
 
-def _public_ports(app: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, str]:
+def _public_ports(app: RunningApp, definition: Mapping[str, Any]) -> dict[str, str]:
     """Where the app stands on the second colour's port, the label that makes it answer on the first's."""
-    others, mine = alt_ports(definition), service_ports(app)
-    pairs = enumerate(zip(service_ports(definition), mine, strict=False))
+    others = alt_ports(definition)
+    pairs = enumerate(zip(service_ports(definition), app.service_ports, strict=False))
     return {f"HAPROXY_{n}_PORT": str(port) for n, (port, here) in pairs if port and here != port and here in others}
 
 
-def update(app: Mapping[str, Any], changes: Mapping[str, str]) -> dict[str, Any]:
+def update(app: RunningApp, changes: Mapping[str, str]) -> dict[str, Any]:
     """The body of the partial update that sets these labels and changes nothing else."""
-    kept = {name: app[name] for name in CLEARED_WHEN_OMITTED if app.get(name) is not None}
-    return {"labels": {**labels(app), **changes}, **kept}
+    kept = {name: value for name in CLEARED_WHEN_OMITTED if (value := app.definition.get(name)) is not None}
+    return {"labels": {**app.labels, **changes}, **kept}
 
 
-def _bounds(app: Mapping[str, Any], instances: int) -> tuple[int, int]:
+def _bounds(definition: Mapping[str, Any], instances: int) -> tuple[int, int]:
     """(least healthy, most at once) while Marathon replaces tasks (marathon: TaskReplaceActor)."""
-    strategy = app.get("upgradeStrategy") or {}
+    strategy = as_mapping(definition.get("upgradeStrategy"))
     least = math.ceil(instances * strategy.get("minimumHealthCapacity", 1))
     most = math.floor(instances * (1 + strategy.get("maximumOverCapacity", 1)))
     return least, most + 1 if least == most else most
@@ -100,10 +99,3 @@ def _bounds(app: Mapping[str, Any], instances: int) -> tuple[int, int]:
 
 def _colour(app_id: str) -> str:
     return next((colour for colour in COLOURS if app_id.endswith(f"-{colour}")), "blue")
-
-
-def _is_date(text: object) -> bool:
-    try:
-        return bool(text) and started(str(text))[0] > 0
-    except ValueError:
-        return False

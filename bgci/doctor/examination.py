@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.names import job_secret
-from bgci.dcos.app_state import app_from, endpoints
 from bgci.dcos.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
 from bgci.dcos.http_failure import HttpFailure
-from bgci.dcos.marathon import EMBED
+from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
 from bgci.doctor import access, running_apps
 from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, skipped, warning
@@ -165,8 +164,8 @@ class Examination:
                 raise
             yield ok("marathon", f"{marathon.http.base_url} answers; its version is not for this account")
             return
-        leader = "" if info.get("elected") or info.get("leader") else ", without a leader"
-        yield ok("marathon", f"{marathon.http.base_url}: version {info.get('version', 'unknown')}{leader}")
+        leader = "" if info.has_leader else ", without a leader"
+        yield ok("marathon", f"{marathon.http.base_url}: version {info.version or 'unknown'}{leader}")
 
     def _metronome(self) -> Iterator[Check]:
         metronome = self.context.cluster.metronome
@@ -273,19 +272,18 @@ class Examination:
         yield ok("template", f"{file}: valid, in the group {group(self.definition)}")
 
     @cached_property
-    def visible(self) -> list[Raw]:
+    def visible(self) -> list[RunningApp]:
         """Every app that the account may read, with its tasks."""
-        reply = self.context.cluster.marathon.http.get("/v2/apps", params=[*EMBED])
-        return list(reply.get("apps") or ()) if isinstance(reply, dict) else []
+        return self.context.cluster.marathon.apps()
 
     @cached_property
-    def own(self) -> list[Mapping[str, Any]]:
+    def own(self) -> list[RunningApp]:
         """The apps that are this one, and whatever else is in its group."""
         wanted = group(self.template or {})
         found = running_apps.of_app(self.visible, self.context.app_id)
-        names = {group(app) for app in found} | {wanted}
-        found += [app for app in self.visible if any(running_apps.same_group(group(app), name) for name in names)]
-        return list({str(app["id"]): app for app in found}.values())
+        names = {app.group for app in found} | {wanted}
+        found += [app for app in self.visible if any(running_apps.same_group(app.group, name) for name in names)]
+        return list({app.id: app for app in found}.values())
 
     @property
     def template(self) -> Raw | None:
@@ -318,15 +316,15 @@ class Examination:
 
     def _rotation(self) -> Iterator[Check]:
         """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
-        for app in (app for app in self.own if group(app)):
-            healthy = app_from(app).healthy
-            wanted = endpoints(self.own, group(app))
+        for app in (app for app in self.own if app.group):
+            healthy = app.app.healthy
+            wanted = endpoints(self.own, app.group)
             for balancer in self.context.balancers:
                 seen = balancer.read(wanted)
                 lost = [task for task in healthy if seen.server(task.id).serving is Serving.ABSENT]
                 if lost and not seen.problem:
                     yield warning(
                         "rotation",
-                        f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app['id']}",
+                        f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app.id}",
                         "does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?",
                     )

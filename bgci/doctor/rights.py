@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from bgci.appdef.names import app_slug
@@ -11,6 +10,7 @@ from bgci.dcos.cluster import Cluster
 from bgci.dcos.examine import answers, may_update_app, may_update_jobs, own_permissions, secrets_listed
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed, of_request
+from bgci.dcos.running_app import RunningApp
 from bgci.doctor import access
 from bgci.doctor.finding import Check, skipped
 from bgci.doctor.running_apps import of_app
@@ -18,7 +18,6 @@ from bgci.doctor.session import claims
 from bgci.errors import BgciError, DeniedError
 from bgci.operations.context import Context
 
-Raw = dict[str, Any]
 # What the router asks for, and a path behind it that shows whether it is given, whatever else it answers.
 ROUTES = {
     f"{ROUTER}service:marathon": "/service/marathon/ping",
@@ -30,7 +29,9 @@ ROUTES = {
 }
 
 
-def known_permissions(context: Context, visible: Sequence[Raw], *, via_job: bool, secret: str) -> Iterator[Check]:
+def known_permissions(
+    context: Context, visible: Sequence[RunningApp], *, via_job: bool, secret: str
+) -> Iterator[Check]:
     """The rows for what CI's account needs, and a word on the job's."""
     both = needed(context.app_id, via_job=via_job, secret=secret or None)
     uid = _uid(context.cluster)
@@ -51,7 +52,7 @@ def grant_of(error: Exception) -> str:
 
 
 def _known(
-    context: Context, uid: str, visible: Sequence[Raw], wanted: Sequence[Permission], secret: str
+    context: Context, uid: str, visible: Sequence[RunningApp], wanted: Sequence[Permission], secret: str
 ) -> dict[str, bool]:
     cluster = context.cluster
     own = own_permissions(cluster.http, uid) if cluster.http and uid else None
@@ -67,7 +68,7 @@ def _uid(cluster: Cluster) -> str:
     return str(claims(headers.get("Authorization", "")).get("uid", ""))
 
 
-def _probed(cluster: Cluster, app_id: str, visible: Sequence[Raw], one: Permission, secret: str) -> bool | None:
+def _probed(cluster: Cluster, app_id: str, visible: Sequence[RunningApp], one: Permission, secret: str) -> bool | None:
     """Whether the permission is there; None where only a change would tell."""
     http, mine = cluster.http, of_app(visible, app_id)
     if one.rid in ROUTES and http:
@@ -75,11 +76,11 @@ def _probed(cluster: Cluster, app_id: str, visible: Sequence[Raw], one: Permissi
     if one.rid.startswith(SECRET_NAMES) and http:
         return secrets_listed(http, secret)
     if one.rid.startswith(APPS):
-        inside = [app for app in mine if access.covers(one.rid, APPS + str(app["id"]))]
+        inside = [app for app in mine if access.covers(one.rid, APPS + app.id)]
         if one.action == "read":
             return True if inside else None  # what one may not read is left out without a word
         if one.action == "update" and inside:
-            return may_update_app(cluster.marathon, str(inside[0]["id"]))
+            return may_update_app(cluster.marathon, inside[0].id)
     if one.rid.startswith(JOBS) and cluster.metronome:
         if one.action == "read":
             return True if _sees_jobs(cluster, app_id) else None
@@ -94,4 +95,4 @@ def _sees_jobs(cluster: Cluster, app_id: str) -> bool:
         jobs = cluster.metronome.jobs() if cluster.metronome else []
     except (BgciError, HttpFailure):
         return False
-    return any(not folder or str(job["id"]).startswith(f"{folder}.") for job in jobs)
+    return any(not folder or job.id.startswith(f"{folder}.") for job in jobs)

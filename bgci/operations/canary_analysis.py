@@ -10,17 +10,17 @@ from math import ceil
 from statistics import fmean
 
 from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
-from bgci.analysis.haproxy_counters import Tally, reading
+from bgci.analysis.haproxy_counters import Tally
 from bgci.analysis.judge import Counts, Judge, Policy, Verdict
 from bgci.analysis.latency import Latency, Stretches, Timing, mean_time
 from bgci.checks.test_result import Case, Outcome
-from bgci.dcos.app_state import endpoints
-from bgci.dcos.marathon_lb import serving
+from bgci.dcos.marathon_lb import ServerRow
+from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.model import Serving
 from bgci.errors import ConflictError, UnavailableError
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
-from bgci.operations.topology import Hybrid, Side, group_of, look
+from bgci.operations.topology import Hybrid, group_of, look, places_of
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two looks
@@ -29,8 +29,6 @@ ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little mo
 FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
 HIGHEST = 0.499  # of a baseline's error rate, so that a worse one can be feared
 SIZING = 10.0  # seconds of traffic before it is
-
-Rows = Mapping[str, int | str]
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,9 @@ def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecuto
     assert hybrid.baseline is not None  # noqa: S101 - `look` has seen to it
     sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
     for colour, side in sides.items():
-        bench.colours[colour] |= {str(task["id"]) for task in side.raw.get("tasks", ())}
+        bench.colours[colour] |= {task.id for task in side.app.tasks}
     before = bench.live("canary").requests
-    rows_by_task = _read(context, bench, [side.raw for side in sides.values()])
+    rows_by_task = _read(context, bench, list(sides.values()))
     canary, baseline = (_timing(bench, colour, rows_by_task) for colour in sides)
     bench.stretches, pair = bench.stretches.see(canary, baseline)
     pairs = [pair] if pair else []
@@ -177,10 +175,10 @@ def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecuto
     )
 
 
-def _read(context: Context, bench: Bench, raws: Sequence[Mapping[str, object]]) -> dict[str, list[Rows]]:
+def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[str, list[ServerRow]]:
     """Fold every replica's counters in; the rows of each task."""
-    wanted = endpoints(raws, group_of(context))
-    rows_by_task: dict[str, list[Rows]] = {}
+    wanted = endpoints(apps, group_of(context))
+    rows_by_task: dict[str, list[ServerRow]] = {}
     problems = []
     for balancer in context.balancers:
         try:
@@ -188,7 +186,7 @@ def _read(context: Context, bench: Bench, raws: Sequence[Mapping[str, object]]) 
         except UnavailableError as error:
             problems.append(error.message)
             continue
-        counts = {task: sum((reading(row) for row in rows), Counts()) for task, rows in found.items()}
+        counts = {task: sum((row.counts for row in rows), Counts()) for task, rows in found.items()}
         bench.tally = bench.tally.fold(balancer.url, time.monotonic(), counts)
         for task, rows in found.items():
             rows_by_task.setdefault(task, []).extend(rows)
@@ -197,16 +195,16 @@ def _read(context: Context, bench: Bench, raws: Sequence[Mapping[str, object]]) 
     return rows_by_task
 
 
-def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[Rows]]) -> Timing:
+def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[ServerRow]]) -> Timing:
     rows = [row for task in bench.colours[colour] for row in rows_by_task.get(task, ())]
-    weighed = [(reading(row).requests, float(row.get("rtime", 0) or 0)) for row in rows]
+    weighed = [(row.counts.requests, row.response_ms) for row in rows]
     return Timing(bench.live(colour).requests, len(rows), mean_time(weighed))
 
 
-def _in_rotation(side: Side, rows_by_task: Mapping[str, Sequence[Rows]], path: str) -> list[str]:
+def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow]], path: str) -> list[str]:
     """Where its instances are probed: those in rotation, for one that serves nobody answers faster; else all."""
-    places = side.places()
-    states = {task: {serving(str(row.get("status"))) for row in rows_by_task.get(task, ())} for task in places}
+    places = places_of(side)
+    states = {task: {row.serving for row in rows_by_task.get(task, ())} for task in places}
     up = [task for task in places if Serving.UP in states[task]]
     return [places[task].urls[0] + path for task in up or places if places[task].urls]
 
@@ -271,12 +269,12 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
     """
     granted = context.settings.max_failed_requests
     group = group_of(context)
-    raws = context.cluster.marathon.group_apps(group) if group else []
-    if not raws:
+    apps = context.cluster.marathon.group_apps(group) if group else []
+    if not apps:
         return instances  # a first deployment
     if target < 2:
         raise _refused("the only instance gets all of the traffic, and is compared with nothing")
-    rate = min(_rate_of(context, raws, group), HIGHEST)
+    rate = min(_rate_of(context, apps, group), HIGHEST)
     policy = Policy().part(1 / judgements).part(ERRORS_PART)
     size = affordable(granted, instances, target, rate, feared(rate), policy)
     if not size:
@@ -284,11 +282,11 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
     return size
 
 
-def _rate_of(context: Context, raws: Sequence[Mapping[str, object]], group: str) -> float:
+def _rate_of(context: Context, apps: Sequence[RunningApp], group: str) -> float:
     """The error rate of what runs, since the load balancers' last reload; 0 where that is unknown."""
-    wanted = endpoints(raws, group)
+    wanted = endpoints(apps, group)
     found = [rows for balancer in context.balancers for rows in balancer.rows(wanted).values()]
-    return sum((reading(row) for rows in found for row in rows), Counts()).rate
+    return sum((row.counts for rows in found for row in rows), Counts()).rate
 
 
 def _refused(why: str) -> ConflictError:

@@ -20,7 +20,7 @@ from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveErro
 from bgci.operations import canary_analysis
 from bgci.operations.context import Context
 from bgci.operations.rendering import variables
-from bgci.operations.topology import Hybrid, balancer_places, described, look, settled
+from bgci.operations.topology import Hybrid, balancer_places, described, look, places_of, settled
 from bgci.reporting import junit
 from bgci.reporting.artifacts import ci_run
 
@@ -164,10 +164,10 @@ def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
     """Whether each instance that was tested is still the same and well: tests can pass while it crashes in between."""
     try:
         after = look(context, alone=before.baseline is None).canary
-        well, trouble = set(after.places()), after.app.trouble
+        well, trouble = set(places_of(after)), after.app.trouble
     except ConflictError as error:
         well, trouble = set(), error.message
-    for task_id, place in before.canary.places().items():
+    for task_id, place in places_of(before.canary).items():
         gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
         outcome = Outcome.FAILED if gone else Outcome.PASSED
         case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone)

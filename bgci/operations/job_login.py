@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from bgci.appdef.names import job_secret, may_use
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, hide_credentials
+from bgci.dcos.metronome import Job
 from bgci.errors import InvalidError, UsageError
 from bgci.operations.context import Context
 from bgci.options import JobServiceAccount
@@ -53,9 +53,9 @@ def secret(context: Context) -> str:
     )
 
 
-def has_login(job: Mapping[str, Any]) -> bool:
+def has_login(job: Job) -> bool:
     """Whether a published job can log in."""
-    return not set(CREDENTIAL_VARIABLES).isdisjoint(job["run"].get("env", {}))
+    return not set(CREDENTIAL_VARIABLES).isdisjoint(job.env)
 
 
 def _embedded(context: Context) -> dict[str, str]:

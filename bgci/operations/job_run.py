@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
-from bgci.dcos.metronome import Metronome, RunState, spec
+from bgci.dcos.metronome import Job, JobRun, Metronome
 from bgci.engine.model import Cause, Done, Fail, Kind, Wait
 from bgci.engine.plan import decide
 from bgci.errors import (
@@ -42,10 +43,10 @@ def follow(context: Context, kind: Kind) -> None:
     """
     metronome = needed_metronome(context)
     job_id = job_ids(context.app_id, context.revision)[kind.value]
-    job = metronome.job(job_id, embed=("activeRuns",))
+    job = metronome.job(job_id)
     if job is None:
         raise ConflictError(f"there is no job {job_id}", remedy="publish this revision's jobs first: bgci publish")
-    hide_credentials(job["run"].get("env", {}))  # its log may show them
+    hide_credentials(job.env)  # its log may show them
     _refuse_others(context, metronome, job_id)
     watch = _Watch(context, metronome, job_id)
     try:
@@ -71,33 +72,32 @@ def follow(context: Context, kind: Kind) -> None:
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
     """Raise ConflictError while a run of another job changes this app."""
-    for other in metronome.jobs(embed=("activeRuns",)):
-        mine = other.get("labels", {}).get("BGCI_APP") == context.app_id
-        if mine and other["id"] != job_id and other.get("activeRuns"):
+    for other in metronome.jobs():
+        if other.app == context.app_id and other.id != job_id and other.active_runs:
             raise ConflictError(
-                f"job {other['id']} is running for {context.app_id}: run {other['activeRuns'][0]['id']}",
+                f"job {other.id} is running for {context.app_id}: run {other.active_runs[0].id}",
                 remedy="wait for it to end, or stop it",
             )
 
 
-def _joined(context: Context, job: dict[str, Any]) -> str | None:
-    runs = job.get("activeRuns") or []
-    if not runs:
+def _joined(context: Context, job: Job) -> str | None:
+    if not job.active_runs:
         return None
-    context.console.info(f"joining run {runs[0]['id']} of {job['id']}, which is under way")
-    return str(runs[0]["id"])
-
-
-def _started(context: Context, metronome: Metronome, job: dict[str, Any], kind: Kind) -> str:
-    changed = _with_options(spec(job), context.settings, kind)
-    if changed != spec(job):
-        metronome.update(changed)
-    run_id = str(metronome.start(str(job["id"]))["id"])
-    context.console.step(f"started {job['id']}, run {run_id}")
+    run_id = job.active_runs[0].id
+    context.console.info(f"joining run {run_id} of {job.id}, which is under way")
     return run_id
 
 
-def _with_options(job: dict[str, Any], settings: Settings, kind: Kind) -> dict[str, Any]:
+def _started(context: Context, metronome: Metronome, job: Job, kind: Kind) -> str:
+    changed = _with_options(job.spec, context.settings, kind)
+    if changed != job.spec:
+        metronome.update(changed)
+    run = metronome.start(job.id)
+    context.console.step(f"started {job.id}, run {run.id}")
+    return run.id
+
+
+def _with_options(job: Mapping[str, Any], settings: Settings, kind: Kind) -> dict[str, Any]:
     """The job with the options that this stage was given in other words than `publish` was."""
     env = dict(job["run"].get("env", {}))
     for name in PASSED:
@@ -121,7 +121,7 @@ def _stop(watch: _Watch) -> None:
     console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
         # A signal may have come before the answer that has the run's id. None was active then but ours.
-        for run_id in [watch.run_id] if watch.run_id else [str(run["id"]) for run in metronome.active_runs(job_id)]:
+        for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
             metronome.stop(job_id, run_id)
             console.warn(f"stopped run {run_id} of {job_id}")
         until = time.monotonic() + STOPPED
@@ -148,7 +148,7 @@ class _Watch:
         self._partial = ""
         self._readable = context.cluster.task_log is not None
 
-    def to_the_end(self) -> RunState:
+    def to_the_end(self) -> JobRun:
         deadline, pause = time.monotonic() + self.context.settings.timeout, FASTEST_POLL
         while True:
             state = self.metronome.run(self.job_id, self.run_id)
@@ -160,7 +160,7 @@ class _Watch:
                 return state
             if state.status == "UNKNOWN" and self.result is not None:
                 # It has ended and said how; Metronome's history is to have it in a moment.
-                return RunState(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
+                return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
             if time.monotonic() > deadline:
                 raise DeadlineError(
                     f"the time-out of {self.context.settings.timeout:.0f}s has passed; run {self.run_id} of "
@@ -210,7 +210,7 @@ class _Watch:
             self.result = result
 
 
-def _conclude(context: Context, kind: Kind, watch: _Watch, state: RunState) -> None:
+def _conclude(context: Context, kind: Kind, watch: _Watch, state: JobRun) -> None:
     """End as the run ended."""
     if watch.result is not None:
         for key in ("state", "timings", "changed", "message"):

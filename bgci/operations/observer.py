@@ -1,32 +1,18 @@
-"""Reads Marathon and every load balancer replica, and gives what the engine thinks in: an Observation.
-
-Raw JSON of a rollout ends here: the driver and the engine only see typed values.
-"""
+"""Reads Marathon and every load balancer replica, and gives what the engine thinks in: an Observation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from bgci.appdef.colour import coloured
-from bgci.dcos.app_state import addresses, app_from, endpoints, failing_checks, started_at
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
+from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
 from bgci.engine.model import App, Create, Observation, Release, Serving
 from bgci.errors import ConflictError
-
-# Fields that GET /v2/apps adds to a definition (docs/platform.md, Apps).
-_STATE = {
-    "tasks",
-    "deployments",
-    "lastTaskFailure",
-    "version",
-    "versionInfo",
-    "readinessCheckResults",
-    "tasksStats",
-} | {f"tasks{state}" for state in ("Staged", "Running", "Healthy", "Unhealthy")}
 
 
 class Observer:
@@ -42,30 +28,25 @@ class Observer:
         self._marathon = marathon
         self._balancers = balancers
         self._idle = idle
-        self._raw: list[dict[str, Any]] = []
+        self._running: list[RunningApp] = []
         self._complaints: dict[str, str] = {}  # by app id: the last failure that its health checks reported
 
     def observe(self, group: str) -> Observation:
         """The group as it is now. Raises UnavailableError or DeniedError when Marathon cannot be read, ConflictError
         for a label that marathon-lb cannot read either."""
-        self._raw = self._marathon.group_apps(group)
-        missing = any(len(app.get("tasks", ())) < app.get("instances", 0) for app in self._raw)
-        queue = self._marathon.queue() if missing else []
-        try:
-            apps = tuple(app_from(app, queue) for app in self._raw)
-        except ValueError as error:
-            raise ConflictError(
-                f"an app of group {group} has a HAPROXY_DEPLOYMENT_STARTED_AT that is no date: {error}",
-                remedy="marathon-lb would stop on it; correct the label first",
-            ) from None
-        self._complaints |= {str(app["id"]): "; ".join(said) for app in self._raw if (said := failing_checks(app))}
-        wanted = endpoints(self._raw, group)
+        running = self._marathon.group_apps(group)
+        require_dates(running)
+        queue = self._marathon.queue() if any(len(one.app.tasks) < one.app.instances for one in running) else []
+        self._running = [one.queued(queue) for one in running]
+        self._complaints |= {one.id: "; ".join(one.complaints) for one in running if one.complaints}
+        wanted = endpoints(self._running, group)
+        apps = tuple(one.app for one in self._running)
         seen = Observation(time.time(), apps, tuple(balancer.read(wanted) for balancer in self._balancers))
-        return replace(seen, apps=tuple(self._probed(app, raw, seen) for app, raw in zip(apps, self._raw, strict=True)))
+        return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
         """Those of these apps that exist, read again now: what a kill or a delete is checked against."""
-        return tuple(app_from(raw) for app_id in app_ids if (raw := self._marathon.app(app_id)))
+        return tuple(found.app for app_id in app_ids if (found := self._marathon.app(app_id)))
 
     def complaint(self, app_id: str) -> str:
         """The last failure that the health checks of the app reported; empty when none did.
@@ -77,8 +58,7 @@ class Observer:
 
     def serving_definition(self) -> dict[str, Any]:
         """The definition of the app that serves, as observed last, without tasks and state; empty without an app."""
-        raw = self._raw[0] if self._raw else {}
-        return {key: value for key, value in raw.items() if key not in _STATE}
+        return dict(self._running[0].definition) if self._running else {}
 
     def new_app(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
         """The app definition that this step posts. Raises ConflictError when the release has no definition."""
@@ -89,7 +69,7 @@ class Observer:
             release.definition,
             revision=release.revision,
             image=release.image,
-            baseline=self._raw[0] if self._raw else None,
+            baseline=self._running[0].definition if self._running else None,
             instances=step.instances,
             started_at=started_at(seen.now, baseline),
             swappable=step.swappable,
@@ -100,17 +80,15 @@ class Observer:
         for balancer in self._balancers:
             balancer.nudge()
 
-    def _probed(self, app: App, raw: Mapping[str, Any], seen: Observation) -> App:
+    def _probed(self, running: RunningApp, seen: Observation) -> App:
         """Ask the drained tasks of the app whether they are idle, where the app has an idle probe."""
-        path = raw.get("labels", {}).get("BGCI_DRAIN_PATH")
-        if not path:
-            return app
-        places = {str(task["id"]): addresses(raw, task) for task in raw.get("tasks", ())}
+        if not running.drain_path:
+            return running.app
 
         def idle(task_id: str) -> bool:
             out = all(replica.server(task_id).serving is Serving.MAINT for replica in seen.replicas)
-            host, ips, port = (places.get(task_id) or [("", (), 0)])[0]
-            place = ips[0] if ips else host
-            return out and bool(place) and self._idle(f"http://{place}:{port}{path}")
+            places = running.addresses[task_id]
+            return out and bool(places) and self._idle(f"http://{places[0].netloc}{running.drain_path}")
 
-        return replace(app, tasks=tuple(replace(task, idle=idle(task.id)) for task in app.tasks))
+        tasks = tuple(replace(task, idle=idle(task.id)) for task in running.app.tasks)
+        return replace(running.app, tasks=tasks)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bgci.appdef.app_definition import labels
 from bgci.dcos.credentials import hide_credentials
-from bgci.dcos.metronome import Metronome, spec
+from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError
 from bgci.operations.context import Context
@@ -22,23 +21,22 @@ def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     wanted = {str(job["id"]): job for job in jobs.values()}
     earlier = {job_id: metronome.job(job_id) for job_id in wanted}
     for job_id, before in earlier.items():
-        hide_credentials(before["run"].get("env", {}) if before else {})
+        hide_credentials(before.env if before else {})
         _check_owner(context, job_id, before)
     if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
             context.console.info(f"would publish job {job_id}")
-            context.console.info(difference(spec(before) if before else {}, job))
+            context.console.info(difference(before.spec if before else {}, job))
         return
     _replace(context, metronome, wanted, earlier)
     context.result["jobs"] = sorted(earlier)
 
 
-def jobs_of_app(context: Context) -> list[dict[str, Any]]:
+def jobs_of_app(context: Context) -> list[Job]:
     """Every job that was published for this app, whatever its revision; none without Metronome."""
     metronome = context.cluster.metronome
-    jobs = metronome.jobs(embed=("historySummary", "activeRuns")) if metronome else []
-    return [job for job in jobs if labels(job).get("BGCI_APP") == context.app_id]
+    return [job for job in metronome.jobs() if job.app == context.app_id] if metronome else []
 
 
 def needed_metronome(context: Context) -> Metronome:
@@ -52,10 +50,10 @@ def needed_metronome(context: Context) -> Metronome:
     return context.cluster.metronome
 
 
-def _check_owner(context: Context, job_id: str, job: Mapping[str, Any] | None) -> None:
+def _check_owner(context: Context, job_id: str, job: Job | None) -> None:
     """Other apps and revisions can be written alike in a job's name: 1.0 and 1-0."""
     mine = {"BGCI_APP": context.app_id, "BGCI_REVISION": context.revision}
-    theirs = (job or {}).get("labels", {})
+    theirs = job.labels if job else {}
     if any(theirs.get(label, value) != value for label, value in mine.items()):
         raise ConflictError(
             f"job {job_id} belongs to {theirs.get('BGCI_APP')} {theirs.get('BGCI_REVISION')}, which is written alike",
@@ -67,7 +65,7 @@ def _replace(
     context: Context,
     metronome: Metronome,
     wanted: Mapping[str, Mapping[str, Any]],
-    earlier: Mapping[str, Mapping[str, Any] | None],
+    earlier: Mapping[str, Job | None],
 ) -> None:
     touched: list[str] = []
     try:
@@ -102,9 +100,7 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
     )
 
 
-def _put_back(
-    context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Mapping[str, Any] | None]
-) -> bool:
+def _put_back(context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Job | None]) -> bool:
     """Whether all is as it was before; what cannot be put back is named, and the error that led here is the one that
     is raised."""
     whole = True
@@ -114,7 +110,7 @@ def _put_back(
             if metronome.job(job_id) is not None:
                 metronome.delete(job_id, stop_runs=True)
             if before:
-                metronome.create(spec(before))
+                metronome.create(before.spec)
         except BgciError as error:
             whole = False
             context.console.warn(f"job {job_id} could not be put back: {error.message}")

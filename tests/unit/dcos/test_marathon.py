@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bgci.dcos.http import Http
-from bgci.dcos.marathon import Locked, Marathon
+from bgci.dcos.marathon import Deployment, Locked, Marathon, MarathonInfo
+from bgci.dcos.running_app import QueueEntry
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 
 LOCK = {
@@ -26,7 +27,7 @@ def app(app_id, group):
 
 def test_h26_only_the_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
     stub.json("/v2/apps", {"apps": [app("/team/web-blue", "team/web")]})
-    assert [found["id"] for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
+    assert [found.id for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
     queries = [asked.query for asked in stub.asked]
     assert [query[0] for query in queries] == [
         ("label", r"HAPROXY_DEPLOYMENT_GROUP==team\/web"),
@@ -40,7 +41,7 @@ def test_h26_only_the_group_is_asked_for_in_both_spellings_and_escaped(stub, mar
 def test_apps_outside_the_group_are_dropped_even_if_the_server_overlooks_the_selector(stub, marathon):
     others = [app("/other", "other"), app("/none", None), app("/web-blue", "web"), app("/web-green", "/web")]
     stub.json("/v2/apps", {"apps": others})
-    assert [found["id"] for found in marathon.group_apps("web")] == ["/web-blue", "/web-green"]
+    assert [found.id for found in marathon.group_apps("web")] == ["/web-blue", "/web-green"]
 
 
 @pytest.mark.parametrize("body", [{"jobs": []}, [], None, {"apps": {}}])
@@ -53,7 +54,7 @@ def test_a_stranger_at_the_url_is_named(stub, marathon, body):
 
 def test_an_app_is_unwrapped(stub, marathon):
     stub.json("/v2/apps/team/web", {"app": app("/team/web", "web")})
-    assert marathon.app("/team/web")["id"] == "/team/web"
+    assert marathon.app("/team/web").id == "/team/web"
 
 
 def test_an_app_that_is_not_there_is_none(stub, marathon):
@@ -166,9 +167,46 @@ def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marath
 
 
 def test_queue_deployments_and_info(stub, marathon):
-    stub.json("/v2/queue", {"queue": [{"count": 2}]})
-    stub.json("/v2/deployments", [{"id": "1"}])
-    stub.json("/v2/info", {"version": "1.11.24"})
-    assert marathon.queue() == [{"count": 2}]
-    assert marathon.deployments() == [{"id": "1"}]
-    assert marathon.info() == {"version": "1.11.24"}
+    stub.json("/v2/queue", {"queue": [{"app": {"id": "/web"}, "count": 2}]})
+    stub.json("/v2/deployments", [{"id": "1", "affectedApps": ["/web"]}])
+    stub.json("/v2/info", {"version": "1.11.24", "elected": True})
+    assert marathon.queue() == [QueueEntry("/web", 2)]
+    assert marathon.deployments() == [Deployment("1", ("/web",))]
+    assert marathon.info() == MarathonInfo("1.11.24", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v2/apps", {"apps": [{"id": "/web", "tasks": 3}]}),
+        ("/v2/apps", {"apps": [{"id": "/web", "labels": []}]}),
+        ("/v2/queue", {"queue": [7]}),
+        ("/v2/deployments", [{}]),
+        ("/v2/info", {"version": 1}),
+    ],
+)
+def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, marathon, path, body):
+    stub.json(path, body)
+    reads = {"/v2/apps": marathon.apps, "/v2/queue": marathon.queue, "/v2/deployments": marathon.deployments}
+    with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
+        reads.get(path, marathon.info)()
+
+
+@pytest.mark.parametrize("details", [7, {}, [7], [{"path": "/x", "errors": 7}], [{}]])
+def test_details_of_a_wrong_type_do_not_hide_the_refusal(stub, marathon, details):
+    stub.json("/v2/apps", {"message": "Object is not valid", "details": details}, status=422, method="POST")
+    with pytest.raises(InvalidError, match="Object is not valid"):
+        marathon.create({"id": "/web"})
+
+
+@pytest.mark.parametrize("deployments", [7, [7], [{}], {}])
+def test_a_lock_of_a_wrong_type_is_still_a_conflict(stub, marathon, deployments):
+    stub.json("/v2/apps/web", {"message": "locked", "deployments": deployments}, status=409, method="PUT")
+    with pytest.raises(ConflictError, match="locked"):
+        marathon.scale("/web", 3)
+
+
+def test_cancelling_a_deployment_that_has_ended_is_done(stub, marathon):
+    stub.json("/v2/deployments/d1", {"message": "DeploymentPlan d1 does not exist"}, status=404, method="DELETE")
+    marathon.cancel("d1")
+    assert len(stub.asked) == 1

@@ -7,7 +7,15 @@ import socket
 import pytest
 
 from bgci.dcos import marathon_lb
-from bgci.dcos.marathon_lb import Endpoint, LoadBalancer, backend_name, older_workers, parse_stats, resolve_replicas
+from bgci.dcos.marathon_lb import (
+    Endpoint,
+    LoadBalancer,
+    ServerRow,
+    backend_name,
+    older_workers,
+    parse_stats,
+    resolve_replicas,
+)
 from bgci.engine.model import Replica, Server, Serving
 from bgci.errors import UnavailableError, UsageError
 
@@ -181,13 +189,10 @@ def test_one_hiccup_is_forgiven(lb, stub, answer):
     assert client.read({"t": [at(31001)]}).server("t").serving is UP
 
 
-def test_counters_are_raw_rows_of_one_backend(lb):
-    client = lb(ROW, ("web_10101", "BACKEND", "UP", 5, 0), ("other_1", "x", "UP", 9, 0))
-    counters = client.counters("web_10101")
-    assert set(counters) == {"10_0_1_7_31001", "BACKEND"}
-    assert counters["BACKEND"]["scur"] == 5
-    assert counters["BACKEND"]["status"] == "UP"
-    assert "weight" not in counters["BACKEND"]
+def test_rows_are_what_each_task_serves_and_its_counters(lb):
+    client = lb(ROW)
+    rows = client.rows({"t": [at(31001)], "unknown": [at(9)]})
+    assert rows == {"t": [ServerRow(UP)], "unknown": []}
 
 
 def test_h38_a_nudge_never_fails(lb, stub, answer):

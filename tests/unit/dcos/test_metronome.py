@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgci.dcos.http import Http
-from bgci.dcos.metronome import Metronome, RunState, spec
+from bgci.dcos.metronome import JobRun, Metronome, spec
 from bgci.errors import ConflictError, InvalidError, UnavailableError
 
 JOB = {"id": "team.web", "run": {"cmd": "true", "cpus": 0.1, "mem": 32, "disk": 0}}
@@ -44,8 +44,19 @@ def test_a_metronome_that_is_down_is_not_absent(stub, metronome, answer):
 def test_jobs_and_active_runs(stub, metronome):
     stub.json("/v1/jobs", [JOB])
     stub.json("/v1/jobs/team.web/runs", [{"id": "r1"}])
-    assert metronome.jobs() == [JOB]
-    assert metronome.active_runs("team.web") == [{"id": "r1"}]
+    (job,) = metronome.jobs()
+    assert (job.id, job.spec, job.active_runs) == ("team.web", JOB, ())
+    assert metronome.active_runs("team.web") == [JobRun("r1", "UNKNOWN")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, [7], [{}], [{**JOB, "labels": []}], [{**JOB, "activeRuns": 3}], [{**JOB, "activeRuns": [{"tasks": []}]}]],
+)
+def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, metronome, wrong):
+    stub.json("/v1/jobs", wrong)
+    with pytest.raises(UnavailableError, match="does not answer as Metronome does"):
+        metronome.jobs()
 
 
 def test_a_job_that_is_not_there(stub, metronome):
@@ -91,7 +102,7 @@ def test_deleting_stops_the_runs_and_forgives_a_job_that_is_gone(stub, metronome
 def test_starting_sends_a_content_type_without_a_body(stub, metronome):
     """Metronome answers 415 otherwise."""
     stub.json("/v1/jobs/team.web/runs", {"id": "r1", "status": "INITIAL"}, status=201, method="POST")
-    assert metronome.start("team.web")["id"] == "r1"
+    assert metronome.start("team.web").id == "r1"
     assert stub.asked[0].headers["content-type"] == "application/json"
 
 
@@ -105,16 +116,16 @@ def test_starting_an_unknown_job_says_publish_first(stub, metronome):
 def test_an_active_run_shows_its_tasks(stub, metronome):
     stub.json("/v1/jobs/team.web/runs/r1", {"id": "r1", "status": "ACTIVE", "tasks": [{"id": "t1"}]})
     state = metronome.run("team.web", "r1")
-    assert state == RunState("r1", "ACTIVE", ("t1",))
+    assert state == JobRun("r1", "ACTIVE", ("t1",))
     assert not state.finished
 
 
 def test_h36_a_run_in_the_gap_is_neither_failed_nor_done(stub, metronome, answer):
     stub.json("/v1/jobs/team.web/runs/r1", NO_RUN, status=404)
     stub.tell("GET", "/v1/jobs/team.web", answer(200, history(["r0"])), answer(200, history(["r1", "r0"])))
-    assert metronome.run("team.web", "r1") == RunState("r1", "UNKNOWN")
+    assert metronome.run("team.web", "r1") == JobRun("r1", "UNKNOWN")
     done = metronome.run("team.web", "r1")
-    assert done == RunState("r1", "SUCCESS", ("team_web_r1.uuid",))
+    assert done == JobRun("r1", "SUCCESS", ("team_web_r1.uuid",))
     assert done.finished
     assert ("embed", "history") in stub.asked[-1].query
 
@@ -128,7 +139,7 @@ def test_h36_a_failed_run_is_found_in_the_history(stub, metronome):
 def test_a_job_deleted_under_its_run_is_a_conflict(stub, metronome):
     stub.json("/v1/jobs/team.web/runs/r1", NO_RUN, status=404)
     stub.json("/v1/jobs/team.web", NO_JOB, status=404)
-    with pytest.raises(ConflictError, match="has disappeared"):
+    with pytest.raises(ConflictError, match="are gone"):
         metronome.run("team.web", "r1")
 
 

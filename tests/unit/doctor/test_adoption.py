@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bgci.dcos.answer import Answer
+from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor.adoption import Adoption, adoption, update
 
 NOW = "2026-01-01T00:00:00.000"
@@ -20,8 +22,13 @@ ADOPTED = {GROUP: "web", "HAPROXY_DEPLOYMENT_COLOUR": "blue", STARTED: NOW, TARG
 
 
 def plan(labels: dict[str, str], definition: dict[str, Any] | None = DEFINITION, **fields: Any) -> Adoption:
-    raw = {"id": "/web", "instances": 3, "tasks": [{}] * 3, "portDefinitions": [{"port": 10101}], "labels": labels}
-    return adoption({**raw, **fields}, app_id="/web", definition=definition, now=NOW)
+    return adoption(app(labels, **fields), app_id="/web", definition=definition, now=NOW)
+
+
+def app(labels: dict[str, str], **fields: Any) -> RunningApp:
+    tasks = [{"id": str(n)} for n in range(3)]
+    raw = {"id": "/web", "instances": 3, "tasks": tasks, "portDefinitions": [{"port": 10101}], "labels": labels}
+    return running_app(Answer({**raw, **fields}, "Marathon", "http://m"))
 
 
 def test_an_app_by_hand_gets_everything() -> None:
@@ -87,5 +94,5 @@ def test_an_app_without_tasks_is_adopted_for_nothing() -> None:
 
 
 def test_the_update_sends_all_labels_and_what_marathon_would_clear() -> None:
-    app = {"labels": {"a": "1"}, "resourceLimits": {"cpus": 1}, "env": {"x": "y"}}
-    assert update(app, {"b": "2"}) == {"labels": {"a": "1", "b": "2"}, "resourceLimits": {"cpus": 1}}
+    limited = app({"a": "1"}, resourceLimits={"cpus": 1}, env={"x": "y"})
+    assert update(limited, {"b": "2"}) == {"labels": {"a": "1", "b": "2"}, "resourceLimits": {"cpus": 1}}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from bgci.dcos.answer import Answer
 from bgci.dcos.credentials import ServiceAccount, Token
 from bgci.dcos.permissions import Permission, needed
+from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
 from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, table, tally, verdict, warning
 from bgci.doctor.session import session
@@ -20,17 +23,22 @@ GROUP, ALT = "HAPROXY_DEPLOYMENT_GROUP", "HAPROXY_DEPLOYMENT_ALT_PORT"
 STARTED, TARGET = "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
 
 
-def app(app_id: str = "/web-blue", port: int = 10101, **labels: str) -> dict[str, Any]:
+def app(app_id: str = "/web-blue", port: int = 10101, **labels: str) -> RunningApp:
     """As Marathon shows it; ``BGCI_REVISION`` and the group are there unless a label says otherwise."""
     own = {"HAPROXY_GROUP": "external", GROUP: "web", "BGCI_REVISION": "v1", TARGET: "2", "HAPROXY_0_PORT": "10101"}
-    return {
+    raw = {
         "id": app_id,
         "instances": 2,
         "portDefinitions": [{"port": port}],
         "healthChecks": [{"protocol": "HTTP"}],
         "labels": {name: text for name, text in {**own, **labels}.items() if text},
-        "deployments": [],
     }
+    return running_app(Answer(raw, "Marathon", "http://m"))
+
+
+def changed(app: RunningApp, **fields: Any) -> RunningApp:
+    """The app with other fields of the engine's app."""
+    return replace(app, app=replace(app.app, **fields))
 
 
 BLUE = app(**{STARTED: "2023-01-01T00:00:00.000", "HAPROXY_APP_ID": "/web"})
@@ -208,7 +216,7 @@ def test_an_app_without_a_name_in_the_group_is_shown_as_what_would_be_replaced()
         (app("/shop", 9, **{GROUP: "shop", "HAPROXY_0_PORT": "", ALT: "10101"}), "10101"),  # will, with its next colour
     ],
 )
-def test_a_port_that_another_app_holds_or_will_hold_is_a_conflict(other: dict[str, Any], port: str) -> None:
+def test_a_port_that_another_app_holds_or_will_hold_is_a_conflict(other: RunningApp, port: str) -> None:
     check = only(running_apps.taken_ports([BLUE, GREEN, other], "/web", DEFINITION))
     assert check.error is ConflictError
     assert port in check.found
@@ -237,7 +245,7 @@ def test_a_hybrid_that_nothing_moves_is_a_warning_with_both_ways_out() -> None:
 
 
 def test_a_hybrid_with_a_deployment_is_a_release_under_way() -> None:
-    assert running_apps.state("/web", [{**GREEN, "deployments": [{"id": "d1"}]}, BLUE]).outcome is Outcome.OK
+    assert running_apps.state("/web", [changed(GREEN, deployments=("d1",)), BLUE]).outcome is Outcome.OK
 
 
 def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
@@ -246,7 +254,7 @@ def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
 
 
 def test_a_deployment_that_holds_the_lock_is_named() -> None:
-    check = running_apps.state("/web", [{**BLUE, "deployments": [{"id": "d1"}]}])
+    check = running_apps.state("/web", [changed(BLUE, deployments=("d1",))])
     assert check.outcome is Outcome.WARNING
     assert "d1" in check.found
 
@@ -294,19 +302,21 @@ def test_a_foreign_baseline_with_its_labels_is_fine_and_one_without_a_target_is_
 
 def test_an_app_that_was_scaled_by_hand_has_a_stale_target() -> None:
     """Hazard 8."""
-    check = only(running_apps.baselines("/web", "web", [{**BLUE, "instances": 5}]))
+    check = only(running_apps.baselines("/web", "web", [changed(BLUE, instances=5)]))
     assert check.outcome is Outcome.WARNING
     assert "5" in check.found
 
 
 def test_a_missing_health_check_is_a_warning() -> None:
     """Hazard 15."""
-    assert only(running_apps.baselines("/web", "web", [{**BLUE, "healthChecks": []}])).outcome is Outcome.WARNING
+    assert (
+        only(running_apps.baselines("/web", "web", [changed(BLUE, has_health_checks=False)])).outcome is Outcome.WARNING
+    )
 
 
 def test_named_vips_are_listed_and_those_of_one_colour_are_a_warning() -> None:
-    def with_vip(value: str) -> dict[str, Any]:
-        return {**BLUE, "portDefinitions": [{"port": 1, "labels": {"VIP_0": value}}]}
+    def with_vip(value: str) -> RunningApp:
+        return replace(BLUE, definition={"portDefinitions": [{"port": 1, "labels": {"VIP_0": value}}]})
 
     assert running_apps.virtual_addresses("/web", [with_vip("10.0.0.1:80")]) == []
     assert only(running_apps.virtual_addresses("/web", [with_vip("/web:80")])).outcome is Outcome.OK
@@ -318,9 +328,3 @@ def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is
     first, *rest = running_apps.everything([BLUE, GREEN, fine, app("/cron", **{GROUP: ""})], NOW)
     assert "apps that one may read: 4, deployment groups: 2, of two colours: 1" in first.found
     assert [check.name for check in rest] == ["state"]
-
-
-def test_an_app_is_known_by_its_label_or_its_colour() -> None:
-    assert running_apps.owner(BLUE) == "/web"
-    assert running_apps.owner({"id": "/team/web-green", "labels": {}}) == "/team/web"
-    assert running_apps.owner({"id": "/web", "labels": {"HAPROXY_APP_ID": "web"}}) == "/web"

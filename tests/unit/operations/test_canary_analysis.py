@@ -13,23 +13,25 @@ from typing import Any
 import pytest
 
 from bgci.analysis.judge import Counts, Policy
-from bgci.dcos.app_state import app_from
+from bgci.dcos.marathon_lb import ServerRow
+from bgci.dcos.running_app import Address, RunningApp
+from bgci.engine.model import App, Serving, Task
 from bgci.errors import ConflictError
 from bgci.operations import canary_analysis, synthetic_traffic
 from bgci.operations.synthetic_traffic import PAIRS, Probed
-from bgci.operations.topology import Hybrid, Side
+from bgci.operations.topology import Hybrid
 from bgci.options import Settings
 
 COLOURS = ("canary", "baseline")
 
 
-def side(colour: str) -> Side:
-    task = {"id": colour, "host": colour, "ports": [80], "state": "TASK_RUNNING"}
-    raw = {"id": f"/{colour}", "instances": 1, "labels": {}, "portDefinitions": [{"port": 80}], "tasks": [task]}
-    return Side(app_from(raw), raw)
+def running(app_id: str, *tasks: str) -> RunningApp:
+    app = App(app_id, len(tasks), tuple(Task(name, healthy=True) for name in tasks))
+    definition = {"id": app_id, "portDefinitions": [{"port": 80}]}
+    return RunningApp(app, definition, addresses={name: (Address(name, (), 80),) for name in tasks})
 
 
-HYBRID = Hybrid(side("canary"), side("baseline"))
+HYBRID = Hybrid(running("/canary", "canary"), running("/baseline", "baseline"))
 
 
 @dataclass
@@ -42,11 +44,8 @@ class World:
     said: list[str] = field(default_factory=list)
     url: str = "http://lb"
 
-    def rows(self, wanted: Any) -> dict[str, list[dict[str, int | str]]]:
-        return {
-            colour: [{"hrsp_2xx": counts.requests - counts.errors, "hrsp_5xx": counts.errors}]
-            for colour, counts in self.seen.items()
-        }
+    def rows(self, wanted: Any) -> dict[str, list[ServerRow]]:
+        return {colour: [ServerRow(Serving.UP, counts)] for colour, counts in self.seen.items()}
 
     def monotonic(self) -> float:
         return float(self.second)
@@ -60,7 +59,7 @@ class World:
             self.said.append(text)
 
         nothing = SimpleNamespace(sample=lambda values: None)
-        cluster = SimpleNamespace(marathon=SimpleNamespace(group_apps=lambda group: [side("baseline").raw]))
+        cluster = SimpleNamespace(marathon=SimpleNamespace(group_apps=lambda group: [HYBRID.baseline]))
         return SimpleNamespace(
             settings=replace(Settings(), **settings),
             balancers=[self],
@@ -171,10 +170,8 @@ def test_what_is_left_of_a_grant_is_never_no_limit_at_all() -> None:
 
 
 def test_probes_go_to_instances_in_rotation_for_an_idle_one_answers_faster() -> None:
-    tasks = [{"id": name, "host": name, "ports": [80], "state": "TASK_RUNNING"} for name in ("a", "b")]
-    raw = {"id": "/web", "instances": 2, "labels": {}, "portDefinitions": [{"port": 80}], "tasks": tasks}
-    both = Side(app_from(raw), raw)
-    rows: dict[str, list[dict[str, int | str]]] = {"a": [{"status": "MAINT"}], "b": [{"status": "UP 1/3"}]}
+    both = running("/web", "a", "b")
+    rows = {"a": [ServerRow(Serving.MAINT)], "b": [ServerRow(Serving.UP)]}
     assert canary_analysis._in_rotation(both, rows, "/x") == ["http://b:80/x"]
     assert canary_analysis._in_rotation(both, {}, "/x") == ["http://a:80/x", "http://b:80/x"]
 

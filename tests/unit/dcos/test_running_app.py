@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from bgci.dcos import app_state
+from bgci.dcos import running_app
+from bgci.dcos.answer import Answer
+from bgci.dcos.running_app import QueueEntry, RunningApp
 from bgci.engine.model import App
+from bgci.errors import ConflictError, UnavailableError
+
+
+def parsed(raw: Any) -> RunningApp:
+    return running_app.running_app(Answer(raw, "Marathon", "http://m"))
+
+
+def queued(raw: Any) -> QueueEntry:
+    return running_app.queue_entry(Answer(raw, "Marathon", "http://m"))
 
 
 def app(**more: Any) -> dict[str, Any]:
@@ -29,29 +40,29 @@ def task(**more: Any) -> dict[str, Any]:
 
 def test_a_task_without_health_results_is_neither_healthy_nor_unhealthy() -> None:
     for results in ([], None):
-        seen = app_state.app_from(app(tasks=[task(healthCheckResults=results)]))
+        seen = parsed(app(tasks=[task(healthCheckResults=results)])).app
         assert seen.tasks[0].healthy is None
         assert not seen.tasks[0].ever_healthy
 
 
 def test_h39_an_emptied_health_result_does_not_make_a_task_unhealthy() -> None:
-    assert app_state.app_from(app(tasks=[task()])).tasks[0].healthy is None
+    assert parsed(app(tasks=[task()])).app.tasks[0].healthy is None
 
 
 def test_h15_an_app_without_health_checks_is_healthy_as_soon_as_it_runs_and_says_so() -> None:
-    seen = app_state.app_from(app(healthChecks=[], tasks=[task(), task(id="t2", state="TASK_STAGING")]))
+    seen = parsed(app(healthChecks=[], tasks=[task(), task(id="t2", state="TASK_STAGING")])).app
     assert [one.healthy for one in seen.tasks] == [True, False]
     assert not seen.has_health_checks
 
 
 def test_a_dying_task_is_listed_and_does_not_count() -> None:
-    seen = app_state.app_from(app(tasks=[task(state="TASK_KILLING", healthCheckResults=[{"alive": True}])]))
+    seen = parsed(app(tasks=[task(state="TASK_KILLING", healthCheckResults=[{"alive": True}])])).app
     assert seen.tasks[0].dying
     assert seen.healthy == ()
 
 
 def test_a_finished_task_is_not_listed() -> None:
-    assert app_state.app_from(app(tasks=[task(state="TASK_FAILED")])).tasks == ()
+    assert parsed(app(tasks=[task(state="TASK_FAILED")])).app.tasks == ()
 
 
 def test_h10_every_service_port_of_a_task_has_its_own_backend() -> None:
@@ -61,17 +72,17 @@ def test_h10_every_service_port_of_a_task_has_its_own_backend() -> None:
         },
         tasks=[task(ports=[31417, 31418])],
     )
-    ends = app_state.endpoints([two], "web")["t1"]
+    ends = running_app.endpoints([parsed(two)], "web")["t1"]
     assert [(end.backend, end.port) for end in ends] == [("web_10102", 31417), ("web_10103", 31418)]
 
 
 def test_h11_a_group_in_a_folder_is_written_with_underscores() -> None:
-    assert app_state.endpoints([app(tasks=[task()])], "/team/web")["t1"][0].backend == "team_web_10102"
+    assert running_app.endpoints([parsed(app(tasks=[task()]))], "/team/web")["t1"][0].backend == "team_web_10102"
 
 
 def test_h12_host_networking_takes_its_ports_from_the_port_definitions() -> None:
     host = app(networks=[{"mode": "host"}], container={}, portDefinitions=[{"port": 10102}], tasks=[task()])
-    ends = app_state.endpoints([host], "web")["t1"]
+    ends = running_app.endpoints([parsed(host)], "web")["t1"]
     assert [(end.backend, end.host, end.port) for end in ends] == [("web_10102", "10.0.1.7", 31417)]
 
 
@@ -80,7 +91,7 @@ def test_container_networking_reaches_the_task_itself() -> None:
         networks=[{"mode": "container", "name": "dcos"}],
         tasks=[task(ports=[], ipAddresses=[{"ipAddress": "9.0.1.5"}])],
     )
-    ends = app_state.endpoints([own], "web")["t1"]
+    ends = running_app.endpoints([parsed(own)], "web")["t1"]
     assert [(end.host, end.ips, end.port) for end in ends] == [("10.0.1.7", ("9.0.1.5",), 80)]
 
 
@@ -90,7 +101,7 @@ def test_a_colour_on_its_alternative_port_still_answers_on_the_public_one() -> N
         container={"portMappings": [{"containerPort": 80, "servicePort": 10129}]},
         tasks=[task()],
     )
-    assert app_state.public_ports(green) == [10102]
+    assert parsed(green).public_ports == [10102]
 
 
 @pytest.mark.parametrize(
@@ -104,31 +115,31 @@ def test_a_colour_on_its_alternative_port_still_answers_on_the_public_one() -> N
     ],
 )
 def test_every_way_to_write_one_moment(text: str, zoned: bool) -> None:
-    seconds, has_zone = app_state.started(text)
+    seconds, has_zone = running_app.started(text)
     assert int(seconds) == 1714557600
     assert has_zone is zoned
 
 
 def test_no_date_at_all_is_said_to_be_one() -> None:
     with pytest.raises(ValueError, match="soon"):
-        app_state.started("soon")
+        running_app.started("soon")
 
 
 def test_h13_a_new_app_is_always_later_than_a_baseline_from_another_clock() -> None:
     baseline = App("/web-blue", 1, started_at=2000.0)
-    assert app_state.started(app_state.started_at(1000.0, baseline))[0] > 2000.0
+    assert running_app.started(running_app.started_at(1000.0, baseline))[0] > 2000.0
 
 
 def test_h33_a_new_app_is_dated_without_a_zone_unless_its_baseline_has_one() -> None:
-    assert app_state.started_at(1000.0, None) == "1970-01-01T00:16:40.000"
+    assert running_app.started_at(1000.0, None) == "1970-01-01T00:16:40.000"
     zoned = App("/web-blue", 1, started_at=1.0, started_at_zoned=True)
-    assert app_state.started_at(1000.0, zoned) == "1970-01-01T00:16:40.000+00:00"
+    assert running_app.started_at(1000.0, zoned) == "1970-01-01T00:16:40.000+00:00"
 
 
 def test_trouble_names_the_last_failure_of_this_version_only() -> None:
     failure = {"state": "TASK_FAILED", "message": "exit\nstatus 1", "timestamp": "now", "version": "v2"}
-    assert "exit status 1" in app_state.app_from(app(version="v2", lastTaskFailure=failure)).trouble
-    assert app_state.app_from(app(version="v3", lastTaskFailure=failure)).trouble == ""
+    assert "exit status 1" in parsed(app(version="v2", lastTaskFailure=failure)).app.trouble
+    assert parsed(app(version="v3", lastTaskFailure=failure)).app.trouble == ""
 
 
 def test_trouble_names_a_failing_check_and_what_the_queue_waits_for() -> None:
@@ -142,11 +153,58 @@ def test_trouble_names_a_failing_check_and_what_the_queue_waits_for() -> None:
             "processedOffersSummary": {"rejectSummaryLastOffers": [offers]},
         }
     ]
-    said = app_state.app_from(app(tasks=[bad]), queue).trouble
+    said = parsed(app(tasks=[bad])).queued(map(queued, queue)).app.trouble
     assert "503 Service Unavailable" in said
     assert "waiting for offers: InsufficientCpus 3x" in said
 
 
 def test_trouble_names_a_crash_back_off() -> None:
     queue = [{"app": {"id": "/web-blue"}, "count": 1, "delay": {"timeLeftSeconds": 7, "overdue": False}}]
-    assert "back-off for 7s" in app_state.app_from(app(), queue).trouble
+    assert "back-off for 7s" in parsed(app()).queued(map(queued, queue)).app.trouble
+
+
+def test_an_app_with_a_date_that_is_none_is_read_and_refused_by_those_who_need_the_date() -> None:
+    wrong = parsed(app(labels={"HAPROXY_DEPLOYMENT_STARTED_AT": "soon"}))
+    assert wrong.wrong_date == "soon"
+    with pytest.raises(ConflictError, match=r"/web-blue of group .*'soon'"):
+        running_app.require_dates([wrong])
+
+
+def test_the_base_id_is_the_label_or_the_id_without_its_colour() -> None:
+    assert parsed(app()).base_id == "/web"
+    assert parsed(app(id="/team/web-green")).base_id == "/team/web"
+    assert parsed(app(labels={"HAPROXY_APP_ID": "shop"})).base_id == "/shop"
+
+
+def test_the_definition_of_a_running_app_has_no_state() -> None:
+    raw = app(tasks=[task()], version="v", tasksHealthy=1, deployments=[], cmd="sleep 1")
+    state = {"tasks", "version", "versionInfo", "tasksHealthy", "deployments"}
+    assert parsed(raw).definition == {key: raw[key] for key in raw if key not in state}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"tasks": 3}, r"\$\.tasks is a number"),
+        ({"tasks": [7]}, r"\$\.tasks\[0\] is a number"),
+        ({"tasks": [{"id": 7}]}, r"\$\.tasks\[0\]\.id is a number"),
+        ({"tasks": [task(ports="80")]}, r"ports is a text"),
+        ({"tasks": [task(healthCheckResults=[{"alive": "yes"}])]}, "alive is a text"),
+        ({"labels": []}, r"\$\.labels is an array"),
+        ({"labels": {"a": 1}}, r"\$\.labels\.a is a number"),
+        ({"instances": "2"}, "instances is a text"),
+        ({"deployments": [{}]}, r"deployments\[0\]\.id is missing"),
+        ({"versionInfo": []}, "versionInfo is an array"),
+        ({"lastTaskFailure": "x"}, "lastTaskFailure is a text"),
+        ({"id": None}, r"\$\.id is missing"),
+    ],
+)
+def test_a_wrong_type_in_an_answer_is_named_with_its_path(wrong: dict[str, Any], path: str) -> None:
+    with pytest.raises(UnavailableError, match=path):
+        parsed(app(**wrong))
+
+
+@pytest.mark.parametrize("wrong", [[], 7, "x", {"count": "2"}, {"delay": 3}, {"processedOffersSummary": []}])
+def test_a_wrong_type_in_the_queue_is_named(wrong: Any) -> None:
+    with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
+        queued(wrong)

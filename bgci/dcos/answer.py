@@ -1,0 +1,82 @@
+"""A server's JSON, read by type: the one place where a wrong type in an answer becomes an error (exit code 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from bgci.errors import UnavailableError
+
+_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a flag", int: "a number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One value of an answer and its JSON path. A missing value and null are the same.
+
+    Every reader raises UnavailableError for a value of another type, with the path. ``server`` and ``url`` name who
+    answered.
+    """
+
+    value: Any
+    server: str
+    url: str
+    path: str = "$"
+
+    @property
+    def missing(self) -> bool:
+        return self.value is None
+
+    def __getitem__(self, name: str) -> Answer:
+        """The member of this object; missing where this is missing."""
+        return Answer(self.object().get(name), self.server, self.url, f"{self.path}.{name}")
+
+    def object(self) -> Mapping[str, Any]:
+        """The object; an empty one for a missing value."""
+        if self.value is None:
+            return {}
+        return self.value if isinstance(self.value, dict) else self._refuse("an object")
+
+    def items(self) -> list[Answer]:
+        """The array's values; none for a missing value."""
+        if self.value is None:
+            return []
+        if not isinstance(self.value, list):
+            self._refuse("an array")
+        return [Answer(one, self.server, self.url, f"{self.path}[{n}]") for n, one in enumerate(self.value)]
+
+    def required(self) -> Answer:
+        """This value. Raises UnavailableError when it is missing."""
+        return self._refuse("a value") if self.value is None else self
+
+    def text(self, default: str = "") -> str:
+        if self.value is None:
+            return default
+        return self.value if isinstance(self.value, str) else self._refuse("a text")
+
+    def whole(self, default: int = 0) -> int:
+        return int(self.number(default))
+
+    def number(self, default: float = 0.0) -> float:
+        if self.value is None:
+            return default
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            self._refuse("a number")
+        return float(self.value)
+
+    def flag(self, default: bool = False) -> bool:
+        if self.value is None:
+            return default
+        return self.value if isinstance(self.value, bool) else self._refuse("true or false")
+
+    def texts(self) -> dict[str, str]:
+        """The object's values, each of which is a text."""
+        return {name: self[name].text() for name in self.object()}
+
+    def _refuse(self, wanted: str) -> NoReturn:
+        found = "missing" if self.value is None else _KINDS.get(type(self.value), type(self.value).__name__)
+        raise UnavailableError(
+            f"{self.url} does not answer as {self.server} does: {self.path} is {found}, not {wanted}.",
+            remedy=f"Is {self.url} the URL of {self.server}?",
+        )

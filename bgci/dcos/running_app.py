@@ -1,0 +1,281 @@
+"""Apps, tasks and the launch queue as Marathon shows them, as typed values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+from bgci.appdef.app_definition import GROUP_LABEL, service_ports
+from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
+from bgci.appdef.names import COLOURS
+from bgci.dcos.answer import Answer
+from bgci.dcos.marathon_lb import Endpoint, backend_name
+from bgci.engine.model import App, Task
+from bgci.errors import ConflictError
+from bgci.redaction import redacted
+
+# Tasks that serve, or will. marathon: Condition.scala, marathon_lb: EXCLUDED_TASK_STATES
+_ALIVE = {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_UNREACHABLE", "TASK_LOST"}
+# Marathon lists a killed task until it has removed the instance, and marathon-lb still counts its health.
+_DYING = {"TASK_KILLING", "TASK_KILLED"}
+# Fields that GET /v2/apps adds to a definition (docs/platform.md, Apps).
+_STATE = {
+    *("tasks", "deployments", "lastTaskFailure", "version", "versionInfo", "readinessCheckResults", "tasksStats"),
+    *(f"tasks{state}" for state in ("Staged", "Running", "Healthy", "Unhealthy")),
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where one port of a task is reached. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
+
+    host: str
+    ips: tuple[str, ...]
+    port: int
+
+    @property
+    def netloc(self) -> str:
+        """``host:port`` for a URL."""
+        place = self.ips[0] if self.ips else self.host
+        return f"[{place}]:{self.port}" if ":" in place else f"{place}:{self.port}"
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """What Marathon waits for before it launches tasks of an app."""
+
+    app_id: str
+    count: int = 0
+    backoff_seconds: float = 0.0  # left of the back-off after a crash; 0 when it is over
+    declined: tuple[str, ...] = ()  # why offers were declined, and how many
+
+    def __str__(self) -> str:
+        head = f"{self.count} tasks in launch queue, "
+        if self.backoff_seconds > 0:
+            return f"{head}crash back-off for {self.backoff_seconds:g}s"
+        return f"{head}waiting for offers" + (f": {', '.join(self.declined)}" if self.declined else "")
+
+
+@dataclass(frozen=True)
+class RunningApp:
+    """An app as Marathon runs it. ``app``: the same for the engine.
+
+    ``definition``: as it runs, with Marathon's defaults, without tasks and state. ``addresses``: of each port, by task
+    id. ``complaints``: failures that its health checks report now. ``ready``: tasks that are healthy, or that run where
+    there is no health check.
+    """
+
+    app: App
+    definition: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    version: str = ""
+    complaints: tuple[str, ...] = ()
+    ready: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.app.id
+
+    @property
+    def group(self) -> str:
+        """The deployment group, empty without the label."""
+        return self.labels.get(GROUP_LABEL, "")
+
+    @property
+    def revision(self) -> str:
+        """The label BGCI_REVISION, empty for an app that bgci did not deploy."""
+        return self.labels.get("BGCI_REVISION", "")
+
+    @property
+    def base_id(self) -> str:
+        """The id of the app that this one is a colour of: ``/web`` for ``/web-blue``."""
+        named = self.labels.get(APP_ID_LABEL, "").strip("/")
+        if named:
+            return f"/{named}"
+        ends = (f"-{colour}" for colour in COLOURS)
+        return next((self.id.removesuffix(end) for end in ends if self.id.endswith(end)), self.id)
+
+    @cached_property
+    def service_ports(self) -> list[int]:
+        return service_ports(self.definition)
+
+    @cached_property
+    def public_ports(self) -> list[int]:
+        """The service ports as the load balancer binds them: label HAPROXY_{n}_PORT, else the app's own."""
+        return [number(self.labels.get(f"HAPROXY_{n}_PORT")) or port for n, port in enumerate(self.service_ports)]
+
+    @property
+    def drain_path(self) -> str:
+        """The path of the app's idle probe, empty without one."""
+        return self.labels.get("BGCI_DRAIN_PATH", "")
+
+    @property
+    def wrong_date(self) -> str:
+        """The label HAPROXY_DEPLOYMENT_STARTED_AT where it is not a date; marathon-lb would stop on it."""
+        text = self.labels.get(STARTED_AT_LABEL, "")
+        return text if _moment(text) is None else ""
+
+    def queued(self, queue: Iterable[QueueEntry]) -> RunningApp:
+        """This app with what the launch queue says about it in ``app.trouble``."""
+        reasons = [str(entry) for entry in queue if entry.app_id == self.id] + [self.app.trouble]
+        return replace(self, app=replace(self.app, trouble="; ".join(filter(None, reasons))))
+
+
+def require_dates(apps: Iterable[RunningApp]) -> None:
+    """Raises ConflictError for an app whose STARTED_AT is not a date: nobody can tell which app is the older one."""
+    for app in apps:
+        if app.wrong_date:
+            raise ConflictError(
+                f"{app.id} of group {app.group} has a {STARTED_AT_LABEL} that is not a date: {app.wrong_date!r}.",
+                remedy="Correct the label first: marathon-lb stops on it.",
+            )
+
+
+def running_app(answer: Answer) -> RunningApp:
+    """An app as GET /v2/apps shows it with embedded tasks. Raises UnavailableError for a value of a wrong type."""
+    labels = answer["labels"].texts()
+    definition = {key: value for key, value in answer.object().items() if key not in _STATE}
+    checked = bool(answer["healthChecks"].items())
+    listed = [task for task in answer["tasks"].items() if task["state"].text("TASK_RUNNING") in _ALIVE | _DYING]
+    addresses = {task["id"].required().text(): _addresses(answer, task) for task in listed}
+    complaints = _complaints(listed)
+    started_at, zoned = _moment(labels.get(STARTED_AT_LABEL, "")) or (0.0, False)
+    app = App(
+        id=answer["id"].required().text(),
+        instances=answer["instances"].whole(1),
+        tasks=tuple(_task(task, addresses, checked) for task in listed),
+        revision=labels.get("BGCI_REVISION"),
+        colour=labels.get(COLOUR_LABEL),
+        target=number(labels.get(TARGET_LABEL)),
+        swappable=SWAPPABLE_LABEL in labels,
+        baseline_instances=number(labels.get("BGCI_BASELINE_INSTANCES")) or None,
+        started_at=started_at,
+        started_at_zoned=zoned,
+        last_scaling_at=(_moment(answer["versionInfo"]["lastScalingAt"].text()) or (0.0, False))[0],
+        deployments=tuple(one["id"].required().text() for one in answer["deployments"].items()),
+        has_health_checks=checked,
+        trouble="; ".join([*complaints, *_last_failure(answer)]),
+    )
+    ready = answer["tasksHealthy" if checked else "tasksRunning"].whole()
+    return RunningApp(app, definition, labels, addresses, answer["version"].text(), complaints, ready)
+
+
+def queue_entry(answer: Answer) -> QueueEntry:
+    """An entry of GET /v2/queue. Raises UnavailableError for a value of a wrong type."""
+    delay, offers = answer["delay"], answer["processedOffersSummary"]["rejectSummaryLastOffers"]
+    return QueueEntry(
+        app_id=answer["app"]["id"].text() or answer["id"].text(),
+        count=answer["count"].whole(),
+        backoff_seconds=0.0 if delay["overdue"].flag(True) else delay["timeLeftSeconds"].number(),
+        declined=tuple(
+            f"{part['reason'].text('unknown reason')} {part['declined'].whole()}x"
+            for part in offers.items()
+            if part["declined"].whole()
+        ),
+    )
+
+
+def endpoints(apps: Sequence[RunningApp], group: str) -> dict[str, list[Endpoint]]:
+    """Where each task is in the load balancers, by task id.
+
+    marathon-lb puts the tasks of both colours into the backends of the app that it takes for the old one, port by port.
+    """
+    backends: dict[int, dict[str, None]] = {}
+    for app in apps:
+        for index, port in enumerate(app.public_ports):
+            backends.setdefault(index, {})[backend_name(group, port)] = None
+    return {
+        task_id: [
+            Endpoint(backend, at.host, at.ips, at.port)
+            for index, at in enumerate(found)
+            for backend in backends.get(index, ())
+        ]
+        for app in apps
+        for task_id, found in app.addresses.items()
+    }
+
+
+def _task(task: Answer, addresses: Mapping[str, tuple[Address, ...]], checked: bool) -> Task:
+    results = [result for result in task["healthCheckResults"].items() if not result.missing]
+    state, task_id = task["state"].text("TASK_RUNNING"), task["id"].text()
+    alive = any(result["alive"].flag() for result in results) if results else None
+    return Task(
+        id=task_id,
+        healthy=alive if checked else state == "TASK_RUNNING",
+        dying=state in _DYING,
+        url="".join(f"http://{at.netloc}" for at in addresses[task_id][:1]),
+        ever_healthy=not checked or any(result["firstSuccess"].text() or result["alive"].flag() for result in results),
+    )
+
+
+def _addresses(app: Answer, task: Answer) -> tuple[Address, ...]:
+    """Of each port of a task, as marathon-lb finds it (docs/platform.md)."""
+    host = task["host"].text()
+    ips = tuple(ip["ipAddress"].text() for ip in task["ipAddresses"].items())
+    networks = app["networks"].items()
+    if networks and networks[0]["mode"].text() == "container" and ips:
+        mappings = app["container"]["portMappings"].items()
+        return tuple(Address(host, ips[:1], mapping["containerPort"].whole()) for mapping in mappings)
+    return tuple(Address(host, (), port.whole()) for port in task["ports"].items())
+
+
+def _complaints(tasks: Iterable[Answer]) -> tuple[str, ...]:
+    failing = {
+        result["lastFailureCause"].text()
+        for task in tasks
+        for result in task["healthCheckResults"].items()
+        if not result["alive"].flag()
+    }
+    return tuple(f"health check failing ({cause})" for cause in sorted(failing - {""}))
+
+
+def _last_failure(app: Answer) -> list[str]:
+    """The last task failure of the version that runs."""
+    failure, version = app["lastTaskFailure"], app["version"].text()
+    if failure.missing or failure["version"].text(version) != version:
+        return []
+    message = re.sub(r"\s+", " ", redacted(failure["message"].text()))[:300]
+    return [f"last task failure: {failure['state'].text()} {message} at {failure['timestamp'].text()}"]
+
+
+def started(text: str) -> tuple[float, bool]:
+    """(seconds since the epoch, whether it names a time zone) of a STARTED_AT label; (0, False) when it is missing.
+
+    Raises ValueError for a text that is not a date.
+    """
+    if not text:
+        return 0.0, False
+    moment = datetime.fromisoformat(
+        re.sub(r"(\.\d{3,6})\d*", lambda m: m[1].ljust(7, "0"), text.replace("Z", "+00:00"))
+    )
+    zoned = moment.tzinfo is not None
+    return (moment if zoned else moment.replace(tzinfo=timezone.utc)).timestamp(), zoned
+
+
+def _moment(text: str) -> tuple[float, bool] | None:
+    try:
+        return started(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def started_at(now: float, baseline: App | None) -> str:
+    """The STARTED_AT of a new app: UTC, later than the baseline's, with a zone only if the baseline's has one.
+
+    marathon-lb compares the two. A label without a zone beside one with a zone stops it for the whole cluster (hazard
+    33); an earlier one (another clock, zdd's local time) makes the new app the old one (hazard 13).
+    """
+    moment = max(now, baseline.started_at + 1 if baseline else 0.0)
+    zoned = baseline.started_at_zoned if baseline else False
+    text = datetime.fromtimestamp(moment, timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return f"{text}+00:00" if zoned else text
+
+
+def number(text: str | None) -> int | None:
+    """The number in a label; None for a missing one and for any other text."""
+    return int(text) if text and text.strip().isdecimal() else None
