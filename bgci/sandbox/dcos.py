@@ -40,7 +40,8 @@ def application(
         app.router.add_get(prefix, add_slash)
         app.add_subapp(f"{prefix}/", marathon_api.application(marathon))
     app.router.add_get("/service/metronome", add_slash)
-    app.add_subapp("/service/metronome/", metronome_api.application(metronome))
+    app.add_subapp("/service/metronome/", metronome_api.application(metronome, behind_router=True))
+    app.add_routes(metronome_api.outage_routes(metronome))
     app.router.add_route("*", "/{path:.*}", unknown)
     return app
 

@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--offer-delay", type=float, default=Options.offer_delay, help="until a task is launched")
     parser.add_argument("--health-delay", type=float, default=Options.health_delay, help="until the first check")
     parser.add_argument("--kill-grace", type=float, default=Options.kill_grace, help="between SIGTERM and SIGKILL")
-    parser.add_argument("--history-gap", type=float, default=0.3, help="between leaving the runs and the history")
+    parser.add_argument("--history-gap", type=float, default=0.014, help="between leaving the runs and the history")
     parser.add_argument("--cpus", type=float, default=Options.cpus, help="of each agent")
     parser.add_argument("--mem", type=float, default=Options.mem, help="of each agent, MiB")
     parser.add_argument("--persist", action="store_true", help="save apps and jobs every second, not only at the end")

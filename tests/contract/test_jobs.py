@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from contract.client import Metronome, until
+from contract.client import Metronome, Sandbox, until
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000")
 RUN_ID = re.compile(r"\d{14}[A-Za-z0-9]{5}")
@@ -83,11 +85,11 @@ def test_second_creation_is_a_conflict_and_a_missing_job_404(metronome: Metronom
         ({"run": {"args": ["x"], "cpus": 1, "mem": 32, "disk": 0}}, "/run"),
         ({"run": {"cmd": "true", "cpus": 1, "mem": 32, "disk": 0, "env": {"A": 1}}}, "/run/env/A"),
         ({"run": {"cmd": "true", "cpus": 1, "mem": 32, "disk": 0, "foo": 1}}, "/run"),
-        ({"run": {"cmd": "true", "cpus": 1, "mem": 32, "disk": 0, "secrets": {"a": {"source": "b"}}}}, "/run/secrets"),
+        ({"run": {"cmd": "true", "cpus": 1, "mem": 32, "disk": 0, "secrets": {"a": {"source": "b"}}}}, "/run"),
         ({"run": {"cmd": "true", "cpus": 1, "mem": 32, "disk": 0, "restart": {}}}, "/run/restart"),
         ({"id": "Upper"}, "/id"),
         ({"id": "team/web"}, "/id"),
-        ({"history": {}}, "/"),
+        ({"history": {}}, ""),
         ({"description": None}, "/description"),
     ],
     ids=lambda value: str(value)[:60],
@@ -99,16 +101,52 @@ def test_invalid_job_is_422_with_the_path(metronome: Metronome, name: str, chang
 
 
 def test_bad_requests_name_their_path(metronome: Metronome, name: str) -> None:
-    broken = requests.post(
-        f"{metronome.url}/v1/jobs", data="{", headers={"Content-Type": "application/json"}, timeout=10
-    )
-    assert (broken.status_code, broken.json()["requestPath"]) == (400, "/v1/jobs")
-    typed = requests.post(f"{metronome.url}/v1/jobs", data="{}", headers={"Content-Type": "text/plain"}, timeout=10)
+    for body in ("{", "", '{"id": NaN}', "\xff"):
+        broken = send(metronome, body.encode("latin-1"))
+        assert (broken.status_code, broken.json()["requestPath"]) == (400, "/v1/jobs")
+    typed = send(metronome, b"{}", "text/plain")
     assert (typed.status_code, typed.json()["requestPath"]) == (415, "/v1/jobs")
-    assert metronome.get("/v1/jobs/Bad_Id").status_code == 400
-    assert metronome.get("/v1/jobs", params={"embed": "everything"}).status_code == 400
+    named = metronome.get("/v1/jobs/Bad_Id")
+    assert (named.status_code, named.json()["message"]) == (400, "Not a valid id: Bad_Id")
     unknown = metronome.get("/v1/nothing")
     assert (unknown.status_code, unknown.json()["message"]) == (404, "Unknown route.")
+
+
+def send(metronome: Metronome, body: bytes, content_type: str = "application/json") -> requests.Response:
+    return requests.post(f"{metronome.url}/v1/jobs", data=body, headers={"Content-Type": content_type}, timeout=10)
+
+
+@pytest.mark.parametrize("query", ["embed=everything", "embed=", "embed=history,,activeRuns", "embed=history&embed=x"])
+def test_embed_option_that_is_unknown_or_empty_is_400(metronome: Metronome, name: str, query: str) -> None:
+    for path in ("/v1/jobs", f"/v1/jobs/team.{name}"):
+        reply = metronome.get(f"{path}?{query}")
+        assert (reply.status_code, reply.json()["requestPath"]) == (400, path)
+
+
+def test_stop_current_job_runs_is_a_boolean_or_400(metronome: Metronome, name: str) -> None:
+    metronome.create(job(name))
+    assert metronome.delete(f"/v1/jobs/team.{name}?stopCurrentJobRuns=maybe").status_code == 400
+    assert metronome.delete(f"/v1/jobs/team.{name}?stopCurrentJobRuns=0").status_code == 200
+
+
+def test_body_may_have_102400_bytes(metronome: Metronome, name: str) -> None:
+    spec = job(name, env={"A": ""})
+    spec["run"]["env"]["A"] = "x" * (102_400 - len(json.dumps(spec)))
+    assert send(metronome, json.dumps(spec).encode()).status_code == 201
+    metronome.created.append(spec["id"])
+    spec["run"]["env"]["A"] += "x"
+    refused = metronome.put(f"/v1/jobs/{spec['id']}", spec)
+    message = {"message": "Request Entity Too Large", "requestPath": f"/v1/jobs/{spec['id']}"}
+    assert (refused.status_code, refused.json()) == (413, message)
+
+
+def test_list_shows_active_runs_of_jobs_that_have_some(metronome: Metronome, name: str) -> None:
+    metronome.create(job(f"{name}-idle"))
+    start(metronome, job(name, "sleep 60"))
+    shown = {one["id"]: one for one in metronome.get("/v1/jobs", params={"embed": "activeRuns"}).json()}
+    assert len(shown[f"team.{name}"]["activeRuns"]) == 1
+    assert "activeRuns" not in shown[f"team.{name}-idle"]
+    assert metronome.get(f"/v1/jobs/team.{name}-idle?embed=activeRuns").json()["activeRuns"] == []
 
 
 def test_update_overrides_the_id_and_refuses_embedded_history(metronome: Metronome, name: str) -> None:
@@ -134,8 +172,8 @@ def test_run_is_initial_then_active_then_in_the_history(metronome: Metronome, na
     assert TIME.fullmatch(entry["finishedAt"])
 
 
-@pytest.mark.sandbox_only
-def test_finished_run_is_nowhere_for_a_moment(metronome: Metronome, name: str) -> None:
+def test_finished_run_is_nowhere_for_a_moment(server: Callable[..., Sandbox], name: str) -> None:
+    metronome = Metronome(server("--history-gap", "1").metronome_url)
     run = start(metronome, job(name))
     path = f"/v1/jobs/team.{name}/runs/{run['id']}"
     until(lambda: metronome.get(path).status_code == 404)
@@ -206,6 +244,11 @@ def test_deadline_ends_the_restarts(metronome: Metronome, name: str) -> None:
     assert (place, len(entry["tasks"])) == ("failedFinishedRuns", 1)
 
 
+def test_deadline_of_a_job_that_is_never_restarted_ends_nothing(metronome: Metronome, name: str) -> None:
+    run = start(metronome, job(name, "sleep 1.5", restart={"policy": "NEVER", "activeDeadlineSeconds": 1}))
+    assert outcome(metronome, run)[0] == "successfulFinishedRuns"
+
+
 def test_dependencies_must_exist_and_hold_a_job(metronome: Metronome, name: str) -> None:
     metronome.create(job(name))
     child = {**job(f"{name}-child"), "dependencies": [{"id": f"team.{name}"}]}
@@ -213,13 +256,23 @@ def test_dependencies_must_exist_and_hold_a_job(metronome: Metronome, name: str)
     assert (unknown.status_code, unknown.json().keys()) == (422, {"message"})
     assert metronome.create(child).status_code == 201
     assert metronome.delete(f"/v1/jobs/team.{name}").status_code == 409
-    metronome.delete(f"/v1/jobs/team.{name}-child")
+    itself = metronome.put(f"/v1/jobs/team.{name}-child", {**child, "dependencies": [{"id": child["id"]}]})
+    assert (itself.status_code, itself.json()) == (422, {"message": "Dependencies have a cycle."})
+
+
+def test_stopping_a_run_of_an_unknown_job_names_the_job(metronome: Metronome, name: str) -> None:
+    path = f"/v1/jobs/team.{name}/runs/20240501100259Ab3dE/actions/stop"
+    assert metronome.post(path).json() == {"id": f"team.{name}", "message": "Job not found"}
+    metronome.create(job(name))
+    missing = {"jobSpec": f"team.{name}", "id": "20240501100259Ab3dE", "message": "Job Run not found"}
+    assert metronome.post(path).json() == missing
 
 
 @pytest.mark.sandbox_only
 def test_waiting_run_is_queued_under_the_first_segment(metronome: Metronome, name: str) -> None:
     run = start(metronome, job(name))
     queue = metronome.get("/v1/queue").json()
+    assert metronome.get(f"/v1/jobs/team.{name}/runs/{run['id']}").json()["status"] in ("INITIAL", "ACTIVE")
     queued = [entry for entry in queue if {"runId": run["id"]} in entry["runs"]]
     assert [entry["jobId"] for entry in queued] in ([], ["team"])
     outcome(metronome, run)

@@ -2,42 +2,72 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from bgci.sandbox.metronome import rights
-from bgci.sandbox.metronome.core import Metronome, Run, no_job
-from bgci.sandbox.metronome.spec import JOB_ID, job_spec
-from bgci.sandbox.web import ApiError, flag, plain, reply
+from bgci.sandbox.metronome.core import Metronome, Run
+from bgci.sandbox.metronome.incoming import boolean, embeds, job_id, json_body, permitted, readable, route_path
+from bgci.sandbox.metronome.model import ServerError, job_spec, shown_job
+from bgci.sandbox.metronome.schedules_api import ScheduleRoutes
+from bgci.sandbox.web import ApiError, plain, reply
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-EMBEDS = ("activeRuns", "schedules", "history", "historySummary")
 
 
-@web.middleware
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ApiError as error:
-        return reply(error.body, error.status)
-    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        return reply({"message": "Unknown route.", "requestPath": route_path(request)}, 404)
+def errors(metronome: Metronome, *, behind_router: bool) -> Middleware:
+    """A middleware that answers refusals as Metronome does, and as nobody does while it is down."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if metronome.is_down:
+            return unanswered(request, behind_router=behind_router)
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return reply(error.body, error.status)
+        except ServerError:
+            return reply({"requestPath": route_path(request)}, 500)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+            return reply({"message": "Unknown route.", "requestPath": route_path(request)}, 404)
+
+    return answer
 
 
-def route_path(request: web.Request) -> str:
-    """The path as Metronome sees it, without what Admin Router strips."""
-    return request.path.removeprefix("/service/metronome")
+def unanswered(request: web.Request, *, behind_router: bool) -> web.Response:
+    """What a client meets while Metronome is down: Admin Router's page, or a connection that ends."""
+    if not behind_router and request.transport is not None:
+        request.transport.abort()
+    title = "<title>502 Bad Gateway</title>"
+    return web.Response(text=f"<html><head>{title}</head></html>\n", status=502, content_type="text/html")
 
 
-def application(metronome: Metronome) -> web.Application:
+def application(metronome: Metronome, *, behind_router: bool = False) -> web.Application:
     """A web application for this Metronome; several may serve the same one."""
-    app = web.Application(middlewares=[errors], client_max_size=32 * 1024 * 1024)
+    middleware = errors(metronome, behind_router=behind_router)
+    app = web.Application(middlewares=[middleware], client_max_size=32 * 1024 * 1024)
     app.add_routes(Routes(metronome).routes())
+    app.add_routes(ScheduleRoutes(metronome).routes())
     return app
+
+
+def outage_routes(metronome: Metronome) -> list[web.RouteDef]:
+    """For tests: ``POST /_sandbox/metronome/outage?seconds=15``, and ``DELETE`` to end it earlier."""
+
+    async def begin(request: web.Request) -> web.Response:
+        metronome.go_down(float(request.query.get("seconds", "inf")))
+        return plain("down")
+
+    async def end(request: web.Request) -> web.Response:
+        metronome.go_down(0)
+        return plain("up")
+
+    path = "/_sandbox/metronome/outage"
+    return [web.post(path, begin), web.delete(path, end)]
 
 
 class Routes:
@@ -59,7 +89,6 @@ class Routes:
             web.get(job, self.show),
             web.put(job, self.update),
             web.delete(job, self.delete),
-            web.get(f"{job}/schedules", self.schedules),
             web.get(f"{job}/runs", self.runs),
             web.post(f"{job}/runs", self.trigger),
             web.get(run, self.show_run),
@@ -80,37 +109,40 @@ class Routes:
         return reply({"start": None, "gauges": gauges, "counters": {}, "histograms": {}})
 
     async def queue(self, request: web.Request) -> web.Response:
-        """The runs that wait for a task; as the real one, a dotted job id is cut to its first segment."""
+        """The runs that wait for an offer; as the real one, a dotted job id is cut to its first segment."""
         waiting: dict[str, list[Json]] = {}
         for run in self._metronome.runs.values():
-            if run.status == "STARTING" and rights.may(request, run.job_id):
+            if run.status == "INITIAL" and rights.may(request, run.job_id):
                 waiting.setdefault(run.job_id.split(".")[0], []).append({"runId": run.id})
         return reply([{"jobId": job_id, "runs": runs} for job_id, runs in waiting.items()])
 
     async def index(self, request: web.Request) -> web.Response:
         embed = embeds(request)
-        return reply([self._shown(job, embed) for i, job in self._metronome.jobs.items() if rights.may(request, i)])
+        shown = [self._shown(job, embed) for i, job in self._metronome.jobs.items() if rights.may(request, i)]
+        for job in shown:
+            if not job.get("activeRuns"):
+                job.pop("activeRuns", None)
+        return reply(shown)
 
     async def create(self, request: web.Request) -> web.Response:
         spec = job_spec(await json_body(request))
         rights.require(request, spec["id"], "create")
-        return reply(self._metronome.create(spec), 201)
+        return reply(shown_job(self._metronome.create(spec)), 201)
 
     async def show(self, request: web.Request) -> web.Response:
         embed = embeds(request)
-        return reply(self._shown(self._readable(request), embed))
+        return reply(self._shown(readable(self._metronome, request), embed))
 
     async def update(self, request: web.Request) -> web.Response:
         spec, name = job_spec(await json_body(request)), job_id(request)
         rights.require(request, name, "update")  # before it is looked for (metronome: JobSpecController.updateJob)
-        return reply(self._metronome.update(str(self._metronome.job(name)["id"]), spec))
+        changed = self._metronome.update(name, lambda old: {**spec, "id": name, "schedules": old["schedules"]})
+        return reply(shown_job(changed))
 
     async def delete(self, request: web.Request) -> web.Response:
-        name = self._permitted(request, "delete")
-        return reply(self._metronome.delete(name, stop_runs=flag(request, "stopCurrentJobRuns")))
-
-    async def schedules(self, request: web.Request) -> web.Response:
-        return reply(self._readable(request)["schedules"])
+        name, stop_runs = job_id(request), boolean(request, "stopCurrentJobRuns")
+        permitted(self._metronome, request, "delete")
+        return reply(shown_job(self._metronome.delete(name, stop_runs=stop_runs)))
 
     async def runs(self, request: web.Request) -> web.Response:
         job = self._metronome.job(job_id(request))
@@ -118,7 +150,7 @@ class Routes:
         return reply([run.as_json() for run in shown])
 
     async def trigger(self, request: web.Request) -> web.Response:
-        return reply(self._metronome.trigger(self._permitted(request, "update")).as_json(), 201)
+        return reply(self._metronome.trigger(permitted(self._metronome, request, "update")).as_json(), 201)
 
     async def show_run(self, request: web.Request) -> web.Response:
         run = self._run(request)
@@ -127,8 +159,8 @@ class Routes:
         return reply(run.as_json())
 
     async def stop(self, request: web.Request) -> web.Response:
+        permitted(self._metronome, request, "update")
         run = self._run(request)
-        rights.require(request, run.job_id, "update")
         self._metronome.stop(run)
         return reply(run.as_json())
 
@@ -139,21 +171,8 @@ class Routes:
             raise no_run(name, run_id)
         return run
 
-    def _readable(self, request: web.Request) -> Json:
-        """The job in the path. Raises ApiError 404, also without the permission."""
-        name = job_id(request)
-        if not rights.may(request, name):
-            raise no_job(name)
-        return self._metronome.job(name)
-
-    def _permitted(self, request: web.Request, action: str) -> str:
-        """The id of the job in the path. Raises ApiError 404, 403."""
-        name = str(self._metronome.job(job_id(request))["id"])
-        rights.require(request, name, action)
-        return name
-
     def _shown(self, job: Json, embed: set[str]) -> Json:
-        shown, history = dict(job), self._metronome.history[job["id"]]
+        shown, history = shown_job(job), self._metronome.history[job["id"]]
         if "activeRuns" in embed:
             shown["activeRuns"] = [run.as_json() for run in self._metronome.runs_of(job["id"])]
         if "history" in embed:
@@ -165,33 +184,3 @@ class Routes:
 
 def no_run(name: str, run_id: str) -> ApiError:
     return ApiError(404, {"jobSpec": name, "id": run_id, "message": "Job Run not found"})
-
-
-def job_id(request: web.Request) -> str:
-    """The id in the path. Raises ApiError 400 for one that no job can have."""
-    name = request.match_info["job"]
-    if not JOB_ID.fullmatch(name):
-        text = f"Id ({name}) is not valid"
-        raise ApiError(400, {"message": text, "requestPath": route_path(request)})
-    return name
-
-
-def embeds(request: web.Request) -> set[str]:
-    """Repeated or joined by commas. Raises ApiError 400 for an unknown one."""
-    values = [part for value in request.query.getall("embed", []) for part in value.split(",") if part]
-    unknown = [value for value in values if value not in EMBEDS]
-    if unknown:
-        text = f"Unknown embed options. Valid options are: {', '.join(EMBEDS)}"
-        raise ApiError(400, {"message": text, "requestPath": route_path(request)})
-    return set(values)
-
-
-async def json_body(request: web.Request) -> Any:
-    """Raises ApiError 415 for another content type, 400 for what is no JSON."""
-    if request.content_type not in ("application/json", "text/json"):
-        text = "Expecting text/json or application/json body"
-        raise ApiError(415, {"message": text, "requestPath": route_path(request)})
-    try:
-        return json.loads(await request.read())
-    except ValueError as error:
-        raise ApiError(400, {"message": f"Invalid Json: {error}", "requestPath": route_path(request)}) from None

@@ -9,6 +9,7 @@ import string
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 from bgci.sandbox.clock import metronome_time, utc_now
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.metronome.model import ServerError
 from bgci.sandbox.processes import Child, Processes
 from bgci.sandbox.web import ApiError
 
 Json = dict[str, Any]
 
 LAUNCH_SECONDS = 0.2
-"""From STARTING to ACTIVE: the wait for an offer."""
+"""From INITIAL to ACTIVE: the wait for an offer."""
 KILL_GRACE_SECONDS = 3.0
 RELAUNCH_SECONDS, RELAUNCH_FACTOR = 1.0, 1.15
 MAX_HISTORY = 1000
@@ -96,6 +98,18 @@ class Metronome:
         self.jobs: dict[str, Json] = {}
         self.history: dict[str, History] = {}
         self.runs: dict[str, Run] = {}
+        self._in_flight: set[str] = set()
+        self._down_until = 0.0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether nobody answers, as while DC/OS starts the process again. Runs and their tasks go on."""
+        return time.monotonic() < self._down_until
+
+    def go_down(self, seconds: float) -> None:
+        """Ends the process, so to speak, for so long (0: it answers again at once)."""
+        self._down_until = time.monotonic() + seconds
+        self._in_flight.clear()
 
     async def close(self) -> None:
         executions = list(self._executions)
@@ -115,36 +129,58 @@ class Metronome:
         return [run for run in self.runs.values() if run.job_id == job_id]
 
     def create(self, spec: Json) -> Json:
-        """Raises ApiError 409 if the id is taken, 422 for a dependency that is no job."""
+        """Raises ApiError 422 for a dependency that is no job, 409 if the id is taken."""
+        self._check_dependencies(spec)
         if spec["id"] in self.jobs:
             raise ApiError(409, {"message": "Job with this id already exists"})
-        self._refuse_unknown_dependencies(spec)
         self.jobs[spec["id"]] = spec
         self.history[spec["id"]] = History()
         return spec
 
-    def update(self, job_id: str, spec: Json) -> Json:
-        """Raises ApiError 404 and 422. Schedules are kept."""
-        self._refuse_unknown_dependencies(spec)
-        self.jobs[job_id] = {**spec, "id": job_id, "schedules": self.job(job_id)["schedules"]}
-        return self.jobs[job_id]
+    def update(self, job_id: str, change: Callable[[Json], Json]) -> Json:
+        """Replaces a job by what ``change`` makes of it.
 
-    def _refuse_unknown_dependencies(self, spec: Json) -> None:
-        unknown = [dependency["id"] for dependency in spec["dependencies"] if dependency["id"] not in self.jobs]
+        Raises ApiError 404; ServerError while an earlier change has not ended; 422 for an unknown dependency or a
+        cycle, and then the change never ends (metronome: JobSpecServiceActor.updateJobSpec)."""
+        old = self.job(job_id)
+        self._begin_change(job_id)
+        changed = change(old)
+        self._in_flight.add(job_id)
+        self._check_dependencies(changed)
+        self._in_flight.discard(job_id)
+        self.jobs[job_id] = changed
+        return changed
+
+    def _begin_change(self, job_id: str) -> None:
+        if job_id in self._in_flight:
+            raise ServerError(f"a change of {job_id} is in flight")
+
+    def _leads_to(self, start: str, end: str) -> bool:
+        """Whether a job depends on another, through others or not."""
+        return start == end or any(self._leads_to(one["id"], end) for one in self.jobs[start]["dependencies"])
+
+    def _check_dependencies(self, spec: Json) -> None:
+        """Raises ApiError 422."""
+        wanted = [dependency["id"] for dependency in spec["dependencies"]]
+        unknown = [name for name in wanted if name not in self.jobs]
         if unknown:
             raise ApiError(422, {"message": f"Dependencies contain unknown jobs. unknown=[{', '.join(unknown)}]"})
+        if spec["id"] in self.jobs and any(self._leads_to(name, spec["id"]) for name in wanted):
+            raise ApiError(422, {"message": "Dependencies have a cycle."})
 
     def delete(self, job_id: str, *, stop_runs: bool) -> Json:
         """The job with its history. Raises ApiError 404; 409 with active runs or with jobs that depend on it."""
         spec = self.job(job_id)
-        users = [other for other, job in self.jobs.items() if {"id": job_id} in job["dependencies"]]
-        if users:
-            raise ApiError(409, {"message": f"There are jobs that depend on this job: {', '.join(users)}"})
         runs = self.runs_of(job_id)
         if runs and not stop_runs:
             raise ApiError(409, {"message": "There are active job runs. Override with stopCurrentJobRuns=true"})
         for run in runs:
             self.stop(run)
+        self._begin_change(job_id)
+        users = [other for other, job in self.jobs.items() if {"id": job_id} in job["dependencies"]]
+        if users:
+            text = f"There are jobs with a dependency on {job_id}. children=[{', '.join(users)}]"
+            raise ApiError(409, {"message": text})
         del self.jobs[job_id], self.history[job_id]
         return spec
 
@@ -175,7 +211,6 @@ class Metronome:
         started, delay = time.monotonic(), RELAUNCH_SECONDS
         restart = run.spec["restart"]
         deadline = float(restart.get("activeDeadlineSeconds", float("inf")))
-        run.status = "STARTING"
         await asyncio.sleep(LAUNCH_SECONDS)
         while not run.stopped:
             code = await self._one_task(run)
@@ -191,6 +226,7 @@ class Metronome:
         """One task of a run as a process group; its exit code."""
         task: Json = {"id": task_id(run), "startedAt": metronome_time(utc_now()), "status": "TASK_STARTING"}
         run.tasks.append(task)
+        run.status = "ACTIVE"
         service = "/" + run.job_id.replace(".", "/")
         app_id, name = f"{service}/{run.id}", f"{run.id}.{run.job_id}"
         directory = self._mesos.launched("metronome", task["id"], name, AGENT_ID, app_id)
@@ -205,15 +241,14 @@ class Metronome:
         else:
             if run.stopped:
                 run.child.stop(KILL_GRACE_SECONDS)
-            else:
-                run.status = "ACTIVE"
             task["status"] = "TASK_RUNNING"
             self._mesos.changed(task["id"], "TASK_RUNNING")
             code = await run.child.wait()
         run.child = None
         ended = "TASK_FINISHED" if code == 0 else "TASK_FAILED"
         task["status"] = "TASK_KILLED" if run.stopped else ended
-        task["completedAt"] = metronome_time(utc_now())
+        if task["status"] == "TASK_FINISHED":
+            task["completedAt"] = metronome_time(utc_now())
         self._mesos.changed(task["id"], task["status"])
         return code
 

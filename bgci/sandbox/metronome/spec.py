@@ -1,6 +1,6 @@
-"""What a job specification may be, and what it is with its defaults (metronome: jobspec.schema.json, JobRunSpec.scala).
+"""What a job specification and a schedule must look like (metronome: jobspec.schema.json, schedulespec.schema.json).
 
-Unlike Marathon, Metronome refuses unknown fields and nulls."""
+Unlike Marathon, Metronome refuses unknown fields and nulls. ``model`` has the rules beyond the schema."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bgci.sandbox.web import ApiError
 Json = dict[str, Any]
 Errors = dict[str, list[str]]
 
-JOB_ID = re.compile(r"([a-z0-9]+(-+[a-z0-9]+)*)(\.([a-z0-9]+(-+[a-z0-9]+)*))*")
-
-
+JOB_ID = re.compile(r"([a-z0-9]+(\-+[a-z0-9]+)*)(\.([a-z0-9]+(\-+[a-z0-9]+)*))*")
+SCHEDULE_ID = re.compile(r"([a-z0-9][a-z0-9\-]*[a-z0-9]+)")
 NAME = Shape("string", pattern=JOB_ID)
+ENV = ("run", "env")
 
 
 def record(required: tuple[str, ...] = (), **fields: Shape) -> Shape:
@@ -24,150 +24,109 @@ def record(required: tuple[str, ...] = (), **fields: Shape) -> Shape:
     return Shape("object", fields, required, closed=True)
 
 
-SCHEDULE = Shape("object", {"id": NAME, "cron": TEXT}, ("id", "cron"))
+def schedule_of(name: Shape) -> Shape:
+    fields = {
+        "id": name,
+        "cron": TEXT,
+        "timezone": TEXT,
+        "startingDeadlineSeconds": Shape("integer", least=1),
+        "concurrencyPolicy": choice("ALLOW", "FORBID"),
+        "enabled": FLAG,
+    }
+    return Shape("object", fields, ("id", "cron"))
+
+
+SCHEDULE = schedule_of(Shape("string", pattern=SCHEDULE_ID))
+NETWORK = record(("mode",), name=TEXT, mode=choice("host", "container/bridge", "container"), labels=STRINGS)
 UCR_IMAGE = record(("id",), id=TEXT, kind=choice("docker", "appc"), forcePull=FLAG)
-RUN = record(
-    ("cpus", "mem", "disk"),
-    args=array(TEXT),
-    artifacts=array(record(("uri",), uri=TEXT, executable=FLAG, extract=FLAG, cache=FLAG)),
-    cmd=SOME_TEXT,
-    cpus=Shape("number", least=0.01),
-    gpus=Shape("integer", least=0),
-    disk=Shape("number", least=0),
-    mem=Shape("number", least=32),
-    networks=array(
-        record(
-            ("mode",),
-            name=TEXT,
-            mode=choice("host", "container/bridge", "container"),
-            labels=STRINGS,
-        )
-    ),
-    ucr=record(("image",), image=UCR_IMAGE, privileged=FLAG),
-    docker=record(
-        ("image",),
-        image=TEXT,
-        forcePullImage=FLAG,
-        privileged=FLAG,
-        parameters=array(record(("key", "value"), key=TEXT, value=TEXT)),
-    ),
-    env=Shape("object", items=Shape("string or object", {"secret": TEXT})),
-    maxLaunchDelay=Shape("integer", least=1),
-    placement=record(
-        constraints=array(
-            record(
-                ("attribute", "operator"),
-                attribute=TEXT,
-                operator=choice("IS", "EQ", "LIKE", "UNLIKE"),
-                value=TEXT,
-            )
-        )
-    ),
-    user=TEXT,
-    taskKillGracePeriodSeconds=Shape("number"),
-    restart=record(
-        ("policy",),
-        policy=choice("NEVER", "ON_FAILURE"),
-        activeDeadlineSeconds=Shape("integer"),
-    ),
-    volumes=array(
-        record(
-            ("containerPath",),
-            containerPath=SOME_TEXT,
-            hostPath=SOME_TEXT,
-            mode=choice("RO", "RW"),
-            secret=SOME_TEXT,
-        )
-    ),
-    secrets=Shape("object", items=Shape("object", {"source": TEXT})),
+PARAMETER = record(("key", "value"), key=TEXT, value=TEXT)
+CONSTRAINT = record(
+    ("attribute", "operator"), attribute=TEXT, operator=choice("IS", "EQ", "LIKE", "UNLIKE"), value=TEXT
 )
-JOB = record(
-    ("id", "run"),
-    id=NAME,
-    description=TEXT,
-    dependencies=array(Shape("object", {"id": NAME})),
-    labels=STRINGS,
-    schedules=array(SCHEDULE),
-    run=RUN,
+VOLUME = record(
+    ("containerPath",), containerPath=SOME_TEXT, hostPath=SOME_TEXT, mode=choice("RO", "RW"), secret=SOME_TEXT
 )
+RUN: dict[str, Shape] = {
+    "args": array(TEXT),
+    "artifacts": array(record(("uri",), uri=TEXT, executable=FLAG, extract=FLAG, cache=FLAG)),
+    "cmd": SOME_TEXT,
+    "cpus": Shape("number", least=0.01),
+    "gpus": Shape("integer", least=0),
+    "disk": Shape("number", least=0),
+    "mem": Shape("number", least=32),
+    "networks": array(NETWORK),
+    "ucr": record(("image",), image=UCR_IMAGE, privileged=FLAG),
+    "docker": record(("image",), image=TEXT, forcePullImage=FLAG, privileged=FLAG, parameters=array(PARAMETER)),
+    "env": Shape("object", items=Shape("string or object", {"secret": TEXT})),
+    "maxLaunchDelay": Shape("integer", least=1),
+    "placement": record(constraints=array(CONSTRAINT)),
+    "user": TEXT,
+    "taskKillGracePeriodSeconds": Shape("number"),
+    "restart": record(("policy",), policy=choice("NEVER", "ON_FAILURE"), activeDeadlineSeconds=Shape("integer")),
+    "volumes": array(VOLUME),
+    "secrets": Shape("object", items=Shape("object", {"source": TEXT})),
+}
 
-RUN_DEFAULTS: Json = {
-    "artifacts": [], "env": {}, "placement": {"constraints": []}, "restart": {"policy": "NEVER"}, "volumes": [],
-    "secrets": {}, "networks": [], "gpus": 0, "maxLaunchDelay": 3600,
-}  # fmt: skip
-ARTIFACT_DEFAULTS: Json = {"extract": True, "executable": False, "cache": False}
+
+def job_of(run: dict[str, Shape]) -> Shape:
+    return record(
+        ("id", "run"),
+        id=NAME,
+        description=TEXT,
+        dependencies=array(Shape("object", {"id": NAME})),
+        labels=STRINGS,
+        schedules=array(schedule_of(NAME)),
+        run=record(("cpus", "mem", "disk"), **run),
+    )
 
 
-def job_spec(body: Any) -> Json:
-    """The specification with its defaults. Raises ApiError 422 with the errors by path."""
+JOB = job_of(RUN)
+JOB_V0 = job_of({name: shape for name, shape in RUN.items() if name != "taskKillGracePeriodSeconds"})
+"""What ``/v0/scheduled-jobs`` takes."""
+
+
+def check_shape(body: Any, shape: Shape) -> None:
+    """Raises ApiError 422 with the errors by path."""
     errors: Errors = {}
-    for problem in problems(body, JOB):
-        _add(errors, "".join(f"/{part}" for part in problem.path), _sentence(problem))
-    if not errors:
-        _model_errors(body, errors)
+    unknown: dict[str, list[str]] = {}
+    for problem in problems(body, shape):
+        path = problem.path[:3] if problem.path[:2] == ENV else problem.path
+        text = "".join(f"/{part}" for part in path)
+        if problem.kind == "unknown":
+            unknown.setdefault(text, []).append(f"'{problem.name}'")
+        elif (sentence := _sentence(problem)) not in errors.setdefault(text, []):
+            errors[text].append(sentence)
+    for text, names in unknown.items():
+        said = f"Additional properties are not allowed, but found properties {', '.join(names)}."
+        errors.setdefault(text, []).append(said)
+    refuse(errors)
+
+
+def refuse(errors: Errors) -> None:
+    """Raises ApiError 422 if there are any."""
     if errors:
-        details = [{"path": path or "/", "errors": texts} for path, texts in errors.items()]
+        details = [{"path": path, "errors": texts} for path, texts in errors.items()]
         raise ApiError(422, {"message": "Object is not valid", "details": details})
-    return _with_defaults(body)
 
 
 def _sentence(problem: Problem) -> str:
     """A problem in the words of Metronome's JSON schema validator."""
     shape, value = problem.shape, problem.value
+    if problem.path[:2] == ENV and len(problem.path) > 2:
+        return "Instance does not match any schema."
     if problem.kind == "missing":
         return f"Property {problem.name} missing."
-    if problem.kind == "unknown":
-        return f"Additional properties are not allowed but found '{problem.name}'."
     if problem.kind == "type":
         return f"Wrong type. Expected {shape.kind}, was {_type_name(value)}."
     if problem.kind == "least":
         return f"{value} is smaller than required minimum value of {shape.least}."
     if problem.kind == "choice":
-        return f"Found {value}, but expected one of: {', '.join(shape.choices)}."
-    return f"'{value}' does not match pattern '{shape.pattern.pattern if shape.pattern else ''}'."
-
-
-def _model_errors(body: Json, errors: Errors) -> None:
-    """The rules beyond the schema (metronome: JobRunSpec.scala, JobSpec.scala)."""
-    run = body["run"]
-    if not run.keys() & {"cmd", "docker", "ucr"}:
-        _add(errors, "/run", "Cmd, Docker or UCR image must be specified")
-    if {"docker", "ucr"} <= run.keys():
-        _add(errors, "/run", "Either Docker or UCR should be provided, but not both")
-    if run.get("gpus") and "docker" in run:
-        _add(errors, "/run", "GPUs are not supported with Docker")
-    for index, volume in enumerate(run.get("volumes", [])):
-        keys = set(volume)
-        if keys not in ({"containerPath", "hostPath", "mode"}, {"containerPath", "secret"}):
-            _add(errors, f"/run/volumes({index})", "must be a host volume or a secret volume")
-        elif "secret" in keys and "ucr" not in run:
-            _add(errors, f"/run/volumes({index})", "File-based secrets are only supported by the UCR")
-    used = {value["secret"] for value in run.get("env", {}).values() if isinstance(value, dict) and "secret" in value}
-    used |= {volume["secret"] for volume in run.get("volumes", []) if "secret" in volume}
-    declared = set(run.get("secrets", {}))
-    if used - declared:
-        _add(errors, "/run/secrets", f"Secret names are missing: {', '.join(sorted(used - declared))}")
-    if declared - used:
-        _add(errors, "/run/secrets", f"Secrets are not used: {', '.join(sorted(declared - used))}")
-    if body.get("dependencies") and body.get("schedules"):
-        _add(errors, "/", "Jobs may not have both dependencies and schedules")
-
-
-def _with_defaults(body: Json) -> Json:
-    run = {**RUN_DEFAULTS, **body["run"]}
-    run["artifacts"] = [{**ARTIFACT_DEFAULTS, **artifact} for artifact in run["artifacts"]]
-    constraints = run["placement"].get("constraints", [])
-    same = {"EQ": "IS"}
-    run["placement"] = {"constraints": [{**c, "operator": same.get(c["operator"], c["operator"])} for c in constraints]}
-    if "docker" in run:
-        run["docker"] = {"forcePullImage": False, "privileged": False, "parameters": [], **run["docker"]}
-    return {"labels": {}, "dependencies": [], **body, "run": run, "schedules": []}
+        return "Instance is invalid enum value."
+    if shape is SOME_TEXT:
+        return f"'{value}' does not match minimum length of 1."
+    return f"'{value}' does not match pattern '^{shape.pattern.pattern if shape.pattern else ''}$'."
 
 
 def _type_name(value: Any) -> str:
-    names = {type(None): "null", bool: "boolean", str: "string", dict: "object", list: "array", int: "number"}
+    names = {type(None): "null", bool: "boolean", str: "string", dict: "object", list: "array"}
     return names.get(type(value), "number")
-
-
-def _add(errors: Errors, path: str, error: str) -> None:
-    errors.setdefault(path, []).append(error)
