@@ -79,6 +79,19 @@ class Marathon:
             self.app(f"{app_id}-{colour}")
         return found
 
+    def members(self, base_id: str, group: str) -> list[RunningApp]:
+        """Every app of the group, and every app of this base id in whatever group it is (hazards 51 and 52).
+
+        Raises DeniedError for one of our ids that runs and cannot be read.
+        """
+        found = [*(self.group_apps(group) if group else ()), *self._labelled(APP_ID_LABEL, base_id)]
+        known = {app.id: app for app in found}
+        for app_id in (base_id, *(f"{base_id}-{colour}" for colour in COLOURS)):
+            app = known.get(app_id) or self.app(app_id)
+            if app and app.base_id == base_id:
+                known[app_id] = app
+        return list(known.values())
+
     def app(self, app_id: str) -> RunningApp | None:
         """The app with its tasks, or None when there is none of that id."""
         try:

@@ -11,10 +11,12 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from bgci.analysis.haproxy_counters import reading
 from bgci.analysis.judge import Counts
+from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.engine.model import Replica, Server, Serving
@@ -27,6 +29,7 @@ FRESH = {"Connection": "close"}
 ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
 
 Row = Mapping[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class LoadBalancer:
         except HttpFailure as failure:
             raise failure.unavailable("marathon-lb fails") from failure
         return {
-            task_id: [_server_row(row) for end in endpoints if (row := _row(end, backends.get(end.backend, {})))]
+            task_id: [_server_row(row) for end in endpoints if (row := _named(end, backends.get(end.backend, {})))]
             for task_id, endpoints in wanted.items()
         }
 
@@ -104,6 +107,17 @@ class LoadBalancer:
         found = re.search(r"HAProxy version ([0-9][^\s,<]*)", page)
         lone = len(pids) == 1
         return found[1] if found else "", len(older_workers(pids, lone)), lone
+
+    def strangers(self, ports: Iterable[int], ours: Iterable[Endpoint]) -> list[Stranger]:
+        """The servers behind these service ports that are none of our tasks, with their share of the traffic (hazard
+        53). ``ours``: where our tasks are reached. Raises UnavailableError."""
+        try:
+            config = parse_config(self._http.text("/_haproxy_getconfig", headers=FRESH))
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        names = {line.name: line.name for lines in config.backends.values() for line in lines}
+        known = [name for end in ours if (name := _named(end, names))]
+        return [one for port in ports for one in strangers(config, port, known, replica=self.url)]
 
     def nudge(self) -> None:
         """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
@@ -205,7 +219,7 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, Row]]) -> Server:
     """One task over all of its service ports. A backend that this replica does not have counts for nothing."""
-    rows = [row for end in endpoints if (row := _row(end, backends.get(end.backend, {})))]
+    rows = [row for end in endpoints if (row := _named(end, backends.get(end.backend, {})))]
     states = {serving(row.get("status", "")) for row in rows}
     sessions = sum(_count(row.get(key, "")) for row in rows for key in ("scur", "qcur"))
     if not states:
@@ -220,8 +234,8 @@ def _server_row(row: Row) -> ServerRow:
     return ServerRow(serving(row.get("status", "")), reading(cells), float(cells.get("rtime", 0)))
 
 
-def _row(end: Endpoint, rows: Mapping[str, Row]) -> Row | None:
-    """The row of an endpoint: ``<ip>_<port>``, or ``<host>_<ip>_<port>`` with an ip that may be unknown to us."""
+def _named(end: Endpoint, rows: Mapping[str, T]) -> T | None:
+    """The entry of an endpoint by its server: ``<ip>_<port>``, or ``<host>_<ip>_<port>`` with an ip unknown to us."""
     host, ips = _clean(end.host), [_clean(ip) for ip in end.ips]
     for name in (f"{host}_{end.port}", *(f"{ip}_{end.port}" for ip in ips), *(f"{host}_{ip}_{end.port}" for ip in ips)):
         if name in rows:

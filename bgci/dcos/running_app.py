@@ -11,10 +11,10 @@ from typing import Any
 
 from bgci.appdef.app_definition import GROUP_LABEL, service_ports
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
-from bgci.appdef.names import COLOURS
 from bgci.dcos.answer import Answer
 from bgci.dcos.marathon_lb import Endpoint, backend_name
 from bgci.engine.model import App, Task
+from bgci.engine.ownership import Member, base_id
 from bgci.errors import ConflictError
 from bgci.redaction import redacted
 
@@ -93,12 +93,13 @@ class RunningApp:
 
     @property
     def base_id(self) -> str:
-        """The id of the app that this one is a colour of: ``/web`` for ``/web-blue``."""
-        named = self.labels.get(APP_ID_LABEL, "").strip("/")
-        if named:
-            return f"/{named}"
-        ends = (f"-{colour}" for colour in COLOURS)
-        return next((self.id.removesuffix(end) for end in ends if self.id.endswith(end)), self.id)
+        """The id of the app that this one is a colour of: ``/web`` for ``/web-blue`` (engine.ownership)."""
+        return base_id(self.id, self.labels.get(APP_ID_LABEL))
+
+    @property
+    def member(self) -> Member:
+        """This app as ownership is decided about it."""
+        return Member(self.id, self.base_id, self.group, self.revision)
 
     @cached_property
     def service_ports(self) -> list[int]:
