@@ -7,11 +7,11 @@ place of this process, so that the runner's signals on a cancelled run reach it.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,25 +19,42 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("command", "python-path", "wheels")
+LOCK = ROOT / "requirements.lock"
+OWN = ("command", "python-path", "wheels", "pyz", "working-directory", "deployment", "comment")
+# What an installation may see: the way to the package index, and no credential of the deployment.
+PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "NETRC", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+PASSED_TOO = re.compile(r"PIP_\w+|(http|https|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE", re.I)
+LAUNCHER = """\
+import sys
+
+sys.path.insert(0, {site!r})
+from bgci.cli import main
+
+main()
+"""
 
 
 def main() -> None:
     """Never returns: runs bgci, or ends with the exit code of a usage error (2) or of a failed installation (1)."""
-    inputs = {name: value for name, value in json.loads(os.environ.pop("BGCI_ACTION_INPUTS")).items() if value}
+    given = json.loads(os.environ.pop("BGCI_ACTION_INPUTS"))
+    inputs = {name: text for name, value in given.items() if (text := value.rstrip("\r\n"))}
     unknown = sorted(set(inputs) - declared())
     if unknown:
         stop(2, f"the action has no input {', '.join(unknown)}; it has {', '.join(sorted(declared()))}")
-    bgci = installed() or install(inputs.get("wheels", ""))
+    words = bgci(inputs)
+    try:
+        os.chdir(inputs.get("working-directory", "."))
+    except OSError as error:
+        stop(2, f"the input working-directory is not a directory of the workspace: {error.strerror}")
     options = {f"BGCI_{name.upper().replace('-', '_')}": inputs[name] for name in inputs.keys() - set(OWN)}
     sys.stdout.flush()
-    os.execve(bgci, [str(bgci), inputs.get("command", "--help")], os.environ | options)  # noqa: S606
+    os.execve(words[0], [*words, inputs["command"]], os.environ | options)  # noqa: S606
 
 
 def declared() -> set[str]:
     """The inputs of action.yml: GitHub itself only warns of others."""
     text = (ROOT / "action.yml").read_text(encoding="utf-8")
-    return set(re.findall(r"^  ([a-z-]+):$", text.partition("\ninputs:\n")[2].partition("\noutputs:\n")[0], re.M))
+    return set(re.findall(r"^  ([a-z0-9-]+):$", text.partition("\ninputs:\n")[2].partition("\noutputs:\n")[0], re.M))
 
 
 def version() -> str:
@@ -45,35 +62,65 @@ def version() -> str:
     return found[1] if found else ""
 
 
+def bgci(inputs: dict[str, str]) -> list[str]:
+    """The words that run bgci: the given file, what is installed already, or what is installed now."""
+    if "pyz" in inputs:
+        file = Path(inputs["pyz"]).absolute()
+        if not file.is_file():
+            stop(2, f"the input pyz does not name a file: {file}")
+        return [sys.executable, "-I", str(file)]
+    found = installed()
+    return [str(found)] if found else install(inputs.get("wheels", ""))
+
+
 def installed() -> Path | None:
-    """The bgci of this very version that this Python has, if it has one."""
-    script = Path(sysconfig.get_path("scripts"), "bgci")
-    try:
-        same = importlib.metadata.version("bgci") == version()
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return script if same and script.exists() else None
+    """The bgci of this very version that this Python has, or that is on the PATH, as in bgci's own image."""
+    for script in (Path(sysconfig.get_path("scripts"), "bgci"), Path(shutil.which("bgci") or "bgci")):
+        if script.is_absolute() and os.access(script, os.X_OK):
+            done = subprocess.run([script, "--version"], env=clean(), capture_output=True, text=True, check=False)
+            if done.stdout.strip() == f"bgci {version()}":
+                return script
+    return None
 
 
-def install(wheels: str) -> Path:
-    """Into a virtual environment that the steps of a job share. ``wheels``: a directory, instead of the network."""
-    home = Path(os.environ["RUNNER_TEMP"]) / f"bgci-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
-    script, ready = home / "bin" / "bgci", home / "ready"
-    if ready.exists():
-        return script
+def clean() -> dict[str, str]:
+    """The environment of an installation: an allow list."""
+    return {name: value for name, value in os.environ.items() if name in PASSED or PASSED_TOO.fullmatch(name)}
+
+
+def install(wheels: str) -> list[str]:
+    """The packages of requirements.lock, verified by their hashes, in a directory that the steps of a job share. The
+    code of bgci itself stays where it is: it is that of the action's own ref.
+
+    ``wheels``: a directory with the packages, in place of the package index.
+    """
+    name = hashlib.sha256(f"{ROOT} {sys.executable} {LOCK.read_text(encoding='utf-8')}".encode()).hexdigest()[:12]
+    home = Path(os.environ["RUNNER_TEMP"]) / f"bgci-{name}"
+    site, launcher = home / "site", home / "bgci"
+    words = [sys.executable, "-I", "-u", str(launcher)]
+    if launcher.exists():
+        return words
     print(f"::group::Install bgci {version()}", flush=True)
-    has_pip = importlib.util.find_spec("pip") is not None
-    venv.EnvBuilder(clear=True, symlinks=True, with_pip=not has_pip).create(home)
-    pip = (
-        [sys.executable, "-m", "pip", "--python", str(home)] if has_pip else [str(home / "bin" / "python"), "-m", "pip"]
-    )
-    what = ["--no-index", "--find-links", wheels, f"bgci=={version()}"] if wheels else [str(ROOT)]
-    done = subprocess.run([*pip, "--disable-pip-version-check", "install", "--quiet", *what], check=False)
+    shutil.rmtree(home, ignore_errors=True)
+    source = ["--no-index", "--find-links", wheels] if wheels else []
+    options = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "--target", str(site)]
+    pip = [*pip_of(home), "--disable-pip-version-check", "install", "--quiet"]
+    environment = {**clean(), "PIP_ROOT_USER_ACTION": "ignore"}  # as an option it is unknown to Ubuntu 22.04's pip
+    done = subprocess.run([*pip, *source, *options, "-r", str(LOCK)], env=environment, check=False)
     print("::endgroup::", flush=True)
     if done.returncode:
-        stop(1, "bgci could not be installed; pip says why. Without a network, give the input wheels")
-    ready.touch()
-    return script
+        stop(1, "bgci could not be installed; pip says why. Without a network, give the input pyz or wheels")
+    (site / "bgci").symlink_to(ROOT / "bgci")
+    launcher.write_text(LAUNCHER.format(site=str(site)), encoding="utf-8")
+    return words
+
+
+def pip_of(home: Path) -> list[str]:
+    """This Python's own pip, or one in an environment made for it."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-I", "-m", "pip"]
+    venv.EnvBuilder(symlinks=True, with_pip=True).create(home / "pip")
+    return [str(home / "pip" / "bin" / "python"), "-I", "-m", "pip"]
 
 
 def stop(code: int, message: str) -> None:
