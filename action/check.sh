@@ -18,14 +18,14 @@ usable() {
         "${BGCI_ACTION_PYZ:-}" 2>/dev/null
 }
 
-command=$(printf '%s' "${BGCI_ACTION_COMMAND:-}")
+command=$(printf '%s' "${BGCI_ACTION_COMMAND:-}" | tr -d '\r')
 shown=$(printf '%s' "$command" | tr -cd 'A-Za-z0-9 _-' | cut -c -40)
 case " $commands " in
 *" ${command:-?} "*) ;;
 *) refuse "the input command is ${shown:-empty}. Remedy: give one of $commands." ;;
 esac
 
-python=$(printf '%s' "${BGCI_ACTION_PYTHON:-}")
+python=$(printf '%s' "${BGCI_ACTION_PYTHON:-}" | tr -d '\r')
 if [ -n "$python" ]; then
     "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         refuse "the input python-path does not name a Python 3.10 or later that runs here. Remedy: correct it, or leave it out."

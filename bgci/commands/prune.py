@@ -19,7 +19,7 @@ def run(settings: Settings) -> None:
         doomed = superfluous(jobs, running, settings.keep)
         for job in doomed:
             if settings.dry_run:
-                context.console.info(f"would remove job {job.id}")
+                context.plan(f"remove job {job.id}")
             else:
                 metronome.delete(job.id, stop_runs=False)
                 context.console.step(f"removed job {job.id}")

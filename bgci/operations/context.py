@@ -20,7 +20,7 @@ from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exi
 from bgci.options import LogFormat, Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
-from bgci.reporting.ci_systems import Ci, Masks, detect, outputs
+from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
 from bgci.reporting.console import Console, bare
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
@@ -55,7 +55,9 @@ class Context:
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
-        self.result: dict[str, Any] = {}
+        self.result: dict[str, Any] = {"dry_run": True, "plan": []} if settings.dry_run else {}
+        if settings.dry_run:
+            self.console.info("dry run: nothing is changed")
         if settings.insecure:
             self.result["insecure"] = True
             self.console.warn(
@@ -150,9 +152,20 @@ class Context:
             self._write_result(code)
         self._tell_ci(code)
 
+    def plan(self, text: str, details: str = "") -> None:
+        """One line of a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a difference."""
+        self.console.info(f"plan: {text}")
+        self.result["plan"].append(f"- {escaped(text)}")
+        if details:
+            self.console.info(details)
+            self.result["plan"] += ["", *fenced(details), ""]
+
     def _write_result(self, code: int) -> None:
-        self.result["outputs"] = outputs(self.result, code, self.artifacts.directory)
+        told = {**self.result, "command": self.command}
+        self.result["outputs"] = outputs(told, code, self.artifacts.directory)
         try:
+            if self.result["outputs"]["plan"]:
+                self.artifacts.write_bytes(PLAN, f"{self.result['outputs']['plan']}\n".encode())
             self.artifacts.result(command=self.command, code=code, **self.result)
         except BgciError as problem:
             self.console.warn(problem.message)

@@ -134,18 +134,19 @@ def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> 
     step = decide(seen, goal, policy(context.settings))
     for app in seen.apps:
         context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
+    difference_of = ""
+    if isinstance(step, Create):
+        difference_of = difference(observer.serving_definition(), observer.new_app(step, seen, release))
     match step:
         case Done(message):
-            context.console.info(f"plan: {message}")
+            context.plan(message)
         case Fail(message, remedy):
             raise ConflictError(message, remedy=remedy)
         case Wait():
-            context.console.info(f"plan: wait for {step.why}")
+            context.plan(f"wait for {step.why}")
         case _:
-            context.console.info(f"plan: {told(step, release)}, then on to {goal.kind.value} {goal.revision}")
-            context.result["plan"] = described(step)
-    if isinstance(step, Create):
-        context.console.info(difference(observer.serving_definition(), observer.new_app(step, seen, release)))
+            context.plan(f"{told(step, release)}, then on to {goal.kind.value} {goal.revision}", difference_of)
+            context.result["next_step"] = described(step)
 
 
 def tell(context: Context, outcome: Outcome) -> None:

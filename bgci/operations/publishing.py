@@ -26,8 +26,7 @@ def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
-            context.console.info(f"would publish job {job_id}")
-            context.console.info(difference(before.spec if before else {}, job))
+            context.plan(f"publish job {job_id}", difference(before.spec if before else {}, job))
         return
     _replace(context, metronome, wanted, earlier)
     context.result["jobs"] = sorted(earlier)

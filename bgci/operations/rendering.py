@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from bgci.appdef.app_definition import group, instances, normalise
+from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
 from bgci.appdef.jobs import JobSettings, default_template, definition_from_env, render_jobs
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
@@ -118,7 +120,23 @@ def _release(context: Context, definition: Mapping[str, Any], image: str) -> Rel
         definition, app_id=context.app_id, allow_no_health_check=context.settings.allow_no_health_check
     )
     require_valid(findings, what=f"the app definition of {context.app_id} {context.revision}")
+    context.result["url"] = app_url(context.settings, definition)
     return Release(group(definition), context.revision, definition, image)
+
+
+def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
+    """Where users reach the app: as --service-url says, at its first virtual host, or at the first load balancer."""
+    if settings.service_url:
+        return re.sub("//[^/@]*@", "//", settings.service_url[0])
+    marks, ports = labels(definition), service_ports(definition)
+    host = marks.get("HAPROXY_0_VHOST", "").partition(",")[0].strip()
+    if host:
+        return f"{'https' if marks.get('HAPROXY_0_REDIRECT_TO_HTTPS', '').lower() == 'true' else 'http'}://{host}"
+    balancer = urlsplit(next(iter(settings.marathon_lb_url), "")).hostname
+    port = marks.get("HAPROXY_0_PORT") or (ports[0] if ports else 0)
+    if not (balancer and port):
+        return ""
+    return f"http://{f'[{balancer}]' if ':' in balancer else balancer}:{port}"
 
 
 def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:

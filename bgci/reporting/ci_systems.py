@@ -6,9 +6,11 @@ Jenkins reads ``result.json``, which has the same outputs.
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from bgci.reporting.artifacts import Artifacts, ci_run
 from bgci.reporting.console import plain, plain_lines
 
 DOTENV = "bgci.env"
+PLAN = "plan.md"
+PATHS = ("artifacts", "junit", "plan-file", "report")
 MOST = 4000  # characters of a message: GitHub cuts an annotation off at about that
 Option = tuple[str, str, str]  # name, value, where it came from
 
@@ -78,8 +82,8 @@ class Ci:
         if self.system is System.GITHUB:
             if result["code"]:
                 self._say(annotation(result))
-            self._append("GITHUB_OUTPUT", (f"{name}={value}" for name, value in result["outputs"].items()))
-            self._append("GITHUB_STEP_SUMMARY", summary(result, options), redacted)
+            self._append("GITHUB_OUTPUT", github_output(result["outputs"], self._environ))
+            self._append("GITHUB_STEP_SUMMARY", summary(result, options, links(self._environ)), redacted)
         elif self.system is System.GITLAB:
             artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in dotenv(result["outputs"])).encode())
 
@@ -103,14 +107,16 @@ def refused(error: Failure, command: str, environ: Mapping[str, str], say: Calla
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:
-    """What later steps may ask for, each a single line; empty what is not known.
+    """What later steps may ask for, each a single line but the plan; empty what is not known.
 
     ``state``: none, full or hybrid; ``active-colour``: of the baseline; ``canary-urls``: of its healthy instances,
-    parted by blanks, and ``canary-percent``: its share of the instances in rotation, both while the state is hybrid.
+    parted by blanks, and ``canary-percent``: its share of the instances in rotation, both while the state is hybrid;
+    ``plan``: of a dry run, in Markdown.
     """
     state = result.get("state")
     apps: Sequence[Mapping[str, Any]] = state.get("apps", ()) if state else ()
     hybrid = len(apps) > 1
+    plan = result.get("plan") if result.get("dry_run") else None
     values = {
         "result": NAMES.get(code, "internal"),
         "exit-code": code,
@@ -118,11 +124,15 @@ def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, 
         "active-colour": (apps[0].get("colour") if apps else None) or "",
         "canary-urls": " ".join(apps[-1].get("urls", ())) if hybrid else "",
         "canary-percent": "" if state is None else _percent(apps) if hybrid else 0,
+        "url": result.get("url", ""),
+        "dry-run": "true" if result.get("dry_run") else "",
+        "plan-file": f"{directory}/{PLAN}" if plan else "",
         "artifacts": directory,
         "junit": f"{directory}/junit/*.xml" if any(directory.glob("junit/*.xml")) else "",
         "report": f"{directory}/report.html" if (directory / "report.html").is_file() else "",
     }
-    return {name: " ".join(plain_lines(str(value))) for name, value in values.items()}
+    lines = {name: " ".join(plain_lines(str(value))) for name, value in values.items()}
+    return {**lines, "plan": "\n".join(plain_lines(plan_page(result))) if plan else ""}
 
 
 def _percent(apps: Sequence[Mapping[str, Any]]) -> int:
@@ -130,14 +140,36 @@ def _percent(apps: Sequence[Mapping[str, Any]]) -> int:
     return round(100 * up[-1] / sum(up)) if any(up) else 0
 
 
+NOT_FOR_JOBS = ("artifacts", "dry-run", "plan")  # the first two would be read as options there; the plan has many lines
+
+
 def dotenv(values: Mapping[str, str]) -> list[str]:
-    """Variables for later GitLab jobs. Without the artifacts directory: it would be read as that option there."""
-    return [f"BGCI_{name.upper().replace('-', '_')}={value}" for name, value in values.items() if name != "artifacts"]
+    """Variables for later GitLab jobs."""
+    named = {name: value for name, value in values.items() if name not in NOT_FOR_JOBS}
+    return [f"BGCI_{name.upper().replace('-', '_')}={value}" for name, value in named.items()]
+
+
+def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
+    """Lines for GITHUB_OUTPUT. Paths are as seen from the workspace, where the next steps are."""
+    for name, value in values.items():
+        if "\n" in value:
+            end = f"end-{secrets.token_hex(16)}"  # no text can end the value before its end
+            yield f"{name}<<{end}\n{value}\n{end}"
+        else:
+            yield f"{name}={_from_workspace(value, environ) if name in PATHS else value}"
+
+
+def _from_workspace(path: str, environ: Mapping[str, str]) -> str:
+    workspace = environ.get("GITHUB_WORKSPACE")
+    if not (path and workspace):
+        return path
+    found = os.path.relpath(path, workspace)
+    return path if found.startswith("..") else found
 
 
 def annotation(result: Mapping[str, Any]) -> str:
     """An error that GitHub shows on the run's page, its lines kept together (runner: ActionCommand.TryParseV2)."""
-    title = f"bgci {result['command']}: {result['name']}".replace(":", "%3A").replace(",", "%2C")
+    title = f"bgci {result['command']}: {result['name']}{_dry(result)}".replace(":", "%3A").replace(",", "%2C")
     text = "\n".join(filter(None, (str(result.get("message", "")), str(result.get("remedy", "")))))
     data = "\n".join(plain_lines(redacted(text)[:MOST])).replace("%", "%25").replace("\n", "%0A")
     return f"::error title={title}::{data}"
@@ -146,27 +178,60 @@ def annotation(result: Mapping[str, Any]) -> str:
 # -- the summary ------------------------------------------------------------------------------------------------------
 
 
-def summary(result: Mapping[str, Any], options: Sequence[Option]) -> list[str]:
-    """Lines of Markdown: the stages with their times, the verdict, why and what to do, what runs, the options."""
-    about = " ".join(_cell(result[name]) for name in ("command", "app", "revision") if result.get(name))
-    lines = [f"## bgci {about}: {_verdict(result)}", "", *_stages(result), ""]
+def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequence[str] = ()) -> list[str]:
+    """Lines of Markdown: verdict, links, stages with their times, why and what to do, plan, what runs, options.
+
+    They begin and end with an empty line: another summary, or a table, may stand before and after them.
+    """
+    about = " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
+    lines = ["", f"## bgci {about}: {_verdict(result)}{_dry(result)}", ""]
+    report = str((result.get("outputs") or {}).get("report") or "")
+    told = [*where, *([f"report: {escaped(report)}, in the artifacts"] if report else ())]
+    lines += [" · ".join(told), ""] if told else []
+    lines += [*_stages(result), ""]
     message, cause = str(result.get("message") or ""), str((result.get("cause") or {}).get("message", ""))
     for label, value in (
         ("", message.removesuffix(f": {cause}")),
         ("**What led to it:** ", "" if cause == message else cause),
         ("**What to do:** ", result.get("remedy")),
     ):
-        lines += [f"{label}{_cell(value)}", ""] if value else []
+        lines += [f"{label}{escaped(value)}", ""] if value else []
     judge = result.get("judge")
     if judge and judge["reason"] not in f"{message} {cause}":
-        lines += [f"**Judge:** {_cell(judge['outcome'])}: {_cell(judge['reason'])}", ""]
-    return [*lines, *_tests(result), *_apps(result), *_options(options)]
+        lines += [f"**Judge:** {escaped(judge['outcome'])}: {escaped(judge['reason'])}", ""]
+    return [*lines, *_plan(result), *_tests(result), *_apps(result), *_options(options), ""]
+
+
+def links(environ: Mapping[str, str]) -> list[str]:
+    """The run and the commit on GitHub, as Markdown."""
+    home = "/".join(filter(None, (environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY"))))
+    run, commit = environ.get("GITHUB_RUN_ID", ""), environ.get("GITHUB_SHA", "")
+    if "/" not in home or not re.fullmatch(r"[\w.:/-]+", home):
+        return []
+    found = [f"[run {run}]({home}/actions/runs/{run})"] if run.isdecimal() else []
+    return found + (
+        [f"[commit {commit[:9]}]({home}/commit/{commit})"] if re.fullmatch("[0-9a-f]{40,64}", commit) else []
+    )
+
+
+def plan_page(result: Mapping[str, Any]) -> str:
+    """The plan of a dry run, as a page of Markdown: ``plan.md`` and the output ``plan``."""
+    about = " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
+    return "\n".join([f"## Dry run of bgci {about}: nothing was changed", "", *result["plan"], ""])
+
+
+def _plan(result: Mapping[str, Any]) -> list[str]:
+    return [*result["plan"], ""] if result.get("dry_run") and result.get("plan") else []
+
+
+def _dry(result: Mapping[str, Any]) -> str:
+    return " (dry run: nothing was changed)" if result.get("dry_run") else ""
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
     if result["code"] == 0:
         return "✅ ok"
-    return f"❌ {_cell(result['name'])} (exit code {result['code']})"
+    return f"❌ {escaped(result['name'])} (exit code {result['code']})"
 
 
 def _stages(result: Mapping[str, Any]) -> list[str]:
@@ -208,11 +273,18 @@ def _options(options: Sequence[Option]) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *([_cell(value) for value in row] for row in rows)]
+    lines = [heads, ["---"] * len(heads), *([escaped(value) for value in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _cell(value: object) -> str:
+def escaped(value: object) -> str:
     """A text that is no Markdown and no HTML, on one line: what could be either becomes character references."""
     text = " ".join(plain(line).strip() for line in plain_lines(redacted(str(value))[:MOST]))
     return re.sub(r"[^\w\s.,:;/=%'?()@-]|_", lambda sign: f"&#{ord(sign[0])};", text)
+
+
+def fenced(text: str) -> list[str]:
+    """A difference as a code block of Markdown, whose text cannot end it."""
+    lines = [line.rstrip() for line in plain_lines(redacted(text))]
+    fence = "`" * max(3, 1 + max((len(found) for line in lines for found in re.findall("`+", line)), default=0))
+    return [f"{fence}diff", *lines, fence]

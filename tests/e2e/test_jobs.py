@@ -293,5 +293,5 @@ def test_publish_dry_run_shows_the_difference_and_changes_nothing(app: App) -> N
     would = app.publish("v1", "--dry-run")
     assert mine(app) == []
     for job in names(app, "v1"):
-        assert f"would publish job {job}" in would.out
+        assert f"plan: publish job {job}" in would.out
     assert Path(app.directory / "bgci-artifacts" / "manifest.json").exists()

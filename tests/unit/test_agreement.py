@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from bgci.reporting.ci_systems import dotenv, outputs
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+ACTION_ONLY = {"command", "python-path", "pyz", "wheels", "working-directory", "deployment", "comment"}
 OPTIONS = {option.name: option for option in shared_options()}
 
 
@@ -51,9 +53,11 @@ def test_an_option_is_told_as_the_command_line_takes_it(option: Shared) -> None:
         assert option.default == str(getattr(default, "value", default)).replace("False", "false")
 
 
-def test_the_inputs_of_the_action_are_the_options_and_its_own_three() -> None:
+def test_the_inputs_of_the_action_are_the_options_and_its_own() -> None:
     inputs = ACTION["inputs"]
-    assert set(inputs) == set(OPTIONS) | {"command", "python-path", "wheels"}
+    assert set(inputs) == set(OPTIONS) | ACTION_ONLY | {"config"}
+    (own,) = re.findall(r"^OWN = \((.*)\)$", (ROOT / "action" / "main.py").read_text(), re.M)
+    assert set(re.findall('"(.+?)"', own)) == ACTION_ONLY  # config is no option of a command, but bgci reads it
     for name, option in OPTIONS.items():
         assert inputs[name] == {"description": option.description, "default": ""}
     assert [name for name, entry in inputs.items() if entry.get("required")] == ["command"]
@@ -68,7 +72,9 @@ def test_the_outputs_of_the_action_are_those_that_are_told() -> None:
     told = outputs({}, 0, Path("somewhere"))
     assert set(ACTION["outputs"]) == set(told)
     for name in told:
-        assert ACTION["outputs"][name]["value"] == f"${{{{ steps.bgci.outputs.{name} }}}}"
+        steps = ("bgci", "check", "system") if name in ("result", "exit-code") else ("bgci",)
+        value = " || ".join(f"steps.{step}.outputs.{name}" for step in steps)
+        assert ACTION["outputs"][name]["value"] == f"${{{{ {value} }}}}"
 
 
 def test_no_expression_stands_in_a_script_of_the_action() -> None:

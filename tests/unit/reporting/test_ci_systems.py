@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from bgci.reporting.artifacts import Artifacts
-from bgci.reporting.ci_systems import Ci, System, annotation, detect, dotenv, outputs, summary
+from bgci.reporting.ci_systems import (
+    Ci,
+    System,
+    annotation,
+    detect,
+    dotenv,
+    fenced,
+    github_output,
+    links,
+    outputs,
+    summary,
+)
 from bgci.reporting.console import Console, bare, plain_lines
 
 COMMANDS = (
@@ -129,13 +140,17 @@ def test_the_outputs_of_a_canary_beside_its_baseline(tmp_path: Path) -> None:
     (tmp_path / "junit").mkdir()
     (tmp_path / "junit" / "bgci.xml").touch()
     (tmp_path / "report.html").touch()
-    assert outputs({"state": hybrid()}, 0, tmp_path) == {
+    assert outputs({"state": hybrid(), "url": "http://lb:10001"}, 0, tmp_path) == {
         "result": "ok",
         "exit-code": "0",
         "state": "hybrid",
         "active-colour": "blue",
         "canary-urls": "http://b:1 http://c:2",
         "canary-percent": "25",
+        "url": "http://lb:10001",
+        "dry-run": "",
+        "plan": "",
+        "plan-file": "",
         "artifacts": str(tmp_path),
         "junit": f"{tmp_path}/junit/*.xml",
         "report": f"{tmp_path}/report.html",
@@ -223,7 +238,69 @@ def test_github_is_told_by_appending(tmp_path: Path) -> None:
     ci.finish(ended(code=8, message="50% off", outputs={"state": "hybrid"}), [], Artifacts(tmp_path / "artifacts"))
     assert said == ["::group::canary", "::endgroup::", "::error title=bgci canary%3A unhealthy::50%25 off"]
     assert files["GITHUB_OUTPUT"].read_text() == "before\nstate=hybrid\n"
-    assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n## bgci canary")
+    assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n\n## bgci canary")
+
+
+def test_no_table_of_a_summary_touches_another_or_the_next_summary() -> None:
+    tests = {"passed": 3, "failed": 1, "skipped": 0, "failures": [{"test": "home", "why": "404"}]}
+    options = [("timeout", "25s", "flag")]
+    lines = summary(ended(tests=tests, state=hybrid()), options) + summary(ended(state=hybrid()), options)
+    assert lines[0] == lines[-1] == ""
+    starts = [number for number, line in enumerate(lines) if line.startswith("| --- |")]
+    assert len(starts) == 7
+    for number in starts:  # the line before the heads of a table is empty
+        assert lines[number - 2] == ""
+    assert all(lines[number + 1] == "" for number, line in enumerate(lines) if line == "</details>")
+
+
+def test_the_summary_links_the_run_and_the_commit_and_names_the_report() -> None:
+    environ = {"GITHUB_SERVER_URL": "https://github.example", "GITHUB_REPOSITORY": "me/web", "GITHUB_RUN_ID": "17"}
+    where = links({**environ, "GITHUB_SHA": "a1" * 20})
+    told = summary(ended(outputs={"report": "out/report.html"}), (), where)
+    assert told[3] == (
+        "[run 17](https://github.example/me/web/actions/runs/17) · "
+        f"[commit a1a1a1a1a](https://github.example/me/web/commit/{'a1' * 20}) · "
+        "report: out/report.html, in the artifacts"
+    )
+    assert links({}) == []
+    assert links({**environ, "GITHUB_REPOSITORY": "me/web) ![x](http://evil"}) == []
+
+
+def test_a_dry_run_is_marked_in_all_that_github_is_told() -> None:
+    result = ended(dry_run=True, plan=["- create v2"], app="web", revision="v2")
+    assert "(dry run%3A nothing was changed)" in annotation(result)
+    text = "\n".join(summary(result, ()))
+    assert "## bgci canary web v2: ✅ ok (dry run: nothing was changed)" in text
+    assert "\n- create v2\n" in text
+    told = outputs(result, 0, Path("out"))
+    assert (told["dry-run"], told["plan-file"]) == ("true", "out/plan.md")
+    assert told["plan"] == "## Dry run of bgci canary web v2: nothing was changed\n\n- create v2"
+    assert outputs(ended(plan=["- create v2"]), 0, Path("out"))["plan"] == ""
+
+
+def test_an_output_of_several_lines_cannot_be_ended_by_what_is_in_it() -> None:
+    text = list(github_output({"plan": "a\nend\nexit-code=0", "state": "full"}, {}))
+    assert text[1] == "state=full"
+    name, end = text[0].splitlines()[0].split("<<")
+    assert (name, text[0]) == ("plan", f"plan<<{end}\na\nend\nexit-code=0\n{end}")
+    assert end not in next(github_output({"plan": "a\nb"}, {}))
+
+
+def test_paths_are_told_as_seen_from_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "service").mkdir()
+    monkeypatch.chdir(tmp_path / "service")
+    environ = {"GITHUB_WORKSPACE": str(tmp_path)}
+    values = {"artifacts": "bgci-artifacts", "report": "", "junit": "/elsewhere/*.xml", "state": "a/b"}
+    assert list(github_output(values, environ)) == [
+        "artifacts=service/bgci-artifacts",
+        "report=",
+        "junit=/elsewhere/*.xml",
+        "state=a/b",
+    ]
+
+
+def test_a_difference_cannot_end_its_block() -> None:
+    assert fenced('+ "```": "<b>"\n- x') == ["````diff", '+ "```": "<b>"', "- x", "````"]
 
 
 def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
