@@ -21,6 +21,7 @@ from bgci.appdef.app_definition import (
     service_ports,
 )
 from bgci.appdef.findings import Finding, at, require_valid
+from bgci.appdef.haproxy_labels import check_labels, is_enabled
 from bgci.appdef.marathon_rules import check_marathon_rules
 from bgci.appdef.names import COLOURS, is_app_id
 from bgci.appdef.vips import check_vips
@@ -42,6 +43,7 @@ def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_hea
         *_service_ports(definition),
         *_alt_ports(definition),
         *_own_labels(definition),
+        *check_labels(definition),
         *([] if allow_no_health_check else _health_check(definition)),
         *_fixed_check_port(definition),
         *check_vips(definition, app_id),
@@ -108,7 +110,7 @@ def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
 def _is_served(definition: Mapping[str, Any], index: int) -> bool:
     """Whether marathon-lb serves this port. Without any group label it can only be one that serves all apps."""
     own = labels(definition)
-    if own.get(f"HAPROXY_{index}_ENABLED") == "false":
+    if not is_enabled(own, index):
         return False
     by_port = [name for name in own if re.fullmatch(r"HAPROXY_[0-9]+_GROUP", name)]
     return "HAPROXY_GROUP" in own or not by_port or f"HAPROXY_{index}_GROUP" in by_port

@@ -1,0 +1,300 @@
+"""The table of all ``HAPROXY_*`` labels that marathon-lb knows (its config.py and marathon_lb.py, version 1.15).
+
+One row states how marathon-lb reads one label. The checks, the generated configuration and docs/labels.md use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """How marathon-lb reads the value of a label. The value is the text for docs/labels.md."""
+
+    NUMBER = "whole number"
+    FLAG = "true or false"
+    GROUPS = "comma list of groups"
+    HOSTS = "comma list of host names"
+    PATHS = "blank-separated list of paths"
+    NETWORKS = "blank-separated list of IPs and IP ranges"
+    AUTH = "realm:user:encrypted password"
+    MODE = "tcp or http"
+    BALANCE = "HAProxy's balance algorithm"
+    LINE = "text within one line"
+    OPTIONS = "text at the end of a line"
+    TEMPLATE = "HAProxy lines, formatted"
+    FRAGMENT = "end of the server line, formatted"
+    VERBATIM = "HAProxy lines, not formatted"
+    DEPLOYMENT = "text, written by the deployment tool"
+    UNREAD = "never read"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label. ``HAPROXY_{n}_<name>`` where it is per port, else ``HAPROXY_<name>``.
+
+    fields: the placeholders that marathon-lb always gives to ``str.format``, in every situation that uses the text.
+    map_fields: the placeholders under ``--haproxy-map``, where they differ.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    default: str = ""
+    fields: tuple[str, ...] = ()
+    map_fields: tuple[str, ...] | None = None
+    per_port: bool = True
+
+    def full_name(self, index: int | str = "{n}") -> str:
+        """The key in the app's labels, for one index of a port."""
+        return f"HAPROXY_{index}_{self.name}" if self.per_port else f"HAPROXY_{self.name}"
+
+
+_CHECK_FIELDS = (
+    "healthCheck",
+    "healthCheckPortIndex",
+    "healthCheckPort",
+    "healthCheckProtocol",
+    "healthCheckPath",
+    "healthCheckTimeoutSeconds",
+    "healthCheckIntervalSeconds",
+    "healthCheckGracePeriodSeconds",
+    "healthCheckMaxConsecutiveFailures",
+    "healthCheckFalls",
+    "healthCheckPortOptions",
+)
+_SERVER_FIELDS = (
+    "host",
+    "host_ipv4",
+    "port",
+    "serverName",
+    "serverId",
+    "cookieOptions",
+    "healthCheckOptions",
+    "otherOptions",
+)
+_HOST = ("cleanedUpHostname", "hostname", "appId", "backend")
+_ROUTE = ("cleanedUpHostname", "backend")
+_ROUTE_AUTH = ("cleanedUpHostname", "realm", "backend")
+_MAP = ("haproxy_dir",)
+
+_ACL = "  acl host_{cleanedUpHostname} hdr(host) -i {hostname}\n"
+_ACL_AUTH = "  acl auth_{cleanedUpHostname} http_auth(user_{backend})\n"
+_ACL_PATH = "  acl path_{backend} path_beg {path}\n"
+_ASK = '  http-request auth realm "{realm}" if host_{cleanedUpHostname} !auth_{cleanedUpHostname}\n'
+_ASK_PATH = '  http-request auth realm "{realm}" if host_{cleanedUpHostname} path_{backend} !auth_{cleanedUpHostname}\n'
+_USE = "  use_backend {backend} if host_{cleanedUpHostname}\n"
+_USE_PATH = "  use_backend {backend} if host_{cleanedUpHostname} path_{backend}\n"
+_SNI = "{{ ssl_fc_sni {hostname} }}"
+_SERVER_CHECK = "  check inter {healthCheckIntervalSeconds}s fall {healthCheckFalls}{healthCheckPortOptions}\n"
+_ALLOWED = "  acl network_allowed src {network_allowed}\n"
+
+
+def _template(name: str, meaning: str, default: str, *fields: str, map_fields: tuple[str, ...] | None = None) -> Label:
+    return Label(name, Kind.TEMPLATE, meaning, default, fields, map_fields)
+
+
+def _deployment(name: str, meaning: str) -> Label:
+    return Label(name, Kind.DEPLOYMENT, meaning, per_port=False)
+
+
+_VALUES = (
+    Label("AUTH", Kind.AUTH, "HTTP basic authentication at the virtual host"),
+    Label("VHOST", Kind.HOSTS, "The virtual hosts of this port on marathon-lb's ports 80 and 443"),
+    Label("PATH", Kind.PATHS, "The beginnings of the path that a request to the virtual host needs"),
+    Label("GROUP", Kind.GROUPS, "The load balancers that serve this port; takes precedence over HAPROXY_GROUP"),
+    Label("STICKY", Kind.FLAG, "A cookie keeps each client on its server", "false"),
+    Label("ENABLED", Kind.FLAG, "Serve this port (needed under --strict-mode)", "true"),
+    Label("REDIRECT_TO_HTTPS", Kind.FLAG, "Redirect HTTP requests of the virtual host to HTTPS", "false"),
+    Label("USE_HSTS", Kind.FLAG, "Add BACKEND_HSTS_OPTIONS in http mode", "false"),
+    Label("SSL_CERT", Kind.OPTIONS, "The certificate of the service port, a path at the load balancer"),
+    Label("BIND_OPTIONS", Kind.OPTIONS, "Further options of the bind line"),
+    Label("BIND_ADDR", Kind.LINE, "The address to listen on", "*"),
+    Label("PORT", Kind.NUMBER, "The port to listen on, in place of the service port (bgci writes it)"),
+    Label("MODE", Kind.MODE, "HAProxy's mode", "http with a check of protocol HTTP or with a VHOST, else tcp"),
+    Label("BALANCE", Kind.BALANCE, "The algorithm of load balancing", "roundrobin"),
+    Label("HTTP_BACKEND_PROXYPASS_PATH", Kind.LINE, "The prefix to cut from the path (http mode)"),
+    Label("HTTP_BACKEND_REVPROXY_PATH", Kind.LINE, "The path to write in Location headers (http mode)"),
+    Label("HTTP_BACKEND_REDIR", Kind.LINE, "Where to redirect requests for / (http mode)"),
+    Label("BACKEND_WEIGHT", Kind.NUMBER, "The order of virtual hosts: largest first", "1 with a PATH, else 0"),
+    Label("BACKEND_NETWORK_ALLOWED_ACL", Kind.NETWORKS, "Who may connect", "everybody"),
+    Label("BACKEND_HEALTHCHECK_PORT_INDEX", Kind.NUMBER, "The index of the port to check in place of this one"),
+)
+
+_PER_APP = (
+    Label("GROUP", Kind.GROUPS, "The load balancers that serve the app", per_port=False),
+    _deployment("DEPLOYMENT_GROUP", "The name that blue and green share"),
+    _deployment("DEPLOYMENT_ALT_PORT", "The service ports of the second colour, a comma list"),
+    _deployment("DEPLOYMENT_COLOUR", "blue or green"),
+    _deployment("DEPLOYMENT_STARTED_AT", "The time at which the deployment started"),
+    _deployment("DEPLOYMENT_TARGET_INSTANCES", "The wanted total of instances"),
+    _deployment("DEPLOYMENT_NEW_INSTANCES", "Its presence lets marathon-lb swap the roles"),
+    _deployment("APP_ID", "The id without a colour (read by zdd.py and bgci)"),
+)
+
+_TEMPLATES = (
+    _template(
+        "FRONTEND_HEAD",
+        "The frontend of the service port",
+        "\nfrontend {backend}\n  bind {bindAddr}:{servicePort}{sslCert}{bindOptions}\n  mode {mode}\n",
+        *("bindAddr", "backend", "servicePort", "mode", "sslCert", "bindOptions"),
+    ),
+    _template("FRONTEND_BACKEND_GLUE", "Leads the frontend to the backend", "  use_backend {backend}\n", "backend"),
+    _template(
+        "BACKEND_HEAD",
+        "The head of the backend",
+        "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n",
+        *("backend", "balance", "mode"),
+    ),
+    _template(
+        "USERLIST_HEAD",
+        "The user list of AUTH",
+        "\nuserlist user_{backend}\n  user {user} password {passwd}\n",
+        *("backend", "user", "passwd"),
+    ),
+    Label(
+        "BACKEND_HTTP_OPTIONS",
+        Kind.VERBATIM,
+        "Options of the backend in http mode",
+        "  option forwardfor\n  http-request set-header X-Forwarded-Port %[dst_port]\n"
+        "  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n",
+    ),
+    Label(
+        "BACKEND_HSTS_OPTIONS",
+        Kind.VERBATIM,
+        "The header of USE_HSTS",
+        "  rspadd  Strict-Transport-Security:\\ max-age=15768000\n",
+    ),
+    Label(
+        "BACKEND_STICKY_OPTIONS",
+        Kind.VERBATIM,
+        "The cookie of STICKY",
+        "  cookie mesosphere_server_id insert indirect nocache\n",
+    ),
+    _template(
+        "HTTP_BACKEND_PROXYPASS_GLUE",
+        "Carries out HTTP_BACKEND_PROXYPASS_PATH",
+        "  http-request set-header Host {hostname}\n" + r'  reqirep  "^([^ :]*)\ {proxypath}/?(.*)" "\1\ /\2"' + "\n",
+        *("hostname", "proxypath"),
+    ),
+    _template(
+        "HTTP_BACKEND_REVPROXY_GLUE",
+        "Carries out HTTP_BACKEND_REVPROXY_PATH",
+        "  acl hdr_location res.hdr(Location) -m found\n"
+        '  rspirep "^Location: (https?://{hostname}(:[0-9]+)?)?(/.*)" "Location:   {rootpath}" if hdr_location\n',
+        *("hostname", "rootpath"),
+    ),
+    _template("HTTP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, http mode", _ALLOWED, "network_allowed"),
+    _template("TCP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, tcp mode", _ALLOWED, "network_allowed"),
+    _template(
+        "BACKEND_HTTP_HEALTHCHECK_OPTIONS",
+        "The backend's check, HTTP",
+        "  option  httpchk GET {healthCheckPath}\n  timeout check {healthCheckTimeoutSeconds}s\n",
+        *_CHECK_FIELDS,
+    ),
+    _template("BACKEND_TCP_HEALTHCHECK_OPTIONS", "The backend's check, TCP or tcp mode", "", *_CHECK_FIELDS),
+    _template(
+        "BACKEND_SERVER_OPTIONS",
+        "The line of each task",
+        "  server {serverName} {host_ipv4}:{port} id {serverId}{cookieOptions}{healthCheckOptions}{otherOptions}\n",
+        *_SERVER_FIELDS,
+    ),
+    Label(
+        "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", Kind.FRAGMENT, "{healthCheckOptions}, HTTP",
+        _SERVER_CHECK, _CHECK_FIELDS,
+    ),
+    Label(
+        "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS", Kind.FRAGMENT, "{healthCheckOptions}, TCP or tcp mode",
+        _SERVER_CHECK, _CHECK_FIELDS,
+    ),
+    _template(
+        "HTTP_FRONTEND_APPID_ACL",
+        "Routes by the header X-Marathon-App-Id on port 9091",
+        "  acl app_{cleanedUpAppId} hdr(x-marathon-app-id) -i {appId}\n"
+        "  use_backend {backend} if app_{cleanedUpAppId}\n",
+        *("cleanedUpAppId", "hostname", "appId", "backend"),
+        map_fields=_MAP,
+    ),
+)  # fmt: skip
+
+_REDIRECT = "  redirect scheme https code 301 if !{{ ssl_fc }} host_{cleanedUpHostname}"
+_WHEN_SNI = "if " + _SNI
+_ASK_SNI = '  http-request auth realm "{realm}" if ' + _SNI
+
+_VHOST_TEMPLATES = (
+    _template(
+        "BACKEND_REDIRECT_HTTP_TO_HTTPS",
+        "REDIRECT_TO_HTTPS without a PATH",
+        _REDIRECT + "\n",
+        *("bindAddr", "cleanedUpHostname"),
+    ),
+    _template(
+        "BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH",
+        "REDIRECT_TO_HTTPS with a PATH",
+        _REDIRECT + " path_{backend}\n",
+        *("bindAddr", "cleanedUpHostname", "backend"),
+    ),
+    _template(
+        "HTTP_FRONTEND_ACL", "One VHOST on port 80", _ACL + _USE,
+        *("cleanedUpHostname", "hostname", "backend"), map_fields=_MAP,
+    ),
+    _template("HTTP_FRONTEND_ACL_WITH_AUTH", "The same with AUTH", _ACL + _ACL_AUTH + _ASK + _USE, *_HOST, "realm"),
+    _template("HTTP_FRONTEND_ACL_WITH_PATH", "The same with a PATH", _ACL + _ACL_PATH + _USE_PATH, *_HOST, "path"),
+    _template(
+        "HTTP_FRONTEND_ACL_WITH_AUTH_AND_PATH", "The same with both",
+        _ACL + _ACL_AUTH + _ACL_PATH + _ASK_PATH + _USE_PATH, *_HOST, "realm", "path",
+    ),
+    _template(
+        "HTTP_FRONTEND_ACL_ONLY", "Each of several VHOSTs on port 80", _ACL,
+        *("cleanedUpHostname", "hostname"), map_fields=_MAP,
+    ),
+    _template("HTTP_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH of several VHOSTs", _ACL_PATH, "path", "backend"),
+    _template(
+        "HTTP_FRONTEND_ACL_ONLY_WITH_PATH_AND_AUTH", "The PATH of several VHOSTs with AUTH",
+        _ACL_PATH + _ACL_AUTH, *("path", "cleanedUpHostname", "hostname", "realm", "backend"),
+    ),
+    _template("HTTP_FRONTEND_ROUTING_ONLY", "Leads several VHOSTs to the backend", _USE, *_ROUTE),
+    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_AUTH", "The same with AUTH", _ACL_AUTH + _ASK + _USE, *_ROUTE_AUTH),
+    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH", "The same with a PATH", _USE_PATH, *_ROUTE),
+    _template(
+        "HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH_AND_AUTH", "The same with both", _ASK_PATH + _USE_PATH, *_ROUTE_AUTH
+    ),
+    _template(
+        "HTTPS_FRONTEND_ACL", "Each VHOST on port 443", f"  use_backend {{backend}} {_WHEN_SNI}\n",
+        *_HOST, map_fields=("hostname", "haproxy_dir"),
+    ),
+    _template(
+        "HTTPS_FRONTEND_ACL_WITH_AUTH", "The same with AUTH",
+        f"{_ACL_AUTH}{_ASK_SNI} !auth_{{cleanedUpHostname}}\n  use_backend {{backend}} {_WHEN_SNI}\n",
+        *_HOST, "realm",
+    ),
+    _template(
+        "HTTPS_FRONTEND_ACL_WITH_PATH", "The same with a PATH",
+        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n", *_HOST,
+    ),
+    _template(
+        "HTTPS_FRONTEND_ACL_WITH_AUTH_AND_PATH", "The same with both",
+        f"{_ACL_AUTH}{_ASK_SNI} path_{{backend}} !auth_{{cleanedUpHostname}}\n"
+        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n",
+        *_HOST, "realm",
+    ),
+    _template("HTTPS_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH on port 443", _ACL_PATH, "path", "backend"),
+)  # fmt: skip
+
+_UNREAD = tuple(
+    Label(name, Kind.UNREAD, "marathon-lb accepts the label and never reads it")
+    for name in (
+        "MAP_HTTP_FRONTEND_ACL",
+        "MAP_HTTP_FRONTEND_ACL_ONLY",
+        "MAP_HTTP_FRONTEND_APPID_ACL",
+        "MAP_HTTPS_FRONTEND_ACL",
+    )
+)
+
+LABELS: tuple[Label, ...] = (*_PER_APP, *_VALUES, *_TEMPLATES, *_VHOST_TEMPLATES, *_UNREAD)
+PER_PORT = {label.name: label for label in LABELS if label.per_port}
+PER_APP = {label.full_name(): label for label in LABELS if not label.per_port}
+
+TEXTS_WITH_LINES = (Kind.TEMPLATE, Kind.FRAGMENT, Kind.VERBATIM, Kind.UNREAD)
+"""The kinds whose text may hold several lines."""

@@ -1,0 +1,242 @@
+"""The values of marathon-lb's labels: numbers, flags, lists and single words, as its setters read them. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from bgci.appdef.findings import Finding
+from bgci.appdef.haproxy_label_table import TEXTS_WITH_LINES, Kind, Label
+
+
+class Effect(Enum):
+    """What marathon-lb does with a wrong label. The value completes the sentence "marathon-lb …"."""
+
+    FROZEN = "updates no app at all"
+    LEFT_OUT = "leaves the app out"
+    UNDRAINED = "cannot drain the app's tasks"
+    MISLED = "serves the app otherwise than meant"
+    IGNORED = "ignores the label"
+
+
+@dataclass(frozen=True)
+class LabelFinding(Finding):
+    """A finding about a label, with its effect."""
+
+    effect: Effect = Effect.IGNORED
+
+
+FROZEN = "marathon-lb fails on it and updates no app of the whole cluster any more"
+REFUSED = "HAProxy refuses that, and marathon-lb leaves the app out"
+
+_TRUE = ("true", "t", "yes", "y")
+_FALSE = ("false", "f", "no", "n", "0", "off", "")
+_ALGORITHMS = (
+    *("roundrobin", "static-rr", "leastconn", "first", "source", "uri", "url_param", "hdr", "rdp-cookie", "random"),
+    *("hash", "log-hash", "sticky"),
+)
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_MAX_DIGITS = 4000  # Python refuses longer numbers
+
+
+def is_true(text: str) -> bool:
+    """A flag as marathon-lb reads it: every other spelling means false."""
+    return text.lower() in _TRUE
+
+
+def tcp_mode(mode: str | None) -> bool:
+    """Whether the label MODE asks for tcp."""
+    return mode is not None and mode.lower() == "tcp"
+
+
+def check_characters(path: str, value: str, label: Label) -> Iterator[LabelFinding]:
+    """Characters that HAProxy does not take, or takes for something else than they look like."""
+    if label.kind is Kind.NUMBER:
+        return  # whatever int() takes; the text itself is not written
+    lines_allowed = label.kind in (*TEXTS_WITH_LINES, Kind.BALANCE, Kind.OPTIONS)
+    # marathon-lb itself replaces CR LF in templates, and nowhere else.
+    text = value.replace("\r\n", "\n") if label.kind in TEXTS_WITH_LINES else value
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        message = f"holds half of a character (a lone surrogate): {FROZEN}"
+        yield LabelFinding(path, message, "write the whole character", Effect.FROZEN)
+        return
+    for char in dict.fromkeys(text):
+        if char == "\n" and not lines_allowed:
+            message = f"holds a line break, but belongs within one line: {REFUSED}"
+            yield LabelFinding(path, message, "remove the line break", Effect.LEFT_OUT)
+        elif char not in " \t\n" and (char.isspace() or char in _INVISIBLE or unicodedata.category(char) == "Cc"):
+            name = unicodedata.name(char, f"U+{ord(char):04X}")
+            message = f"holds the character {name}, which HAProxy does not take for white space: {REFUSED}"
+            yield LabelFinding(path, message, "write a plain blank, or remove it", Effect.LEFT_OUT)
+
+
+def check_value(path: str, value: str, label: Label) -> Iterator[LabelFinding]:
+    """The value of a label that is not a template."""
+    check = _CHECKS.get(label.name) or _CHECKS_BY_KIND.get(label.kind)
+    if check:
+        yield from check(path, value)
+
+
+def _check_number(path: str, value: str) -> Iterator[LabelFinding]:
+    if as_number(value) is None:
+        yield LabelFinding(
+            path,
+            f"is {_short(value)}, which is not a whole number: {FROZEN}",
+            "write digits only, such as 1",
+            Effect.FROZEN,
+        )
+
+
+def as_number(value: str) -> int | None:
+    """A number as Python's int() reads it: blanks around, a sign and single underscores are allowed."""
+    try:
+        return int(value) if len(value) <= _MAX_DIGITS else None
+    except ValueError:
+        return None
+
+
+def _check_port(path: str, value: str) -> Iterator[LabelFinding]:
+    yield from _check_number(path, value)
+    number = as_number(value)
+    if number is not None and not 0 < number <= 65535:
+        message = f"is {number}, which is not a port: {REFUSED}"
+        yield LabelFinding(path, message, "write a number from 1 to 65535", Effect.LEFT_OUT)
+
+
+def _check_flag(path: str, value: str) -> Iterator[LabelFinding]:
+    if not is_true(value) and value.lower() not in _FALSE:
+        message = f"is {_short(value)}, which marathon-lb takes for false"
+        yield LabelFinding(path, message, "write true or false", Effect.MISLED)
+
+
+def _check_groups(path: str, value: str) -> Iterator[LabelFinding]:
+    if any(part != part.strip() for part in value.split(",")):
+        message = f"is {_short(value)}: marathon-lb compares the groups with their blanks, so no load balancer matches"
+        remedy = f"write {','.join(part.strip() for part in value.split(','))!r}"
+        yield LabelFinding(path, message, remedy, Effect.MISLED)
+
+
+def _check_hosts(path: str, value: str) -> Iterator[LabelFinding]:
+    if "/" in value:
+        message = f"is {_short(value)}: a host name holds no slash, so no request would match"
+        remedy = "write the host name alone, such as web.example.com; a path belongs in HAPROXY_{n}_PATH"
+        yield LabelFinding(path, message, remedy, Effect.MISLED)
+    elif value and not all(part.strip() for part in value.split(",")):
+        message = f"is {_short(value)}, where a host name is missing: {REFUSED}"
+        yield LabelFinding(path, message, "write host names with one comma between them", Effect.LEFT_OUT)
+    elif re.search(r"[\"'\\#]", value):
+        message = f"is {_short(value)}, whose quotes, backslashes or # mean something else to HAProxy: {REFUSED}"
+        yield LabelFinding(path, message, "write host names, separated by commas", Effect.LEFT_OUT)
+
+
+def _check_paths(path: str, value: str) -> Iterator[LabelFinding]:
+    words = value.split()
+    while words and words[0] in ("-i", "--"):
+        del words[0]
+    if value and not words:
+        yield LabelFinding(path, f"holds no path: {REFUSED}", "write a path, such as /api", Effect.LEFT_OUT)
+    elif words and not words[0].startswith("-"):  # with other flags HAProxy compares otherwise
+        wrong = [word for word in words if not word.startswith("/")]
+        if wrong:
+            message = f"holds {_short(wrong[0])}: a path begins with /, so no request would match"
+            yield LabelFinding(path, message, f"write {'/' + wrong[0]!r}", Effect.MISLED)
+
+
+def _check_auth(path: str, value: str) -> Iterator[LabelFinding]:
+    parts = value.split(":")
+    if len(parts) != 3:
+        message = f"has {len(parts)} parts, separated by colons, in place of 3: {FROZEN}"
+        yield LabelFinding(path, message, "write realm:user:encrypted-password", Effect.FROZEN)
+        return
+    for part, name in zip(parts, ("realm", "user", "password"), strict=True):
+        if not part.strip():
+            yield LabelFinding(
+                path, f"has an empty {name}: {REFUSED}", "write realm:user:encrypted-password", Effect.LEFT_OUT
+            )
+    if re.search(r'["\\$]', parts[0]):
+        message = f'has a realm with one of " \\ $, which end or change the text in HAProxy: {REFUSED}'
+        yield LabelFinding(path, message, "write the realm without them", Effect.LEFT_OUT)
+    if re.search(r"[\s\"'\\#]", "".join(parts[1:])):
+        message = f"has a user or password with white space or one of \" ' \\ #: {REFUSED}"
+        remedy = "write the password encrypted (mkpasswd -m sha-512)"
+        yield LabelFinding(path, message, remedy, Effect.LEFT_OUT)
+
+
+def _check_mode(path: str, value: str) -> Iterator[LabelFinding]:
+    if value.lower() not in ("tcp", "http"):
+        message = f"is {_short(value)}, which is neither tcp nor http: {REFUSED}"
+        yield LabelFinding(path, message, "write tcp or http", Effect.LEFT_OUT)
+
+
+def _check_balance(path: str, value: str) -> Iterator[LabelFinding]:
+    words = value.split("\n")[0].split()
+    if words and re.sub(r"\(.*\)$", "", words[0]) not in _ALGORITHMS:
+        message = f"is {_short(value)}, which is not an algorithm of HAProxy: {REFUSED}"
+        yield LabelFinding(path, message, "write roundrobin, leastconn or source", Effect.LEFT_OUT)
+
+
+def _check_networks(path: str, value: str) -> Iterator[LabelFinding]:
+    if value and not value.strip():  # the rules deny everybody, with no network to allow
+        yield LabelFinding(path, f"is blank: {REFUSED}", "write IPs, or remove the label", Effect.LEFT_OUT)
+    for word in value.split():
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError:
+            message = f"holds {_short(word)}, which is not an IP or a range: {REFUSED}"
+            remedy = "write IPs and ranges with blanks between them, such as '10.1.40.0/24 10.1.55.43'"
+            yield LabelFinding(path, message, remedy, Effect.LEFT_OUT)
+
+
+def _check_address(path: str, value: str) -> Iterator[LabelFinding]:
+    if not (re.fullmatch(r"\*?|[A-Za-z0-9][A-Za-z0-9.-]*", value) or _is_ipv6(value)):
+        message = f"is {_short(value)}, which is not an address: {REFUSED}"
+        yield LabelFinding(path, message, "write an IP address without a port, such as 10.0.0.42", Effect.LEFT_OUT)
+
+
+def _is_ipv6(value: str) -> bool:
+    try:
+        return ipaddress.ip_address(value.removeprefix("[").removesuffix("]")).version == 6
+    except ValueError:
+        return False
+
+
+def _check_location(path: str, value: str) -> Iterator[LabelFinding]:
+    if value and (not value.strip() or re.search(r"[\s\"'\\#]", value.strip())):
+        message = f"is {_short(value)}, with white space or one of \" ' \\ #: {REFUSED}"
+        yield LabelFinding(path, message, "write a path, such as /my/content", Effect.LEFT_OUT)
+
+
+def _check_quoted(path: str, value: str) -> Iterator[LabelFinding]:
+    if re.search(r'["$]', value):
+        message = f'is {_short(value)}, with " or $, which end or change the text in HAProxy: {REFUSED}'
+        yield LabelFinding(path, message, "write a path, such as /my/content", Effect.LEFT_OUT)
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
+
+
+_Check = Callable[[str, str], Iterator[LabelFinding]]
+
+_CHECKS_BY_KIND: dict[Kind, _Check] = {
+    Kind.NUMBER: _check_number,
+    Kind.FLAG: _check_flag,
+    Kind.GROUPS: _check_groups,
+    Kind.HOSTS: _check_hosts,
+    Kind.PATHS: _check_paths,
+    Kind.AUTH: _check_auth,
+    Kind.MODE: _check_mode,
+    Kind.BALANCE: _check_balance,
+    Kind.NETWORKS: _check_networks,
+}
+_CHECKS: dict[str, _Check] = {
+    "PORT": _check_port,
+    "BIND_ADDR": _check_address,
+    "HTTP_BACKEND_REDIR": _check_location,
+    "HTTP_BACKEND_PROXYPASS_PATH": _check_quoted,
+    "HTTP_BACKEND_REVPROXY_PATH": _check_quoted,
+}
