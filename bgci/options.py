@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from bgci import redaction
+from bgci.engine.strategies import STRATEGIES
 from bgci.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -44,9 +45,7 @@ class JobServiceAccount(str, Enum):
     NONE = "none"
 
 
-class StrategyName(str, Enum):
-    BLUEGREEN = "bluegreen"
-    ROLLING = "rolling"
+StrategyName = Enum("StrategyName", {name.upper(): name for name in STRATEGIES}, type=str)  # type: ignore[misc]
 
 
 class OnDrainTimeout(str, Enum):
@@ -155,7 +154,7 @@ class Settings:
     )
     job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
     strategy: StrategyName = setting(
-        StrategyName.BLUEGREEN, "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
+        StrategyName("bluegreen"), "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
     )
     wave: int = setting(1, "rolling: how many instances one step exchanges.", min=1)
     instances: int = setting(1, "How many canary instances.", min=1)

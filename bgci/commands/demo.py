@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bgci.engine.model import App, Observation, Replica, Serving
+from bgci.engine.observation import App, Observation, Replica, Serving
 from bgci.errors import BgciError
 from bgci.operations.context import Context, stage
 from bgci.operations.goal import observer_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bgci.checks.test_result import Case
-from bgci.engine.model import Kind
+from bgci.engine.decisions import Kind
 from bgci.errors import NAMES, BgciError, ConflictError, InconclusiveError, RolledBackError, UsageError, exit_code
 from bgci.operations.canary_analysis import left, size_within_budget
 from bgci.operations.canary_test import Planned, carry_out, planned
@@ -86,7 +86,7 @@ def _promote(context: Context) -> None:
     with context.part("promote"):
         reach(context, Kind.PROMOTE)
     if changed:
-        context.result |= {"changed": True, "message": context.result["message"].removeprefix("nothing to do: ")}
+        context.result |= {"changed": True, "message": context.result["message"].removeprefix("Nothing to do. ")}
 
 
 def sizes(steps: str) -> list[str]:

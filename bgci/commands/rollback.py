@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgci.engine.model import Kind
+from bgci.engine.decisions import Kind
 from bgci.operations.goal import run_goal
 from bgci.options import Settings
 

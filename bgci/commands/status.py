@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bgci.dcos.metronome import Job
-from bgci.engine.model import Observation, Serving
+from bgci.engine.observation import Observation, Serving
 from bgci.errors import DeniedError
 from bgci.operations.context import Context, stage
 from bgci.operations.goal import observer_of

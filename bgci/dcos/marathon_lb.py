@@ -19,7 +19,7 @@ from bgci.analysis.judge import Counts
 from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
-from bgci.engine.model import Replica, Server, Serving
+from bgci.engine.observation import Replica, Server, Serving
 from bgci.errors import BgciError, UnavailableError, UsageError
 
 STATS_PORT = 9090

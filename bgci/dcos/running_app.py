@@ -13,7 +13,7 @@ from bgci.appdef.app_definition import GROUP_LABEL, service_ports
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
 from bgci.dcos.answer import Answer
 from bgci.dcos.marathon_lb import Endpoint, backend_name
-from bgci.engine.model import App, Task
+from bgci.engine.observation import App, Task
 from bgci.engine.ownership import Member, base_id
 from bgci.errors import ConflictError
 from bgci.redaction import redacted
@@ -65,8 +65,7 @@ class RunningApp:
     """An app as Marathon runs it. ``app``: the same for the engine.
 
     ``definition``: as it runs, with Marathon's defaults, without tasks and state. ``addresses``: of each port, by task
-    id. ``complaints``: failures that its health checks report now. ``ready``: tasks that are healthy, or that run where
-    there is no health check.
+    id. ``ready``: tasks that are healthy, or that run where there is no health check.
     """
 
     app: App
@@ -74,7 +73,6 @@ class RunningApp:
     labels: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     version: str = ""
-    complaints: tuple[str, ...] = ()
     ready: int = 0
 
     @property
@@ -161,9 +159,10 @@ def running_app(answer: Answer) -> RunningApp:
         deployments=tuple(one["id"].required().text() for one in answer["deployments"].items()),
         has_health_checks=checked,
         trouble="; ".join([*complaints, *_last_failure(answer)]),
+        complaint="; ".join(complaints),
     )
     ready = answer["tasksHealthy" if checked else "tasksRunning"].whole()
-    return RunningApp(app, definition, labels, addresses, answer["version"].text(), complaints, ready)
+    return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready)
 
 
 def queue_entry(answer: Answer) -> QueueEntry:

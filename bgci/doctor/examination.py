@@ -22,7 +22,7 @@ from bgci.doctor import access, running_apps
 from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, skipped, warning
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
-from bgci.engine.model import Serving
+from bgci.engine.observation import Serving
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_login import way

@@ -1,4 +1,6 @@
-"""The release engine: what was observed, what is wanted, and the one next step. Pure: no I/O, no clock.
+"""The release engine: it takes an observation and returns the next step. Pure: no I/O and no clock.
 
-May import: errors, redaction. Start with ``plan.decide``.
+Start with ``rollout.Rollout``, which the driver calls, then ``rules.next_step``. ``observation`` holds facts,
+``decisions`` goals and steps, ``memory`` what one run remembers, ``strategies`` the ways forward and back.
+May import: errors, redaction.
 """

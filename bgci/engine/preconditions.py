@@ -1,25 +1,23 @@
-"""What must be so before going on: each a step to wait with (or to give up with), or None when it is so."""
+"""Preconditions. Each returns None when met, otherwise the Wait or Fail to return."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bgci.engine.model import App, Cause, Fail, Observation, Policy, Step, Task, Wait
-from bgci.engine.rotation import drained, is_configured, is_up, servers
-
-# Seconds until a cluster that does not start one more instance is taken to have no room for it (see plan._remove).
-ROOM_PATIENCE = 30.0
+from bgci.engine.decisions import Cause, Ending, Fail, Step, Wait
+from bgci.engine.observation import App, Observation, Serving, Task
+from bgci.engine.situation import Situation
 
 
-def until_serving(app: App, count: int, seen: Observation) -> Wait | None:
+def until_serving(app: App, count: int, situation: Situation) -> Wait | None:
     """Until this many tasks of the app are healthy and in rotation in every replica."""
     waiting = until_healthy(app, count)
     if waiting:
         return waiting
-    for replica in seen.replicas:
-        up = sum(is_up(replica.server(task.id)) for task in app.healthy)
+    for replica in situation.observation.replicas:
+        up = sum(replica.server(task.id).serving is Serving.UP for task in app.healthy)
         if up < count:
-            return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}")
+            return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}.")
     return None
 
 
@@ -27,56 +25,59 @@ def until_healthy(app: App, count: int) -> Wait | None:
     healthy = len(app.healthy)
     if healthy >= count:
         return None
-    return Wait(Cause.HEALTH, f"{healthy} of {count} instances of {app.id} are healthy{because(app)}")
+    return Wait(Cause.HEALTH, f"{healthy} of {count} instances of {app.id} are healthy{detail(app)}.")
 
 
 def unless_starting(app: App, step: Step) -> Step:
-    """A running deployment holds the app's lock: wait for the health that it waits for."""
+    """The step, or the wait for the running deployment that holds the app's lock until its instances are healthy."""
     if app.deployments and len(app.healthy) < app.instances:
         return until_healthy(app, app.instances) or step
     return step
 
 
 def until_ended(app: App) -> Wait | None:
-    """Until what was killed is gone: marathon-lb counts it for as long as Marathon lists it."""
+    """Until killed tasks are gone: marathon-lb counts them for as long as Marathon lists them."""
     dying = sum(task.dying for task in app.tasks)
     if len(app.tasks) <= app.instances and not dying:
         return None
-    return Wait(Cause.TASKS, f"{max(dying, len(app.tasks) - app.instances)} killed tasks of {app.id} to end")
+    ending = max(dying, len(app.tasks) - app.instances)
+    return Wait(Cause.TASKS, f"{ending} killed tasks of {app.id} have not ended yet.")
 
 
-def no_room(seen: Observation) -> bool:
-    """Whether an instance has been waited for so long that the cluster seems to have no room for it."""
-    return seen.short_since is not None and seen.now - seen.short_since > ROOM_PATIENCE
+def until_launched(app: App, count: int) -> Wait:
+    """The wait for instances that Marathon has not launched yet, or that are ending."""
+    return Wait(Cause.ROOM, f"{count} more instances of {app.id} are not launched yet{detail(app)}.")
 
 
-def until_drained(tasks: Iterable[Task], app: App, seen: Observation, policy: Policy) -> Step | None:
-    """Until these tasks are drained, or the drain time-out has passed."""
-    busy = [task for task in tasks if not drained(task, seen)]
+def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step | None:
+    """Until these tasks are drained, or the drain timeout has passed."""
+    observation, policy = situation.observation, situation.policy
+    busy = [task for task in tasks if not observation.is_drained(task)]
     if not busy:
         return None
-    why = _undrained(busy, app, seen)
-    if seen.draining_since is None or seen.now - seen.draining_since < policy.drain_timeout:
-        return Wait(Cause.DRAIN, why)
-    if policy.force or not any(is_configured(task, seen) for task in busy):
+    reason = _undrained(busy, app, observation)
+    memory = situation.memory
+    if memory.waiting is not Cause.DRAIN or memory.waited(Cause.DRAIN, observation.now) < policy.drain_timeout:
+        return Wait(Cause.DRAIN, f"{reason}.")
+    if policy.force or not any(observation.is_configured(task) for task in busy):
         return None  # by now a load balancer that serves them at all would know them
     return Fail(
-        f"after {policy.drain_timeout:.0f}s still waiting: {why}",
-        "wait for these sessions to end and run this again, or cut them with --on-drain-timeout force",
-        overdue=True,
+        f"Timed out after {policy.drain_timeout:.0f} s (--drain-timeout): {reason}.",
+        "Wait for these sessions to end and run this again, or cut them with --on-drain-timeout force.",
+        Ending.TIMEOUT,
     )
 
 
-def _undrained(busy: list[Task], app: App, seen: Observation) -> str:
-    up = sum(any(is_up(server) for server in servers(task, seen)) for task in busy)
-    sessions = sum(server.sessions for task in busy for server in servers(task, seen))
-    workers = [f"{replica.url} pid {pid}" for replica in seen.replicas for pid in replica.older_workers]
+def _undrained(busy: list[Task], app: App, observation: Observation) -> str:
+    up = sum(observation.is_up(task) for task in busy)
+    sessions = sum(server.sessions for task in busy for server in observation.servers(task))
+    workers = [f"{replica.url} pid {pid}" for replica in observation.replicas for pid in replica.older_workers]
     parts = [f"{up} still in rotation"] if up else []
     parts += [f"{sessions} sessions"] if sessions else []
     parts += [f"older HAProxy workers that may hold sessions: {', '.join(workers)}"] if workers else []
-    return f"{len(busy)} tasks of {app.id} to drain ({'; '.join(parts) or 'not yet in MAINT everywhere'})"
+    return f"{len(busy)} tasks of {app.id} are not drained ({'; '.join(parts) or 'not yet in MAINT everywhere'})"
 
 
-def because(app: App) -> str:
-    """Why its tasks are not there yet, as the end of a sentence."""
+def detail(app: App) -> str:
+    """Why tasks of the app are missing, as the end of a sentence."""
     return f": {app.trouble}" if app.trouble else ""

@@ -16,7 +16,7 @@ from bgci.analysis.latency import Latency, Stretches, Timing, mean_time
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import RunningApp, endpoints
-from bgci.engine.model import Serving
+from bgci.engine.observation import Serving
 from bgci.errors import ConflictError, UnavailableError
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bgci.appdef.app_definition import instances
-from bgci.engine.model import Create, Done, Fail, Goal, Kind, Policy, Release, Strategy, Wait
-from bgci.engine.plan import decide
+from bgci.engine.decisions import Create, Done, Fail, Goal, Kind, Policy, Release, Wait
+from bgci.engine.rollout import Rollout
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
@@ -83,7 +83,7 @@ def directly(context: Context, kind: Kind) -> None:
         return
     driver = engine(context)
     context.console.info(
-        f"goal: {kind.value} {release.revision} of {context.app_id} ({policy(context.settings).strategy.value})"
+        f"goal: {kind.value} {release.revision} of {context.app_id} ({context.settings.strategy.value})"
     )
     try:
         outcome = driver.run(release, goal, policy(context.settings))
@@ -100,7 +100,6 @@ def engine(context: Context) -> Driver:
         observer_of(context),
         journal=context.journal,
         reporter=context.console,
-        timeout=context.settings.timeout,
     )
 
 
@@ -120,8 +119,9 @@ def asked(context: Context, kind: Kind) -> tuple[Release, Goal]:
 
 def policy(settings: Settings) -> Policy:
     return Policy(
-        strategy=Strategy(settings.strategy.value),
+        strategy=settings.strategy.value,
         wave=settings.wave,
+        timeout=settings.timeout,
         drain_timeout=settings.drain_timeout,
         force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
         allow_no_health_check=settings.allow_no_health_check,
@@ -131,7 +131,7 @@ def policy(settings: Settings) -> Policy:
 def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> None:
     """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
     seen = observer.observe(release.group)
-    step = decide(seen, goal, policy(context.settings))
+    step = Rollout(goal, policy(context.settings)).decide(seen)
     for app in seen.apps:
         context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
     difference_of = ""
@@ -143,20 +143,20 @@ def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> 
         case Fail(message, remedy):
             raise ConflictError(message, remedy=remedy)
         case Wait():
-            context.plan(f"wait for {step.why}")
+            context.plan(f"Wait. {step.reason}")
         case _:
-            context.plan(f"{told(step, release)}, then on to {goal.kind.value} {goal.revision}", difference_of)
+            context.plan(f"{told(step, release)} Then go on to {goal.kind.value} {goal.revision}.", difference_of)
             context.result["next_step"] = described(step)
 
 
 def tell(context: Context, outcome: Outcome) -> None:
     """The outcome for people and for ``result.json``."""
     times = outcome.times
-    message = outcome.message if outcome.actions else f"nothing to do: {outcome.message}"
+    message = outcome.message if outcome.actions else f"Nothing to do. {outcome.message}"
     context.result |= {
         "message": message,
         "changed": outcome.actions > 0,
-        "state": summary(outcome.seen),
+        "state": summary(outcome.observation),
         "timings": {
             "total_seconds": round(times.total, 3),
             "limit_seconds": round(times.limit, 3),

@@ -10,8 +10,8 @@ from typing import Any
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
-from bgci.engine.model import Cause, Done, Fail, Kind, Wait
-from bgci.engine.plan import decide
+from bgci.engine.decisions import Cause, Done, Fail, Kind, Wait
+from bgci.engine.rollout import Rollout
 from bgci.errors import (
     NAMES,
     AbortedError,
@@ -246,11 +246,11 @@ def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
 
     try:
         release, goal = asked(context, kind)
-        step = decide(observer_of(context).observe(release.group), goal, policy(context.settings))
+        step = Rollout(goal, policy(context.settings)).decide(observer_of(context).observe(release.group))
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:
-        return UnhealthyError(f"{error.message}: {step.why}", remedy="look at the tasks of the new revision")
+        return UnhealthyError(f"{error.message}: {step.reason}", remedy="look at the tasks of the new revision")
     return error
 
 
@@ -259,14 +259,14 @@ def _judge_by_group(context: Context, kind: Kind, where: str) -> None:
     from bgci.operations.goal import asked, observer_of, policy
 
     release, goal = asked(context, kind)
-    step = decide(observer_of(context).observe(release.group), goal, policy(context.settings))
+    step = Rollout(goal, policy(context.settings)).decide(observer_of(context).observe(release.group))
     match step:
         case Done(message):
             context.console.warn(f"{where}, yet the goal is reached")
             context.result["message"] = message
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)
-        case Wait(cause, why) if cause is Cause.HEALTH:
-            raise UnhealthyError(f"{where}: {why}", remedy="look at the tasks of the new revision")
+        case Wait(cause, reason) if cause is Cause.HEALTH:
+            raise UnhealthyError(f"{where}: {reason}", remedy="look at the tasks of the new revision")
         case _:
             raise DeadlineError(f"{where} before the goal was reached", remedy="run the same command again")

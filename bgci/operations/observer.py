@@ -11,7 +11,8 @@ from bgci.appdef.colour import coloured
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
-from bgci.engine.model import App, Create, Observation, Release, Serving
+from bgci.engine.decisions import Create, Release
+from bgci.engine.observation import App, Observation, Serving
 from bgci.errors import ConflictError
 
 
@@ -29,7 +30,7 @@ class Observer:
         self._balancers = balancers
         self._idle = idle
         self._running: list[RunningApp] = []
-        self._complaints: dict[str, str] = {}  # by app id: the last failure that its health checks reported
+        self._epoch = time.time() - time.monotonic()
 
     def observe(self, group: str) -> Observation:
         """The group as it is now. Raises UnavailableError or DeniedError when Marathon cannot be read, ConflictError
@@ -38,23 +39,18 @@ class Observer:
         require_dates(running)
         queue = self._marathon.queue() if any(len(one.app.tasks) < one.app.instances for one in running) else []
         self._running = [one.queued(queue) for one in running]
-        self._complaints |= {one.id: "; ".join(one.complaints) for one in running if one.complaints}
         wanted = endpoints(self._running, group)
         apps = tuple(one.app for one in self._running)
-        seen = Observation(time.time(), apps, tuple(balancer.read(wanted) for balancer in self._balancers))
+        seen = Observation(self.now(), apps, tuple(balancer.read(wanted) for balancer in self._balancers))
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
         """Those of these apps that exist, read again now: what a kill or a delete is checked against."""
         return tuple(found.app for app_id in app_ids if (found := self._marathon.app(app_id)))
 
-    def complaint(self, app_id: str) -> str:
-        """The last failure that the health checks of the app reported; empty when none did.
-
-        A task that Marathon restarts for a failing check takes its results with it, so the observation of that moment
-        cannot say why.
-        """
-        return self._complaints.get(app_id, "")
+    def now(self) -> float:
+        """Seconds since the epoch, on a clock that never jumps: timers of the engine rely on it."""
+        return self._epoch + time.monotonic()
 
     def serving_definition(self) -> dict[str, Any]:
         """The definition of the app that serves, as observed last, without tasks and state; empty without an app."""

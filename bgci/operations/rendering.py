@@ -16,7 +16,7 @@ from bgci.appdef.jobs import JobSettings, default_template, definition_from_env,
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
-from bgci.engine.model import Release
+from bgci.engine.decisions import Release
 from bgci.errors import InvalidError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bgci.engine.model import Action, Create, Delete, Kill, Observation, Release, Scale, Serving
+from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Scale
+from bgci.engine.observation import Observation, Serving
 
 
 def summary(seen: Observation) -> dict[str, Any]:
@@ -51,10 +52,14 @@ def told(step: Action, release: Release) -> str:
     """A step for people."""
     match step:
         case Create(instances):
-            return f"create {release.revision} with {instances} instances"
-        case Scale(app_id, instances, ballast):
-            return f"scale {app_id} to {instances}" + (", for a moment" if ballast else "")
+            return f"Create {release.revision} with {_many(instances, 'instance')}."
+        case Scale(app_id, instances, placeholder):
+            return f"Scale {app_id} to {_many(instances, 'instance')}{', one of them for a moment' * placeholder}."
         case Kill(task_ids):
-            return f"remove {len(task_ids)} tasks that serve nobody: {', '.join(task_ids)}"
+            return f"Remove {_many(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
         case Delete(app_id):
-            return f"delete {app_id}"
+            return f"Delete {app_id}."
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -248,7 +248,7 @@ def test_an_abort_during_the_canary_rolls_back_as_the_example_says(make_secured_
     app.write("v1")
     app.promote("v1")
     app.write("v2", env={"SANDBOX_START_SECONDS": "3"})
-    aborted = real(app, "v2", abort="create v2")
+    aborted = real(app, "v2", abort="Create v2")
     assert aborted.result == "ABORTED", aborted.log
     assert aborted.commands == [("publish", 0), ("canary", 143)], aborted.log
     until(lambda: app.healthy() == {"v1": 2})  # its rollback is a job of the cluster, which the agent need not wait for

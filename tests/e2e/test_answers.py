@@ -94,12 +94,12 @@ def test_release_of_a_dry_run_says_what_would_fail_and_does_not_go_back(app: App
 def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
     would = app.canary("v1", "--dry-run")
     assert app.apps() == []
-    assert "plan: create v1 with 2 instances" in would.out
+    assert "plan: Create v1 with 2 instances." in would.out
 
     app.promote("v1")
     before = app.state()
     would = app.canary("v2", "--dry-run")
-    assert "plan: create v2 with 1 instances" in would.out
+    assert "plan: Create v2 with 1 instance." in would.out
     assert '+    "RELEASE": "v2"' in would.out
     assert '-    "RELEASE": "v1"' in would.out
     assert "plan: v1 serves alone" in app.promote("v1", "--dry-run").out

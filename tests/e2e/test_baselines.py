@@ -89,7 +89,7 @@ def test_h14_a_baseline_by_other_means_is_never_taken_for_the_revision(app: App)
     deployed(app, foreign(app))
     before = app.state()
     nothing = app.rollback("v1")
-    assert "nothing to do" in nothing.out
+    assert "Nothing to do" in nothing.out
     assert app.state() == before
 
 

@@ -9,7 +9,7 @@ from e2e.lab import App
 
 def test_from_nothing_rollback_is_reached_and_canary_deploys_everything(app: App) -> None:
     nothing = app.rollback("v1")
-    assert "nothing to do" in nothing.out
+    assert "Nothing to do" in nothing.out
     assert nothing.result["changed"] is False
     assert app.apps() == []
 
@@ -31,7 +31,7 @@ def test_that_revision_fully_deployed_leaves_canary_and_promote_nothing_to_do_an
     before = app.state()
     for command in ("canary", "promote"):
         done = app.run(command, "v1")
-        assert "nothing to do" in done.out
+        assert "Nothing to do" in done.out
         assert done.result["changed"] is False
     conflict = app.rollback("v1", expect=6)
     assert "nothing to go back to" in conflict.err
@@ -46,7 +46,7 @@ def test_another_revision_fully_deployed_rollback_is_reached_canary_is_created_g
     app.promote("v1")
     before = app.state()
     nothing = app.rollback("v2")
-    assert "nothing to do" in nothing.out
+    assert "Nothing to do" in nothing.out
     assert app.state() == before
 
     app.canary("v2")
@@ -58,9 +58,9 @@ def test_another_revision_fully_deployed_rollback_is_reached_canary_is_created_g
     assert app.runs() == {"v1": 3, "v2": 2}
     before = app.state()
     again = app.canary("v2", "--instances", "2")
-    assert "nothing to do" in again.out
+    assert "Nothing to do" in again.out
     fewer = app.canary("v2", "--instances", "1", expect=6)
-    assert "roll it back first" in fewer.err
+    assert "bgci rollback" in fewer.err
     assert app.state() == before
 
     app.promote("v2")
@@ -94,7 +94,7 @@ def test_h04_h14_hybrid_with_another_canary_is_a_conflict_for_every_goal(app: Ap
     before = app.state()
     for command in ("canary", "promote", "rollback"):
         conflict = app.run(command, "v3", expect=6)
-        assert "promote or roll back v2" in conflict.err
+        assert "Promote or roll back v2" in conflict.err
     assert app.state() == before
 
 
@@ -104,7 +104,7 @@ def test_hybrid_with_this_canary_is_a_conflict_for_its_baseline_too(app: App) ->
     before = app.state()
     for command in ("canary", "promote", "rollback"):
         conflict = app.run(command, "v1", expect=6)
-        assert "promote or roll back v2" in conflict.err
+        assert "Promote or roll back v2" in conflict.err
     assert app.state() == before
 
 

@@ -199,7 +199,7 @@ def test_the_log_of_a_job_cannot_forge_a_line_of_ours(app: App) -> None:
     assert "job | # # [error]two" in lines
     assert all(line.startswith(("[", "job | ", " ")) for line in lines), ran.out
     assert "\033" not in ran.out
-    assert any(line.startswith("job | ") and "create v1" in line for line in lines)
+    assert any(line.startswith("job | ") and "Create v1" in line for line in lines)
 
 
 def stuck(app: App) -> str:

@@ -97,7 +97,7 @@ def test_the_job_is_killed(app: App) -> None:
         os.kill(until(lambda: process_of_the_job(app)), signal.SIGKILL)
         ended = running.end()
         assert ended.code == 9, ended.text
-        assert "run the same command again" in ended.err
+        assert "run the same command again" in ended.err.lower()
         app.promote("v2", "--via", "job")
     assert app.healthy() == {"v2": 2}
 

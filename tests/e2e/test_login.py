@@ -103,7 +103,7 @@ def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_end(
     done = brief_app.promote("v1", **given)
     assert brief_app.healthy() == {"v1": 2}
     assert brief_lab.logins(uid)[0] - before >= 2  # the job's own, and ours
-    assert "create v1 with 2 instances" in done.text  # its log
+    assert "Create v1 with 2 instances" in done.text  # its log
 
 
 def test_a_token_that_nobody_can_renew_says_that_it_ended(brief_app: App, brief_lab: BriefLab, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import requests
 
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Marathon
-from bgci.engine.model import Kill, Release
+from bgci.engine.decisions import Goal, Kill, Kind, Policy, Release
+from bgci.engine.rollout import Rollout
 from bgci.operations.observer import Observer
 from bgci.operations.rollout_driver import Driver
 from bgci.reporting.console import Console
@@ -22,17 +23,20 @@ def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_ap
     assert app.canary("v1").code == 0
     (running,) = app.apps()
     marathon = Marathon(Http(lab.where["marathon_url"]))
-    driver = Driver(marathon, Observer(marathon, []), journal=Journal(None), reporter=Console(sys.stdout), timeout=60)
-    seen = driver.observe(app.group)
+    driver = Driver(marathon, Observer(marathon, []), journal=Journal(None), reporter=Console(sys.stdout))
+    rollout = Rollout(Goal(Kind.PROMOTE, "v1", target=1), Policy())
+    seen = driver.observer.observe(app.group)
+    rollout.decide(seen)
     stale = seen.apps[0].tasks[0].id
 
     def task_ids() -> list[str]:
-        found = marathon.app(running["id"]) or {}
-        return [task["id"] for task in found["tasks"] if task["state"] == "TASK_RUNNING"]
+        found = marathon.app(running["id"])
+        return [task.id for task in found.app.tasks if not task.dying] if found else []
 
     # The instance lives on: its next task has another id, and Marathon takes the old id for the new task.
     requests.post(f"{lab.where['marathon_url']}/v2/tasks/delete", json={"ids": [stale]}, timeout=10).raise_for_status()
     (fresh,) = until(lambda: [task for task in task_ids() if task != stale])
-    driver._perform(Kill((stale,)), seen, Release(app.group, "v1"))
-    assert marathon.app(running["id"])["instances"] == 1  # type: ignore[index]
+    driver._perform(Kill((stale,)), seen, rollout, Release(app.group, "v1"))
+    (after,) = app.apps()
+    assert after["instances"] == 1
     assert task_ids() == [fresh]

@@ -1,4 +1,4 @@
-"""A small world in which `decide` can be tried: Marathon, several marathon-lb replicas with HAProxy, and time in ticks.
+"""A small world for the engine: Marathon, several marathon-lb replicas with HAProxy, and time in ticks.
 
 It shares no code with the engine. marathon-lb's rules are written from `marathon_lb.py: get_apps` (docs/platform.md),
 Marathon's from its resources and actors , HAProxy's from what was measured (docs/hazards.md).
@@ -6,32 +6,14 @@ Marathon's from its resources and actors , HAProxy's from what was measured (doc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from bgci.engine.model import (
-    Action,
-    App,
-    Cause,
-    Create,
-    Delete,
-    Done,
-    Fail,
-    Goal,
-    Kill,
-    Observation,
-    Policy,
-    Replica,
-    Scale,
-    Server,
-    Serving,
-    Step,
-    Task,
-    Wait,
-)
-from bgci.engine.plan import decide
+from bgci.engine.decisions import Action, Create, Delete, Done, Fail, Goal, Kill, Scale, Step, Wait
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import Rollout
 
 
 class Broken(AssertionError):
@@ -182,18 +164,10 @@ class World:
 
     # -- what the driver sees and does ------------------------------------------------------------------------------
 
-    def observe(
-        self,
-        healthy_once: Collection[str] = (),
-        *,
-        killed: Collection[str] = (),
-        draining_since: float | None = None,
-        short_since: float | None = None,
-    ) -> Observation:
-        """`healthy_once`, `killed`: tasks that the driver has seen healthy, and has had killed."""
+    def observe(self) -> Observation:
         return Observation(
             now=float(self.now),
-            apps=tuple(self._shown(app, healthy_once, killed) for app in self.apps),
+            apps=tuple(self._shown(app) for app in self.apps),
             replicas=tuple(
                 Replica(
                     url=replica.name,
@@ -205,11 +179,9 @@ class World:
                 )
                 for replica in self.replicas
             ),
-            draining_since=draining_since,
-            short_since=short_since,
         )
 
-    def _shown(self, app: SimApp, healthy_once: Collection[str], killed: Collection[str]) -> App:
+    def _shown(self, app: SimApp) -> App:
         return App(
             id=app.id,
             instances=app.instances,
@@ -217,9 +189,8 @@ class World:
                 Task(
                     id=task.id,
                     healthy=self._result(task),
-                    dying=task.id in killed
-                    or (task.phase in (Phase.DYING, Phase.ENDED) and self.weather.listing is not Listing.RUNNING),
-                    ever_healthy=self._result(task) is not None or task.id in healthy_once,
+                    dying=task.phase in (Phase.DYING, Phase.ENDED) and self.weather.listing is not Listing.RUNNING,
+                    ever_healthy=self._result(task) is not None,
                 )
                 for task in app.tasks
                 if task.listed
@@ -236,12 +207,8 @@ class World:
     def _result(self, task: SimTask) -> bool | None:
         return None if self.now < task.blip else task.alive
 
-    def results(self) -> dict[str, bool | None]:
-        """Marathon's health result of every task that it lists."""
-        return {task.id: self._result(task) for app in self.apps for task in app.tasks if task.listed}
-
-    def perform(self, step: Action, goal: Goal, force: bool = False) -> bool:
-        """Marathon's answer to a request; False when the app is locked by a deployment that `force` does not cancel."""
+    def perform(self, step: Action, goal: Goal) -> bool:
+        """Marathon's answer to a request; False when the app is locked by a deployment that it does not cancel."""
         match step:
             case Create(instances, swappable):
                 self.create(instances, goal, swappable)
@@ -249,8 +216,8 @@ class World:
             case Delete(app_id):
                 return self._delete(self.app(app_id))
             case Scale(app_id, instances):
-                return self._scale(self.app(app_id), instances, force)
-            case Kill(task_ids):
+                return self._scale(self.app(app_id), instances)
+            case Kill(task_ids, force):
                 return self._kill(task_ids, force)
 
     def app(self, app_id: str) -> SimApp:
@@ -287,10 +254,10 @@ class World:
         self.ghosts += [task for task in app.tasks if task.phase is Phase.DYING]
         return True
 
-    def _scale(self, app: SimApp, instances: int, force: bool) -> bool:
+    def _scale(self, app: SimApp, instances: int) -> bool:
         if instances == app.instances:
             return True
-        if app.deployment and not force:
+        if app.deployment:
             self.locked += 1
             return False
         app.last_scaling_at = self._stamp()
@@ -528,27 +495,19 @@ class World:
 
 
 @dataclass
-class Pilot:
-    """The driver's loop without its I/O (rollout/drive.py): what it remembers within one run, and nothing else."""
+class Run:
+    """The driver's loop on a simulated world: the shipped engine decides, as in operations/rollout_driver.py."""
 
     world: World
-    policy: Policy
+    rollout: Rollout
     log: list[str] = field(default_factory=list)
-    draining_since: float | None = None
-    short_since: float | None = None
-    healthy_once: set[str] = field(default_factory=set)
-    killed: set[str] = field(default_factory=set)
 
-    def run(self, goal: Goal, *, looks: int = 600, actions: int = 99) -> Step | None:
+    def play(self, *, looks: int = 600, actions: int = 99) -> Step | None:
         """Until Done or Fail; None when stopped before (kill -9), after so many looks or actions."""
         world = self.world
         for _ in range(looks):
-            seen = self._look()
-            step = decide(seen, goal, self.policy)
+            step = self.rollout.decide(world.observe())
             self.log.append(f"{world}\n    {step}")
-            cause = step.cause if isinstance(step, Wait) else None
-            self.draining_since = (self.draining_since or seen.now) if cause is Cause.DRAIN else None
-            self.short_since = (self.short_since or seen.now) if cause is Cause.TASKS else None
             match step:
                 case Done() | Fail():
                     return step
@@ -558,45 +517,19 @@ class Pilot:
                     if not actions:
                         return None
                     actions -= 1
-                    self._act(step, goal, seen)
+                    self._act(step)
         return None
 
-    def _look(self) -> Observation:
-        self.healthy_once |= {task_id for task_id, alive in self.world.results().items() if alive}
-        return self.world.observe(
-            self.healthy_once,
-            killed=self.killed,
-            draining_since=self.draining_since,
-            short_since=self.short_since,
-        )
-
-    def _act(self, step: Action, goal: Goal, seen: Observation) -> None:
+    def _act(self, step: Action) -> None:
         for _ in range(self.world.random.randint(0, self.world.weather.lag)):
             self.world.tick()
-        if self._stopped(step, self._look()) != self._stopped(step, seen):
-            return  # what it would stop is not what it decided on any more
-        if not self.world.perform(step, goal, force=self._forces(step, seen)):
+        affected = self.rollout.needs_confirmation(step)
+        if affected and not self.rollout.confirms(
+            step, [app for app in self.world.observe().apps if app.id in affected]
+        ):
+            return
+        if self.world.perform(step, self.rollout.goal):
+            self.rollout.performed(step)
+        else:
+            self.rollout.locked(float(self.world.now), "a deployment")
             self.world.tick()
-        elif isinstance(step, Kill):
-            self.killed |= set(step.task_ids)
-
-    @staticmethod
-    def _stopped(step: Action, seen: Observation) -> dict[str, tuple[bool | None, bool]]:
-        """What a step would stop: the health of each, and whether it is dying already."""
-        tasks = [(app.id, task) for app in seen.apps for task in app.tasks]
-        match step:
-            case Kill(task_ids):
-                return {task.id: (task.healthy, task.dying) for _, task in tasks if task.id in task_ids}
-            case Delete(app_id):
-                return {task.id: (task.healthy, task.dying) for owner, task in tasks if owner == app_id}
-            case _:
-                return {}
-
-    @staticmethod
-    def _forces(step: Action, seen: Observation) -> bool:
-        """A deployment that waits for what is killed, or taken back, is cancelled."""
-        if isinstance(step, Scale):
-            return any(app.id == step.app_id and len(app.tasks) < app.instances > step.instances for app in seen.apps)
-        killed = step.task_ids if isinstance(step, Kill) else ()
-        owners = [app for app in seen.apps if any(task.id in killed for task in app.tasks)]
-        return any(app.deployments and len(app.healthy) < app.instances for app in owners)

@@ -16,7 +16,7 @@ from bgci.dcos.marathon_lb import (
     parse_stats,
     resolve_replicas,
 )
-from bgci.engine.model import Replica, Server, Serving
+from bgci.engine.observation import Replica, Server, Serving
 from bgci.errors import UnavailableError, UsageError
 
 CLASSIC = ["pxname", "svname", "qcur", "qmax", "scur", "smax", "stot", "status", "weight"]

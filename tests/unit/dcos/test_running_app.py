@@ -9,7 +9,7 @@ import pytest
 from bgci.dcos import running_app
 from bgci.dcos.answer import Answer
 from bgci.dcos.running_app import QueueEntry, RunningApp
-from bgci.engine.model import App
+from bgci.engine.observation import App
 from bgci.errors import ConflictError, UnavailableError
 
 

@@ -15,7 +15,7 @@ import pytest
 from bgci.analysis.judge import Counts, Policy
 from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import Address, RunningApp
-from bgci.engine.model import App, Serving, Task
+from bgci.engine.observation import App, Serving, Task
 from bgci.errors import ConflictError
 from bgci.operations import canary_analysis, synthetic_traffic
 from bgci.operations.synthetic_traffic import PAIRS, Probed

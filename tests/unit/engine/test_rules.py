@@ -1,4 +1,4 @@
-"""`decide`, one test per cell of the design's goal table, for both strategies, and what surrounds the table."""
+"""The rules: one test per cell of the design's goal table, for both strategies, and what surrounds the table."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from bgci.engine.model import (
-    App,
+from bgci.engine.decisions import (
     Cause,
     Create,
     Delete,
     Done,
+    Ending,
     Fail,
     Goal,
     Kill,
     Kind,
-    Observation,
     Policy,
-    Replica,
     Scale,
-    Server,
-    Serving,
     Step,
-    Strategy,
-    Task,
     Wait,
 )
-from bgci.engine.plan import decide
-from bgci.engine.preconditions import ROOM_PATIENCE
-from bgci.engine.rotation import drained, spared, swapped
+from bgci.engine.memory import ROOM_PATIENCE, Memory
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import Rollout
+from bgci.engine.rotation import drained_by_rule, roles_swapped
 
-STRATEGIES = [Policy(Strategy.BLUEGREEN), Policy(Strategy.ROLLING)]
-both = pytest.mark.parametrize("policy", STRATEGIES, ids=lambda policy: policy.strategy.value)
+STRATEGIES = [Policy("bluegreen"), Policy("rolling")]
+both = pytest.mark.parametrize("policy", STRATEGIES, ids=lambda policy: policy.strategy)
 BLUEGREEN, ROLLING = STRATEGIES
 CANARY = Goal(Kind.CANARY, "v2", target=4, instances=1)
 PROMOTE = Goal(Kind.PROMOTE, "v2", target=4)
@@ -63,6 +58,14 @@ def seen(*apps: App, out: tuple[str, ...] = (), workers: tuple[int, ...] = (), *
     }
     replicas = (Replica("lb0", servers), Replica("lb1", servers, older_workers=workers))
     return Observation(**{"now": 100.0, "apps": apps, "replicas": replicas, **fields})  # type: ignore[arg-type]
+
+
+def decide(observation: Observation, goal: Goal, policy: Policy, memory: Memory | None = None) -> Step:
+    return Rollout(goal, policy, memory).decide(observation)
+
+
+DRAINING = Memory(waiting=Cause.DRAIN, waiting_since=0.0)
+WITHOUT_ROOM = Memory(waiting=Cause.ROOM, waiting_since=100.0 - ROOM_PATIENCE - 1)
 
 
 def waits_for(step: Step, cause: Cause) -> bool:
@@ -146,7 +149,7 @@ def test_a_full_swap_to_fewer_instances_removes_what_is_drained_of_the_baseline_
     assert decide(seen(baseline(8)), PROMOTE, BLUEGREEN) == Create(4, swappable=True)
     out = tuple(f"blue.{number}" for number in range(4))
     standing = decide(seen(baseline(8), canary(4), out=out), PROMOTE, BLUEGREEN)
-    assert standing == Scale("green", 5, ballast=True)
+    assert standing == Scale("green", 5, placeholder=True)
 
 
 @both
@@ -201,10 +204,10 @@ def test_a_canary_does_not_shrink(policy: Policy) -> None:
     left = baseline() if policy is BLUEGREEN else baseline(1)
     step = decide(seen(left, canary(3)), CANARY, policy)
     assert isinstance(step, Fail)
-    assert "roll it back first" in step.remedy
+    assert "bgci rollback" in step.remedy
 
 
-def test_ballast_that_came_to_serve_is_no_grown_canary() -> None:
+def test_a_placeholder_that_came_to_serve_is_tolerated() -> None:
     for more in (1, 2):
         step = decide(seen(baseline(3), canary(1 + more), out=("blue.0",)), CANARY, ROLLING)
         assert isinstance(step, Done), more
@@ -241,19 +244,19 @@ def test_a_plain_kill_is_undone_by_scaling_the_canary_once_more() -> None:
     assert decide(seen(baseline(3, last_scaling_at=3.0), canary(1)), PROMOTE, ROLLING) == Scale("green", 2, True)
 
 
-def with_ballast(count: int, **fields: object) -> App:
+def with_placeholder(count: int, **fields: object) -> App:
     """A canary of so many with one more instance that has been launched."""
     launched = (*tasks("green", count), Task("green.new", None, ever_healthy=False))
     return canary(count + 1, tasks=launched, deployments=("d",), **fields)
 
 
-def test_promote_with_rolling_removes_what_is_drained_together_with_the_ballast() -> None:
+def test_promote_with_rolling_removes_what_is_drained_together_with_the_placeholder() -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
-    assert decide(hybrid, PROMOTE, ROLLING) == Scale("green", 2, ballast=True)
+    assert decide(hybrid, PROMOTE, ROLLING) == Scale("green", 2, placeholder=True)
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
-    assert waits_for(decide(seen(baseline(), asked, out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
-    launched = seen(baseline(), with_ballast(1), out=("blue.0",))
-    assert decide(launched, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"))
+    assert waits_for(decide(seen(baseline(), asked, out=("blue.0",)), PROMOTE, ROLLING), Cause.ROOM)
+    launched = seen(baseline(), with_placeholder(1), out=("blue.0",))
+    assert decide(launched, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"), force=True)
 
 
 def test_promote_with_rolling_goes_on_when_what_was_killed_is_listed_no_more() -> None:
@@ -266,17 +269,16 @@ def test_promote_with_rolling_goes_on_when_what_was_killed_is_listed_no_more() -
     assert decide(seen(retired, even), PROMOTE, ROLLING) == Scale("green", 2)
 
 
-def test_promote_with_rolling_kills_without_ballast_where_the_cluster_has_no_room_for_it() -> None:
+def test_rolling_without_room_for_a_placeholder_kills_plainly() -> None:
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
-    crowded = seen(baseline(), asked, out=("blue.0",), short_since=100.0 - ROOM_PATIENCE - 1)
-    assert decide(crowded, PROMOTE, ROLLING) == Kill(("blue.0",))
+    crowded = seen(baseline(), asked, out=("blue.0",))
+    assert decide(crowded, PROMOTE, ROLLING, WITHOUT_ROOM) == Kill(("blue.0",))
 
 
-def test_without_ballast_most_of_what_serves_is_never_put_at_risk() -> None:
+def test_a_plain_kill_never_risks_most_of_the_serving_tasks() -> None:
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
     crowded = seen(baseline(1, target=1), replace(asked, target=1, baseline_instances=1), out=("blue.0",))
-    late = replace(crowded, short_since=0.0)
-    assert waits_for(decide(late, replace(ROLLBACK, target=1), ROLLING), Cause.TASKS)
+    assert waits_for(decide(crowded, replace(ROLLBACK, target=1), ROLLING, WITHOUT_ROOM), Cause.ROOM)
 
 
 def test_promote_with_rolling_waits_for_those_that_marathon_lb_drains() -> None:
@@ -284,9 +286,9 @@ def test_promote_with_rolling_waits_for_those_that_marathon_lb_drains() -> None:
     assert waits_for(decide(elsewhere, PROMOTE, ROLLING), Cause.LOAD_BALANCER)
 
 
-def test_ballast_of_a_run_that_was_killed_is_used_and_not_waited_for() -> None:
-    left = seen(baseline(3, baseline_instances=None), with_ballast(2, last_scaling_at=3.0), out=("blue.0",))
-    assert decide(left, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"))
+def test_a_placeholder_of_an_interrupted_run_is_used_at_once() -> None:
+    left = seen(baseline(3, baseline_instances=None), with_placeholder(2, last_scaling_at=3.0), out=("blue.0",))
+    assert decide(left, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"), force=True)
 
 
 def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything() -> None:
@@ -297,17 +299,19 @@ def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything
 @both
 def test_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
-    assert decide(hybrid, ROLLBACK, policy) == Scale("green", 2, ballast=True)
-    assert decide(seen(baseline(), with_ballast(1), out=("blue.0",)), ROLLBACK, policy) == Kill(("blue.0", "green.new"))
+    assert decide(hybrid, ROLLBACK, policy) == Scale("green", 2, placeholder=True)
+    assert decide(seen(baseline(), with_placeholder(1), out=("blue.0",)), ROLLBACK, policy) == Kill(
+        ("blue.0", "green.new"), force=True
+    )
     taken = baseline(3, last_scaling_at=3.0)
     assert decide(seen(taken, canary(1, last_scaling_at=3.0)), ROLLBACK, policy) == Scale("blue", 4)
 
 
 @both
 def test_going_back_removes_canaries_that_have_not_started_before_the_roles_swap(policy: Policy) -> None:
-    half = with_ballast(1)
-    assert decide(seen(baseline(3), half), ROLLBACK, policy) == Kill(("green.new",))
-    assert waits_for(decide(seen(baseline(3), replace(half, tasks=half.tasks[:1])), ROLLBACK, policy), Cause.TASKS)
+    half = with_placeholder(1)
+    assert decide(seen(baseline(3), half), ROLLBACK, policy) == Kill(("green.new",), force=True)
+    assert waits_for(decide(seen(baseline(3), replace(half, tasks=half.tasks[:1])), ROLLBACK, policy), Cause.ROOM)
 
 
 @both
@@ -326,14 +330,15 @@ def test_going_back_from_a_canary_that_was_never_healthy_deletes_it_at_once(poli
 
 @both
 def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(policy: Policy) -> None:
-    hybrid = seen(baseline(target=None), canary(1, swappable=False), out=("blue.0",), draining_since=0.0)
+    hybrid = seen(baseline(target=None), canary(1, swappable=False), out=("blue.0",))
     soon = replace(policy, drain_timeout=200.0)
-    assert waits_for(decide(hybrid, ROLLBACK, soon), Cause.DRAIN)
+    assert waits_for(decide(hybrid, ROLLBACK, soon, DRAINING), Cause.DRAIN)
     late = replace(policy, drain_timeout=50.0)
-    step = decide(hybrid, ROLLBACK, late)
+    assert waits_for(decide(hybrid, ROLLBACK, late), Cause.DRAIN)
+    step = decide(hybrid, ROLLBACK, late, DRAINING)
     assert isinstance(step, Fail)
-    assert step.overdue
-    assert decide(hybrid, ROLLBACK, replace(late, force=True)) == Delete("green")
+    assert step.ending is Ending.TIMEOUT
+    assert decide(hybrid, ROLLBACK, replace(late, force=True), DRAINING) == Delete("green")
 
 
 # -- from hybrid with another canary, and other conflicts -----------------------------------------------------------
@@ -344,7 +349,7 @@ def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(pol
 def test_another_canary_is_a_conflict_that_names_it(goal: Goal, policy: Policy) -> None:
     step = decide(seen(baseline(), canary(1, revision="v3")), goal, policy)
     assert isinstance(step, Fail)
-    assert not step.overdue
+    assert step.ending is Ending.CONFLICT
     assert "v3" in step.message
 
 
@@ -380,8 +385,8 @@ def test_a_canary_that_has_just_become_healthy_is_not_deleted_before_a_load_bala
     known = {task.id: Server(Serving.UP) for task in baseline().tasks}
     early = Observation(100.0, (baseline(), canary(1)), (Replica("lb0", known),))
     assert waits_for(decide(early, ROLLBACK, policy), Cause.DRAIN)
-    late = replace(early, draining_since=0.0)
-    assert decide(late, ROLLBACK, replace(policy, drain_timeout=50.0)) == Delete("green")  # none ever will
+    late = replace(policy, drain_timeout=50.0)
+    assert decide(early, ROLLBACK, late, DRAINING) == Delete("green")  # none ever will
 
 
 # -- the arithmetic -------------------------------------------------------------------------------------------------
@@ -391,17 +396,17 @@ def test_a_canary_that_has_just_become_healthy_is_not_deleted_before_a_load_bala
     ("old", "new", "target", "drains"), [(3, 1, 3, 1), (3, 2, 3, 2), (8, 2, 10, 0), (4, 4, 4, 4), (8, 4, 4, 4)]
 )
 def test_as_many_are_spared_as_marathon_lb_drains(old: int, new: int, target: int, drains: int) -> None:
-    assert spared(baseline(old), new, target) == drains
+    assert drained_by_rule(old, new, target) == drains
 
 
 def test_roles_are_swapped_only_with_the_label_and_a_later_scaling() -> None:
-    assert swapped(baseline(last_scaling_at=3.0), canary())
-    assert not swapped(baseline(last_scaling_at=2.0), canary())
-    assert not swapped(baseline(last_scaling_at=3.0), canary(swappable=False))
+    assert roles_swapped(baseline(last_scaling_at=3.0), canary())
+    assert not roles_swapped(baseline(last_scaling_at=2.0), canary())
+    assert not roles_swapped(baseline(last_scaling_at=3.0), canary(swappable=False))
 
 
 def test_maint_with_zero_sessions_is_not_drained_while_an_older_worker_lives() -> None:
     task = baseline().tasks[0]
-    assert not drained(task, seen(baseline(), out=(task.id,), workers=(7,)))
-    assert drained(replace(task, idle=True), seen(baseline(), out=(task.id,), workers=(7,)))
-    assert drained(task, seen(baseline(), out=(task.id,)))
+    assert not seen(baseline(), out=(task.id,), workers=(7,)).is_drained(task)
+    assert seen(baseline(), out=(task.id,), workers=(7,)).is_drained(replace(task, idle=True))
+    assert seen(baseline(), out=(task.id,)).is_drained(task)

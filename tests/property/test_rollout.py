@@ -1,4 +1,4 @@
-"""What `decide` promises, in a simulated world whose timing Hypothesis chooses."""
+"""What the engine promises, in a simulated world whose timing Hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from simulation import Listing, Pilot, Weather, World
+from simulation import Listing, Run, Weather, World
 
-from bgci.engine.model import Cause, Done, Fail, Goal, Kind, Policy, Step, Strategy, Wait
-from bgci.engine.plan import decide
+from bgci.engine.decisions import Cause, Done, Ending, Fail, Goal, Kind, Policy, Step, Wait
+from bgci.engine.memory import Memory
+from bgci.engine.rollout import Rollout
+from bgci.engine.strategies import STRATEGIES
 
 # About 27 s for all of this file on one core.
 simulated = settings(suppress_health_check=[HealthCheck.too_slow])
 
 OLD, NEW = "v1", "v2"
-PATIENCE = 600  # looks of the driver; the slowest movement here needs about 300
+PATIENCE = 600  # observations of the driver; the slowest movement here needs about 300
 
 # -- bounds ---------------------------------------------------------------------------------------------------------
 
-# There is no dip, forward or back, while drained tasks are removed together with ballast (plan._remove). What remains:
-# a cluster without room for one more instance, hazard 37: the plain kill swaps the roles while the dying tasks count,
-# and the instance that found no room counts as well.
+# There is no dip, forward or back, while drained tasks are removed together with a placeholder (engine/removal.py).
+# A cluster without room for the placeholder gets the plain kill (hazard 37): it swaps the roles while the dying tasks
+# count, and the instance that found no room counts as well.
 NO_ROOM_DIP_BEYOND_A_WAVE = 1
 # A baseline without TARGET, or one scaled by hand: nothing of it can be removed before going back, so what is in MAINT
 # comes back over two checks (hazard 40).
 FOREIGN_GOING_BACK_DIP_IN_CANARIES = 1
 
-# rolling, what may stand beside all that was asked for: the ballast, where it became healthy before it was removed.
+# rolling, what may stand beside all that was asked for: the placeholder, where it became healthy before it was removed.
 ROLLING_CANARY_SURPLUS = 1
 # Going back to fewer instances than the new revision was to have: marathon-lb drains no more canaries than the baseline
 # has healthy tasks, and only once the baseline was scaled. What it has grown by serves; removing it would cut sessions.
@@ -85,7 +87,7 @@ class Release:
 
 
 @st.composite
-def releases(draw: st.DrawFn, strategies: tuple[Strategy, ...] = tuple(Strategy), same: bool = False) -> Release:
+def releases(draw: st.DrawFn, strategies: tuple[str, ...] = tuple(STRATEGIES), same: bool = False) -> Release:
     before = draw(st.integers(1, 6))
     target = before if same else draw(st.one_of(st.just(before), st.integers(1, 6)))
     policy = Policy(draw(st.sampled_from(strategies)), wave=draw(st.integers(1, 3)), drain_timeout=10_000.0)
@@ -99,10 +101,10 @@ def prefixes(draw: st.DrawFn) -> list[tuple[Kind, int, int]]:
     return draw(st.lists(run, max_size=2))
 
 
-def told(pilot: Pilot) -> str:
+def told(run: Run) -> str:
     """What the run did: what it waited for only where that was new."""
     lines, last = [], ""
-    for line in pilot.log:
+    for line in run.log:
         step = line.rsplit("\n", 1)[-1]
         if step != last:
             lines.append(line)
@@ -113,17 +115,17 @@ def told(pilot: Pilot) -> str:
 def play(world: World, release: Release, *kinds: Kind) -> Step | None:
     step = None
     for kind in kinds:
-        pilot = Pilot(world, release.policy)
-        step = pilot.run(release.goal(kind), looks=PATIENCE)
-        note(told(pilot))
+        run = Run(world, Rollout(release.goal(kind), release.policy))
+        step = run.play(looks=PATIENCE)
+        note(told(run))
     return step
 
 
 def crash(world: World, release: Release, prefix: list[tuple[Kind, int, int]]) -> None:
     for kind, actions, looks in prefix:
-        pilot = Pilot(world, release.policy)
-        pilot.run(release.goal(kind), looks=looks, actions=actions)
-        note(told(pilot))
+        run = Run(world, Rollout(release.goal(kind), release.policy))
+        run.play(looks=looks, actions=actions)
+        note(told(run))
 
 
 def largest_canary(world: World) -> int:
@@ -131,7 +133,7 @@ def largest_canary(world: World) -> int:
 
 
 def assert_alone(world: World, revision: str | None, instances: int, most: int = 0) -> None:
-    """The world's word, not decide's: this revision alone, all of it in rotation in every replica."""
+    """The world's word, not the engine's: this revision alone, all of it in rotation in every replica."""
     assert min(world.in_rotation(replica) for replica in world.replicas) >= instances
     world.settle(60)
     (app,) = world.apps
@@ -141,8 +143,8 @@ def assert_alone(world: World, revision: str | None, instances: int, most: int =
 
 
 def assert_within_room(world: World, release: Release) -> None:
-    """Peak N + max(N), or N + wave, and the ballast."""
-    if release.policy.strategy is Strategy.ROLLING:
+    """Peak N + max(N), or N + wave, and the placeholder."""
+    if release.policy.strategy == "rolling":
         room = max(release.before, release.target) + release.policy.wave
     else:
         room = release.before + max(release.before, release.target)
@@ -186,7 +188,7 @@ def test_promote_reaches_its_goal_after_a_rollback_was_killed(
     world.free_shrink = world.free_shrink or grown
     step = play(world, release, Kind.PROMOTE)
     if grown and isinstance(step, Fail):  # its TARGET is stale now; what the remedy says, then
-        release = replace(release, policy=replace(release.policy, strategy=Strategy.BLUEGREEN))
+        release = replace(release, policy=replace(release.policy, strategy="bluegreen"))
         step = play(world, release, Kind.PROMOTE)
     assert isinstance(step, Done)
     assert_alone(world, NEW, release.target)
@@ -194,7 +196,7 @@ def test_promote_reaches_its_goal_after_a_rollback_was_killed(
 
 
 @simulated
-@given(releases((Strategy.BLUEGREEN,)), prefixes())
+@given(releases(("bluegreen",)), prefixes())
 def test_a_standing_bluegreen_canary_leaves_the_baseline_whole(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
@@ -209,7 +211,7 @@ def test_a_standing_bluegreen_canary_leaves_the_baseline_whole(
 
 
 @simulated
-@given(releases((Strategy.ROLLING,)), prefixes())
+@given(releases(("rolling",)), prefixes())
 def test_a_standing_rolling_canary_has_taken_the_place_of_as_many(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
@@ -237,13 +239,13 @@ def test_a_goal_that_is_reached_stays_reached_without_an_action(release: Release
 
 
 @simulated
-@given(releases((Strategy.ROLLING,), same=True))
-def test_rolling_goes_on_without_ballast_where_there_is_no_room_for_it(release: Release) -> None:
+@given(releases(("rolling",), same=True))
+def test_rolling_without_room_for_a_placeholder_goes_on(release: Release) -> None:
     """Only while a wave is no more than half of what serves: otherwise the run waits for room, and names it."""
     wave = release.policy.wave
     world = release.world()
     world.weather = replace(world.weather, room=release.before + wave)
-    step = Pilot(world, release.policy).run(release.goal(Kind.PROMOTE), looks=2 * PATIENCE)
+    step = Run(world, Rollout(release.goal(Kind.PROMOTE), release.policy)).play(looks=2 * PATIENCE)
     if 2 * wave < release.before:
         assert isinstance(step, Done)
     if isinstance(step, Done):
@@ -279,9 +281,9 @@ def test_a_canary_that_never_becomes_healthy_is_waited_for_and_can_be_rolled_bac
     release = replace(release, weather=replace(release.weather, sick=True))
     world = release.world()
     for kind in (Kind.CANARY, Kind.PROMOTE):
-        pilot = Pilot(world, release.policy)
-        assert pilot.run(release.goal(kind), looks=looks) is None
-        last = decide(world.observe(), release.goal(kind), release.policy)
+        run = Run(world, Rollout(release.goal(kind), release.policy))
+        assert run.play(looks=looks) is None
+        last = Rollout(release.goal(kind), release.policy).decide(world.observe())
         assert isinstance(last, Wait)
         assert last.cause is Cause.HEALTH
     assert isinstance(play(world, release, Kind.ROLLBACK), Done)
@@ -295,7 +297,7 @@ FOREIGN = {"revision": None, "target": None, "swappable": False, "baseline_insta
 
 
 @simulated
-@given(releases((Strategy.BLUEGREEN,)), prefixes())
+@given(releases(("bluegreen",)), prefixes())
 def test_a_baseline_without_labels_is_replaced_by_bluegreen(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
@@ -307,13 +309,13 @@ def test_a_baseline_without_labels_is_replaced_by_bluegreen(
 
 
 @simulated
-@given(releases((Strategy.BLUEGREEN,)))
+@given(releases(("bluegreen",)))
 def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(release: Release) -> None:
     world = release.world(**FOREIGN)
     assert isinstance(play(world, release, Kind.CANARY), Done)
     overdue = play(world, replace(release, policy=replace(release.policy, drain_timeout=20.0)), Kind.ROLLBACK)
     assert isinstance(overdue, Fail)
-    assert overdue.overdue
+    assert overdue.ending is Ending.TIMEOUT
     assert len(world.apps) == 2
     world.force = True
     forced = replace(release, policy=replace(release.policy, drain_timeout=20.0, force=True))
@@ -323,7 +325,7 @@ def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(rel
 
 
 @simulated
-@given(releases((Strategy.ROLLING,)), st.sampled_from([None, 9]))
+@given(releases(("rolling",)), st.sampled_from([None, 9]))
 def test_rolling_refuses_a_baseline_whose_target_is_missing_or_stale(release: Release, target: int | None) -> None:
     world = release.world(target=target)
     assert isinstance(play(world, release, Kind.PROMOTE), Fail)
@@ -331,7 +333,7 @@ def test_rolling_refuses_a_baseline_whose_target_is_missing_or_stale(release: Re
 
 
 @simulated
-@given(releases((Strategy.BLUEGREEN,)), st.integers(1, 8), prefixes())
+@given(releases(("bluegreen",)), st.integers(1, 8), prefixes())
 def test_a_baseline_resized_by_hand_is_replaced_by_bluegreen(
     release: Release, stale: int, prefix: list[tuple[Kind, int, int]]
 ) -> None:
@@ -343,7 +345,7 @@ def test_a_baseline_resized_by_hand_is_replaced_by_bluegreen(
 
 
 @simulated
-@given(releases((Strategy.BLUEGREEN,)), st.integers(1, 8))
+@given(releases(("bluegreen",)), st.integers(1, 8))
 def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) -> None:
     world = release.world(target=stale)
     assert isinstance(play(world, release, Kind.CANARY), Done)
@@ -363,18 +365,18 @@ def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) 
 def test_a_change_of_leader_makes_nobody_kill_what_serves(release: Release, elections: int) -> None:
     """Hazard 39: all health results are gone for a moment. What marathon-lb does then is not ours; what we kill is.
 
-    The driver has to remember who was healthy: nothing in Marathon says it then. A change just between a look and the
+    The engine has to remember who was healthy: nothing in Marathon says it then. A change just between a look and the
     act that follows (lag) is a moment that nobody can close."""
     weather = replace(release.weather, lag=0, reload=0, served_when_healthy=True)
     release = replace(release, weather=weather)
     world = release.world()
-    healthy_once = {task_id for task_id, alive in world.results().items() if alive}
+    healthy_once = {task.id for app in world.observe().apps for task in app.healthy}
     world.weather = replace(world.weather, elections=elections)
     world.free_shrink = True  # a scaling that was meant to be taken back may have come to serve meanwhile
     for kind in (Kind.CANARY, Kind.ROLLBACK, Kind.PROMOTE):
-        pilot = Pilot(world, release.policy, healthy_once=healthy_once)
-        pilot.run(release.goal(kind), looks=150)
-        note(told(pilot))
+        run = Run(world, Rollout(release.goal(kind), release.policy, Memory(healthy_once=frozenset(healthy_once))))
+        run.play(looks=150)
+        note(told(run))
     world.weather = replace(world.weather, elections=0)
     world.settle()
     assert isinstance(play(world, replace(release, policy=Policy(drain_timeout=10_000.0)), Kind.PROMOTE), Done)
@@ -391,9 +393,9 @@ def test_crashing_tasks_make_nobody_kill_what_serves(release: Release, crashes: 
     world.weather = replace(world.weather, crashes=crashes)
     world.free_shrink = True  # a scaling that was meant to be taken back may have come to serve meanwhile
     for kind in (Kind.CANARY, Kind.ROLLBACK, Kind.PROMOTE):
-        pilot = Pilot(world, release.policy)
-        pilot.run(release.goal(kind), looks=150)
-        note(told(pilot))
+        run = Run(world, Rollout(release.goal(kind), release.policy))
+        run.play(looks=150)
+        note(told(run))
     world.weather = replace(world.weather, crashes=0)
     world.settle()
     assert isinstance(play(world, replace(release, policy=Policy(drain_timeout=10_000.0)), Kind.PROMOTE), Done)

@@ -1,0 +1,117 @@
+"""Facts that one observation of the cluster holds. Every time is in seconds since the epoch (UTC)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Serving(Enum):
+    """What one load balancer replica does with one task, over all of its service ports."""
+
+    ABSENT = "absent"  # no server row: not configured (yet, or any more)
+    UP = "up"  # gets new sessions
+    DOWN = "down"  # configured, fails HAProxy's own checks
+    MAINT = "maint"  # marathon-lb has taken it out of rotation: draining or drained
+
+
+@dataclass(frozen=True)
+class Server:
+    """One task as one replica sees it. ``sessions``: current ones, in the newest worker only."""
+
+    serving: Serving
+    sessions: int = 0
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One load balancer. ``older_workers``: pids of HAProxy workers from before the last reload."""
+
+    url: str
+    servers: dict[str, Server] = field(default_factory=dict)  # by task id
+    older_workers: tuple[int, ...] = ()
+    problem: str = ""  # why it could not be read; empty when it could
+
+    def server(self, task_id: str) -> Server:
+        return self.servers.get(task_id, Server(Serving.ABSENT))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of an app. ``healthy`` is None while Marathon has no result for it."""
+
+    id: str
+    healthy: bool | None
+    dying: bool = False  # asked to stop; Marathon still lists it, with its last health result
+    idle: bool = False  # its own idle probe (BGCI_DRAIN_PATH) answered 200
+    url: str = ""  # its first port, without a load balancer
+    ever_healthy: bool = True  # had a passing health check: a load balancer may have sent it sessions
+
+
+@dataclass(frozen=True)
+class App:
+    """One colour of a group, as Marathon shows it."""
+
+    id: str
+    instances: int
+    tasks: tuple[Task, ...] = ()
+    revision: str | None = None  # label BGCI_REVISION
+    colour: str | None = None
+    target: int | None = None  # label HAPROXY_DEPLOYMENT_TARGET_INSTANCES, None when missing or no number
+    swappable: bool = False  # label HAPROXY_DEPLOYMENT_NEW_INSTANCES present: marathon-lb can swap the roles
+    baseline_instances: int | None = None  # label BGCI_BASELINE_INSTANCES: size of the baseline at its creation
+    started_at: float = 0.0  # label HAPROXY_DEPLOYMENT_STARTED_AT; 0 when missing
+    started_at_zoned: bool = False  # that label carries a time zone
+    last_scaling_at: float = 0.0
+    deployments: tuple[str, ...] = ()
+    has_health_checks: bool = True
+    trouble: str = ""  # why tasks are missing or not healthy, for people
+    complaint: str = ""  # what its failing health checks report now; a part of ``trouble``
+
+    @property
+    def healthy(self) -> tuple[Task, ...]:
+        """The healthy tasks that nobody has asked to stop."""
+        return tuple(task for task in self.tasks if task.healthy and not task.dying)
+
+    @property
+    def name(self) -> str:
+        return f"{self.revision} ({self.id})" if self.revision else self.id
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at a deployment group and at every load balancer."""
+
+    now: float
+    apps: tuple[App, ...]
+    replicas: tuple[Replica, ...]
+
+    def servers(self, task: Task) -> list[Server]:
+        return [replica.server(task.id) for replica in self.replicas]
+
+    def is_up(self, task: Task) -> bool:
+        """Whether any load balancer sends it new sessions."""
+        return any(server.serving is Serving.UP for server in self.servers(task))
+
+    def is_configured(self, task: Task) -> bool:
+        return any(server.serving is not Serving.ABSENT for server in self.servers(task))
+
+    def in_maint_everywhere(self, task: Task) -> bool:
+        return all(server.serving is Serving.MAINT for server in self.servers(task))
+
+    def is_drained(self, task: Task) -> bool:
+        """Out of rotation in every replica, and nothing is left that could hold a session with it (hazard 18).
+
+        The statistics alone prove nothing: a reload starts them at 0 while the older worker still serves its sessions.
+        A healthy task that is not in MAINT is on its way into rotation, even where no replica shows it yet.
+        """
+        if not (task.ever_healthy or self.is_configured(task)):
+            return True  # no session can ever have reached it
+        coming = bool(task.healthy) and not task.dying
+        return all(
+            server.serving is not Serving.UP
+            and (not coming or server.serving is Serving.MAINT)
+            and (task.idle or (server.sessions == 0 and not replica.older_workers))
+            for replica in self.replicas
+            for server in [replica.server(task.id)]
+        )

@@ -1,0 +1,75 @@
+"""How tasks are removed without a request lost: unused ones at once, drained ones without a swap of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bgci.engine.decisions import Cause, Delete, Fail, Kill, Scale, Step, Wait
+from bgci.engine.observation import App, Task
+from bgci.engine.preconditions import until_drained, until_ended, until_launched
+from bgci.engine.situation import Hybrid, Situation
+
+
+def remove_unused(app: App, surplus: int, situation: Situation) -> Step | None:
+    """Remove up to ``surplus`` tasks that nobody uses yet; None when there are none. Serving ones stay: nothing drains
+    them.
+
+    The rule waits for an earlier kill to end first. Marathon can still list such a task as running, and a second kill
+    of it would scale the app down a second time.
+    """
+    tasks = situation.unused(app)[: max(0, surplus)]
+    return (until_ended(app) or Kill(_ids(tasks))) if tasks else None
+
+
+def commit(hybrid: Hybrid) -> Step:
+    """Delete the baseline once all of it is drained."""
+    baseline = hybrid.baseline
+    return until_drained(baseline.tasks, baseline, hybrid) or Delete(baseline.id)
+
+
+def remove_drained(hybrid: Hybrid, count: int) -> Step:
+    """Shrink the baseline by ``count`` drained tasks, without a swap of roles.
+
+    A plain kill makes the baseline the app scaled last. Its dying tasks still count as healthy, so marathon-lb would
+    take new tasks out of rotation for them (hazard 37). The engine therefore asks for one more canary instance, the
+    placeholder, and kills it before its first health check in the same request as the drained tasks: Marathon scales
+    both apps at the same moment, and the roles stay. A cluster without room for the placeholder gets the plain kill,
+    with its dip.
+    """
+    baseline, canary, drainable = hybrid.baseline, hybrid.canary, hybrid.drainable
+    if len(hybrid.in_maint(baseline, drainable)) < drainable:
+        return Wait(
+            Cause.LOAD_BALANCER,
+            f"The load balancers have not taken {drainable} tasks of {baseline.id} out of rotation.",
+        )
+    drained = hybrid.in_maint(baseline, count)
+    waiting = until_drained(drained, baseline, hybrid)
+    if waiting:
+        return waiting
+    placeholder = hybrid.unused(canary)[:1]
+    if placeholder:
+        return Kill(_ids((*drained, *placeholder)))
+    if len(canary.healthy) >= canary.instances:
+        return Scale(canary.id, canary.instances + 1, placeholder=True)
+    # The plain kill must never bring most of the serving tasks back from MAINT at once.
+    few = 2 * drainable <= max(baseline.instances, len(canary.healthy))
+    return Kill(_ids(drained)) if few and hybrid.memory.no_room else until_launched(canary, 1)
+
+
+def removal_is_unsound(baseline: App, instances: int | None) -> Fail | None:
+    """Why tasks of the baseline cannot be removed one by one: a removal may swap the roles, and then its TARGET counts.
+
+    ``instances``: how many the baseline had when the release began.
+    """
+    if baseline.target is not None and (instances is None or baseline.target == instances):
+        return None
+    label = "no" if baseline.target is None else f"a stale ({baseline.target}, not {instances})"
+    return Fail(
+        f"{baseline.id} has {label} HAPROXY_DEPLOYMENT_TARGET_INSTANCES: marathon-lb would take the wrong tasks out of "
+        "rotation while its tasks are removed one by one.",
+        "Use --strategy bluegreen for this release; the next one can roll.",
+    )
+
+
+def _ids(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(task.id for task in tasks)

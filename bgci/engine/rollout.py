@@ -1,0 +1,112 @@
+"""One run of one goal, without I/O and without a clock: it takes observations and returns steps.
+
+The driver performs each step, tells this object how that went, and observes again. The tests and the models drive the
+same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bgci.engine.decisions import Action, Cause, Delete, Ending, Fail, Goal, Kill, Policy, Step, Wait
+from bgci.engine.memory import Memory
+from bgci.engine.observation import App, Observation, Task
+from bgci.engine.rules import next_step
+from bgci.engine.situation import Situation
+
+RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon before it is asked to reload
+
+AT_DEADLINE = {
+    Cause.HEALTH: Ending.UNHEALTHY,
+    Cause.UNREACHABLE: Ending.UNAVAILABLE,
+    Cause.LOCK: Ending.CONFLICT,
+}
+
+
+class Rollout:
+    """Decides for one run. ``memory``: what an earlier part of the run remembers; a new run starts without."""
+
+    def __init__(self, goal: Goal, policy: Policy, memory: Memory | None = None) -> None:
+        self.goal = goal
+        self.policy = policy
+        self.memory = memory or Memory()
+        self._observation: Observation | None = None  # the last one, with what the memory adds to it
+
+    def decide(self, observation: Observation) -> Step:
+        """The next step after this observation."""
+        self.memory = self.memory.observed(observation)
+        self._observation = replace(observation, apps=self.memory.recall(observation.apps))
+        step = next_step(Situation(self.goal, self.policy, self._observation, self.memory))
+        if isinstance(step, Kill):
+            step = replace(step, force=self._waits_for(step))
+        return self._settle(step, observation.now)
+
+    def unreachable(self, now: float, problem: str) -> Step:
+        """The next step when Marathon did not answer."""
+        return self._settle(Wait(Cause.UNREACHABLE, problem), now)
+
+    def locked(self, now: float, problem: str) -> Step:
+        """The next step when Marathon has refused the last one because a deployment holds the app's lock."""
+        return self._settle(Wait(Cause.LOCK, problem), now)
+
+    def performed(self, step: Action) -> None:
+        """Marathon has accepted the step."""
+        self.memory = self.memory.performed(step)
+
+    def needs_confirmation(self, step: Action) -> tuple[str, ...]:
+        """The ids of the apps that must be read again before the step is performed; mostly none."""
+        return tuple(app.id for app in self._apps() if self._stopped(step, [app]))
+
+    def confirms(self, step: Action, apps: Iterable[App]) -> bool:
+        """Whether the tasks that the step would stop are still what it was decided on.
+
+        Marathon takes a stale task id for the task that runs in its place today (hazard 21), and a task that has become
+        healthy since may have sessions by now.
+        """
+        return self._stopped(step, self.memory.recall(apps)) == self._stopped(step, self._apps())
+
+    def _apps(self) -> tuple[App, ...]:
+        return self._observation.apps if self._observation else ()
+
+    @staticmethod
+    def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
+        """The tasks that the step would stop, with what decides whether that is safe."""
+        tasks: Iterable[tuple[str, Task]] = ((app.id, task) for app in apps for task in app.tasks)
+        match step:
+            case Kill(task_ids):
+                return {(task.id, task.healthy, task.dying) for _, task in tasks if task.id in task_ids}
+            case Delete(app_id):
+                return {(task.id, task.healthy, task.dying) for owner, task in tasks if owner == app_id}
+            case _:
+                return set()
+
+    def _waits_for(self, kill: Kill) -> bool:
+        """Whether a deployment of ours waits for the health of a task that is killed: it is cancelled."""
+        return any(
+            app.deployments and len(app.healthy) < app.instances
+            for app in self._apps()
+            if any(task.id in kill.task_ids for task in app.tasks)
+        )
+
+    def _settle(self, step: Step, now: float) -> Step:
+        """Apply the deadline and the reload request, and remember the step."""
+        memory = self.memory
+        if isinstance(step, Wait):
+            began = now if memory.began is None else memory.began
+            if now - began >= self.policy.timeout:
+                return self._timed_out(step)
+            quiet = now - max(memory.waiting_since, memory.reload_requested_at)
+            lags = step.cause is Cause.LOAD_BALANCER and memory.waiting is Cause.LOAD_BALANCER
+            step = replace(step, request_reload=step.request_reload or (lags and quiet >= RELOAD_AFTER))
+        self.memory = memory.decided(step, now)
+        return step
+
+    def _timed_out(self, step: Wait) -> Fail:
+        known = self.memory.complaints.values() if step.cause is Cause.HEALTH else ()
+        earlier = "".join(f" Its health check failed before: {text}." for text in known if text not in step.reason)
+        return Fail(
+            f"Timed out after {self.policy.timeout:.0f} s (--timeout). {step.reason}{earlier}",
+            "Run the same command again to go on, or `bgci rollback` to go back: nothing is lost.",
+            AT_DEADLINE.get(step.cause, Ending.TIMEOUT),
+        )

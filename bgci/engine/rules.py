@@ -1,0 +1,122 @@
+"""The rules, by goal and by the apps that run. They never tell a load balancer who drains.
+
+marathon-lb decides that (``rotation``). The engine chooses the next change in Marathon after which every load
+balancer, by its own rules, does the right thing, and waits until all of them have done it.
+"""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Scale, Step, Wait
+from bgci.engine.observation import App, Task
+from bgci.engine.preconditions import unless_starting, until_serving
+from bgci.engine.removal import remove_unused
+from bgci.engine.situation import Hybrid, Situation
+from bgci.engine.strategies import STRATEGIES
+from bgci.engine.strategies.back import go_back, restore_role_order
+
+
+def next_step(situation: Situation) -> Step:
+    """The one next step towards the goal."""
+    step = _by_apps(situation)
+    observation = situation.observation
+    unread = [f"{replica.url}: {replica.problem}" for replica in observation.replicas if replica.problem]
+    if unread and not isinstance(step, Done | Fail):
+        return Wait(Cause.UNREACHABLE, f"A load balancer cannot be read: {'; '.join(unread)}.")
+    if isinstance(step, Kill | Delete) and any(_forgotten(task) for app in observation.apps for task in app.tasks):
+        return Wait(Cause.HEALTH, "Marathon's new leader has not checked the health of all tasks again yet.")
+    return step
+
+
+def _forgotten(task: Task) -> bool:
+    """A new leader of Marathon knows no health, and load balancers drop tasks without health (hazard 39)."""
+    return task.healthy is None and task.ever_healthy and not task.dying
+
+
+def _by_apps(situation: Situation) -> Step:
+    match situation.observation.apps:
+        case ():
+            return _from_nothing(situation)
+        case (app,) if app.revision == situation.goal.revision:
+            return _from_this_revision(situation, app)
+        case (app,):
+            return _from_another_revision(situation, app)
+        case (one, two) if one.started_at != two.started_at:
+            baseline, canary = sorted((one, two), key=lambda app: app.started_at)
+            return _from_both(Hybrid(**vars(situation), baseline=baseline, canary=canary))
+        case (one, two):
+            return Fail(
+                f"{one.id} and {two.id} cannot be told apart: their HAPROXY_DEPLOYMENT_STARTED_AT labels are "
+                "equal or missing.",
+                "Delete the app that should not be there, then run this again.",
+            )
+        case apps:
+            names = ", ".join(app.id for app in apps)
+            return Fail(
+                f"The group holds {len(apps)} apps ({names}); a release can tell two apart, not more.",
+                "Remove the apps that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP.",
+            )
+
+
+def _from_nothing(situation: Situation) -> Step:
+    goal = situation.goal
+    if goal.kind is Kind.ROLLBACK:
+        return Done(f"{goal.revision} is not running, and neither is any other app of its group.")
+    return Create(goal.target, swappable=True)
+
+
+def _from_this_revision(situation: Situation, app: App) -> Step:
+    goal = situation.goal
+    if goal.kind is Kind.ROLLBACK:
+        return Fail(
+            f"There is nothing to go back to: {goal.revision} is the only revision that runs.",
+            "Run `bgci promote` of the revision that you want.",
+        )
+    surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
+    if app.instances < goal.target or surplus > 0:
+        return remove_unused(app, surplus, situation) or unless_starting(app, Scale(app.id, goal.target))
+    return until_serving(app, app.instances, situation) or Done(
+        f"{goal.revision} serves alone with {app.instances} instances."
+    )
+
+
+def _from_another_revision(situation: Situation, baseline: App) -> Step:
+    goal, policy = situation.goal, situation.policy
+    if goal.kind is Kind.ROLLBACK:
+        waiting = until_serving(baseline, len(baseline.healthy), situation)
+        return waiting or Done(f"{goal.revision} is not running. {baseline.name} serves alone{_surplus(baseline)}.")
+    if not baseline.has_health_checks and not policy.allow_no_health_check:
+        return Fail(
+            f"{baseline.id} has no health check: marathon-lb would send requests to new tasks before they have "
+            "started.",
+            "Give it a health check, or accept failed requests with --allow-no-health-check.",
+        )
+    return STRATEGIES[policy.strategy].begin(situation, baseline)
+
+
+def _surplus(baseline: App) -> str:
+    """An interrupted run's placeholder became healthy, so the rollback had to scale the baseline above its target."""
+    more = baseline.instances - (baseline.target or baseline.instances)
+    text = f" with {baseline.instances} instances, {more} more than its target: to remove them now would cut sessions"
+    return text if more > 0 else ""
+
+
+def _from_both(hybrid: Hybrid) -> Step:
+    goal, baseline, canary = hybrid.goal, hybrid.baseline, hybrid.canary
+    if canary.revision != goal.revision:
+        return Fail(
+            f"A canary of {canary.name} runs beside {baseline.name}, so {goal.kind.value} of {goal.revision} cannot "
+            "begin.",
+            f"Promote or roll back {canary.name} first.",
+        )
+    if goal.kind is Kind.ROLLBACK:
+        return go_back(hybrid)
+    strategy = STRATEGIES[hybrid.policy.strategy]
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not strategy.has_placeholder(hybrid):
+        return Fail(
+            f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}: a canary "
+            "only grows.",
+            f"Run `bgci rollback` first, or ask for {canary.instances} instances.",
+        )
+    if hybrid.roles_swapped and baseline.instances:
+        return restore_role_order(hybrid)
+    return strategy.canary(hybrid) if goal.kind is Kind.CANARY else strategy.promote(hybrid)

@@ -1,0 +1,31 @@
+"""The ways forward: one file and one row of ``STRATEGIES`` each. ``back`` is the way back that they share.
+
+May import: the rest of the engine, but for ``rules`` and ``rollout``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bgci.engine.decisions import Step
+from bgci.engine.observation import App
+from bgci.engine.situation import Hybrid, Situation
+from bgci.engine.strategies import bluegreen, rolling
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """``begin``: the first step beside a baseline that serves alone. ``canary`` and ``promote``: the next step towards
+    these goals while both run. ``has_placeholder``: whether the canary's last instance is not asked for by a goal."""
+
+    begin: Callable[[Situation, App], Step]
+    canary: Callable[[Hybrid], Step]
+    promote: Callable[[Hybrid], Step]
+    has_placeholder: Callable[[Hybrid], bool] = lambda hybrid: False
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "bluegreen": Strategy(bluegreen.begin, bluegreen.canary, bluegreen.promote),
+    "rolling": Strategy(rolling.begin, rolling.canary, rolling.promote, rolling.has_placeholder),
+}

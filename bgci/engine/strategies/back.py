@@ -1,0 +1,84 @@
+"""The way back, for every strategy: marathon-lb drains the canary once the baseline is the app scaled last."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Delete, Scale, Step, Wait
+from bgci.engine.preconditions import unless_starting, until_drained, until_ended, until_healthy, until_launched
+from bgci.engine.removal import remove_drained, remove_unused
+from bgci.engine.situation import Hybrid
+
+
+def go_back(hybrid: Hybrid) -> Step:
+    """Drain the canary and delete it.
+
+    Servers in MAINT must not come back with the swap of roles: HAProxy holds each DOWN for two checks, all at once. So
+    the baseline's drained tasks are removed first, and new tasks replace them one by one as they become healthy.
+    """
+    baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
+    can_swap = hybrid.can_swap_roles(max(hybrid.initial_instances, baseline.instances))
+    needed = _needed(hybrid) if can_swap else hybrid.initial_instances
+    target = max(needed, baseline.instances)
+    surplus = remove_unused(baseline, baseline.instances - needed, hybrid) if hybrid.roles_swapped else None
+    if surplus:
+        return surplus
+    out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
+    if out_of_rotation or not can_swap:
+        return _grown(hybrid, target) or until_drained(canary.tasks, canary, hybrid) or Delete(canary.id)
+    if not hybrid.roles_swapped:
+        return _prepare_role_swap(hybrid, target)
+    settling = _grown(hybrid, target) or until_healthy(baseline, target)
+    return settling or Wait(Cause.LOAD_BALANCER, f"The load balancers have not taken {canary.id} out of rotation yet.")
+
+
+def restore_role_order(hybrid: Hybrid) -> Step:
+    """Make the canary the app scaled last again: with the roles swapped there is no way forward.
+
+    If a rollback or an operator scaled the baseline, all servers in MAINT would return as DOWN for two checks, all at
+    once. The canary is then drained and removed, and the release begins again. After a plain kill one more canary
+    instance restores the order. The canary is never scaled down for it: Marathon takes a running task before one that
+    it has not launched (ScalingProposition.weight).
+    """
+    baseline, canary = hybrid.baseline, hybrid.canary
+    if baseline.instances >= hybrid.initial_instances and hybrid.can_swap_roles(baseline.instances):
+        return go_back(hybrid)
+    surplus = remove_unused(canary, 1, hybrid)
+    if surplus:
+        return surplus
+    if len(canary.tasks) < canary.instances and not hybrid.memory.no_room:
+        return until_launched(canary, 1)
+    return Scale(canary.id, canary.instances + 1, placeholder=True)
+
+
+def _needed(hybrid: Hybrid) -> int:
+    """How many instances the baseline needs: marathon-lb drains at most as many canaries as it has healthy tasks."""
+    configured = [task for task in hybrid.canary.tasks if hybrid.observation.is_configured(task)]
+    return max(hybrid.initial_instances, len(configured))
+
+
+def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
+    """Make the baseline the app scaled last while none of its tasks is both healthy and in MAINT.
+
+    Canaries that have not started are removed before. marathon-lb counts instances of the app that it drains, so it
+    would take as many serving ones out of rotation for them.
+    """
+    baseline, canary = hybrid.baseline, hybrid.canary
+    ending = until_ended(baseline)
+    if ending:
+        return ending
+    if hybrid.drainable:
+        return remove_drained(hybrid, hybrid.drainable)
+    missing = canary.instances - len(canary.healthy)
+    surplus = remove_unused(canary, missing, hybrid)
+    if surplus:
+        return surplus
+    if missing and not hybrid.memory.no_room:
+        return until_launched(canary, missing)
+    return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1)))
+
+
+def _grown(hybrid: Hybrid, target: int) -> Step | None:
+    """Until the baseline has its instances; None when it has."""
+    baseline = hybrid.baseline
+    if baseline.instances < target:
+        return unless_starting(baseline, Scale(baseline.id, target))
+    return until_healthy(baseline, target) if baseline.deployments else None

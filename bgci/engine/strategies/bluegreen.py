@@ -1,0 +1,40 @@
+"""bluegreen: the baseline keeps all its tasks until the canary has taken over, as many in MAINT as the canary has
+healthy. Nothing is killed before the commit, so there is no dip and no cut session. Room: twice the instances."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Create, Done, Scale, Step
+from bgci.engine.observation import App
+from bgci.engine.preconditions import unless_starting, until_ended, until_healthy, until_serving
+from bgci.engine.removal import commit, remove_drained, remove_unused
+from bgci.engine.situation import Hybrid, Situation
+
+
+def begin(situation: Situation, baseline: App) -> Step:
+    # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
+    return Create(situation.goal.wanted, swappable=baseline.target is not None)
+
+
+def canary(hybrid: Hybrid) -> Step:
+    """Grow the canary to its size."""
+    goal, app = hybrid.goal, hybrid.canary
+    if app.instances < goal.instances:
+        return unless_starting(app, Scale(app.id, goal.instances))
+    waiting = remove_unused(app, app.instances - goal.instances, hybrid) or until_serving(app, goal.instances, hybrid)
+    return waiting or Done(f"{goal.revision} has {goal.instances} instances in rotation beside {hybrid.baseline.name}.")
+
+
+def promote(hybrid: Hybrid) -> Step:
+    """Grow the canary to the target, wait until all of the baseline is drained, delete it.
+
+    marathon-lb drains no more of the baseline than the canary has healthy. A baseline that is larger than the target
+    is therefore shrunk by its drained tasks first.
+    """
+    target, baseline, app = hybrid.goal.target, hybrid.baseline, hybrid.canary
+    if app.instances < target:
+        return unless_starting(app, Scale(app.id, target))
+    if baseline.instances > target:
+        waiting = until_healthy(app, target) or until_ended(baseline)
+        return waiting or remove_drained(hybrid, hybrid.drainable)
+    surplus = remove_unused(app, app.instances - target, hybrid)
+    return surplus or until_ended(baseline) or until_serving(app, target, hybrid) or commit(hybrid)

@@ -1,0 +1,64 @@
+"""rolling: the canary grows by a wave, as many of the baseline are drained and removed, the next wave. Room: one wave
+and one placeholder; a dip of a wave and one where the cluster has no room for the placeholder."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Create, Done, Scale, Step
+from bgci.engine.observation import App
+from bgci.engine.preconditions import unless_starting, until_ended, until_healthy, until_serving
+from bgci.engine.removal import commit, removal_is_unsound, remove_drained, remove_unused
+from bgci.engine.situation import Hybrid, Situation
+
+
+def begin(situation: Situation, baseline: App) -> Step:
+    unsound = removal_is_unsound(baseline, baseline.instances)
+    return unsound or Create(_wave(situation, baseline, baseline.instances), swappable=True)
+
+
+def promote(hybrid: Hybrid) -> Step:
+    """Exchange waves until the target is healthy, then delete the rest of the baseline, which is drained by then."""
+    target, app = hybrid.goal.target, hybrid.canary
+    if len(app.healthy) >= target and hybrid.drainable >= hybrid.baseline.instances:
+        surplus = remove_unused(app, app.instances - target, hybrid)
+        return surplus or until_serving(app, target, hybrid) or commit(hybrid)
+    return _exchange(hybrid, hybrid.drainable)
+
+
+def canary(hybrid: Hybrid) -> Step:
+    """Exchange waves until the canary has its size, and has replaced as many of the baseline."""
+    retired = hybrid.initial_instances - hybrid.baseline.instances
+    return _exchange(hybrid, min(hybrid.drainable, hybrid.goal.instances - retired))
+
+
+def has_placeholder(hybrid: Hybrid) -> bool:
+    """Whether an interrupted run left a placeholder, which may serve by now.
+
+    A canary that a goal asked for has replaced as many of the baseline, so that both together are no more than ran.
+    """
+    total = hybrid.baseline.instances + hybrid.canary.instances
+    return total > max(hybrid.initial_instances, hybrid.goal.target)
+
+
+def _exchange(hybrid: Hybrid, count: int) -> Step:
+    """Remove ``count`` drained tasks of the baseline, else grow by the next wave, else settle."""
+    goal, baseline, app = hybrid.goal, hybrid.baseline, hybrid.canary
+    wave = _wave(hybrid, baseline, hybrid.initial_instances)
+    # Instances beyond the wave are placeholders: nobody waits for their health.
+    waiting = until_healthy(app, min(app.instances, wave)) or until_ended(baseline)
+    if waiting:
+        return waiting
+    if count > 0:
+        return removal_is_unsound(baseline, app.baseline_instances) or remove_drained(hybrid, count)
+    if app.instances < goal.wanted:
+        return unless_starting(app, Scale(app.id, max(wave, app.instances + 1)))
+    settling = remove_unused(app, app.instances - wave, hybrid) or until_serving(app, app.instances, hybrid)
+    return settling or Done(
+        f"{goal.revision} has {app.instances} instances in rotation, {baseline.name} has {baseline.instances}."
+    )
+
+
+def _wave(situation: Situation, baseline: App, initial_instances: int) -> int:
+    """How many of the new revision may run beside the rest of the baseline."""
+    goal = situation.goal
+    room = max(initial_instances, goal.target) - baseline.instances + situation.policy.wave
+    return max(1, min(goal.wanted, room))

@@ -1,0 +1,57 @@
+"""Times of one rollout: how long it waited for what, and how long to sleep before the next observation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from bgci.engine.decisions import Cause, Step, Wait
+
+FASTEST_POLL = 0.1  # seconds: right after something happened
+SLOWEST_POLL = 0.5
+
+
+@dataclass
+class Stopwatch:
+    """Seconds. ``waited``: by cause, without the last sleep of each wait, which is ours and not the platform's."""
+
+    total: float = 0.0
+    waited: dict[Cause, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+    _cause: Cause | None = None
+    _since: float = 0.0
+    _pause: float = FASTEST_POLL
+
+    @property
+    def limit(self) -> float:
+        """The physical limit: start-up and health, load balancers, drains, ends of tasks."""
+        return sum(self.waited.values())
+
+    @property
+    def overhead(self) -> float:
+        """Overhead over the limit, as a share of it; 0 when nothing had to be waited for."""
+        return (self.total - self.limit) / self.limit if self.limit else 0.0
+
+    def note(self, step: Step) -> bool:
+        """Book the wait that this step ends. Returns whether a new wait begins with it."""
+        cause = step.cause if isinstance(step, Wait) else None
+        if cause is self._cause:
+            return False
+        self._book()
+        self._cause, self._since, self._pause = cause, time.monotonic(), FASTEST_POLL
+        return cause is not None
+
+    def sleep(self) -> None:
+        """Until the next observation: longer each time that the wait goes on."""
+        self._pause = min(SLOWEST_POLL, self._pause * 1.4)
+        time.sleep(self._pause)
+
+    def stop(self) -> None:
+        self._book()
+        self.total = time.monotonic() - self._began
+
+    def _book(self) -> None:
+        if self._cause is not None:
+            ended = max(0.0, time.monotonic() - self._since - self._pause)
+            self.waited[self._cause] = self.waited.get(self._cause, 0.0) + ended
+            self._cause = None

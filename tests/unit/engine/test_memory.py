@@ -1,0 +1,111 @@
+"""What one run remembers: timers, deadlines, reload requests, and the check before a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bgci.engine.decisions import Cause, Delete, Ending, Fail, Goal, Kill, Kind, Policy, Scale, Wait
+from bgci.engine.memory import ROOM_PATIENCE
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import RELOAD_AFTER, Rollout
+
+PROMOTE = Goal(Kind.PROMOTE, "v2", target=4)
+
+
+def tasks(app_id: str, count: int, healthy: bool | None = True) -> tuple[Task, ...]:
+    return tuple(Task(f"{app_id}.{n}", healthy, ever_healthy=bool(healthy)) for n in range(count))
+
+
+BASELINE = App("blue", 4, tasks("blue", 4), "v1", target=4, swappable=True, started_at=1.0, last_scaling_at=1.0)
+CANARY = App("green", 1, tasks("green", 1), "v2", None, 4, True, 4, started_at=2.0, last_scaling_at=2.0)
+
+
+def at(now: float, *apps: App, maint: tuple[str, ...] = (), up: bool = True) -> Observation:
+    healthy = [task.id for app in apps for task in app.healthy]
+    servers = {name: Server(Serving.MAINT if name in maint else Serving.UP) for name in healthy if up}
+    return Observation(now, apps, (Replica("lb", servers),))
+
+
+def test_a_lack_of_room_is_remembered_for_the_whole_run() -> None:
+    rollout = Rollout(PROMOTE, Policy("rolling"))
+    asked = replace(CANARY, instances=2, deployments=("d",))
+    first = at(0.0, BASELINE, asked, maint=("blue.0",))
+    assert isinstance(rollout.decide(first), Wait)
+    assert isinstance(rollout.decide(replace(first, now=ROOM_PATIENCE)), Wait)
+    assert rollout.decide(replace(first, now=ROOM_PATIENCE + 1)) == Kill(("blue.0",))
+    smaller = replace(BASELINE, instances=3, tasks=BASELINE.tasks[1:])
+    later = replace(CANARY, instances=3, tasks=tasks("green", 2), deployments=("d",))
+    second = at(ROOM_PATIENCE + 2, smaller, later, maint=("blue.1",))
+    assert rollout.decide(second) == Kill(("blue.1",))
+
+
+def test_a_killed_task_that_takes_long_to_end_is_no_lack_of_room() -> None:
+    rollout = Rollout(PROMOTE, Policy("rolling"))
+    ending = replace(BASELINE, instances=3, last_scaling_at=2.0)
+    for now in (0.0, 60.0):
+        step = rollout.decide(at(now, ending, CANARY, maint=("blue.0",)))
+        assert isinstance(step, Wait)
+        assert step.cause is Cause.TASKS
+    assert not rollout.memory.no_room
+
+
+def test_a_load_balancer_that_lags_is_asked_to_reload_again_and_again() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    lagging = replace(CANARY, instances=4, tasks=tasks("green", 4))
+    times = (0.0, RELOAD_AFTER - 1, RELOAD_AFTER, RELOAD_AFTER + 1, 2 * RELOAD_AFTER)
+    steps = [rollout.decide(at(now, lagging, up=False)) for now in times]
+    assert [isinstance(step, Wait) and step.request_reload for step in steps] == [False, False, True, False, True]
+
+
+def test_a_deadline_ends_with_the_cause_of_the_wait() -> None:
+    starting = replace(CANARY, instances=4, tasks=tasks("green", 4, None))
+    failing = replace(starting, trouble="health check failing (500)", complaint="health check failing (500)")
+    rollout = Rollout(PROMOTE, Policy(timeout=10.0))
+    assert isinstance(rollout.decide(at(0.0, failing)), Wait)
+    step = rollout.decide(at(10.0, starting))
+    assert isinstance(step, Fail)
+    assert step.ending is Ending.UNHEALTHY
+    assert "Timed out after 10 s" in step.message
+    assert "health check failing (500)" in step.message, "the last complaint, although a restart took it away"
+
+
+def test_marathon_out_of_reach_until_the_deadline_is_unavailable() -> None:
+    rollout = Rollout(PROMOTE, Policy(timeout=10.0))
+    rollout.decide(at(0.0))
+    assert isinstance(rollout.unreachable(9.0, "Marathon does not answer."), Wait)
+    step = rollout.unreachable(10.0, "Marathon does not answer.")
+    assert isinstance(step, Fail)
+    assert step.ending is Ending.UNAVAILABLE
+
+
+def test_a_kill_is_confirmed_by_the_same_tasks_in_the_same_state() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(0.0, BASELINE, CANARY))
+    step = Kill(("blue.0", "green.0"))
+    assert rollout.needs_confirmation(step) == ("blue", "green")
+    assert rollout.confirms(step, (BASELINE, CANARY))
+    gone = replace(BASELINE, tasks=BASELINE.tasks[1:])
+    sick = replace(CANARY, tasks=tasks("green", 1, False))
+    assert not rollout.confirms(step, (gone, CANARY))
+    assert not rollout.confirms(step, (BASELINE, sick))
+
+
+def test_a_delete_is_confirmed_only_without_a_new_task() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(0.0, BASELINE, CANARY))
+    assert rollout.confirms(Delete("blue"), (BASELINE,))
+    assert not rollout.confirms(Delete("blue"), (replace(BASELINE, tasks=tasks("blue", 5)),))
+
+
+def test_a_scale_needs_no_confirmation() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(0.0, BASELINE, CANARY))
+    assert rollout.needs_confirmation(Scale("green", 4)) == ()
+
+
+def test_a_killed_task_counts_as_dying_only_once_marathon_has_accepted_the_kill() -> None:
+    rollout = Rollout(PROMOTE, Policy("rolling"))
+    rollout.decide(at(0.0, BASELINE, CANARY))
+    rollout.performed(Kill(("blue.0",)))
+    (app,) = rollout.memory.recall((BASELINE,))
+    assert [task.dying for task in app.tasks] == [True, False, False, False]
