@@ -26,6 +26,7 @@ from bgci.sandbox.iam.gate import basic_gate
 from bgci.sandbox.iam.tokens import LIFE_SECONDS
 from bgci.sandbox.marathon import api as marathon_api
 from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.marathon.dialect import DIALECTS
 from bgci.sandbox.marathon.store import Options
 from bgci.sandbox.mesos import Mesos
 from bgci.sandbox.metronome import api as metronome_api
@@ -43,6 +44,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("cluster", "marathon", "metronome"):
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--hosts", default=ADDRESS, help="comma-separated loopback addresses, one agent on each")
+    text = "of one agent, such as rack:r1;disk:ssd; once for each agent, in the order of --hosts"
+    parser.add_argument("--attributes", action="append", type=attributes, default=[], help=text)
+    parser.add_argument("--marathon-version", choices=tuple(DIALECTS), default="1.11", help="whose answers it gives")
     parser.add_argument("--fetch-delay", type=float, default=Options.fetch_delay, help="from its launch to its start")
     parser.add_argument("--offer-delay", type=float, default=Options.offer_delay, help="until a task is launched")
     parser.add_argument("--health-delay", type=float, default=Options.health_delay, help="until the first check")
@@ -58,6 +62,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--iam", type=Path, help=f"{file} of the superuser; written if there is none")
     parser.add_argument("--token-life", type=float, default=LIFE_SECONDS, help="until a login has to be repeated")
     return parser.parse_args(arguments)
+
+
+def attributes(text: str) -> dict[str, str]:
+    """``rack:r1;disk:ssd``, as ``mesos-agent --attributes``. Raises ValueError."""
+    pairs = [pair.partition(":") for pair in text.split(";") if pair]
+    if not all(name and colon for name, colon, _ in pairs):
+        raise ValueError(f"not name:value pairs: {text}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 async def listen(app: web.Application, port: int, context: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
@@ -88,6 +100,8 @@ class Server:
             options.kill_grace,
             options.cpus,
             options.mem,
+            tuple(options.attributes),
+            DIALECTS[options.marathon_version],
         )
         store = self._iam.secrets if self._iam else None
         self._marathon = Marathon(chosen, self._processes, Ports(), self._mesos, store)

@@ -32,3 +32,9 @@ def plain(text: str, status: int = 200) -> web.Response:
 def flag(request: web.Request, name: str, default: bool = False) -> bool:
     """A boolean query parameter; anything but ``true`` is false, as in Jersey."""
     return request.query.get(name, str(default)).lower() == "true"
+
+
+def accepts(request: web.Request, kind: str) -> bool:
+    """Whether the client takes a reply of that content type."""
+    wanted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "*/*").split(",")]
+    return bool({kind, f"{kind.partition('/')[0]}/*", "*/*"} & set(wanted))

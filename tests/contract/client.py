@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import socket
@@ -97,6 +98,12 @@ class Marathon(Client):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.created: list[str] = []
+
+    @functools.cached_property
+    def modern(self) -> bool:
+        """Whether its answers are those of 1.8 and later."""
+        major, minor, *_ = self.get("/v2/info").json()["version"].split(".")
+        return (int(major), int(minor)) >= (1, 8)
 
     def create(self, definition: dict[str, Any]) -> requests.Response:
         reply = self.post("/v2/apps", definition)
@@ -212,6 +219,21 @@ class WebApp:
             "labels": self.labels,
             **self.extra,
         }
+
+
+def instance_of(task_id: str) -> str:
+    """The instance that a task belongs to, in the form of 1.8 and later or of 1.7."""
+    name, dot, uuid = task_id.rpartition(".")
+    return task_id.split("._app.")[0] if "._app." in task_id else f"{name}{dot}marathon-{uuid}"
+
+
+def missing(reply: requests.Response) -> str:
+    """The message of a 404. Since 1.8 some have an empty list of details as well."""
+    assert reply.status_code == 404, reply.text
+    body = reply.json()
+    assert body.pop("details", []) == []
+    assert body.keys() == {"message"}
+    return str(body["message"])
 
 
 def web_app(name: str, instances: int = 1, **fields: Any) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The platform that the tests talk to: a sandbox of their own, or any cluster.
 
 ``BGCI_CONTRACT_MARATHON_URL`` and ``BGCI_CONTRACT_METRONOME_URL`` name a real one; tests marked ``sandbox_only`` are
-then skipped, and whatever a test creates it removes. ``BGCI_CONTRACT_CLUSTER_URL`` names a secured DC/OS for the tests
-of logins and permissions, with ``BGCI_CONTRACT_CA_CERT`` and ``BGCI_CONTRACT_SUPERUSER``: a JSON file with the uid and
-the password of a superuser."""
+then skipped, and whatever a test creates it removes. The tests know the answers of Marathon 1.8 to 1.11 and of 1.7;
+``GET /v2/info`` says which to expect, and ``BGCI_CONTRACT_MARATHON_VERSION=1.7`` makes the sandbox give those of 1.7.
+``BGCI_CONTRACT_CLUSTER_URL`` names a secured DC/OS for the tests of logins and permissions, with
+``BGCI_CONTRACT_CA_CERT`` and ``BGCI_CONTRACT_SUPERUSER``: a JSON file with the uid and the password of a superuser."""
 
 from __future__ import annotations
 
@@ -22,11 +23,14 @@ from contract.secured import Secured, of_sandbox
 
 MARATHON_URL = os.environ.get("BGCI_CONTRACT_MARATHON_URL")
 METRONOME_URL = os.environ.get("BGCI_CONTRACT_METRONOME_URL")
+MARATHON_VERSION = os.environ.get("BGCI_CONTRACT_MARATHON_VERSION", "1.11")
 CLUSTER_URL = os.environ.get("BGCI_CONTRACT_CLUSTER_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sandbox_only: needs what only the sandbox can do, such as a crash at will")
+    config.addinivalue_line("markers", "since_1_8: about answers that Marathon 1.7 does not give")
+    config.addinivalue_line("markers", "until_1_7: about answers that Marathon 1.8 and later do not give")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,7 +51,8 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox | Non
     if MARATHON_URL or METRONOME_URL or CLUSTER_URL:
         yield None
         return
-    server = start_server(tmp_path_factory.mktemp("sandbox"), "--offer-delay", "0.05", "--health-delay", "0.1")
+    options = ("--offer-delay", "0.05", "--health-delay", "0.1", "--marathon-version", MARATHON_VERSION)
+    server = start_server(tmp_path_factory.mktemp("sandbox"), *options)
     yield server
     stop_server(server)
 
@@ -59,10 +64,12 @@ def sandbox(_cluster: Sandbox | None) -> Sandbox:
 
 
 @pytest.fixture
-def marathon(_cluster: Sandbox | None) -> Iterator[Marathon]:
+def marathon(_cluster: Sandbox | None, request: pytest.FixtureRequest) -> Iterator[Marathon]:
     """Marathon; the apps that a test creates are deleted after it."""
     url = _cluster.marathon_url if _cluster else str(MARATHON_URL)
     client = Marathon(url)
+    if request.node.get_closest_marker("until_1_7" if client.modern else "since_1_8"):
+        pytest.skip("another version's answers")
     yield client
     client.clean_up()
 

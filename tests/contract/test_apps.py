@@ -7,8 +7,9 @@ import re
 import pytest
 import requests
 
-from contract.client import IMAGE, Marathon, Sandbox, counts, web_app
+from contract.client import IMAGE, Marathon, Sandbox, counts, missing, web_app
 
+ZERO = ("/upgradeStrategy/maximumOverCapacity", "/upgradeStrategy/minimumHealthCapacity")
 TOO_MUCH = {"maximumOverCapacity": 2, "minimumHealthCapacity": 1}
 VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -21,7 +22,7 @@ def test_creation_answers_201_with_the_app_and_its_deployment(marathon: Marathon
     assert counts(app) == (0, 0, 0, 0)
     assert VERSION.fullmatch(app["version"])
     assert "versionInfo" not in app
-    assert "tasks" not in app
+    assert ("tasks" in app) is not marathon.modern
 
 
 def test_second_creation_of_an_id_is_a_conflict(marathon: Marathon, name: str) -> None:
@@ -38,11 +39,11 @@ def test_app_is_shown_with_counts_tasks_labels_and_version_info(marathon: Marath
     assert app["versionInfo"] == {"lastScalingAt": app["version"], "lastConfigChangeAt": app["version"]}
     assert not app.keys() & {"ports", "uris", "ipAddress", "env"}
     assert app["upgradeStrategy"] == {"minimumHealthCapacity": 1, "maximumOverCapacity": 1}
-    assert (app["backoffFactor"], app["backoffSeconds"], app["maxLaunchDelaySeconds"]) == (1.15, 1, 300)
+    delay = 300 if marathon.modern else 3600
+    assert (app["backoffFactor"], app["backoffSeconds"], app["maxLaunchDelaySeconds"]) == (1.15, 1, delay)
 
 
 def test_missing_app_is_404(marathon: Marathon, name: str) -> None:
-    missing = {"message": f"App '/{name}' does not exist"}
     for reply in (
         marathon.get(f"/v2/apps/{name}"),
         marathon.delete(f"/v2/apps/{name}"),
@@ -51,7 +52,7 @@ def test_missing_app_is_404(marathon: Marathon, name: str) -> None:
         marathon.post(f"/v2/apps/{name}/restart"),
         marathon.call("PATCH", f"/v2/apps/{name}", {"instances": 1}),
     ):
-        assert (reply.status_code, reply.json()) == (404, missing)
+        assert missing(reply) == f"App '/{name}' does not exist"
 
 
 def test_relative_id_becomes_absolute_and_double_slash_is_found(marathon: Marathon, name: str) -> None:
@@ -109,24 +110,25 @@ def test_explicit_service_port_may_be_claimed_twice(marathon: Marathon, name: st
 
 
 @pytest.mark.parametrize(
-    ("change", "path"),
+    ("change", "message", "paths"),
     [
-        ({"instances": -1}, "/instances"),
-        ({"upgradeStrategy": TOO_MUCH}, "/upgradeStrategy/maximumOverCapacity"),
-        ({"cmd": "a"}, "/"),
-        ({"healthChecks": [{"protocol": "HTTP", "portIndex": 1}]}, "/healthChecks(0)"),
-        ({"constraints": [["hostname", "NEAR"]]}, "/constraints(0)"),
-        ({"labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"}}, "/"),
-        ({"id": "/Upper"}, "/id"),
-        ({"id": "/team/tasks"}, "/id"),
+        ({"instances": -1}, "Invalid JSON", ["/instances"]),
+        ({"upgradeStrategy": TOO_MUCH}, "Invalid JSON", ["/upgradeStrategy/maximumOverCapacity"]),
+        ({"id": "/Upper"}, "Invalid JSON", ["/id"]),
+        ({"cmd": "a"}, "Object is not valid", ["/"]),
+        ({"healthChecks": [{"protocol": "HTTP", "portIndex": 1}]}, "Object is not valid", ["/healthChecks(0)"]),
+        ({"constraints": [["hostname", "NEAR"]]}, "Object is not valid", ["/constraints"]),
+        ({"labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"}}, "Object is not valid", ["/isSingleInstance", *ZERO]),
+        ({"id": "/team/tasks"}, "Object is not valid", ["/id"]),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_invalid_definition_is_422_with_the_path(marathon: Marathon, name: str, change: dict, path: str) -> None:
+def test_invalid_definition_is_422_with_the_path(
+    marathon: Marathon, name: str, change: dict, message: str, paths: list[str]
+) -> None:
     reply = marathon.create({**web_app(name), **change})
-    assert reply.status_code == 422
-    assert reply.json()["message"] == "Object is not valid"
-    assert path in {detail["path"] for detail in reply.json()["details"]}
+    assert (reply.status_code, reply.json()["message"]) == (422, message)
+    assert sorted(detail["path"] for detail in reply.json()["details"]) == paths
 
 
 def test_wrong_type_is_422_and_bad_json_400(marathon: Marathon, name: str) -> None:
@@ -192,8 +194,7 @@ def test_versions_list_every_change_and_show_the_bare_app(marathon: Marathon, na
     listed = marathon.get(f"/v2/apps/{name}/versions").json()["versions"]
     assert sorted(listed) == [first, second]
     assert marathon.get(f"/v2/apps/{name}/versions/{first}").json()["mem"] == 32
-    missing = marathon.get(f"/v2/apps/{name}/versions/2001-01-01T00:00:00.000Z")
-    assert missing.status_code == 404
+    missing(marathon.get(f"/v2/apps/{name}/versions/2001-01-01T00:00:00.000Z"))
 
 
 def test_scaling_moves_last_scaling_only(marathon: Marathon, name: str) -> None:
@@ -210,11 +211,11 @@ def test_label_change_is_a_config_change_and_moves_both_times(marathon: Marathon
     assert marathon.app(f"/{name}")["versionInfo"] == {"lastScalingAt": version, "lastConfigChangeAt": version}
 
 
-def test_restart_moves_the_config_time_only(marathon: Marathon, name: str) -> None:
+def test_restart_moves_one_time_only(marathon: Marathon, name: str) -> None:
     before = marathon.deploy(web_app(name, 0))["versionInfo"]
     version = marathon.post(f"/v2/apps/{name}/restart").json()["version"]
     after = marathon.app(f"/{name}")["versionInfo"]
-    assert after == {"lastScalingAt": before["lastScalingAt"], "lastConfigChangeAt": version}
+    assert after == {**before, "lastConfigChangeAt" if marathon.modern else "lastScalingAt": version}
 
 
 def test_update_without_change_moves_nothing_but_has_a_deployment_id(marathon: Marathon, name: str) -> None:
@@ -258,7 +259,7 @@ def test_list_has_tasks_only_when_embedded(marathon: Marathon, name: str) -> Non
     assert counts(listed()) == (0, 1, 1, 0)
     assert len(listed(embed="apps.tasks")["tasks"]) == 1
     assert "lastTaskFailure" not in listed(embed="apps.tasks")
-    stats = listed(embed="apps.taskStats")["tasksStats"]["totalSummary"]["stats"]
+    stats = listed(embed="apps.taskStats")["tasksStats" if marathon.modern else "taskStats"]["totalSummary"]["stats"]
     assert stats["counts"] == {"staged": 0, "running": 1, "healthy": 1, "unhealthy": 0}
 
 
@@ -267,13 +268,40 @@ def test_group_lists_its_apps(marathon: Marathon, name: str) -> None:
     marathon.deploy(web_app(f"{name}/b/c", 0))
     found = marathon.get(f"/v2/apps/{name}/*").json()["*"]
     assert {app["id"] for app in found} == {f"/{name}/a", f"/{name}/b/c"}
-    missing = marathon.get(f"/v2/apps/{name}-none/*")
-    assert (missing.status_code, missing.json()) == (404, {"message": f"Group '/{name}-none' does not exist"})
+    assert missing(marathon.get(f"/v2/apps/{name}-none/*")) == f"Group '/{name}-none' does not exist"
 
 
 def test_app_and_group_may_not_share_an_id(marathon: Marathon, name: str) -> None:
     marathon.deploy(web_app(name, 0))
     assert marathon.create(web_app(f"{name}/web", 0)).status_code == 422
+
+
+def test_only_json_is_read_and_written(marathon: Marathon, name: str) -> None:
+    other = {"Content-Type": "text/plain"}
+    unread = requests.post(f"{marathon.url}/v2/apps", data="{}", headers=other, timeout=10)
+    unwritten = marathon.get("/v2/apps", headers={"Accept": "text/plain"})
+    assert [unread.status_code, unwritten.status_code] == [415, 406]
+
+
+def test_enums_are_read_in_any_case_and_stored_in_one(marathon: Marathon, name: str) -> None:
+    definition = web_app(name, 0, killSelection="oldest_first")
+    definition["container"] |= {"type": "docker"}
+    definition["healthChecks"][0]["protocol"] = "http"
+    app = marathon.deploy(definition)
+    assert (app["killSelection"], app["container"]["type"]) == ("OLDEST_FIRST", "DOCKER")
+    assert app["healthChecks"][0]["protocol"] == "HTTP"
+
+
+@pytest.mark.since_1_8
+def test_role_is_the_default_or_that_of_the_top_group(marathon: Marathon, name: str) -> None:
+    assert marathon.create({**web_app(name, 0), "id": f"/{name}/a", "role": name}).status_code == 201
+    reply = marathon.create({**web_app(name, 0), "id": f"/{name}/b", "role": "other"})
+    assert (reply.status_code, [detail["path"] for detail in reply.json()["details"]]) == (422, ["/role"])
+
+
+def test_dependencies_in_a_circle_are_refused(marathon: Marathon, name: str) -> None:
+    reply = marathon.create(web_app(name, 0, dependencies=[f"/{name}"]))
+    assert (reply.status_code, [detail["path"] for detail in reply.json()["details"]]) == (422, ["/"])
 
 
 def test_unrouted_path_is_500(marathon: Marathon) -> None:

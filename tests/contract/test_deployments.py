@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contract.client import Marathon, Sandbox, counts, until, web_app
+from contract.client import Marathon, Sandbox, counts, missing, until, web_app
 
 LOCKED = (
     "App is locked by one or more deployments. Override with the option '?force=true'. "
@@ -110,8 +110,7 @@ def test_forced_cancel_leaves_the_app_half_way(marathon: Marathon, name: str) ->
 
 
 def test_unknown_deployment_is_404(marathon: Marathon) -> None:
-    reply = marathon.delete("/v2/deployments/none")
-    assert (reply.status_code, reply.json()) == (404, {"message": "DeploymentPlan none does not exist"})
+    assert missing(marathon.delete("/v2/deployments/none")) == "DeploymentPlan none does not exist"
 
 
 def test_config_change_replaces_every_task_without_going_below_capacity(marathon: Marathon, name: str) -> None:
@@ -127,9 +126,54 @@ def test_config_change_replaces_every_task_without_going_below_capacity(marathon
     assert not {task["id"] for task in before["tasks"]} & {task["id"] for task in after["tasks"]}
 
 
-def test_upgrade_without_over_capacity_kills_first(marathon: Marathon, name: str) -> None:
-    strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
-    marathon.deploy(web_app(name, 2, upgradeStrategy=strategy))
+NO_OVER_CAPACITY = [{"minimumHealthCapacity": least, "maximumOverCapacity": 0} for least in (0, 0.5, 1)]
+
+
+@pytest.mark.parametrize("strategy", NO_OVER_CAPACITY, ids=lambda strategy: str(strategy["minimumHealthCapacity"]))
+def test_upgrade_of_an_app_with_checks_by_marathon_needs_over_capacity(
+    marathon: Marathon, name: str, strategy: dict[str, float]
+) -> None:
+    """From 1.10.5 on it never ends otherwise; what cancels it is the way out."""
+    before = marathon.deploy(web_app(name, 2, upgradeStrategy=strategy))
+    marathon.put(f"/v2/apps/{name}", {"labels": {"a": "1"}})
+    if not marathon.modern:
+        marathon.settled()
+        assert marathon.app(f"/{name}")["labels"] == {"a": "1"}
+        return
+    holder = until(lambda: of(marathon, f"/{name}"))[0]
+    until(lambda: of(marathon, f"/{name}")[0]["currentStep"] == 1)
+    assert {task["state"] for task in marathon.tasks(f"/{name}")} == {"TASK_RUNNING"}
+    assert marathon.put(f"/v2/apps/{name}", {"instances": 3}).status_code == 409
+    assert marathon.delete(f"/v2/deployments/{holder['id']}").status_code == 200
+    marathon.settled()
+    after = marathon.app(f"/{name}")
+    assert (after["labels"], counts(after)) == ({}, (0, 2, 2, 0))
+    assert {task["id"] for task in after["tasks"]} == {task["id"] for task in before["tasks"]}
+
+
+@pytest.mark.parametrize(
+    ("checks", "strategy"),
+    [
+        ([{"protocol": "MESOS_HTTP", "path": "/"}], NO_OVER_CAPACITY[0]),
+        ([], NO_OVER_CAPACITY[2]),
+        ([{"protocol": "TCP"}], {"minimumHealthCapacity": 1, "maximumOverCapacity": 0.5}),
+        ([{"protocol": "HTTP", "path": "/"}], {"minimumHealthCapacity": 0, "maximumOverCapacity": 1}),
+    ],
+    ids=["MESOS_HTTP", "no checks", "over-capacity 0.5", "over-capacity 1"],
+)
+def test_upgrade_that_can_start_or_kill_ends(
+    marathon: Marathon, name: str, checks: list[dict[str, str]], strategy: dict[str, float]
+) -> None:
+    checks = [{**check, "intervalSeconds": 1} for check in checks]
+    marathon.deploy({**web_app(name, 2, upgradeStrategy=strategy), "healthChecks": checks})
+    version = marathon.put(f"/v2/apps/{name}", {"labels": {"a": "1"}}).json()["version"]
+    marathon.settled()
+    assert {task["version"] for task in marathon.tasks(f"/{name}")} == {version}
+
+
+def test_upgrade_without_minimum_health_kills_first(marathon: Marathon, name: str) -> None:
+    checks = [{"protocol": "MESOS_HTTP", "path": "/", "intervalSeconds": 1}]
+    marathon.deploy({**web_app(name, 2, upgradeStrategy=NO_OVER_CAPACITY[0]), "healthChecks": checks})
     marathon.put(f"/v2/apps/{name}", {"labels": {"a": "1"}})
     until(lambda: marathon.app(f"/{name}")["tasksRunning"] == 0)
     marathon.settled()
@@ -156,7 +200,7 @@ def test_apps_without_checks_count_as_soon_as_they_run(marathon: Marathon, name:
 
 @pytest.mark.sandbox_only
 def test_readiness_check_holds_a_deployment_open(marathon: Marathon, name: str) -> None:
-    readiness = {"portName": "web", "path": "/?status=200", "intervalSeconds": 1, "timeoutSeconds": 0.5}
+    readiness = {"portName": "web", "path": "/?status=200", "intervalSeconds": 2, "timeoutSeconds": 1}
     definition = web_app(name, health={}, env={"SANDBOX_START_SECONDS": "1.5"}, readinessChecks=[readiness])
     definition["container"]["portMappings"] = [{"containerPort": 80, "name": "web"}]
     marathon.create(definition)
@@ -191,6 +235,7 @@ def test_app_that_no_agent_can_hold_waits_in_the_queue(server: Callable[..., San
     marathon.settled()
 
 
+@pytest.mark.since_1_8
 @pytest.mark.sandbox_only
 def test_crash_loop_backs_off_visibly_until_the_delay_is_reset(marathon: Marathon, name: str) -> None:
     definition = web_app(name, env={"SANDBOX_CRASH_AFTER": "0.1"}, backoffSeconds=50, health={})
@@ -211,4 +256,4 @@ def test_crash_loop_backs_off_visibly_until_the_delay_is_reset(marathon: Maratho
 
 def test_reset_of_a_delay_that_is_not_there_is_404(marathon: Marathon, name: str) -> None:
     reply = marathon.delete(f"/v2/queue/{name}/delay")
-    assert (reply.status_code, reply.json()) == (404, {"message": f"Application /{name} not found in tasks queue."})
+    assert missing(reply) == f"Application /{name} not found in tasks queue."

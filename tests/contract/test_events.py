@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contract.client import Marathon, until, web_app
+from contract.client import Marathon, instance_of, until, web_app
 
 
 def test_other_accept_headers_are_refused(marathon: Marathon) -> None:
@@ -51,7 +51,7 @@ def test_life_of_an_app_is_told(marathon: Marathon, name: str) -> None:
     assert update["taskId"] == task
     assert update.keys() >= {"slaveId", "message", "host", "ipAddresses", "ports", "version", "timestamp"}
     health = [e for e in events if e["eventType"] == "health_status_changed_event" and e["appId"] == f"/{name}"]
-    assert [(e["alive"], e["instanceId"]) for e in health] == [(True, task.split("._app.")[0])]
+    assert [(e["alive"], e["instanceId"]) for e in health] == [(True, instance_of(task))]
     steps = {e["eventType"] for e in events if plan_apps(e) == {f"/{name}"}}
     assert steps == {"deployment_info", "deployment_step_success", "deployment_success"}
 

@@ -135,7 +135,7 @@ def test_one_task_or_deployment_or_version_needs_the_permission_for_its_app(secu
     app = f"{MARATHON}/v2/apps/{name}/web"
     [deployment] = secured.request("GET", app).json()["app"]["deployments"]
     [version] = secured.request("GET", f"{app}/versions").json()["versions"]
-    unknown_task = f"{app}/tasks/{name}_web.instance-0000._app.1"
+    unknown_task = f"{app}/tasks/{name}_web.instance-3f0c8a5e-0000-0000-0000-000000000000._app.1"
     person = secured.person(f"{REACH_MARATHON} full")
     assert person.gets("GET", f"{app}/versions/{version}") == 403
     person.may(f"{SERVICES}:/{name} read")

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from bgci.sandbox.logs import excerpt
 from bgci.sandbox.marathon import definition, labels, plan
+from bgci.sandbox.marathon.dialect import DIALECTS
 from bgci.sandbox.marathon.model import App, Condition, Health, Instance, new_app
 from bgci.sandbox.metronome.spec import job_spec
 from bgci.sandbox.web import ApiError
 from contract.client import web_app
 
-SPEC = definition.create(web_app("web", 4))
+DIALECT = DIALECTS["1.11"]
+AGENTS = {"127.0.0.1": {"hostname": "127.0.0.1"}}
+SPEC = definition.create(web_app("web", 4), DIALECT)
+APP = new_app(SPEC, "v1")
 
 
 def instance(name: str, condition: Condition, age: float, app: App | None = None) -> Instance:
@@ -46,16 +50,16 @@ def test_equals_go_by_age(selection: str, order: str, condition: Condition) -> N
 
 def test_sentenced_instances_go_first_and_all_of_them() -> None:
     instances = [instance(name, Condition.RUNNING, age) for name, age in (("a", 30), ("b", 20), ("c", 10))]
-    doomed = plan.scaling_proposition(instances, ["a", "b"], 2, "YOUNGEST_FIRST")
+    doomed = plan.scaling_proposition(instances, ["a", "b"], APP, 2, AGENTS)
     assert [made.id for made in doomed] == ["a", "b"]
-    doomed = plan.scaling_proposition(instances, ["a"], 1, "YOUNGEST_FIRST")
+    doomed = plan.scaling_proposition(instances, ["a"], APP, 1, AGENTS)
     assert [made.id for made in doomed] == ["a", "c"]
 
 
 def test_instance_that_is_given_up_does_not_count() -> None:
     instances = [instance(name, Condition.RUNNING, 10) for name in "ab"]
     instances[0].wanted = False
-    assert plan.scaling_proposition(instances, [], 1, "YOUNGEST_FIRST") == []
+    assert plan.scaling_proposition(instances, [], APP, 1, AGENTS) == []
 
 
 @pytest.mark.parametrize(
@@ -133,6 +137,10 @@ JSON = st.recursive(
 CONTAINER = {"docker": {"image": "x", "portMappings": [{"containerPort": 80}]}, "portMappings": [{}], "type": "MESOS"}
 
 
+def create(body: Any) -> dict[str, Any]:
+    return definition.create(body, DIALECT)
+
+
 def accepted(read: Callable[[Any], dict[str, Any]], body: Any) -> dict[str, Any] | None:
     """What becomes of the body; None if it is refused with a status that the real one uses."""
     try:
@@ -143,18 +151,18 @@ def accepted(read: Callable[[Any], dict[str, Any]], body: Any) -> dict[str, Any]
         return None
 
 
-@given(st.dictionaries(st.sampled_from(sorted(definition.FIELDS)), JSON, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(DIALECT.app.fields)), JSON, max_size=4))
 def test_any_definition_is_refused_or_stays_as_it_is_when_nothing_is_updated(changes: dict[str, Any]) -> None:
-    spec = accepted(definition.create, {"id": "/web", "cmd": "sleep 1", **changes})
+    spec = accepted(create, {"id": "/web", "cmd": "sleep 1", **changes})
     if spec is not None:
         cleared = ("resourceLimits", "executorResources")
-        assert definition.update({}, spec) == {name: spec[name] for name in spec if name not in cleared}
+        assert definition.update({}, spec, DIALECT) == {name: spec[name] for name in spec if name not in cleared}
 
 
 @given(st.sampled_from(sorted(CONTAINER)), JSON)
 def test_any_container_is_accepted_or_refused_but_never_a_crash(field: str, value: Any) -> None:
     container = {**CONTAINER, field: value}
-    accepted(definition.create, {"id": "/web", "container": container, "networks": [{"mode": "host"}]})
+    accepted(create, {"id": "/web", "container": container, "networks": [{"mode": "host"}]})
 
 
 @given(st.dictionaries(st.sampled_from(["cmd", "env", "volumes", "secrets", "placement", "docker", "ucr"]), JSON))

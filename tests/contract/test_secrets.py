@@ -128,4 +128,4 @@ def test_an_app_does_not_start_with_a_secret_of_another_space(secured: Secured, 
 
 def test_an_app_names_each_secret_that_it_uses(secured: Secured, name: str) -> None:
     reply = secured.request("POST", f"{MARATHON}/v2/apps", json=web_app(name, 0, env={"GIVEN": {"secret": "db"}}))
-    assert (reply.status_code, reply.json()["details"][0]["path"]) == (422, "/env(GIVEN)")
+    assert (reply.status_code, reply.json()["details"][0]["path"]) == (422, "/env/GIVEN/secret")

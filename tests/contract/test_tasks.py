@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from contract.client import Marathon, Sandbox, counts, until, web_app
+from contract.client import Marathon, Sandbox, counts, instance_of, missing, until, web_app
 
 TASK_ID = re.compile(r"[a-z0-9._-]+\.instance-[0-9a-f-]{36}\._app\.\d+")
+LEGACY_TASK_ID = re.compile(r"[a-z0-9._-]+\.[0-9a-f-]{36}")
 
 
 def url_of(task: dict[str, Any]) -> str:
@@ -21,7 +22,7 @@ def url_of(task: dict[str, Any]) -> str:
 def test_task_is_a_web_server_that_says_who_it_is(marathon: Marathon, name: str) -> None:
     app = marathon.deploy(web_app(name, labels={"BGCI_REVISION": "r1"}))
     task = app["tasks"][0]
-    assert TASK_ID.fullmatch(task["id"])
+    assert (TASK_ID if marathon.modern else LEGACY_TASK_ID).fullmatch(task["id"])
     assert (task["state"], task["servicePorts"], len(task["ports"])) == ("TASK_RUNNING", [], 1)
     reply = requests.get(url_of(task), timeout=10)
     assert "It works!" in reply.text
@@ -36,9 +37,8 @@ def test_health_results_are_empty_before_the_first_and_name_the_instance(maratho
     assert all(result["alive"] for result in task["healthCheckResults"])
     marathon.settled()
     result = marathon.tasks(f"/{name}")[0]["healthCheckResults"][0]
-    instance = task["id"].split("._app.")[0]
     assert (result["alive"], result["consecutiveFailures"]) == (True, 0)
-    assert result["instanceId"] == f"instance [{instance}]"
+    assert result["instanceId"] == f"instance [{instance_of(task['id'])}]"
     assert result["firstSuccess"] <= result["lastSuccess"]
 
 
@@ -51,6 +51,7 @@ def test_failures_within_the_grace_period_are_not_counted(marathon: Marathon, na
     assert counts(marathon.app(f"/{name}")) == (0, 1, 0, 1)
 
 
+@pytest.mark.since_1_8
 @pytest.mark.sandbox_only
 def test_task_is_killed_on_the_failure_after_the_maximum_and_relaunched_in_its_instance(
     marathon: Marathon, name: str
@@ -78,6 +79,16 @@ def test_tcp_and_command_checks_pass(marathon: Marathon, name: str, check: dict[
     assert counts(marathon.deploy(definition)) == (0, 1, 1, 0)
 
 
+@pytest.mark.until_1_7
+def test_kill_without_scale_starts_another_instance(marathon: Marathon, name: str) -> None:
+    task = marathon.deploy(web_app(name))["tasks"][0]
+    assert marathon.post("/v2/tasks/delete", {"ids": [task["id"]]}).status_code == 200
+    until(lambda: [t for t in marathon.tasks(f"/{name}") if t["id"] != task["id"] and t["state"] == "TASK_RUNNING"])
+    assert marathon.post("/v2/tasks/delete?scale=true", {"ids": [task["id"]]}).status_code == 200
+    assert marathon.app(f"/{name}")["instances"] == 1
+
+
+@pytest.mark.since_1_8
 def test_kill_without_scale_relaunches_the_same_instance(marathon: Marathon, name: str) -> None:
     before = marathon.deploy(web_app(name))
     task = before["tasks"][0]
@@ -112,6 +123,7 @@ def test_kill_with_scale_over_two_apps_is_one_deployment_with_one_version(marath
     marathon.settled()
 
 
+@pytest.mark.since_1_8
 def test_stale_task_id_resolves_to_its_instance(marathon: Marathon, name: str) -> None:
     first = marathon.deploy(web_app(name, 2))["tasks"][0]["id"]
     marathon.post("/v2/tasks/delete", {"ids": [first]})
@@ -189,8 +201,11 @@ def test_scale_and_wipe_exclude_each_other(marathon: Marathon) -> None:
 def test_one_task_is_deleted_by_path(marathon: Marathon, name: str) -> None:
     task = marathon.deploy(web_app(name, 2))["tasks"][0]["id"]
     assert marathon.delete(f"/v2/apps/{name}/tasks/{task}").json()["task"]["id"] == task
-    missing = marathon.delete(f"/v2/apps/{name}/tasks/none.x")
-    assert (missing.status_code, missing.json()) == (404, {"message": "Task 'none.x' does not exist"})
+    gone = "3f0c8a5e-0000-0000-0000-000000000000"
+    assert missing(marathon.delete(f"/v2/apps/{name}/tasks/{name}.{gone}")) == f"Task '{name}.{gone}' does not exist"
+    malformed = marathon.delete(f"/v2/apps/{name}/tasks/none.x")
+    assert malformed.status_code == (500 if marathon.modern else 422)
+    assert "Invalid UUID string: x" in malformed.json()["message"]
     reply = marathon.delete(f"/v2/apps/{name}/tasks?scale=true")
     assert reply.json().keys() == {"version", "deploymentId"}
     marathon.settled()
@@ -204,8 +219,11 @@ def test_all_tasks_are_listed_with_service_ports(marathon: Marathon, name: str) 
     assert [task["servicePorts"] for task in listed] == [[port]]
     staging = marathon.get("/v2/tasks?status[]=staging").json()["tasks"]
     assert f"/{name}" not in {task["appId"] for task in staging}
-    table = marathon.get("/v2/tasks", headers={"Accept": "text/plain"}).text
-    assert f"{name}\t{port}\t{listed[0]['host']}:{listed[0]['ports'][0]}\n" in table
+    table = marathon.get("/v2/tasks", headers={"Accept": "text/plain"})
+    if marathon.modern:
+        assert table.status_code == 406
+    else:
+        assert f"{name}\t{port}\t{listed[0]['host']}:{listed[0]['ports'][0]}\n" in table.text
 
 
 @pytest.mark.sandbox_only

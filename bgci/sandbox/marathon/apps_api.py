@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, labels, rights, views
+from bgci.sandbox.marathon import definition, labels, paths, rights, views
 from bgci.sandbox.marathon.core import Marathon
 from bgci.sandbox.marathon.deployments import Specs
 from bgci.sandbox.marathon.model import App, Deployment, Spec, new_app
@@ -23,6 +24,7 @@ class AppRoutes:
     def __init__(self, marathon: Marathon) -> None:
         self._marathon = marathon
         self._store = marathon.store
+        self._dialect = marathon.dialect
 
     def routes(self) -> list[web.RouteDef]:
         one = "/v2/apps/{id:.+}"
@@ -50,26 +52,33 @@ class AppRoutes:
         embed = views.embeds(request.query.getall("embed", [])) | {"tasks", "lastTaskFailure"}
         name = request.match_info["id"]
         if name == "*" or name.endswith("/*"):
-            return self._group(request, definition.absolute(name[:-1]), embed)
+            return self._group(request, paths.absolute(name[:-1]), embed)
         app = self._permitted(request, "read")
         return reply({"app": views.app_info(self._store, app, embed)})
 
     def _permitted(self, request: web.Request, action: str) -> App:
         """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._marathon.app(paths.absolute(request.match_info["id"]))
         rights.require(request, app.id, action)
         return app
+
+    def _changeable(self, request: web.Request, action: str) -> App:
+        """The app in the path. Raises ApiError 403 and 404, which is told in another way here."""
+        app_id = paths.absolute(request.match_info["id"])
+        if app_id not in self._store.apps:
+            raise missing_app(app_id)
+        return self._permitted(request, action)
 
     def _group(self, request: web.Request, group: str, embed: set[str]) -> web.Response:
         prefix = group.rstrip("/") + "/"
         members = [app for app in self._store.apps.values() if app.id.startswith(prefix)]
         if not members and group != "/":
-            raise ApiError(404, {"message": f"Group '{group}' does not exist"})
+            raise self._marathon.missing(f"Group '{group}' does not exist")
         readable = [app for app in members if rights.may(request, app.id)]
         return reply({"*": [views.app_info(self._store, app, embed) for app in readable]})
 
     async def create(self, request: web.Request) -> web.Response:
-        spec = definition.create(await json_object(request), secrets=self._marathon.has_secrets)
+        spec = definition.create(await json_body(request), self._dialect)
         app_id = str(spec["id"])
         rights.require(request, app_id, "create")
 
@@ -84,13 +93,15 @@ class AppRoutes:
         shown = views.app_definition(new_app(spec, deployment.version), version_info=False) | NO_COUNTS
         self._post_event(request, self._store.apps[app_id])
         headers = {"Location": app_id, **deployment_header(deployment)}
+        if not self._dialect.modern:
+            shown["tasks"] = []
         return reply({**shown, "deployments": [{"id": deployment.id}]}, 201, headers)
 
     async def update(self, request: web.Request) -> web.Response:
-        app_id = definition.absolute(request.match_info["id"])
+        app_id = paths.absolute(request.match_info["id"])
         created = app_id not in self._store.apps
         if created and request.method == "PATCH":
-            self._marathon.app(app_id)
+            raise missing_app(app_id)
         spec = self._updated(app_id, await json_object(request), partial=is_partial(request))
         rights.require(request, app_id, "create" if created else "update")
 
@@ -104,15 +115,15 @@ class AppRoutes:
         return deployment_result(deployment, 201 if created else 200, headers)
 
     async def update_many(self, request: web.Request) -> web.Response:
-        bodies = await request.json() if await request.read() else no_json()
+        bodies = await json_body(request)
         if not isinstance(bodies, list) or not all(isinstance(body, dict) for body in bodies):
             raise invalid_shape("error.expected.jsarray")
         if not all(isinstance(body.get("id"), str) for body in bodies):
             raise ApiError(422, {"message": "requirement failed: App Update must have app id set"})
-        specs = {definition.absolute(body["id"]): body for body in bodies}
+        specs = {paths.absolute(body["id"]): body for body in bodies}
         if request.method == "PATCH":
-            for app_id in specs:
-                self._marathon.app(app_id)
+            for app_id in specs.keys() - self._store.apps.keys():
+                raise missing_app(app_id)
         changed = {i: self._updated(i, body, partial=is_partial(request)) for i, body in specs.items()}
         for app_id in changed:
             rights.require(request, app_id, "update" if app_id in self._store.apps else "create")
@@ -123,13 +134,13 @@ class AppRoutes:
         """The definition that an update leads to; ``version`` alone means: as it was in that version."""
         current = self._store.apps.get(app_id)
         if current is None or not partial:
-            return definition.create(body, app_id, secrets=self._marathon.has_secrets)
-        spec = definition.update(body, current.spec, secrets=self._marathon.has_secrets)
+            return definition.create(body, self._dialect, app_id)
+        spec = definition.update(body, current.spec, self._dialect)
         version = body.get("version")
         return spec if version is None else self._version(app_id, str(version)).spec
 
     async def delete(self, request: web.Request) -> web.Response:
-        app = self._permitted(request, "delete")
+        app = self._changeable(request, "delete")
         force = flag(request, "force", default=True)
 
         def remove(specs: Specs) -> None:
@@ -138,7 +149,7 @@ class AppRoutes:
         return deployment_result(self._marathon.deployments.change(remove, force=force))
 
     async def restart(self, request: web.Request) -> web.Response:
-        app = self._permitted(request, "update")
+        app = self._changeable(request, "update")
         force = flag(request, "force")
         deployment = self._marathon.deployments.change(lambda specs: None, force=force, restart=[app.id])
         return deployment_result(deployment)
@@ -148,14 +159,14 @@ class AppRoutes:
         return reply({"versions": list(self._store.versions[app.id])})
 
     async def version(self, request: web.Request) -> web.Response:
-        app_id = definition.absolute(request.match_info["id"])
+        app_id = paths.absolute(request.match_info["id"])
         rights.require(request, app_id, "read")
         return reply(views.app_definition(self._version(app_id, request.match_info["version"])))
 
     def _version(self, app_id: str, version: str) -> App:
         found = self._store.versions.get(app_id, {}).get(version)
         if found is None:
-            raise ApiError(404, {"message": f"App '{app_id}' does not exist in version {version}"})
+            raise self._marathon.missing(f"App '{app_id}' does not exist in version {version}")
         return found
 
     def _post_event(self, request: web.Request, app: App) -> None:
@@ -196,9 +207,23 @@ def is_partial(request: web.Request) -> bool:
     return request.method == "PATCH" or flag(request, "partialUpdate", default=True)
 
 
+def missing_app(app_id: str) -> ApiError:
+    """The 404 of a change, which has no details (marathon: AppNotFoundException)."""
+    return ApiError(404, {"message": f"App '{app_id}' does not exist"})
+
+
+async def json_body(request: web.Request) -> Any:
+    """The body. Raises ApiError 400 without one; ValueError."""
+    return json.loads(await request.text(), parse_constant=_refuse_constant) if await request.read() else no_json()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise json.JSONDecodeError(f"Non-standard token '{name}'", name, 0)
+
+
 async def json_object(request: web.Request) -> Json:
-    """The body. Raises ApiError 400 without one, 422 if it is no object; json.JSONDecodeError."""
-    body = await request.json() if await request.read() else no_json()
+    """The body. Raises ApiError 400 without one, 422 if it is not an object; json.JSONDecodeError."""
+    body = await json_body(request)
     if not isinstance(body, dict):
         raise invalid_shape("error.expected.jsobject")
     return body

@@ -18,8 +18,10 @@ from bgci.sandbox.mesos import Mesos
 from bgci.sandbox.processes import Ports, Processes
 from bgci.sandbox.web import ApiError
 
-_INSTANCE_ID = re.compile(r"^(.+\.(?:instance-|marathon-)[^_.]+)[._][^.]+(?:\.\d+)?$")
-_LEGACY_ID = re.compile(r"^(.+)[._]([^_.]+)(?:\.\d+)?$")
+_INSTANCE_ID = re.compile(r"(.+\.(?:instance-|marathon-))([^_.]+)[._][^.]+(?:\.\d+)?")
+_RESIDENT_ID = re.compile(r"(.+)[._]([^_.]+)[^_.]*\.\d+")
+_LEGACY_ID = re.compile(r"(.+)[._]([^_.]+)")
+_UUID = re.compile(r"[0-9A-Fa-f]+(-[0-9A-Fa-f]+){4}")
 
 
 class Marathon:
@@ -29,7 +31,7 @@ class Marathon:
         self, options: Options, processes: Processes, ports: Ports, mesos: Mesos, secrets: Secrets | None = None
     ) -> None:
         self.leader = "127.0.0.1:8080"
-        self.has_secrets = secrets is not None
+        self.dialect = options.dialect
         self.store = Store(EventBus(), options)
         self.health = HealthChecker(self.store)
         self.launcher = Launcher(self.store, processes, ports, mesos, self.health, secrets)
@@ -49,11 +51,15 @@ class Marathon:
         try:
             return self.store.apps[app_id]
         except KeyError:
-            raise ApiError(404, {"message": f"App '{app_id}' does not exist"}) from None
+            raise self.missing(f"App '{app_id}' does not exist") from None
+
+    def missing(self, message: str) -> ApiError:
+        """The 404 of most resources: since 1.8 with an empty list of details (marathon: RestResource.scala)."""
+        return ApiError(404, {"message": message, **({"details": []} if self.dialect.modern else {})})
 
     def resolve(self, task_ids: list[str]) -> list[Instance]:
         """The instances that these task ids belong to, also those of earlier incarnations; ids that are unknown are
-        ignored. Raises ApiError 400 for an id of no known form (marathon: S/core/task/Task.scala)."""
+        ignored. Raises ApiError 400 and 422 for ids of no known form."""
         ids = dict.fromkeys(instance_id(task_id) for task_id in task_ids)
         return [self.store.instances[i] for i in ids if i in self.store.instances]
 
@@ -79,10 +85,14 @@ def _app(definition: dict[str, Any]) -> App:
 
 
 def instance_id(task_id: str) -> str:
-    """The instance of a task id. Raises ApiError 400."""
-    found = _INSTANCE_ID.match(task_id)
-    if found:
-        return found[1]
-    if _LEGACY_ID.match(task_id):
-        return task_id
-    raise ApiError(400, {"message": f"Invalid task id '{task_id}'. [{task_id} (of class java.lang.String)]"})
+    """The instance of a task id, in the forms of all versions (marathon: S/core/task/Task.scala). Raises ApiError 400
+    for no such form, and 422 for one without a UUID in it."""
+    found = _INSTANCE_ID.fullmatch(task_id)
+    legacy = None if found else _RESIDENT_ID.fullmatch(task_id) or _LEGACY_ID.fullmatch(task_id)
+    if found is None and legacy is None:
+        text = f"taskId {task_id} no valid identifier"
+        raise ApiError(400, {"message": f"Invalid task id '{task_id}'. [{text} (of class java.lang.String)]"})
+    prefix, uuid = found.groups() if found else (f"{legacy[1]}.marathon-", legacy[2]) if legacy else ("", "")
+    if not _UUID.fullmatch(uuid):
+        raise ApiError(422, {"message": f"Invalid UUID string: {uuid}"})
+    return f"{prefix}{uuid}"

@@ -34,6 +34,7 @@ class Deployments:
         self._store = store
         self._launcher = launcher
         self._readiness = readiness
+        self._modern = store.options.dialect.modern
         self._running: set[asyncio.Task[None]] = set()
         launcher.ended = self.scale_check
 
@@ -44,15 +45,20 @@ class Deployments:
         force: bool = False,
         restart: Sequence[str] = (),
         to_kill: Mapping[str, Sequence[str]] | None = None,
+        restored: Mapping[str, App] | None = None,
     ) -> Deployment:
         """Applies ``mutate`` to the definitions by app id and starts what follows from it. Raises ApiError, and then
-        nothing is changed: 409 if a touched app is locked, 403 with too many deployments, 500 without a free service
-        port."""
+        nothing is changed: 422 for dependencies in a circle, 409 if a touched app is locked, 403 with too many
+        deployments, 500 without a free service port."""
         store = self._store
         version = clock.next_version()
         specs: Specs = {app_id: app.spec for app_id, app in store.apps.items()}
         mutate(specs)
+        if plan.has_cycle(specs):
+            details = [{"path": "/", "errors": ["Dependency graph has cyclic dependencies."]}]
+            raise ApiError(422, {"message": "Object is not valid", "details": details})
         target = {i: self._next(i, spec, specs, version, restart=i in restart) for i, spec in specs.items()}
+        target |= restored or {}
         steps = plan.steps(store.apps, target, to_kill or {})
         deployment = Deployment(str(uuid.uuid4()), version, dict(store.apps), target, steps)
         self._make_way(deployment, force=force)
@@ -76,7 +82,7 @@ class Deployments:
         except plan.PortsExhaustedError:
             limits = f"{plan.PORT_RANGE.start} and {plan.PORT_RANGE.stop - 1}"
             raise ApiError(500, {"message": f"All ports between {limits} are already in use"}) from None
-        return plan.next_app(old, spec, version, restart=restart)
+        return plan.next_app(old, spec, version, restart=restart, modern=self._modern)
 
     def _make_way(self, deployment: Deployment, *, force: bool) -> None:
         conflicts = [d for d in self._store.deployments.values() if d.app_ids & deployment.app_ids]
@@ -98,7 +104,12 @@ class Deployments:
         self._store.notify()
 
     def revert(self, deployment: Deployment) -> Deployment:
-        """A new deployment that brings the affected apps back to what they were; a created app is deleted."""
+        """A new deployment that brings the affected apps back to what they were; a created app is deleted.
+
+        An app of which no task was replaced yet has its earlier version again, so that there is nothing to restart:
+        cancelling was measured to be the way out of an upgrade that cannot begin (docs/platform.md)."""
+        before = {i: deployment.original[i] for i in deployment.app_ids & deployment.original.keys()}
+        restored = {i: app for i, app in before.items() if self._modern and self._is_untouched(app)}
 
         def back(specs: Specs) -> None:
             for app_id in deployment.original.keys() | deployment.target.keys():
@@ -108,7 +119,13 @@ class Deployments:
                 elif before != after:
                     specs[app_id] = before.spec
 
-        return self.change(back, force=True)
+        return self.change(back, force=True, restored=restored)
+
+    def _is_untouched(self, app: App) -> bool:
+        """Whether exactly the wanted instances of that version run."""
+        instances = self._store.of_app(app.id)
+        same = all(instance.wanted and instance.app.version == app.version for instance in instances)
+        return same and len(instances) == app.instances
 
     def _start(self, deployment: Deployment) -> None:
         if not deployment.steps:
@@ -161,7 +178,8 @@ class Deployments:
         """Kills what is too many and waits for its end, then starts what is missing and waits until that is ready."""
         app = action.app
         instances = self._store.of_app(app.id)
-        doomed = plan.scaling_proposition(instances, action.to_kill, action.scale_to, str(app.spec["killSelection"]))
+        agents = self._store.options.agents
+        doomed = plan.scaling_proposition(instances, action.to_kill, app, action.scale_to, agents)
         await self._decommission(doomed)
         # As the real one: who is still dying counts as there. Once it is gone, the scale check makes up for it.
         there = [i for i in self._store.of_app(app.id) if i.condition.is_active or i.is_scheduled]
@@ -177,7 +195,7 @@ class Deployments:
         if app is None or any(app_id in deployment.app_ids for deployment in self._store.deployments.values()):
             return
         instances = self._store.of_app(app_id)
-        for instance in plan.scaling_proposition(instances, (), app.instances, str(app.spec["killSelection"])):
+        for instance in plan.scaling_proposition(instances, (), app, app.instances, self._store.options.agents):
             self._store.decommission(instance)
         self._launcher.add(app, max(0, app.instances - sum(instance.wanted for instance in instances)))
 
@@ -186,7 +204,7 @@ class Deployments:
         if app.instances == 0:
             return
         current = self._store.of_app(app.id)
-        kill_now, most = plan.restart_bounds(app, current)
+        kill_now, most = plan.restart_bounds(app, current, modern=self._modern)
         outdated = (i for i in current if i.app.version != app.version and i.wanted)
         old = sorted(outdated, key=lambda i: i.considered_healthy)
         to_kill = list(old)

@@ -137,6 +137,14 @@ class Instance:
     def considered_healthy(self) -> bool:
         return not self.app.health_checks or self.healthy is True
 
+    @property
+    def healthy_for_mesos(self) -> bool:
+        """Whether the checks that Mesos does say so; an app without checks is healthy."""
+        checks = enumerate(self.app.health_checks)
+        by_mesos = [index for index, check in checks if check["protocol"].startswith(("MESOS_", "COMMAND"))]
+        results = [self.health.get(index) for index in by_mesos]
+        return not self.app.health_checks or (bool(results) and all(result and result.alive for result in results))
+
     def enter(self, condition: Condition) -> None:
         """Changes the condition; the time of becoming active is that of Running."""
         self.condition = condition

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bgci.sandbox.marathon.model import Action, App, Condition, Instance, Spec, new_app
+from bgci.sandbox.marathon.placement import Attributes, crowded
 
 PORT_RANGE = range(10000, 20001)
 """``--local_port_min`` to ``--local_port_max``, inclusive."""
@@ -23,6 +24,20 @@ def service_ports(spec: Spec) -> list[int]:
         return [int(definition["port"]) for definition in spec["portDefinitions"]]
     mappings = spec.get("container", {}).get("portMappings", [])
     return [int(mapping["servicePort"]) for mapping in mappings]
+
+
+def host_ports(app: App) -> list[int]:
+    """On the host's network: the service port itself where the app insists on it, else 0 for any port."""
+    ports = service_ports(app.spec)
+    return ports if app.spec["requirePorts"] else [0] * len(ports)
+
+
+def fixed_ports(app: App) -> list[int]:
+    """The host ports that only one instance can have on an agent."""
+    if app.spec["networks"][0]["mode"] == "host":
+        return [port for port in host_ports(app) if port]
+    mappings = app.spec.get("container", {}).get("portMappings", [])
+    return [int(mapping["hostPort"]) for mapping in mappings if mapping.get("hostPort")]
 
 
 def assign_service_ports(spec: Spec, old: Spec | None, used: Iterable[int]) -> Spec:
@@ -60,14 +75,17 @@ def is_upgrade(old: Spec, new: Spec) -> bool:
     return {**old, "instances": 0} != {**new, "instances": 0}
 
 
-def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False) -> App:
-    """The app after an update: which of its times move depends on what has changed."""
+def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False, modern: bool = True) -> App:
+    """The app after an update: which of its times move depends on what has changed, and with a restart on the version
+    (marathon: GroupVersioningUtil.scala; MARATHON-8771)."""
     if old is None or is_upgrade(old.spec, spec):
         return new_app(spec, version)
     if old.instances != spec["instances"]:
         return App(spec, version, last_scaling=version, last_config=old.last_config)
-    if restart:
+    if restart and modern:
         return replace(old, version=version, last_config=version)
+    if restart:
+        return replace(old, version=version, last_scaling=version)
     return old
 
 
@@ -97,8 +115,27 @@ def dependency_rank(app_id: str, apps: Mapping[str, App], seen: frozenset[str] =
     if app_id in seen or app_id not in apps:
         return 0
     wanted = apps[app_id].spec.get("dependencies", [])
-    below = [other for other in apps for name in wanted if other == name or other.startswith(f"{name}/")]
+    below = [other for other in apps for name in wanted if is_below(other, name)]
     return 1 + max((dependency_rank(other, apps, seen | {app_id}) for other in below), default=0)
+
+
+def has_cycle(specs: Mapping[str, Spec]) -> bool:
+    """Whether an app depends on itself, by way of others or of a group (marathon: RootGroup.scala)."""
+    below = {
+        i: {o for o in specs for name in spec.get("dependencies", []) if is_below(o, name)} for i, spec in specs.items()
+    }
+    left = {app_id for app_id, others in below.items() if others}
+    while left:
+        free = {app_id for app_id in left if not below[app_id] & left}
+        if not free:
+            return True
+        left -= free
+    return False
+
+
+def is_below(app_id: str, name: str) -> bool:
+    """Whether that is the app of that name, or one in the group of that name."""
+    return app_id == name or app_id.startswith(f"{name}/")
 
 
 _WEIGHTS = {Condition.UNREACHABLE: 1, Condition.STAGING: 2, Condition.STARTING: 3, Condition.RUNNING: 4}
@@ -121,28 +158,38 @@ def kill_order(instances: Iterable[Instance], selection: str) -> list[Instance]:
 
 
 def scaling_proposition(
-    instances: Iterable[Instance], sentenced: Iterable[str], scale_to: int, selection: str
+    instances: Iterable[Instance], sentenced: Iterable[str], app: App, scale_to: int, agents: Mapping[str, Attributes]
 ) -> list[Instance]:
-    """The instances to decommission: the sentenced ones, and as many more as are too many.
-    Constraints (GROUP_BY ...) are not considered: the sandbox's agents are one machine."""
+    """The instances to decommission: the sentenced ones, and as many more as are too many: first those that keep a
+    GROUP_BY even. ``agents``: their attributes by address."""
     wanted = [instance for instance in instances if instance.wanted]
     doomed = set(sentenced)
     named = [instance for instance in wanted if instance.id in doomed]
-    rest = kill_order((instance for instance in wanted if instance.id not in doomed), selection)
+    rest = kill_order((i for i in wanted if i.id not in doomed), str(app.spec["killSelection"]))
     count = max(len(wanted) - scale_to, len(named))
+    running = {i.id: agents[i.task.host] for i in rest if i.task is not None and i.task.host in agents}
+    first = crowded(app.spec.get("constraints", []), running, count - len(named))
+    rest.sort(key=lambda instance: first.index(instance.id) if instance.id in first else len(first))
     return [*named, *rest][:count]
 
 
-def restart_bounds(app: App, current: Sequence[Instance]) -> tuple[int, int]:
+def restart_bounds(app: App, current: Sequence[Instance], *, modern: bool = True) -> tuple[int, int]:
     """How many old instances a restart kills at once, and how many instances may run at a time
-    (marathon: TaskReplaceActor.computeRestartStrategy)."""
+    (marathon: TaskReplaceActor.computeRestartStrategy).
+
+    Since 1.10.5 Marathon counts the instances that Mesos says are healthy. Of an app with checks by Marathon alone
+    there are none, so that it kills none; where the strategy has no over-capacity either, it starts none: the
+    deployment never ends (docs/platform.md). Before, it counted the instances that run."""
     strategy: Mapping[str, Any] = app.spec["upgradeStrategy"]
-    healthy = sum(1 for instance in current if instance.wanted and instance.considered_healthy)
+    if modern:
+        counted = sum(1 for instance in current if instance.wanted and instance.healthy_for_mesos)
+    else:
+        counted = sum(1 for instance in current if instance.condition.is_active)
     least = math.ceil(app.instances * strategy["minimumHealthCapacity"])
     most = int(app.instances * (1 + strategy["maximumOverCapacity"]))
-    kill_now = max(0, healthy - least)
-    if least == most and most <= healthy:
+    kill_now = max(0, counted - least)
+    if least == most and most <= counted:
         most += 1
-    if app.instances < len(current):
+    if modern and app.instances < len(current):
         kill_now = max(len(current) - app.instances, kill_now)
     return kill_now, most

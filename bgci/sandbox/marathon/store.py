@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bgci.sandbox.events import EventBus
+from bgci.sandbox.marathon.dialect import DIALECTS, Dialect
 from bgci.sandbox.marathon.model import App, Backoff, Condition, Deployment, Instance, Task
+from bgci.sandbox.marathon.placement import Situation, fits
+from bgci.sandbox.marathon.plan import fixed_ports
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,14 @@ class Options:
     kill_grace: float = 3.0
     cpus: float = 64.0
     mem: float = 131072.0
+    attributes: tuple[Mapping[str, str], ...] = ()
+    dialect: Dialect = DIALECTS["1.11"]
+
+    @property
+    def agents(self) -> dict[str, dict[str, str]]:
+        """The attributes of each agent by its address, with its hostname."""
+        given = [*self.attributes, *[{}] * len(self.hosts)]
+        return {host: {**more, "hostname": host} for host, more in zip(self.hosts, given, strict=False)}
 
 
 class Store:
@@ -85,6 +96,21 @@ class Store:
                 spec = instance.app.spec
                 free[instance.task.host] = (cpus - float(spec["cpus"]), mem - float(spec["mem"]))
         return free
+
+    def meets_constraints(self, app: App, host: str) -> bool:
+        """Whether an agent may take one more instance of the app. Instances with an older configuration, which are
+        about to be replaced, do not count (marathon: InstanceOpFactoryImpl.scala)."""
+        agents = self.options.agents
+        same = [i for i in self.of_app(app.id) if i.app.last_config == app.last_config and i.condition.is_active]
+        placed = [agents[i.task.host] for i in same if i.task is not None]
+        now = Situation(list(agents.values()), placed, app.instances)
+        return fits(app.spec.get("constraints", []), agents[host], now)
+
+    def has_ports(self, app: App, host: str) -> bool:
+        """Whether the host ports that the app insists on are free on an agent."""
+        tasks = (i.task for i in self.instances.values() if i.task is not None and i.condition.is_active)
+        used = {port for task in tasks if task.host == host for port in task.ports}
+        return used.isdisjoint(fixed_ports(app))
 
     def kill(self, instance: Instance) -> None:
         """SIGTERM to the task, SIGKILL after its grace period. It stays listed, with its health, until it is gone."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, rights, views
+from bgci.sandbox.marathon import paths, rights, views
 from bgci.sandbox.marathon.apps_api import deployment_result
 from bgci.sandbox.marathon.core import Marathon
+from bgci.sandbox.marathon.dialect import DEFAULT_ROLE
 from bgci.sandbox.marathon.model import Deployment
 from bgci.sandbox.marathon.plan import PORT_RANGE
 from bgci.sandbox.mesos import FRAMEWORKS
-from bgci.sandbox.web import ApiError, flag, plain, reply
+from bgci.sandbox.web import flag, plain, reply
 
-VERSION = "1.11.24"
+FEATURES = ("external_volumes", "gpu_resources", "secrets", "task_killing")
 
 
 class SystemRoutes:
@@ -44,7 +45,7 @@ class SystemRoutes:
     async def cancel(self, request: web.Request) -> web.Response:
         deployment = self._store.deployments.get(request.match_info["id"])
         if deployment is None:
-            raise ApiError(404, {"message": f"DeploymentPlan {request.match_info['id']} does not exist"})
+            raise self._marathon.missing(f"DeploymentPlan {request.match_info['id']} does not exist")
         for app_id in deployment.app_ids:
             rights.require(request, app_id, "update")
         if flag(request, "force"):
@@ -57,9 +58,9 @@ class SystemRoutes:
         return reply({"queue": waiting})
 
     async def reset_delay(self, request: web.Request) -> web.Response:
-        app_id = definition.absolute(request.match_info["id"])
+        app_id = paths.absolute(request.match_info["id"])
         if not any(entry["app"]["id"] == app_id for entry in views.queue(self._store)):
-            raise ApiError(404, {"message": f"Application {app_id} not found in tasks queue."})
+            raise self._marathon.missing(f"Application {app_id} not found in tasks queue.")
         app = self._marathon.app(app_id)
         rights.require(request, app_id, "update")
         self._store.backoffs.pop((app_id, app.last_config), None)
@@ -73,7 +74,7 @@ class SystemRoutes:
         return reply(
             {
                 "name": "marathon",
-                "version": VERSION,
+                "version": self._marathon.dialect.version,
                 "buildref": "bgci-sandbox",
                 "elected": True,
                 "leader": self._marathon.leader,
@@ -85,7 +86,8 @@ class SystemRoutes:
                     "local_port_max": PORT_RANGE.stop - 1,
                     "hostname": host,
                     "framework_name": "marathon",
-                    "features": ["task_killing", *["secrets"] * self._marathon.has_secrets],
+                    "mesos_role": DEFAULT_ROLE,
+                    "features": list(FEATURES),
                     "mesos_leader_ui_url": "/mesos",
                     "webui_url": None,
                 },

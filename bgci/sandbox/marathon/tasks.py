@@ -15,7 +15,7 @@ from bgci.sandbox import clock
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.marathon.health import HealthChecker
 from bgci.sandbox.marathon.model import App, Backoff, Condition, Instance, Task, task_failure
-from bgci.sandbox.marathon.plan import service_ports
+from bgci.sandbox.marathon.plan import host_ports
 from bgci.sandbox.marathon.store import Store
 from bgci.sandbox.mesos import Mesos
 from bgci.sandbox.processes import LIGHT_PYTHON, Child, NoPortError, Ports, Processes
@@ -48,11 +48,13 @@ class Launcher:
         self._secrets = secrets
         self._runners: dict[str, asyncio.Task[None]] = {}
         self._next_ip = 1
+        self._modern = store.options.dialect.modern
 
     def add(self, app: App, count: int) -> None:
         """Schedules that many new instances (marathon: LaunchQueue.add)."""
+        kind = "instance" if self._modern else "marathon"
         for _ in range(count):
-            instance = Instance(f"{safe_id(app.id)}.instance-{uuid.uuid1()}", app)
+            instance = Instance(f"{safe_id(app.id)}.{kind}-{uuid.uuid1()}", app)
             self._store.instances[instance.id] = instance
             self._store.enter(instance, Condition.SCHEDULED)
             self._runners[instance.id] = asyncio.ensure_future(self._run(instance))
@@ -69,11 +71,18 @@ class Launcher:
                 host = await self._offer(instance)
                 if host is not None and instance.wanted:
                     await self._live(instance, host)
+                    self._replace_ended(instance)
         finally:
             self._store.instances.pop(instance.id, None)
             self._runners.pop(instance.id, None)
             self._store.notify()
         self.ended(instance.app_id)
+
+    def _replace_ended(self, instance: Instance) -> None:
+        """Until 1.7 a task that ends takes its instance with it: another one takes its place."""
+        if not self._modern and instance.wanted and instance.condition.is_terminal:
+            instance.wanted = False
+            self.add(self._current(instance), 1)
 
     async def _offer(self, instance: Instance) -> str | None:
         """The address of an agent with room, once the launch delay is over; None if the instance was given up."""
@@ -99,10 +108,11 @@ class Launcher:
         return self._store.apps.get(instance.app_id, instance.app)
 
     def _agent_with_room(self, app: App) -> str | None:
-        """The agent with the most free CPUs that has room for the app; None if none has."""
+        """The agent with the most free CPUs that has room and the app's fixed ports, and meets its constraints."""
         cpus, mem = float(app.spec["cpus"]), float(app.spec["mem"])
         free = {h: r for h, r in self._store.free_resources().items() if r[0] >= cpus and r[1] >= mem}
-        return max(free, key=lambda host: free[host][0], default=None)
+        suitable = [h for h in free if self._store.meets_constraints(app, h) and self._store.has_ports(app, h)]
+        return max(suitable, key=lambda host: free[host][0], default=None)
 
     async def _live(self, instance: Instance, host: str) -> None:
         """One incarnation, from its launch to the end of its process."""
@@ -148,7 +158,7 @@ class Launcher:
         app = instance.app
         mode = app.spec["networks"][0].get("mode", "container")
         if mode == "host":
-            wanted: list[Mapping[str, Any]] = [{"hostPort": port} for port in _host_ports(app)]
+            wanted: list[Mapping[str, Any]] = [{"hostPort": port} for port in host_ports(app)]
         else:
             wanted = app.spec.get("container", {}).get("portMappings", [])
         ip = self._unique_ip(wanted) if mode == "container" else host
@@ -161,6 +171,8 @@ class Launcher:
             else:
                 endpoints.append((ip, int(mapping["containerPort"])))
         name = f"{instance.id}._app.{instance.incarnation}"
+        if not self._modern:
+            name = instance.id.replace(".marathon-", ".")
         return Task(name, host, ip, ports, endpoints, self._store.agent_id(host), clock.now(), app.version)
 
     def _host_port(self, host: str, wanted: int) -> int:
@@ -217,12 +229,6 @@ class Launcher:
 def safe_id(app_id: str) -> str:
     """``/team/web`` in task ids: ``team_web``."""
     return app_id.strip("/").replace("/", "_")
-
-
-def _host_ports(app: App) -> list[int]:
-    """Host networking: the service port itself where the app insists on it, else any port."""
-    ports = service_ports(app.spec)
-    return ports if app.spec["requirePorts"] else [0] * len(ports)
 
 
 def _is_free(ports: Ports, ip: str, port: int) -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from bgci.sandbox.marathon import definition, rights, views
+from bgci.sandbox.marathon import paths, rights, views
 from bgci.sandbox.marathon.apps_api import deployment_result, invalid_shape, json_object
 from bgci.sandbox.marathon.core import Marathon, instance_id
 from bgci.sandbox.marathon.deployments import Specs
 from bgci.sandbox.marathon.model import App, Condition, Deployment, Instance
-from bgci.sandbox.web import ApiError, flag, plain, reply
+from bgci.sandbox.web import ApiError, accepts, flag, plain, reply
 
 
 class TaskRoutes:
@@ -34,7 +34,7 @@ class TaskRoutes:
     async def index(self, request: web.Request) -> web.Response:
         states = [*request.query.getall("status", []), *request.query.getall("status[]", [])]
         tasks = [task for task in views.all_tasks(self._store, states) if rights.may(request, task["appId"])]
-        if request.headers.get("Accept", "").startswith("text/plain"):
+        if not accepts(request, "application/json") and not self._marathon.dialect.modern:
             return plain(endpoints_table(tasks))
         return reply({"tasks": tasks})
 
@@ -69,22 +69,32 @@ class TaskRoutes:
         app = self._permitted(request, "update")
         task_id = request.match_info["task"]
         scale, wipe = scale_and_wipe(request)
-        try:
-            named = instance_id(task_id)
-        except ApiError:
-            named = ""
+        named = self._named(task_id, scale=scale)
         instances = [instance for instance in self._store.of_app(app.id) if instance.id == named]
         if scale:
             active = [instance for instance in instances if instance.condition.is_active]
             return deployment_result(self._kill_and_scale(active, force=flag(request, "force")))
         killed = self._kill(instances, wipe=wipe)
         if not killed:
-            raise ApiError(404, {"message": f"Task '{task_id}' does not exist"})
+            raise self._marathon.missing(f"Task '{task_id}' does not exist")
         return reply({"task": killed[0]})
+
+    def _named(self, task_id: str, *, scale: bool) -> str:
+        """The instance of a task id; empty for one of no known form. Raises ApiError for one without a UUID: since 1.8
+        the failure is told as a failure of Marathon, but not when scaling (marathon: AppTasksResource.scala)."""
+        try:
+            return instance_id(task_id)
+        except ApiError as error:
+            if error.status == 400:
+                return ""
+            if scale or not self._marathon.dialect.modern:
+                raise
+            text = f"Failure(java.lang.IllegalArgumentException: {error}) (of class scala.util.Failure)"
+            raise ApiError(500, {"message": text}) from None
 
     def _permitted(self, request: web.Request, action: str) -> App:
         """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
-        app = self._marathon.app(definition.absolute(request.match_info["id"]))
+        app = self._marathon.app(paths.absolute(request.match_info["id"]))
         rights.require(request, app.id, action)
         return app
 

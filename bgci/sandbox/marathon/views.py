@@ -47,7 +47,7 @@ def app_info(store: Store, app: App, embed: Collection[str]) -> Json:
     if "lastTaskFailure" in embed and app.id in store.failures:
         shown["lastTaskFailure"] = store.failures[app.id]
     if "taskStats" in embed:
-        shown["tasksStats"] = task_stats(app, instances)
+        shown["tasksStats" if store.options.dialect.modern else "taskStats"] = task_stats(app, instances)
     return shown
 
 
@@ -82,8 +82,9 @@ def task_json(instance: Instance, task: Task, ports: list[int]) -> Json:
         "ipAddresses": [{"ipAddress": task.ip, "protocol": "IPv4"}],
         "healthCheckResults": [health_json(health, instance.id) for _, health in sorted(instance.health.items())],
         "localVolumes": [],
-        "role": instance.app.spec["role"],
     }
+    if "role" in instance.app.spec:
+        shown["role"] = instance.app.spec["role"]
     if active:
         shown |= {"stagedAt": task.staged_at, "version": task.app_version}
         if task.started_at:
@@ -180,7 +181,7 @@ def _queue_entry(store: Store, app: App, waiting: list[Instance]) -> Json:
         "count": len(waiting),
         "delay": {"timeLeftSeconds": int(left), "overdue": left <= 0},
         "since": app.version,
-        "role": app.spec["role"],
+        **({"role": app.spec["role"]} if "role" in app.spec else {}),
         "processedOffersSummary": {
             "processedOffersCount": agents,
             "unusedOffersCount": agents if rejects else 0,
@@ -195,8 +196,11 @@ def _lacking(store: Store, app: App) -> list[str]:
     """The reasons why no agent's offer fits (marathon: NoOfferMatchReason.scala)."""
     free = store.free_resources()
     wanted = {"InsufficientCpus": ("cpus", 0), "InsufficientMemory": ("mem", 1)}
-    return [
+    lacking = [
         reason
         for reason, (name, index) in wanted.items()
         if all(float(app.spec[name]) > resources[index] for resources in free.values())
     ]
+    unmet = ["UnfulfilledConstraint"] if not any(store.meets_constraints(app, host) for host in free) else []
+    ports = ["InsufficientPorts"] if not any(store.has_ports(app, host) for host in free) else []
+    return [*unmet, *lacking, *ports]
