@@ -99,7 +99,7 @@ class Routes:
         return plain("pong")
 
     async def info(self, request: web.Request) -> web.Response:
-        return reply({"version": "0.6.48", "libVersion": "1.7.202"})
+        return reply({"version": "0.6.70", "libVersion": "1.7.202"})
 
     async def leader(self, request: web.Request) -> web.Response:
         return reply({"leader": request.host})

@@ -84,7 +84,7 @@ def _numbers(field: str, text: str) -> frozenset[int]:
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
         step = int(step_text) if re.fullmatch(r"\d+", step_text) else 0 if slash else 1
-        if step < 1:
+        if not 1 <= step <= high - low:
             raise ValueError(f"not a step: {part}")
         first_text, dash, last_text = span.partition("-")
         if span == "*":
@@ -131,6 +131,8 @@ def _nearest_weekday(day: date, wanted: int) -> int:
 
 
 def _weekday_rule(text: str) -> DayRule:
+    if text == "L":
+        return lambda day: day.isoweekday() == 7
     if last := re.fullmatch(r"(\w+)L", text):
         only = _number("weekday", last[1], 0, 7) % 7
         return lambda day: day.isoweekday() % 7 == only and day.day + 7 > _last_day(day)

@@ -86,7 +86,19 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"Unexpected character: {name}")
 
 
+class Whole(int):
+    """A whole number that was written with a fraction or an exponent. Metronome takes it for an integer."""
+
+    written = ""
+
+    def __str__(self) -> str:
+        return self.written
+
+
 def _number(text: str) -> float:
-    """A whole number is an integer, however it is written."""
     number = float(text)
-    return int(number) if number.is_integer() else number
+    if not number.is_integer():
+        return number
+    whole = Whole(number)
+    whole.written = text
+    return whole

@@ -5,6 +5,7 @@ Unlike Marathon, Metronome refuses unknown fields and nulls. ``model`` has the r
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from bgci.sandbox.shape import FLAG, SOME_TEXT, STRINGS, TEXT, Problem, Shape, array, choice, problems
@@ -17,6 +18,7 @@ JOB_ID = re.compile(r"([a-z0-9]+(\-+[a-z0-9]+)*)(\.([a-z0-9]+(\-+[a-z0-9]+)*))*"
 SCHEDULE_ID = re.compile(r"([a-z0-9][a-z0-9\-]*[a-z0-9]+)")
 NAME = Shape("string", pattern=JOB_ID)
 ENV = ("run", "env")
+_TOO_SHORT = "'' does not match minimum length of 1."
 
 
 def record(required: tuple[str, ...] = (), **fields: Shape) -> Shape:
@@ -94,7 +96,10 @@ def check_shape(body: Any, shape: Shape) -> None:
         text = "".join(f"/{part}" for part in path)
         if problem.kind == "unknown":
             unknown.setdefault(text, []).append(f"'{problem.name}'")
-        elif (sentence := _sentence(problem)) not in errors.setdefault(text, []):
+            continue
+        if problem.kind == "pattern" and problem.value == "":
+            errors.setdefault(text, []).append(_TOO_SHORT)
+        if (sentence := _sentence(problem)) not in errors.setdefault(text, []):
             errors[text].append(sentence)
     for text, names in unknown.items():
         said = f"Additional properties are not allowed, but found properties {', '.join(names)}."
@@ -119,11 +124,11 @@ def _sentence(problem: Problem) -> str:
     if problem.kind == "type":
         return f"Wrong type. Expected {shape.kind}, was {_type_name(value)}."
     if problem.kind == "least":
-        return f"{value} is smaller than required minimum value of {shape.least}."
+        return f"{Decimal(str(value))} is smaller than required minimum value of {shape.least}."
     if problem.kind == "choice":
         return "Instance is invalid enum value."
     if shape is SOME_TEXT:
-        return f"'{value}' does not match minimum length of 1."
+        return _TOO_SHORT
     return f"'{value}' does not match pattern '^{shape.pattern.pattern if shape.pattern else ''}$'."
 
 
