@@ -119,7 +119,10 @@ class Raml:
 
     def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in schema:
-            schema = {**self.definitions[schema["$ref"].rpartition("/")[2]], **{k: schema[k] for k in schema if k != "$ref"}}
+            schema = {
+                **self.definitions[schema["$ref"].rpartition("/")[2]],
+                **{k: schema[k] for k in schema if k != "$ref"},
+            }
         return schema
 
 
@@ -143,7 +146,11 @@ def scalar(kind: str, declared: dict[str, Any], limits: bool) -> dict[str, Any]:
 def marathon(directory: Path) -> dict[str, Any]:
     raml = Raml(directory)
     top = raml.schema("App", "app")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top, "$defs": dict(sorted(raml.definitions.items()))}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **top,
+        "$defs": dict(sorted(raml.definitions.items())),
+    }
 
 
 def metronome(file: Path) -> Any:

@@ -1,7 +1,7 @@
 """Reading and writing an app definition in each of Marathon's forms, old and new.
 
-A definition is what the template says, without a colour. These readers take whatever JSON they are given and answer
-"unset" for what has the wrong type; `validate` is who complains.
+A definition is what the template says, without a colour. These readers accept any JSON and return "unset" for a value
+of the wrong type; `validate` reports such a value.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bgci.appdef.marathon_forms import absolute
+from bgci.appdef.marathon_schema import plain
+
 GROUP_LABEL = "HAPROXY_DEPLOYMENT_GROUP"
 ALT_PORT_LABEL = "HAPROXY_DEPLOYMENT_ALT_PORT"
 
@@ -18,46 +21,39 @@ _LEGACY_MODES = {"BRIDGE": "container/bridge", "USER": "container", "HOST": "hos
 
 
 def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition without its nulls, with an absolute id, and without what is said twice.
+    """The definition with an absolute id, without null, with enums in upper case, and with its ports in one place.
 
-    Legacy networking stays as it is, because old Marathons need it; but beside legacy port mappings `portDefinitions`
-    goes (Marathon refuses it for networks other than the host's) and so does `ports`, whose numbers are the service
-    ports of the mappings (marathon: AppNormalization.scala).
+    Legacy networking remains, because old Marathons need it. Outside of the host's network Marathon ignores
+    `portDefinitions` and `ports`, but for their number: missing port mappings are added
+    (marathon: AppNormalization.maybeAddPortMappings). Before 1.5 it took service ports from `ports`.
     """
-    definition: dict[str, Any] = _without_nulls(raw)
-    app_id = definition.get("id")
-    if isinstance(app_id, str) and app_id and not app_id.startswith("/"):
-        definition["id"] = f"/{app_id}"
-    legacy = definition["container"]["docker"].get("portMappings") if _has_docker(definition) else None
-    if legacy and network_mode(definition) != "host":
-        definition.pop("portDefinitions", None)
-        _move_ports_into(legacy, definition)
+    definition = plain(raw)
+    if isinstance(definition.get("id"), str) and definition["id"].strip("/"):
+        definition["id"] = absolute(definition["id"])
+    _, key, table = port_table(definition)
+    if key == "servicePort" and isinstance(table, list) and all(isinstance(entry, dict) for entry in table):
+        _ports_into(table, definition)
     return definition
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
-
-
-def _has_docker(definition: Mapping[str, Any]) -> bool:
-    return isinstance(as_mapping(definition.get("container")).get("docker"), dict)
-
-
-def _move_ports_into(mappings: Any, definition: dict[str, Any]) -> None:
-    ports = definition.get("ports")
-    if not (isinstance(ports, list) and isinstance(mappings, list) and len(ports) <= len(mappings)):
+def _ports_into(table: list[dict[str, Any]], definition: dict[str, Any]) -> None:
+    """Move `ports` and `portDefinitions` into the port mappings, unless Marathon refuses the combination."""
+    ports, definitions = as_list(definition.get("ports")), as_list(definition.get("portDefinitions"))
+    used = [port for port in ports if port]
+    contradictory = bool(ports and definitions) and list(ports) != [
+        as_mapping(each).get("port") for each in definitions
+    ]
+    if contradictory or "ipAddress" in definition or not all(isinstance(port, int) for port in ports):
         return
-    pairs = [(mapping, port) for mapping, port in zip(mappings, ports, strict=False) if isinstance(mapping, dict)]
-    # Where the two contradict each other nobody can tell which is meant: left for `validate` to report.
-    if any(mapping.get("servicePort") not in (None, 0, port) for mapping, port in pairs):
+    if len(set(used)) < len(used):
         return
-    for mapping, port in pairs:
-        mapping["servicePort"] = port
-    del definition["ports"]
+    table += [{} for _ in range(len(definitions or ports) - len(table))]
+    for entry, port in zip(table, ports, strict=False):
+        if not entry.get("servicePort"):
+            entry["servicePort"] = port
+    for name in ("ports", "portDefinitions"):
+        if isinstance(definition.get(name), list):
+            del definition[name]
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgci.errors import InvalidError
 
@@ -20,16 +20,22 @@ class Finding:
     path: str
     message: str
     remedy: str
-    marathon: str = ""
-    advice: bool = False
+    marathon: str = field(default="", kw_only=True)
+    advice: bool = field(default=False, kw_only=True)
 
     def __str__(self) -> str:
-        named = f" Marathon names {self.marathon}." if self.marathon and self.marathon != marathon_path(self.path) else ""
-        return f"{self.path} {_sentence(self.message)}{named}\n    {_sentence(self.remedy)}"
+        named = (
+            f" Marathon names {self.marathon}." if self.marathon and self.marathon != marathon_path(self.path) else ""
+        )
+        return f"{self.path} {_sentence(self.message)}{named}\n    {_sentence(_capital(self.remedy))}"
 
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def marathon_path(path: str) -> str:
@@ -37,12 +43,16 @@ def marathon_path(path: str) -> str:
     return re.sub(r"\[([0-9]+)\]", r"(\1)", path.removeprefix("$").replace(".", "/")) or "/"
 
 
-def require_valid(findings: Sequence[Finding], *, what: str) -> None:
-    """Raises InvalidError that lists all findings, if there are any. ``what``: such as "The definition of /web"."""
-    if not findings:
-        return
-    number = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-    listed = "\n".join(f"  - {finding}" for finding in findings)
+def require_valid(findings: Sequence[Finding], *, what: str, strict: bool = False) -> list[Finding]:
+    """Advice among the findings; raises InvalidError that lists the others, if there are any.
+
+    what: such as ``The definition of /web``. strict: whether advice is a refusal, too.
+    """
+    refused = [finding for finding in findings if strict or not finding.advice]
+    if not refused:
+        return [finding for finding in findings if finding.advice]
+    number = "1 finding" if len(refused) == 1 else f"{len(refused)} findings"
+    listed = "\n".join(f"  - {finding}" for finding in refused)
     raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="mend the template")
 
 

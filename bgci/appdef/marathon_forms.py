@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from bgci.appdef.marathon_schema import LATEST, check_shape, read, write
+from bgci.appdef.marathon_schema import LATEST, check_shape, distinct, read, write
 
 _DOCKER_NETWORKS = {"BRIDGE": "container/bridge", "USER": "container", "HOST": "host"}
 # marathon: FetchUri.scala
@@ -35,7 +35,7 @@ def stored(definition: Mapping[str, Any], version: str = LATEST) -> dict[str, An
 
 
 def absolute(path: str) -> str:
-    """An id or a dependency as Marathon resolves it: absolute, without `..` and empty parts (marathon: PathId.scala)."""
+    """An id as Marathon resolves it: absolute, without `..` and empty parts (marathon: PathId.scala)."""
     return posixpath.normpath("/" + path.strip("/"))
 
 
@@ -118,7 +118,7 @@ def _named_default(port: Mapping[str, Any]) -> dict[str, Any]:
 def _migrate_ports(
     container: dict[str, Any], app: Mapping[str, Any], networks: list[dict[str, Any]], definitions: int
 ) -> None:
-    """marathon: AppNormalization.forDeprecated, the functions from migrateDockerPortMappings to maybeAddPortMappings."""
+    """marathon: AppNormalization, the functions from migrateDockerPortMappings to maybeAddPortMappings."""
     docker = container.get("docker") or {}
     legacy = docker.pop("portMappings", None)
     docker.pop("network", None)
@@ -159,7 +159,7 @@ def finished(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     external = any("external" in volume for volume in volumes)
     if not on_host:
         changed |= {"requirePorts": False, "portDefinitions": None}
-    changed["healthChecks"] = [_finished_check(check) for check in app["healthChecks"]]
+    changed["healthChecks"] = distinct([_finished_check(check) for check in app["healthChecks"]])
     changed.setdefault("upgradeStrategy", {"maximumOverCapacity": 1, "minimumHealthCapacity": 1})
     if "upgradeStrategy" not in app and (persistent or external):
         changed["upgradeStrategy"] = {"maximumOverCapacity": 0, "minimumHealthCapacity": 0.5}

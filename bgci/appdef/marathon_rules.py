@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bgci.appdef.findings import Finding
+from bgci.appdef.findings import Finding, at, marathon_path
 from bgci.appdef.java import is_java_pattern, is_java_uri
-from bgci.appdef.marathon_forms import absolute, canonical, port_count
+from bgci.appdef.marathon_forms import canonical, port_count
 from bgci.appdef.marathon_schema import LATEST, check_shape, read
 from bgci.appdef.marathon_volumes import check_volumes
 
 App = Mapping[str, Any]
 _MESOS_PROTOCOLS = ("COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 _RESERVED = ("restart", "tasks", "versions", ".", "..")
-_PATH_PART = re.compile(r"(?:(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])\.)*(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])|\.|\.\.")
+_PATH_PART = re.compile(
+    r"(?:(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])\.)*(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])|\.|\.\."
+)
 _OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
 
 
@@ -72,7 +74,9 @@ def _uris(app: App) -> Iterator[Finding]:
         yield _refused("$.uris", "cannot be combined with fetch", "Keep fetch only")
     for index, uri in enumerate(app.get("uris") or ()):
         if not is_java_uri(uri):
-            yield _refused(f"$.uris[{index}]", f"is {uri!r}, which is not a valid URI", "Encode special characters with %")
+            yield _refused(
+                f"$.uris[{index}]", f"is {uri!r}, which is not a valid URI", "Encode special characters with %"
+            )
 
 
 def _networks_twice(app: App) -> Iterator[Finding]:
@@ -110,9 +114,7 @@ def _discovery(app: App) -> Iterator[Finding]:
         return
     if _engine(app) == "DOCKER":
         yield _refused(path, "is not possible with a DOCKER container", remedy, "/ipAddress")
-    elif address["discovery"]["ports"] and (
-        _container(app).get("portMappings") or _docker(app).get("portMappings")
-    ):
+    elif address["discovery"]["ports"] and (_container(app).get("portMappings") or _docker(app).get("portMappings")):
         yield _refused(path, "cannot be combined with portMappings", remedy)
 
 
@@ -186,7 +188,9 @@ def _port_mappings(app: App) -> Iterator[Finding]:
     names = [network["name"] for network in app["networks"] if "name" in network]
     for index, mapping in enumerate(mappings):
         if len(containers) > 1 and "hostPort" in mapping and len(mapping["networkNames"]) != 1:
-            yield _refused(f"{path}[{index}]", "has a hostPort for several networks", "Name one network in networkNames")
+            yield _refused(
+                f"{path}[{index}]", "has a hostPort for several networks", "Name one network in networkNames"
+            )
         for number, name in enumerate(mapping["networkNames"]):
             if name not in names:
                 place = f"{path}[{index}].networkNames[{number}]"
@@ -198,11 +202,7 @@ def _unique_names(ports: Sequence[App], path: str) -> Iterator[Finding]:
     for index, port in enumerate(ports):
         if names.count(port.get("name", "")) > 1 and port["name"] in [each.get("name") for each in ports[:index]]:
             message = f"is {port['name']!r} a second time"
-            yield _refused(f"{path}[{index}].name", message, "Give each port a name of its own", _marathon(path))
-
-
-def _marathon(path: str) -> str:
-    return path[1:].replace(".", "/")
+            yield _refused(f"{path}[{index}].name", message, "Give each port a name of its own", marathon_path(path))
 
 
 def _port_definitions(app: App) -> Iterator[Finding]:
@@ -241,7 +241,9 @@ def _health_checks(app: App) -> Iterator[Finding]:
         path, protocol = f"$.healthChecks[{index}]", check["protocol"]
         if (protocol == "COMMAND") != ("command" in check):
             remedy = "Write protocol COMMAND with a command, or neither"
-            yield _refused(path, f"has the protocol {protocol} {'with' if 'command' in check else 'without'} a command", remedy)
+            yield _refused(
+                path, f"has the protocol {protocol} {'with' if 'command' in check else 'without'} a command", remedy
+            )
         elif protocol == "COMMAND":
             if "path" in check or "port" in check:
                 yield _refused(path, "has a path or a port beside its command", "Remove them")
@@ -249,8 +251,10 @@ def _health_checks(app: App) -> Iterator[Finding]:
             yield from _port_reference(check, path, ports, path)
         if check["ipProtocol"] == "IPv6" and not (protocol.startswith("MESOS_") and _engine(app) == "DOCKER"):
             remedy = "Use a MESOS_ protocol in a DOCKER container, or IPv4"
-            yield _refused(f"{path}.ipProtocol", "is IPv6", remedy, _marathon(path))
-    by_mesos = [check for check in app["healthChecks"] if check["protocol"] in _MESOS_PROTOCOLS and "command" not in check]
+            yield _refused(f"{path}.ipProtocol", "is IPv6", remedy, marathon_path(path))
+    by_mesos = [
+        check for check in app["healthChecks"] if check["protocol"] in _MESOS_PROTOCOLS and "command" not in check
+    ]
     if len(by_mesos) > 1:
         yield _refused("$.healthChecks", f"has {len(by_mesos)} checks with a MESOS_ protocol", "Keep one of them", "/")
 
@@ -260,7 +264,7 @@ def _port_reference(check: App, path: str, ports: int, place: str) -> Iterator[F
     if "portIndex" in check:
         if check["portIndex"] >= ports:
             message = f"is {check['portIndex']}, but the app has {ports} ports"
-            yield _refused(f"{path}.portIndex", message, "Count the ports from 0", place.replace("$.", "/"))
+            yield _refused(f"{path}.portIndex", message, "Count the ports from 0", marathon_path(place))
     elif "port" not in check and ports != 1:
         yield _refused(path, f"does not say which of the app's {ports} ports it checks", "Add portIndex")
 
@@ -330,7 +334,9 @@ def _env(app: App) -> Iterator[Finding]:
             yield _refused("$.env['']", "has an empty name", "Name the variable", "/env")
         if isinstance(value, Mapping) and value["secret"] not in app["secrets"]:
             message = f"uses the secret {value['secret']!r}, which is not declared"
-            yield _refused(f"$.env.{name}", message, "Declare it under secrets with its source", f"/env/{name}/secret")
+            yield _refused(
+                at("$.env", name), message, "Declare it under secrets with its source", f"/env/{name}/secret"
+            )
 
 
 def _accepted_roles(app: App) -> Iterator[Finding]:
@@ -363,7 +369,9 @@ def _roles(app: App) -> Iterator[Finding]:
 
 def _gpus(app: App) -> Iterator[Finding]:
     if app["gpus"] > 0 and _engine(app) == "DOCKER":
-        yield _refused("$.gpus", "are not possible with a DOCKER container", 'Write "type": "MESOS", or remove gpus', "/")
+        yield _refused(
+            "$.gpus", "are not possible with a DOCKER container", 'Write "type": "MESOS", or remove gpus', "/"
+        )
 
 
 def _migration_labels(app: App) -> Iterator[Finding]:
@@ -382,7 +390,7 @@ def _single_instance(app: App) -> Iterator[Finding]:
     strategy = app.get("upgradeStrategy") or {"minimumHealthCapacity": 1}
     if any(strategy.values()):
         remedy = "Set both capacities of upgradeStrategy to 0, or remove the label"
-        yield _refused(path, "requires an upgradeStrategy of zeros", remedy, "/upgradeStrategy")
+        yield _refused(path, "requires an upgradeStrategy of zeros", remedy, "/isSingleInstance")
 
 
 def _resident(app: App) -> Iterator[Finding]:
@@ -425,7 +433,11 @@ def constraint_problem(constraint: Sequence[str]) -> tuple[str, str] | None:
         "MAX_PER": (not number, "MAX_PER needs a whole number", "Write a number"),
         "LIKE": (not is_java_pattern(value), "LIKE needs a regular expression", "Write a valid one"),
         "UNLIKE": (not is_java_pattern(value), "UNLIKE needs a regular expression", "Write a valid one"),
-        "IS": (not re.fullmatch("[a-zA-Z0-9_/.-]*", value or ""), "IS compares plain text", "Use letters, digits and _/.-"),
+        "IS": (
+            not re.fullmatch("[a-zA-Z0-9_/.-]*", value or ""),
+            "IS compares plain text",
+            "Use letters, digits and _/.-",
+        ),
     }.get(operator, (False, "", ""))
     return (f"is not valid: {wrong[1]}", wrong[2]) if wrong[0] else None
 
@@ -455,12 +467,16 @@ CANONICAL = (
     Rule("SecretValidation.secretValidator", _secrets),
     Rule("EnvVarValidation.envValidator, SecretValidation.secretValidator", _env),
     Rule("ResourceRole.validAcceptedResourceRoles", _accepted_roles),
-    Rule("RoleSettings.forService; AppDefinition.validWithRoleEnforcement; ResourceRole.validForRole", _roles, ("1.11",)),
+    Rule(
+        "RoleSettings.forService; AppDefinition.validWithRoleEnforcement; ResourceRole.validForRole", _roles, ("1.11",)
+    ),
     Rule("AppValidation.complyWithGpuRules", _gpus),
     Rule("AppValidation.complyWithMigrationAPI", _migration_labels),
     Rule("SchedulingValidation.complyWithSingleInstanceLabelRules, validForSingleInstanceApps", _single_instance),
     Rule("SchedulingValidation.validForResidentTasks, requireUnreachableDisabledForResidentTasks", _resident),
     Rule("UnreachableEnabled.unreachableEnabledValidator", _unreachable),
     Rule("SchedulingValidation.complyWithAppConstraintRules; ConstraintConversion", _constraints),
-    Rule("AppValidation.validVolume; DVDIProviderValidations; LinuxInfo.validLinuxInfoForContainerState", check_volumes),
+    Rule(
+        "AppValidation.validVolume; DVDIProviderValidations; LinuxInfo.validLinuxInfoForContainerState", check_volumes
+    ),
 )

@@ -1,101 +1,181 @@
-"""What Metronome would refuse in a job (metronome: jobspec.schema.json, JobRunSpec.scala)."""
+"""Which job definitions Metronome refuses: its published schema, then its rules over several fields."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bgci.appdef.findings import Finding, Shape, check_shape
+from bgci.appdef.findings import Finding, at
+from bgci.appdef.marathon_schema import load_schema
+from bgci.appdef.shape import shape_findings
 
-_TEXT, _FLAG = Shape("text"), Shape("flag")
-_ID_PATTERN = r"([a-z0-9]+(-+[a-z0-9]+)*)(\.([a-z0-9]+(-+[a-z0-9]+)*))*"
-_DOCKER = Shape(
-    "object",
-    closed=True,
-    required=("image",),
-    fields={
-        "image": Shape("text", pattern=r"\S+"),
-        "forcePullImage": _FLAG,
-        "privileged": _FLAG,
-        "parameters": Shape(
-            "list",
-            members=Shape("object", closed=True, required=("key", "value"), fields={"key": _TEXT, "value": _TEXT}),
-        ),
-    },
-)
-_RUN = Shape(
-    "object",
-    closed=True,
-    required=("cmd", "cpus", "mem", "disk"),
-    fields={
-        "args": Shape("list", members=_TEXT),
-        "artifacts": Shape("list", members=Shape("object", required=("uri",), fields={"uri": _TEXT})),
-        "cmd": Shape("text", pattern=r"(?s).+"),
-        "cpus": Shape("number", low=0.01),
-        "gpus": Shape("integer", low=0),
-        "disk": Shape("number", low=0),
-        "docker": _DOCKER,
-        "env": Shape("object", members=Shape("text or secret")),
-        "maxLaunchDelay": Shape("integer", low=1),
-        "mem": Shape("number", low=32),
-        "networks": Shape("list", members=Shape("object", required=("mode",))),
-        "placement": Shape("object", closed=True, fields={"constraints": Shape("list", members=Shape("object"))}),
-        "restart": Shape(
-            "object",
-            closed=True,
-            required=("policy",),
-            fields={
-                "policy": Shape("text", choices=("NEVER", "ON_FAILURE")),
-                "activeDeadlineSeconds": Shape("integer", low=1),
-            },
-        ),
-        "secrets": Shape("object", members=Shape("object", required=("source",), fields={"source": _TEXT})),
-        "taskKillGracePeriodSeconds": Shape("number", low=0),
-        "ucr": Shape(
-            "object", closed=True, required=("image",), fields={"image": Shape("object"), "privileged": _FLAG}
-        ),
-        "user": _TEXT,
-        "volumes": Shape("list", members=Shape("object", required=("containerPath",))),
-    },
-)
-_JOB = Shape(
-    "object",
-    closed=True,
-    required=("id", "run"),
-    fields={
-        "id": Shape("text", pattern=_ID_PATTERN),
-        "description": _TEXT,
-        "dependencies": Shape("list", members=Shape("object")),
-        "labels": Shape("object", members=_TEXT),
-        "run": _RUN,
-        "schedules": Shape("list", members=Shape("object")),
-    },
+Job = Mapping[str, Any]
+# A duration is a 64-bit number of nanoseconds (scala.concurrent.duration.Duration).
+_MAX_SECONDS = 9_223_372_036
+_CRON = (
+    (0, 59, "", ""),
+    (0, 23, "", ""),
+    (1, 31, "", "LW?"),
+    (1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", ""),
+    (0, 7, "MON TUE WED THU FRI SAT SUN", "LW#?"),
+    (1970, 2099, "", ""),
 )
 
 
-def check_job(job: Mapping[str, Any], *, job_id: str) -> list[Finding]:
-    """Everything that Metronome would refuse, and another id than ``job_id``."""
-    findings = list(check_shape(job, _JOB))
+def check_job(job: Job, *, job_id: str) -> list[Finding]:
+    """Everything that Metronome refuses, and another id than ``job_id``."""
+    findings = list(shape_findings(job, load_schema("metronome-job")))
     if job.get("id") != job_id:
-        findings.append(
-            Finding("$.id", f"is not {job_id!r}", 'write "id": "{{ id }}": the CI stages look for that name')
-        )
-    run = job.get("run")
-    if isinstance(run, Mapping):
-        findings += _check_run(run)
+        remedy = 'Write "id": "{{ id }}": the CI stages look for that name'
+        findings.append(Finding("$.id", f"is not {job_id!r}", remedy))
+    if not findings:
+        findings = [finding for rule in RULES.values() for finding in rule(job)]
     return findings
 
 
-def _check_run(run: Mapping[str, Any]) -> Iterator[Finding]:
+def _something_to_run(job: Job) -> Iterator[Finding]:
+    run = job["run"]
     if "docker" in run and "ucr" in run:
-        yield Finding("$.run.ucr", "stands beside docker", "keep one of the two")
-    env, declared = run.get("env"), run.get("secrets")
-    values = list(env.values()) if isinstance(env, Mapping) else []
-    volumes = run.get("volumes")
-    values += volumes if isinstance(volumes, list) else []
-    used = {str(value["secret"]) for value in values if isinstance(value, Mapping) and "secret" in value}
-    names = set(declared) if isinstance(declared, Mapping) else set()
-    for name in sorted(used - names):
-        yield Finding("$.run.secrets", f"lacks {name!r}, which is used", "declare it with its source")
-    for name in sorted(names - used):
-        yield Finding("$.run.secrets", f"declares {name!r}, which nothing uses", "use it in env, or remove it")
+        yield Finding("$.run.ucr", "cannot be combined with docker", "Keep one of the two")
+    if "cmd" not in run and not run.get("docker", {}).get("image") and "ucr" not in run:
+        yield Finding("$.run", "says nothing to run", "Add cmd, docker.image or ucr")
+
+
+def _numbers(job: Job) -> Iterator[Finding]:
+    run = job["run"]
+    restart, path = run.get("restart", {}), "$.run.restart.activeDeadlineSeconds"
+    durations = {path: restart.get("activeDeadlineSeconds"), "$.run.maxLaunchDelay": run.get("maxLaunchDelay")}
+    durations["$.run.taskKillGracePeriodSeconds"] = run.get("taskKillGracePeriodSeconds")
+    for index, schedule in enumerate(job.get("schedules", ())):
+        durations[f"$.schedules[{index}].startingDeadlineSeconds"] = schedule.get("startingDeadlineSeconds")
+    for place, seconds in durations.items():
+        if seconds is not None and abs(seconds) > _MAX_SECONDS:
+            yield Finding(place, f"is {seconds}", f"Write {_MAX_SECONDS} or less")
+    if restart.get("activeDeadlineSeconds", 0) < 0:
+        yield Finding(path, "is negative", "Write 0 or more")
+    if run.get("gpus", 0) > 0 and "docker" in run:
+        yield Finding("$.run.gpus", "are not possible with docker", "Use ucr, or remove gpus")
+    if run.get("gpus", 0) >= 2**31:
+        yield Finding("$.run.gpus", f"is {run['gpus']}", "Write a smaller number")
+
+
+def _placement(job: Job) -> Iterator[Finding]:
+    if "constraints" not in job["run"].get("placement", {"constraints": ()}):
+        yield Finding("$.run.placement.constraints", "is missing", "Add it, or remove placement")
+
+
+def _volumes(job: Job) -> Iterator[Finding]:
+    for index, volume in enumerate(job["run"].get("volumes", ())):
+        path = f"$.run.volumes[{index}]"
+        if set(volume) not in ({"containerPath", "hostPath", "mode"}, {"containerPath", "secret"}):
+            remedy = "Write containerPath, hostPath and mode, or containerPath and secret"
+            yield Finding(path, "is neither a host volume nor a secret", remedy)
+        elif "secret" in volume and "docker" in job["run"]:
+            yield Finding(f"{path}.secret", "is not possible with docker", "Use ucr, or put the secret into env")
+
+
+def _secrets(job: Job) -> Iterator[Finding]:
+    run, used = job["run"], set()
+    for name, value in run.get("env", {}).items():
+        if isinstance(value, Mapping) and "secret" not in value:
+            yield Finding(at(at("$.run.env", name), "secret"), "is missing", "Add the secret's name")
+        elif isinstance(value, Mapping):
+            used.add(value["secret"])
+    used |= {volume["secret"] for volume in run.get("volumes", ()) if "secret" in volume}
+    declared = run.get("secrets", {})
+    for name, secret in declared.items():
+        if not secret.get("source"):
+            yield Finding(at(at("$.run.secrets", name), "source"), "is missing or empty", "Write the secret's path")
+    for name in sorted(used - set(declared)):
+        yield Finding("$.run.secrets", f"lacks {name!r}, which is used", "Declare it with its source")
+    for name in sorted(set(declared) - used):
+        yield Finding("$.run.secrets", f"declares {name!r}, which nothing uses", "Use it in env, or remove it")
+
+
+def _networks(job: Job) -> Iterator[Finding]:
+    run, path = job["run"], "$.run.networks"
+    networks = run.get("networks", ())
+    modes = {network["mode"] for network in networks}
+    names = [network["name"] for network in networks if "name" in network]
+    if len(networks) > 1 and (modes != {"container"} or "docker" in run):
+        yield Finding(path, "has several networks", "Keep one; only ucr takes several container networks")
+    if modes - {"host"} and not {"docker", "ucr"} & set(run):
+        yield Finding(path, "has a network for containers", "Add docker or ucr, or use mode host")
+    if len(set(names)) < len(names):
+        yield Finding(path, "has a network twice", "Keep one")
+    for index, network in enumerate(networks):
+        mode, place = network["mode"], f"{path}[{index}]"
+        if (mode == "container") != bool(network.get("name")):
+            message = "is missing" if mode == "container" else f"is not possible with mode {mode}"
+            yield Finding(f"{place}.name", message, "Name the network of mode container, and no other one")
+        if mode == "host" and network.get("labels"):
+            yield Finding(f"{place}.labels", "are not possible with mode host", "Remove them")
+
+
+def _schedules(job: Job) -> Iterator[Finding]:
+    schedules = job.get("schedules", ())
+    if len(schedules) > 1:
+        yield Finding("$.schedules", f"has {len(schedules)} schedules", "Keep one")
+    if schedules and job.get("dependencies"):
+        yield Finding("$.schedules", "cannot be combined with dependencies", "Keep one of the two")
+    for index, schedule in enumerate(schedules):
+        path = f"$.schedules[{index}]"
+        if not is_cron(schedule["cron"]):
+            remedy = "Write minute, hour, day, month and weekday, such as 0 3 * * *"
+            yield Finding(f"{path}.cron", f"is {schedule['cron']!r}, which is not a cron expression", remedy)
+        if not _is_time_zone(schedule.get("timezone", "UTC")):
+            yield Finding(f"{path}.timezone", f"is {schedule['timezone']!r}", "Write a name such as Europe/Berlin")
+
+
+def _dependencies(job: Job) -> Iterator[Finding]:
+    """Metronome refuses an unknown job here. bgci starts its jobs itself, and none of them waits for another one."""
+    if job.get("dependencies"):
+        yield Finding("$.dependencies", "is not empty, but bgci starts this job itself", "Remove it")
+
+
+def is_cron(text: str) -> bool:
+    """Whether Metronome reads the text as a cron expression (metronome: CronSpec.scala)."""
+    fields = text.split()
+    if len(fields) not in (5, 6):
+        return False
+    return all(
+        _is_cron_part(part, *rule) for field, rule in zip(fields, _CRON, strict=False) for part in field.split(",")
+    )
+
+
+def _is_cron_part(part: str, low: int, high: int, names: str, special: str) -> bool:
+    base, slash, step = part.partition("/")
+    if slash and not (step.isdecimal() and int(step) > 0):
+        return False
+    if base == "*" or (base and base in special.replace("#", "")):
+        return True
+    base = re.sub(r"(?<=[0-9A-Z])(?:[LW]|#[1-5])\Z", "", base) if special else base
+    values = [_cron_value(value, names) for value in base.split("-")]
+    return len(values) in (1, 2) and all(value is not None and low <= value <= high for value in values)
+
+
+def _cron_value(text: str, names: str) -> int | None:
+    if text.isdecimal() and len(text) < 5:
+        return int(text)
+    return names.split().index(text.upper()) + 1 if text.upper() in names.split() else None
+
+
+def _is_time_zone(name: str) -> bool:
+    from zoneinfo import available_timezones
+
+    known = available_timezones()
+    return not known or name in known or name in ("UTC", "GMT")
+
+
+# The place in Metronome's sources, and the rule.
+RULES = {
+    "JobRunSpec.jobRunSpecHasSomethingToRun, jobRunSpecOnlyHasOneThingToRun": _something_to_run,
+    "DurationFormat, FiniteDurationFormat; JobRunSpec.gpusNotValidWithDocker": _numbers,
+    "PlacementSpecFormat": _placement,
+    "VolumeFormat; JobRunSpec.fileBasedSecretsAreUcrOnly": _volumes,
+    "JobRunSpec.allSecretsAreDefinedAndUsed; SecretDef": _secrets,
+    "JobRunSpec.networkingValidation; Network.validNetworkDefinition": _networks,
+    "JobSpec.validJobSpec: schedules; CronFormat; DateTimeZoneFormat": _schedules,
+    "JobSpec.validateDependencies": _dependencies,
+}

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a definition, found before anything is sent."""
+"""Checks a definition before anything is sent: what Marathon refuses, what marathon-lb cannot serve, and advice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bgci.appdef.advice import advice
 from bgci.appdef.app_definition import (
     ALT_PORT_LABEL,
     GROUP_LABEL,
@@ -23,21 +24,30 @@ from bgci.appdef.app_definition import (
 from bgci.appdef.findings import Finding, at, require_valid
 from bgci.appdef.haproxy_labels import check_labels, is_enabled
 from bgci.appdef.marathon_rules import check_marathon_rules
+from bgci.appdef.marathon_schema import LATEST
 from bgci.appdef.names import COLOURS, is_app_id
 from bgci.appdef.vips import check_vips
 
 __all__ = ["Finding", "check_definition", "require_valid"]
 
-# The one label of ours that a template may set: where a task says that it is idle.
+# The one label of bgci's own that a template can set: a path at which a task answers 200 when it is idle.
 DRAIN_PATH_LABEL = "BGCI_DRAIN_PATH"
 _OWN_PREFIX = "BGCI_"
 
 
-def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_health_check: bool) -> list[Finding]:
-    """All findings of a normalised definition that is to be the app ``app_id``; none when it is fit to send."""
+def check_definition(
+    definition: Mapping[str, Any], *, app_id: str, allow_no_health_check: bool, marathon_version: str = LATEST
+) -> list[Finding]:
+    """All findings of a normalised definition that is to become the app ``app_id``: refusals and advice.
+
+    A document that is not an app has one finding, which says what it is.
+    """
+    kind = _other_document(definition)
+    if kind:
+        return [kind]
     findings = [
         *_identity(definition, app_id),
-        *check_marathon_rules(definition),
+        *check_marathon_rules(definition, marathon_version),
         *_instances(definition),
         *_group(definition, app_id),
         *_service_ports(definition),
@@ -45,70 +55,79 @@ def check_definition(definition: Mapping[str, Any], *, app_id: str, allow_no_hea
         *_own_labels(definition),
         *check_labels(definition),
         *([] if allow_no_health_check else _health_check(definition)),
+        *_check_path(definition),
         *_fixed_check_port(definition),
+        *_second_colour(definition),
         *check_vips(definition, app_id),
+        *advice(definition, marathon_version),
     ]
     return list(dict.fromkeys(findings))
 
 
+def _other_document(definition: Mapping[str, Any]) -> Finding | None:
+    """A finding where the document is a group, a pod, an answer of Marathon's or a job instead of an app."""
+    kinds = {
+        "apps": ("a group", "Write each app of the group in a template of its own"),
+        "groups": ("a group", "Write each app of the group in a template of its own"),
+        "containers": ("a pod", "Write it as an app: bgci releases no pods"),
+        "pods": ("a group", "Write each app of the group in a template of its own"),
+        "app": ("an answer of Marathon with an app in it", "Keep the value of app only"),
+        "run": ("a DC/OS Job", "Write an app definition"),
+    }
+    for field, (what, remedy) in kinds.items():
+        if isinstance(definition.get(field), list | Mapping) and not {"container", "cmd", "args"} & set(definition):
+            return Finding(f"$.{field}", f"shows that this is {what}; bgci releases one app", remedy)
+    return None
+
+
 def _identity(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     own = definition.get("id")
-    if own is None:
-        yield Finding("$.id", "is missing", f'add "id": "{app_id}"')
-    elif isinstance(own, str) and not is_app_id(own):
-        yield Finding("$.id", f"is {own!r}, which Marathon refuses", "use lower-case letters, digits, dashes and /")
-    elif isinstance(own, str) and own != app_id:
-        yield Finding("$.id", f"is {own!r}, but the app is {app_id!r}", f'write "{app_id}", or give --app {own}')
+    if isinstance(own, str) and own != app_id:
+        remedy = f'Write "{app_id}", or give --app {own}' if is_app_id(own) else f'Write "{app_id}"'
+        yield Finding("$.id", f"is {own!r}, but the app is {app_id!r}", remedy)
 
 
 def _instances(definition: Mapping[str, Any]) -> Iterator[Finding]:
     wanted = definition.get("instances", 1)
     if wanted == 0 and not isinstance(wanted, bool):
-        yield Finding(
-            "$.instances", "is 0: nothing would ever be in rotation", "set it to the wanted total, 1 at least"
-        )
+        yield Finding("$.instances", "is 0, so that no instance would serve", "Set it to the wanted total, 1 at least")
 
 
 def _group(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     path, name = at("$.labels", GROUP_LABEL), group(definition)
     if not name.strip():
-        if isinstance(labels(definition).get(GROUP_LABEL, ""), str):  # else: said already that it has to be text
-            remedy = f'add a name that blue and green share, such as "{app_id.lstrip("/")}"'
+        if isinstance(labels(definition).get(GROUP_LABEL, ""), str):  # else another finding says that it has to be text
+            remedy = f'Add a name that blue and green share, such as "{app_id.lstrip("/")}"'
             yield Finding(path, "is missing: marathon-lb would not know that blue and green belong together", remedy)
     elif not re.fullmatch(r"[A-Za-z0-9._:/-]+", name):
-        # HAProxy refuses a configuration with such a backend, and with it every later one of the whole load balancer.
-        yield Finding(
-            path, f"is {name!r}, which cannot be a backend of HAProxy", "use letters, digits and . _ - / only"
-        )
+        # HAProxy refuses a configuration with such a backend, so marathon-lb could not change any app any more.
+        yield Finding(path, f"is {name!r}, which cannot be a backend of HAProxy", "Use letters, digits and . _ - /")
     elif name.rpartition("/")[2] in [f"{app_id.rpartition('/')[2]}-{colour}" for colour in COLOURS]:
-        yield Finding(path, f"is {name!r}, the name of one colour", f"both share it: write {app_id.lstrip('/')!r}")
+        yield Finding(path, f"is {name!r}, the name of one colour", f"Write {app_id.lstrip('/')!r} for both colours")
 
 
 def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     path, key, _ = port_table(definition)
     ports = service_ports(definition)
     if not any(_is_served(definition, index) for index in range(len(ports))):
-        yield Finding(path, "holds no port that marathon-lb would serve", "add one with a service port")
+        yield Finding(path, "has no port that marathon-lb would serve", "Add one with a service port")
     seen: Counter[int] = Counter()
     for index, port in enumerate(ports):
         place = at(at(path, index), key) if key else at(path, index)
         if port == 0 and _is_served(definition, index):
-            yield Finding(
-                place,
-                "is not set: Marathon would pick another one for each colour",
-                "set the port that marathon-lb is to listen on, such as 10102",
-            )
+            remedy = "Set the port on which marathon-lb is to listen, such as 10102"
+            yield Finding(place, "is not set: Marathon would choose another one for each colour", remedy)
         seen[port] += 1
         if port and seen[port] == 2:
-            yield Finding(place, f"is {port} a second time", "give each port a service port of its own")
+            yield Finding(place, f"is {port} a second time", "Give each port a service port of its own")
         label = f"HAPROXY_{index}_PORT"
         if port and labels(definition).get(label, str(port)) != str(port):
-            remedy = f"remove the label and make {port} the port to listen on"
+            remedy = f"Remove the label, and make {port} the port on which marathon-lb is to listen"
             yield Finding(at("$.labels", label), f"contradicts the service port {port}", remedy)
 
 
 def _is_served(definition: Mapping[str, Any], index: int) -> bool:
-    """Whether marathon-lb serves this port. Without any group label it can only be one that serves all apps."""
+    """Whether marathon-lb serves this port. An app without any group label belongs to one that serves all apps."""
     own = labels(definition)
     if not is_enabled(own, index):
         return False
@@ -121,19 +140,18 @@ def _alt_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     own = [port for port in service_ports(definition) if port]
     if not alternatives:
         if isinstance(labels(definition).get(ALT_PORT_LABEL, ""), str):
-            remedy = "add a free service port for the second colour; with several ports, a comma list of as many"
+            remedy = "Add a free service port for the second colour; with several ports, a comma list of as many"
             yield Finding(path, "is missing: both colours would claim the same service port", remedy)
         return
     if any(not 0 < port <= 65535 for port in alternatives):
-        yield Finding(path, "has a part that is no port", "write numbers from 1 to 65535, separated by commas")
+        yield Finding(path, "has a part that is not a port", "Write numbers from 1 to 65535, separated by commas")
     if own and len(alternatives) != len(own):
-        yield Finding(
-            path, f"has {len(alternatives)} ports for {len(own)} service ports", "give one for each, in order"
-        )
+        message = f"has {len(alternatives)} ports for {len(own)} service ports"
+        yield Finding(path, message, "Give one for each, in order")
     for port in sorted({port for port in alternatives if port in own}):
-        yield Finding(path, f"has {port}, which is a service port already", "choose another, free one")
+        yield Finding(path, f"has {port}, which is a service port already", "Choose another, free one")
     if len(set(alternatives)) < len(alternatives):
-        yield Finding(path, "has a port twice", "give one for each service port")
+        yield Finding(path, "has a port twice", "Give one for each service port")
 
 
 def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -141,9 +159,9 @@ def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
         path = at("$.labels", name)
         if name == DRAIN_PATH_LABEL:
             if isinstance(value, str) and not re.fullmatch(r"/\S*", value):
-                yield Finding(path, f"is {value!r}", "write a path that begins with /, such as /idle")
+                yield Finding(path, f"is {value!r}", "Write a path that begins with /, such as /idle")
         elif name.startswith(_OWN_PREFIX):
-            remedy = f"remove it, or name it otherwise: of these a template may only hold {DRAIN_PATH_LABEL}"
+            remedy = f"Remove or rename it: of these a template can only set {DRAIN_PATH_LABEL}"
             yield Finding(path, "is a label that bgci writes itself", remedy)
 
 
@@ -153,7 +171,7 @@ def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "$.healthChecks",
             "is missing: traffic would move to tasks that have not started yet",
-            "add an HTTP check with portIndex 0, or give --allow-no-health-check",
+            "Add an HTTP check with portIndex 0, or give --allow-no-health-check",
         )
         return
     first = next((index for index, port in enumerate(service_ports(definition)) if port), 0)
@@ -161,15 +179,24 @@ def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "$.healthChecks",
             f"has none for port {first}, the first service port: HAProxy would not check its servers",
-            f"add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check",
+            f"Add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check",
         )
 
 
 def _checks_port(check: Mapping[str, Any], index: int) -> bool:
-    """As marathon-lb's get_health_check does: one with `port` counts for every port."""
+    """As marathon-lb's get_health_check does: a check with `port` counts for every port."""
     if check.get("protocol") == "COMMAND":
         return False
     return "port" in check or as_int(check.get("portIndex")) == index
+
+
+def _check_path(definition: Mapping[str, Any]) -> Iterator[Finding]:
+    """marathon-lb writes the path into HAProxy's line `option httpchk GET <path>`, where a blank ends it."""
+    for index, check in enumerate(as_list(definition.get("healthChecks"))):
+        path = as_mapping(check).get("path")
+        if isinstance(path, str) and path and not re.fullmatch(r"/\S*", path):
+            message = f"is {path!r}: HAProxy would request another path, and take every server out of rotation"
+            yield Finding(f"$.healthChecks[{index}].path", message, "Begin it with /, and write %20 for a blank")
 
 
 def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
@@ -182,5 +209,40 @@ def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 f"$.healthChecks[{index}].port",
                 f"is {port}, but the second colour runs on another port",
-                f"write portIndex {service_ports(definition).index(port)} instead",
+                f"Write portIndex {service_ports(definition).index(port)} instead",
             )
+
+
+def fixed_host_ports(definition: Mapping[str, Any]) -> list[str]:
+    """The JSON path of each port that an agent can give to one instance only, of either colour."""
+    path, key, table = port_table(definition)
+    if key != "servicePort":
+        return [path] if definition.get("requirePorts") is True and any(service_ports(definition)) else []
+    return [
+        f"{path}[{index}].hostPort" for index, entry in enumerate(table) if as_int(as_mapping(entry).get("hostPort"))
+    ]
+
+
+def _second_colour(definition: Mapping[str, Any]) -> Iterator[Finding]:
+    """Settings with which the second colour never starts while the first one runs."""
+    pinned = [index for index, parts in enumerate(as_list(definition.get("constraints"))) if _pins_agent(parts)]
+    for path in fixed_host_ports(definition) if pinned else ():
+        message = (
+            f"is fixed, and constraints[{pinned[0]}] keeps all instances on one agent, so that one colour only fits"
+        )
+        yield Finding(path, message, "Write 0, or remove the constraint")
+    volumes = as_list(as_mapping(definition.get("container")).get("volumes"))
+    for index, volume in enumerate(volumes):
+        external = as_mapping(as_mapping(volume).get("external"))
+        if external.get("provider") == "dvdi" and external.get("shared") is not True:
+            path = f"$.container.volumes[{index}].external"
+            message = "is a volume that Marathon gives to one app only, so that the second colour is refused"
+            yield Finding(path, message, 'Add "shared": true if the storage can be used by both colours')
+
+
+def _pins_agent(constraint: Any) -> bool:
+    parts = [str(part) for part in as_list(constraint)]
+    if len(parts) < 2 or parts[0] not in ("hostname", "@hostname"):
+        return False
+    literal = len(parts) > 2 and re.fullmatch(r"[\w.-]+", parts[2]) is not None
+    return parts[1] in ("CLUSTER",) or (parts[1] in ("IS", "LIKE") and literal)

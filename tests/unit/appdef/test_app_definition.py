@@ -28,10 +28,24 @@ def test_a_bg_deploy_definition_loses_its_nulls_and_the_port_definitions_that_ma
     assert service_ports(definition) == [10102]
 
 
-def test_nulls_go_at_every_depth_but_the_input_stays_as_it_was() -> None:
+def test_null_of_a_field_is_dropped_and_null_in_a_map_stays_for_the_validation() -> None:
     raw: dict[str, Any] = {"id": "web", "env": {"A": None, "B": "b"}, "healthChecks": [{"path": None, "portIndex": 0}]}
-    assert normalise(raw) == {"id": "/web", "env": {"B": "b"}, "healthChecks": [{"portIndex": 0}]}
-    assert raw["env"] == {"A": None, "B": "b"}
+    assert normalise(raw) == {"id": "/web", "env": {"A": None, "B": "b"}, "healthChecks": [{"portIndex": 0}]}
+    assert raw["healthChecks"] == [{"path": None, "portIndex": 0}], "the input is unchanged"
+
+
+@pytest.mark.parametrize(("written", "read"), [("web", "/web"), ("/v//web/", "/v/web"), ("/a/../web", "/web")])
+def test_an_id_becomes_absolute_as_marathon_resolves_it(written: str, read: str) -> None:
+    assert normalise({"id": written})["id"] == read
+
+
+def test_enums_are_written_in_marathons_case() -> None:
+    raw = changed(BRIDGE, killSelection="oldest_first", networks=[{"mode": "CONTAINER/bridge"}])
+    raw["container"]["type"] = "docker"
+    definition = normalise(raw)
+    assert definition["killSelection"] == "OLDEST_FIRST"
+    assert definition["networks"] == [{"mode": "container/bridge"}]
+    assert definition["container"]["type"] == "DOCKER"
 
 
 def test_legacy_ports_beside_mappings_become_their_service_ports() -> None:
@@ -42,14 +56,27 @@ def test_legacy_ports_beside_mappings_become_their_service_ports() -> None:
     assert "ports" not in definition
 
 
-def test_legacy_ports_that_contradict_the_mappings_are_left_for_the_validation() -> None:
-    assert normalise(changed(LEGACY, ports=[10200]))["ports"] == [10200]
+@pytest.mark.parametrize("definition", [BRIDGE, LEGACY])
+@pytest.mark.parametrize("fields", [{"ports": [10200]}, {"portDefinitions": [{"port": 10200}]}])
+def test_ports_beside_mappings_are_dropped_as_marathon_drops_them(
+    definition: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    normalised = normalise(changed(definition, **fields))
+    assert service_ports(normalised) == [10102]
+    assert not {"ports", "portDefinitions"} & set(normalised)
 
 
-def test_port_definitions_stay_with_host_networking_and_beside_canonical_networks() -> None:
+def test_port_definitions_beyond_the_mappings_add_mappings_as_in_marathon() -> None:
+    assert service_ports(normalise(changed(BRIDGE, portDefinitions=[{"port": 1}, {"port": 2}]))) == [10102, 0]
+
+
+def test_port_definitions_stay_with_host_networking() -> None:
     assert normalise(HOST)["portDefinitions"] == HOST["portDefinitions"]
-    both = changed(BRIDGE, portDefinitions=[{"port": 1}])
-    assert normalise(both)["portDefinitions"] == [{"port": 1}], "a contradiction in the new form is the user's to solve"
+
+
+def test_ports_that_contradict_port_definitions_are_left_for_the_validation() -> None:
+    both = changed(BRIDGE, portDefinitions=[{"port": 1}], ports=[2])
+    assert normalise(both)["ports"] == [2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""bgci refuses what a real Metronome refused, and accepts what it accepted.
+
+`tests/data/metronome-verdicts.jsonl.gz` has the answers of Metronome 0.6.70 to 117 job definitions.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgci.appdef.metronome_rules import check_job, is_cron
+
+DATA = Path(__file__).parents[2] / "data" / "metronome-verdicts.jsonl.gz"
+VERDICTS: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
+RUN: dict[str, Any] = {"cmd": "x", "cpus": 0.1, "mem": 32, "disk": 0}
+
+
+def paths(run: dict[str, Any], **fields: Any) -> list[str]:
+    return [finding.path for finding in check_job({"id": "a", "run": {**RUN, **run}, **fields}, job_id="a")]
+
+
+def test_a_job_is_refused_exactly_where_metronome_refused_it() -> None:
+    wrong = [
+        verdict["name"]
+        for verdict in VERDICTS
+        if bool(check_job(verdict["definition"], job_id=verdict["definition"].get("id"))) == verdict["accepted"]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"ucr": {"image": {"id": "x"}}, "gpus": 1, "networks": [{"mode": "container", "name": n} for n in "ab"]},
+        {
+            "ucr": {"image": {"id": "x"}},
+            "volumes": [{"containerPath": "/a", "secret": "s"}],
+            "secrets": {"s": {"source": "p"}},
+        },
+        {"restart": {"policy": "NEVER", "activeDeadlineSeconds": 0.0}, "taskKillGracePeriodSeconds": -1},
+        {"networks": [{"mode": "host"}]},
+    ],
+)
+def test_an_unusual_job_that_metronome_accepts_passes(run: dict[str, Any]) -> None:
+    assert paths(run) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "path"),
+    [
+        ({"docker": {"image": "x"}, "gpus": 1}, "$.run.gpus"),
+        ({"docker": {"image": "x"}, "ucr": {"image": {"id": "x"}}}, "$.run.ucr"),
+        ({"volumes": [{"containerPath": "/a", "hostPath": "/b"}]}, "$.run.volumes[0]"),
+        ({"networks": [{"mode": "container/bridge"}]}, "$.run.networks"),
+        ({"networks": [{"mode": "host", "name": "x"}]}, "$.run.networks[0].name"),
+        ({"networks": [{"mode": "host", "labels": {"a": "b"}}]}, "$.run.networks[0].labels"),
+        ({"docker": {"image": "x"}, "networks": [{"mode": "container", "name": n} for n in "ab"]}, "$.run.networks"),
+        ({"taskKillGracePeriodSeconds": 2**40}, "$.run.taskKillGracePeriodSeconds"),
+        ({"maxLaunchDelay": 10**10}, "$.run.maxLaunchDelay"),
+        ({"env": {"A": {"secret": "s"}}, "secrets": {"s": {}}}, "$.run.secrets.s.source"),
+    ],
+)
+def test_a_job_that_metronome_refuses_is_refused(run: dict[str, Any], path: str) -> None:
+    assert path in paths(run)
+
+
+def test_a_job_that_waits_for_another_one_is_refused_because_bgci_starts_it() -> None:
+    assert paths({}, dependencies=[{"id": "a"}]) == ["$.dependencies"]
+
+
+@pytest.mark.parametrize(
+    "text", ["* * * * *", "*/5 0-6 1,15 * MON-FRI", "0 3 L * ?", "0 0 1 JAN * 2030", "0 0 * * 5#2"]
+)
+def test_a_cron_expression_is_accepted(text: str) -> None:
+    assert is_cron(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "*/0 * * * *"]
+)
+def test_a_broken_cron_expression_is_refused(text: str) -> None:
+    assert not is_cron(text)
+    assert paths({}, schedules=[{"id": "d", "cron": text}]) == ["$.schedules[0].cron"]
