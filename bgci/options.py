@@ -69,6 +69,12 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
+class MarathonVersion(str, Enum):
+    AUTO = "auto"
+    V1_11 = "1.11"
+    V1_7 = "1.7"
+
+
 def duration(text: str | float) -> float:
     """Seconds of ``90s``, ``10m``, ``1h30m``. A bare number is refused: nobody knows its unit."""
     if isinstance(text, float):
@@ -121,6 +127,11 @@ class Settings:
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
+    strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
+    marathon_version: MarathonVersion = setting(
+        MarathonVersion.AUTO,
+        "The Marathon whose rules the app definition is checked by. auto: that of the cluster, 1.11 without one.",
+    )
     cluster_url: str = setting("", "The DC/OS cluster, such as https://dcos.example.com.")
     marathon_url: str = setting("", "Marathon itself, where there is no DC/OS.")
     metronome_url: str = setting("", "Metronome itself, where there is no DC/OS.")
@@ -209,7 +220,16 @@ class Settings:
 
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
-DEFINE = ("image", "template", "template_dir", "set", "template_env", "allow_no_health_check")
+DEFINE = (
+    "image",
+    "template",
+    "template_dir",
+    "set",
+    "template_env",
+    "allow_no_health_check",
+    "strict",
+    "marathon_version",
+)
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
 JOB = (
     *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),

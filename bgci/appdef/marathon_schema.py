@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ from bgci.appdef.shape import Schema, has_type, resolved, shape_findings
 
 VERSIONS = ("1.7", "1.11")
 LATEST = "1.11"
+
+
+def rules_version(version: str) -> str:
+    """The one of `VERSIONS` whose rules a Marathon of this version applies, such as 1.11 for ``1.10.17``."""
+    parts = [int(part) for part in re.findall("[0-9]+", version)[:2]]
+    return "1.7" if (1, 0) <= tuple(parts) < (1, 8) else LATEST
 
 
 @functools.cache

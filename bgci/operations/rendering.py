@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
 from bgci.appdef.jobs import JobSettings, default_template, definition_from_env, render_jobs
+from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
 from bgci.engine.decisions import Release
-from bgci.errors import InvalidError, UsageError
+from bgci.errors import BgciError, InvalidError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
 from bgci.operations.job_login import login
-from bgci.options import Settings, duration_text
+from bgci.options import MarathonVersion, Settings, duration_text
 
 
 def render(context: Context) -> tuple[Release, dict[str, dict[str, Any]]]:
@@ -116,10 +117,18 @@ def variables(context: Context) -> dict[str, Any]:
 
 
 def _release(context: Context, definition: Mapping[str, Any], image: str) -> Release:
+    settings = context.settings
     findings = check_definition(
-        definition, app_id=context.app_id, allow_no_health_check=context.settings.allow_no_health_check
+        definition,
+        app_id=context.app_id,
+        allow_no_health_check=settings.allow_no_health_check,
+        marathon_version=_marathon_version(context),
     )
-    require_valid(findings, what=f"the app definition of {context.app_id} {context.revision}")
+    what = f"The app definition of {context.app_id} {context.revision}"
+    advice = [str(finding) for finding in require_valid(findings, what=what, strict=settings.strict)]
+    for text in advice if context.result.get("advice") != advice else ():
+        context.console.warn(f"Advice: {text}")
+    context.result |= {"advice": advice} if advice else {}
     context.result["url"] = app_url(context.settings, definition)
     return Release(group(definition), context.revision, definition, image)
 
@@ -137,6 +146,20 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
     if not (balancer and port):
         return ""
     return f"http://{f'[{balancer}]' if ':' in balancer else balancer}:{port}"
+
+
+def _marathon_version(context: Context) -> str:
+    """The version whose rules hold: as --marathon-version says, else the cluster's own. `render` asks no cluster."""
+    given, asked = context.settings.marathon_version, context.settings
+    if given is not MarathonVersion.AUTO:
+        return str(given.value)
+    if context.command == "render" or not (asked.cluster_url or asked.marathon_url):
+        return LATEST
+    try:
+        found = context.cluster.marathon.info().version
+    except BgciError:  # the goal itself says what is wrong with the cluster
+        return LATEST
+    return rules_version(found)
 
 
 def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:

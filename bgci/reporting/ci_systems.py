@@ -199,7 +199,7 @@ def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequenc
     judge = result.get("judge")
     if judge and judge["reason"] not in f"{message} {cause}":
         lines += [f"**Judge:** {escaped(judge['outcome'])}: {escaped(judge['reason'])}", ""]
-    return [*lines, *_plan(result), *_tests(result), *_apps(result), *_options(options), ""]
+    return [*lines, *_plan(result), *_advice(result), *_tests(result), *_apps(result), *_options(options), ""]
 
 
 def links(environ: Mapping[str, str]) -> list[str]:
@@ -226,6 +226,10 @@ def _plan(result: Mapping[str, Any]) -> list[str]:
 
 def _dry(result: Mapping[str, Any]) -> str:
     return " (dry run: nothing was changed)" if result.get("dry_run") else ""
+
+
+def _advice(result: Mapping[str, Any]) -> list[str]:
+    return [line for text in result.get("advice", ()) for line in (f"**Advice:** {escaped(text)}", "")]
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """bgci refuses what a real Metronome refused, and accepts what it accepted.
 
-`tests/data/metronome-verdicts.jsonl.gz` has the answers of Metronome 0.6.70 to 117 job definitions.
+`tests/data/metronome/verdicts.jsonl.gz` has the answers of Metronome 0.6.70 to 117 job definitions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from bgci.appdef.metronome_rules import check_job, is_cron
 
-DATA = Path(__file__).parents[2] / "data" / "metronome-verdicts.jsonl.gz"
+DATA = Path(__file__).parents[2] / "data" / "metronome" / "verdicts.jsonl.gz"
 VERDICTS: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
 RUN: dict[str, Any] = {"cmd": "x", "cpus": 0.1, "mem": 32, "disk": 0}
 
