@@ -13,7 +13,7 @@ from bgci.sandbox.logs import excerpt
 from bgci.sandbox.marathon import definition, labels, plan
 from bgci.sandbox.marathon.dialect import DIALECTS
 from bgci.sandbox.marathon.model import App, Condition, Health, Instance, new_app
-from bgci.sandbox.metronome.spec import job_spec
+from bgci.sandbox.metronome.model import job_spec
 from bgci.sandbox.web import ApiError
 from contract.client import web_app
 
