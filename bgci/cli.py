@@ -153,7 +153,7 @@ def demo(settings: Settings) -> None:
 
 
 @sandbox_app.command("up")
-@takes("state_dir", "replicas", "persist", "secured")
+@takes("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
 def sandbox_up(settings: Settings) -> None:
     """Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy."""
     from bgci.commands import sandbox

@@ -130,7 +130,8 @@ class Settings:
     strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
     marathon_version: MarathonVersion = setting(
         MarathonVersion.AUTO,
-        "The Marathon whose rules the app definition is checked by. auto: that of the cluster, 1.11 without one.",
+        "The Marathon whose rules the app definition is checked by. auto: that of the cluster, 1.11 without one. "
+        "sandbox up: the Marathon whose answers it gives; auto: 1.11.",
     )
     cluster_url: str = setting("", "The DC/OS cluster, such as https://dcos.example.com.")
     marathon_url: str = setting("", "Marathon itself, where there is no DC/OS.")
@@ -210,6 +211,10 @@ class Settings:
     dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
     state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
     replicas: int = setting(1, "How many load balancers.", min=1, max=2)
+    agents: int = setting(1, "How many Mesos agents; several are at 127.0.0.11, 127.0.0.12 ...", min=1, max=9)
+    agent_attributes: list[str] = setting(
+        (), "The attributes of one agent, such as 'rack:r1;disk:ssd', once per agent; default: agent and rack."
+    )
     secured: bool = setting(False, "A DC/OS Enterprise: https, logins, permissions and secrets.")
     persist: bool = setting(False, "Let apps and jobs survive a stop.")
     keep_state: bool = setting(False, "Keep the state for the next start.")

@@ -8,14 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bgci.options import LogFormat, Settings
+from bgci.options import LogFormat, MarathonVersion, Settings
 from bgci.sandbox import control
 
 
 def up(settings: Settings) -> None:
     """Start it in the background, and say how to use it."""
-    given = settings
-    where = control.up(Path(given.state_dir), replicas=given.replicas, persist=given.persist, secured=given.secured)
+    version = settings.marathon_version
+    where = control.up(
+        Path(settings.state_dir),
+        replicas=settings.replicas,
+        persist=settings.persist,
+        secured=settings.secured,
+        agents=settings.agents,
+        agent_attributes=settings.agent_attributes,
+        marathon_version="1.11" if version is MarathonVersion.AUTO else version.value,
+    )
     print("\n".join(exports(where)))
     if "iam" in where:
         print(f"The superuser's name and password are in {where['iam']}.", file=sys.stderr)

@@ -38,6 +38,9 @@ def up(
     addresses: Sequence[str] = (),
     secured: bool = False,
     iam: Path | None = None,
+    agents: int = 1,
+    agent_attributes: Sequence[str] = (),
+    marathon_version: str = "1.11",
     server_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
@@ -49,6 +52,9 @@ def up(
     ``secured``: a DC/OS Enterprise with https, logins, permissions and secrets. The description then has the paths
     ``ca_cert`` (the CA's certificate), ``iam`` (user and password of the superuser, as JSON) and ``password_file``
     (the password alone); Metronome's own port is closed. ``iam``: such a file, to choose the superuser.
+    ``agents``: how many; several are at 127.0.0.11, 127.0.0.12 ..., away from the load balancers' addresses.
+    ``agent_attributes``: of each in turn, such as ``rack:r1;disk:ssd``; by default its number and one of two racks.
+    ``marathon_version``: 1.11 or 1.7.
     ``server_options``: further options of ``python -m bgci.sandbox.server``. Raises UnavailableError.
     """
     state_dir = state_dir.resolve()
@@ -63,6 +69,7 @@ def up(
     try:
         options = [*server_options, *["--persist"] * persist, *["--secured"] * secured]
         options += ["--iam", str(iam.resolve())] if iam else []
+        options += ["--marathon-version", marathon_version, *_agents(agents, agent_attributes)]
         description = _launch(state_dir, addresses, options, pids)
     except BaseException:
         _stop(pids, state_dir)
@@ -71,6 +78,13 @@ def up(
     scratch.write_text(json.dumps(description, indent=2) + "\n")
     scratch.replace(state_dir / DESCRIPTION)
     return description
+
+
+def _agents(count: int, attributes: Sequence[str]) -> list[str]:
+    """The server's options for that many agents."""
+    given = list(attributes) or [f"agent:{number};rack:r{2 - number % 2}" for number in range(1, count + 1)]
+    hosts = [] if count == 1 else ["--hosts", ",".join(f"127.0.0.{10 + number}" for number in range(1, count + 1))]
+    return [*hosts, *(part for one in given for part in ("--attributes", one))]
 
 
 def _launch(state_dir: Path, addresses: Sequence[str], options: Sequence[str], pids: list[int]) -> dict[str, Any]:

@@ -78,6 +78,14 @@ def test_up_describes_a_cluster_that_answers(up: Callable[..., dict[str, Any]], 
     assert up() == description
 
 
+def test_agents_and_version_are_as_asked(up: Callable[..., dict[str, Any]]) -> None:
+    described = up(agents=2, agent_attributes=["rack:a", "rack:b"], marathon_version="1.7")
+    marathon = Marathon(described["marathon_url"])
+    assert not marathon.modern
+    app = marathon.deploy(web_app("racks", 1, constraints=[["rack", "IS", "b"]]))
+    assert [task["host"] for task in app["tasks"]] == ["127.0.0.12"]
+
+
 @pytest.mark.skipif(shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="no HAProxy")
 def test_each_load_balancer_serves_on_its_own_address(tmp_path: Path, name: str) -> None:
     middle = os.getpid() % 65536
