@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -69,11 +71,11 @@ async def serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(signal.SIGUSR1, balancer.reload_soon)
         await stack.enter_async_context(control_site(control_app(balancer, haproxy)))
         await balancer.start()
-        for sock in claimed:
-            sock.close()
         announce(listen)
         stack.callback(Path(READY).unlink, missing_ok=True)
         jobs = [balancer.run(), balancer.supervise(), marathon.follow(balancer.look_soon), stop.wait()]
+        release = asyncio.ensure_future(release_claims(balancer, claimed))
+        stack.callback(release.cancel)
         tasks = [asyncio.ensure_future(job) for job in jobs]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         while pending:  # until Python 3.12 wait_for loses a cancellation that comes together with what it waits for
@@ -82,6 +84,13 @@ async def serve(options: argparse.Namespace) -> None:
             _, pending = await asyncio.wait(pending, timeout=0.2)
         for task in done:
             task.result()
+
+
+async def release_claims(balancer: Balancer, claimed: Sequence[socket.socket]) -> None:
+    """Closes what keeps the ports for HAProxy, as soon as that has them."""
+    await balancer.opened.wait()
+    for sock in claimed:
+        sock.close()
 
 
 def basic(file: Path | None) -> dict[str, str]:

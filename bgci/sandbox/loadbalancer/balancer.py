@@ -38,6 +38,8 @@ class Balancer:
         self._memory = HealthMemory() if health_check else None
         self._wake = asyncio.Event()
         self._look = self._reload = False
+        self.opened = asyncio.Event()
+        """Whether HAProxy was started."""
 
     def look_soon(self) -> None:
         """Asks for another look at Marathon (SIGHUP, an event)."""
@@ -50,16 +52,21 @@ class Balancer:
         self._wake.set()
 
     async def start(self) -> None:
-        """Starts HAProxy, with Marathon's apps if it answers, else with none.
+        """Starts HAProxy with Marathon's apps. Until these make a configuration no port is open, as in marathon-lb.
 
         :raises UnavailableError: HAProxy does not start
         """
-        text = self._render([])
+        text = None
         try:
-            text = await self._valid(await asyncio.wait_for(self._marathon.apps(), 5)) or text
+            text = await self._valid(await asyncio.wait_for(self._marathon.apps(), 5))
         except Exception:
-            log.warning("starting without apps", exc_info=True)
+            log.warning("there is no configuration yet", exc_info=True)
+        if text:
+            await self._open(text)
+
+    async def _open(self, text: str) -> None:
         await self._haproxy.start(text)
+        self.opened.set()
 
     async def run(self) -> None:
         """Looks or reloads whenever asked to, and now and then without; an error leaves everything as it was."""
@@ -79,12 +86,15 @@ class Balancer:
     async def update(self) -> None:
         """Makes HAProxy serve what Marathon says, if that has changed."""
         text = await self._valid(await self._marathon.apps())
-        if text and text != self._haproxy.running:
+        if text and not self.opened.is_set():
+            await self._open(text)
+        elif text and text != self._haproxy.running:
             await self._haproxy.reload(text)
             log.info("reloaded; HAProxy's pids: %s", self._haproxy.pids())
 
     async def supervise(self) -> None:
         """Starts HAProxy again when it ends by itself, a second later, as runit does in marathon-lb's image."""
+        await self.opened.wait()
         while True:
             code = await self._haproxy.wait()
             log.error("HAProxy ended with %d", code)

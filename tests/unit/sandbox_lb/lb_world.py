@@ -91,6 +91,7 @@ class StubMarathon:
         self.apps: list[Json] = []
         self.status = 200
         self.looks = 0
+        self.subscribed: set[str] = set()
         self._streams: set[web.StreamResponse] = set()
 
     def routes(self) -> web.Application:
@@ -114,6 +115,7 @@ class StubMarathon:
         return web.json_response({"apps": self.apps})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        self.subscribed = set(request.query.getall("event_type"))
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
         self._streams.add(stream)

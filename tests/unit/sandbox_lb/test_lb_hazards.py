@@ -75,14 +75,17 @@ def test_label_that_is_no_number_freezes_every_app_from_the_post_on(tmp_path: Pa
     in_a_world(tmp_path, story)
 
 
-def test_replica_that_starts_with_an_unreadable_label_serves_no_app(tmp_path: Path) -> None:
+def test_replica_that_starts_beside_an_unreadable_label_never_opens_a_port(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.marathon.apps = [
-            an_app("/web", await world.task("one")),
-            an_app("/bad", instances=0, **{"0_BACKEND_WEIGHT": "high"}),
-        ]
+        web = an_app("/web", await world.task("one"))
+        world.marathon.apps = [web, an_app("/bad", instances=0, **{"0_BACKEND_WEIGHT": "high"})]
         balancer = await world.balancer()
-        assert await balancer.servers() == {}
+        await looked_again(world)
+        for url in (balancer.url, balancer.service):
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await answer(url)
+        await world.marathon.show(web)
+        await until(lambda: gives(balancer, "200 one"))
 
     in_a_world(tmp_path, story)
 
@@ -249,16 +252,16 @@ def test_stranger_with_our_group_label_stands_in_our_backend(tmp_path: Path) -> 
     in_a_world(tmp_path, story)
 
 
-def test_deletion_without_an_event_is_seen_at_the_next_signal_only(tmp_path: Path) -> None:
+def test_deletion_without_a_task_event_is_seen_at_the_next_signal_only(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"))]
         balancer = await world.balancer()
+        heard = await until(lambda: world.marathon.subscribed)
+        assert heard == {"api_post_event", "health_status_changed_event", "status_update_event"}
         await looked_again(world)
-        looks = world.marathon.looks
         world.marathon.apps = []
-        await world.marathon.publish("deployment_info")
+        await world.marathon.publish("app_terminated_event")
         assert await answer(balancer.service) == "200 one"
-        assert world.marathon.looks == looks
         await balancer.get("/_mlb_signal/hup")
         await until(lambda: absent(balancer))
 

@@ -287,14 +287,16 @@ async def not_refused(balancer: Balancer) -> bool:
     return not await refused(balancer)
 
 
-def test_it_starts_without_marathon_and_serves_as_soon_as_that_is_there(tmp_path: Path) -> None:
+def test_it_opens_no_port_without_marathon_and_serves_as_soon_as_that_is_there(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.status = 503
         world.marathon.apps = [an_app("/web", await world.task("one"))]
         balancer = await world.balancer()
         assert await refused(balancer)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await balancer.get("/_haproxy_health_check")
         world.marathon.status = 200
-        await balancer.get("/_mlb_signal/hup")
+        balancer.process.send_signal(signal.SIGHUP)
         await until(lambda: not_refused(balancer))
 
     in_a_world(tmp_path, story)
