@@ -10,15 +10,20 @@ ARG PIP_INDEX_URL
 RUN refuse() { echo "bgci: $1" >&2; exit 1; }; \
     test -n "$BASE_DIGEST" || refuse "give --build-arg BASE_DIGEST=sha256:..., the digest of $BASE_IMAGE to build on"; \
     timeout -k 1 9 true || refuse "$BASE_IMAGE has no timeout with -k (coreutils)"; \
+    command -v openssl >/dev/null || refuse "$BASE_IMAGE has no program openssl (openssl)"; \
     test -s /etc/ssl/certs/ca-certificates.crt || refuse "$BASE_IMAGE has no CA certificates (ca-certificates)"
 WORKDIR /src
 COPY . .
-# wheels/ beside this file, if there is one, stands for the package index. The virtual environment has no pip.
+# The packages of the lock files, verified by their hashes. wheels/ beside this file, if there is one, stands for the
+# package index. The virtual environment has no pip.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
     if [ -d wheels ]; then set -- --no-index --find-links /src/wheels; fi; \
-    python3 -m pip wheel --no-cache-dir --wheel-dir /wheels "$@" . && \
+    locked() { python3 -m pip "$@" --no-cache-dir --require-hashes --only-binary :all:; }; \
     python3 -m venv --without-pip /opt/bgci && \
-    python3 -m pip --python /opt/bgci/bin/python install --no-cache-dir --no-index --find-links /wheels bgci
+    locked --python /opt/bgci/bin/python install "$@" --requirement requirements.lock && \
+    locked install "$@" --target /build --requirement requirements-build.lock && \
+    PYTHONPATH=/build python3 -m pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels . && \
+    python3 -m pip --python /opt/bgci/bin/python install --no-cache-dir --no-deps --no-index /wheels/bgci-*.whl
 
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@}${BASE_DIGEST}
 COPY --from=build /opt/bgci /opt/bgci

@@ -1,4 +1,4 @@
-"""What no test hands to the next, and how Hypothesis works here.
+"""What no test hands to the next, what CI may skip, and how Hypothesis works here.
 
 The same examples in each run, so that what lands does not depend on luck.
 
@@ -8,11 +8,15 @@ The same examples in each run, so that what lands does not depend on luck.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
+import skips
 from hypothesis import HealthCheck, settings
 
 from bgci import redaction
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 # How long something takes is no test's business: a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,3 +31,20 @@ def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's redactor starts without any."""
     monkeypatch.setattr(redaction._THE_ONE, "_secrets", ())
     monkeypatch.setattr(redaction._THE_ONE, "_forms", ())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a test that is skipped has failed, but for those of tests/skips.py."""
+    report = yield
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and not skips.allowed(report.nodeid):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"Skipped in CI: {reason(report)}. Remedy: install what it needs, or list it in tests/skips.py."
+        )
+    return report
+
+
+def reason(report: pytest.TestReport) -> str:
+    text = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")

@@ -18,17 +18,12 @@ from e2e.secured import SecuredLab
 
 import bgci
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / ".tools" / "image" / "base.tar"
 BASE_NAME = "localhost/base"
 IMAGE = "localhost/bgci"
 PLANTED = "planted-7c1d0b"
-MOST_BYTES = 80_000_000  # what bgci adds to its base
+MOST_BYTES = 40_000_000  # what bgci adds to its base
 TITLE = "org.opencontainers.image."
 
 pytestmark = [
@@ -124,7 +119,8 @@ def context(tmp_path: Path, buildah: Buildah, base: str) -> Path:
     """This repository with the wheels of all it needs, and with what a working copy may hold but no image should."""
     copy = tmp_path / "context"
     copy.mkdir()
-    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE"):
+    locks = ("requirements.lock", "requirements-build.lock")
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", *locks, "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("bgci", "tools"):
         shutil.copytree(ROOT / name, copy / name)
@@ -134,9 +130,9 @@ def context(tmp_path: Path, buildah: Buildah, base: str) -> Path:
     version = (
         buildah.container(BASE_NAME).run("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'").strip()
     )
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    options = ["--only-binary=:all:", "--python-version", version, "--dest", str(copy / "wheels")]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", *options, "setuptools>=77", *needed]
+    options = ["--require-hashes", "--only-binary=:all:", "--python-version", version, "--dest", str(copy / "wheels")]
+    files = [word for name in locks for word in ("--requirement", str(ROOT / name))]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options, *files]
     fetched = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if fetched.returncode:
         pytest.skip(f"the packages cannot be fetched: {fetched.stderr.strip()}")

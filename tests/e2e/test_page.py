@@ -53,7 +53,7 @@ parent.document.body.dataset.measured = JSON.stringify({
 });
 </script>"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: make ci-tools")
 on_each_screen = pytest.mark.parametrize("width", [375, 1280])
 in_each_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
 

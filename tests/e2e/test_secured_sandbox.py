@@ -36,7 +36,9 @@ def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.skipif(not (which("curl") and which("openssl")), reason="the page's commands need curl and openssl")
+@pytest.mark.skipif(
+    not (which("curl") and which("openssl")), reason="curl or openssl is missing: apt-get install curl openssl"
+)
 def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
     [block] = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -58,8 +59,17 @@ def needs(name: str) -> list[str]:
     ]
 
 
-def test_each_locked_package_has_hashes_and_names_no_index() -> None:
-    text = (ROOT / "requirements.lock").read_text()
-    assert len(re.findall(r"^[a-z0-9-]+==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(LOCKED)
+def test_what_builds_the_wheel_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (wanted,) = map(Requirement, project["build-system"]["requires"])
+    (locked,) = re.findall(r"^setuptools==(\S+) ", (ROOT / "requirements-build.lock").read_text(), re.MULTILINE)
+    assert (wanted.name, locked in wanted.specifier) == ("setuptools", True), REMEDY
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
+def test_each_locked_package_has_hashes_and_names_no_index(name: str) -> None:
+    text = (ROOT / name).read_text()
+    packages = re.findall(r"^[a-z0-9-]+==", text, re.MULTILINE)
+    assert len(re.findall(r"^[a-z0-9-]+==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(packages) > 0
     assert "://" not in text
     assert "--index" not in text
