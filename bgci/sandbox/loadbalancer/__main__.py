@@ -60,7 +60,7 @@ async def serve(options: argparse.Namespace) -> None:
         claimed = [stack.enter_context(claim(options.address, port)) for port in wanted]
         stats, appid, *hosts = [sock.getsockname()[1] for sock in claimed]
         http, https = hosts or (None, None)
-        certificate = str(certificates(Path(TLS), [options.address]).server)
+        certificate = str(certificates(Path(TLS).resolve(), [options.address]).server)
         listen = Listen(options.address, stats, appid, http, https, certificate)
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=basic(options.marathon_credentials)))
         marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)

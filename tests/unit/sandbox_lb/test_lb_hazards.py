@@ -268,6 +268,18 @@ def test_deletion_without_a_task_event_is_seen_at_the_next_signal_only(tmp_path:
     in_a_world(tmp_path, story)
 
 
+def test_live_configuration_is_valid_wherever_haproxy_looks_at_it(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.marathon.apps = [an_app("/web", await world.task("one"), **{"0_VHOST": "web.example"})]
+        balancer = await world.balancer()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "live.cfg").write_text(await balancer.get("/_haproxy_getconfig"))
+        check = await asyncio.create_subprocess_exec("haproxy", "-c", "-f", "live.cfg", cwd=tmp_path / "elsewhere")
+        assert await check.wait() == 0
+
+    in_a_world(tmp_path, story)
+
+
 def test_statistics_page_shows_the_workers_pid_and_how_long_it_runs(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"))]
