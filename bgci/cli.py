@@ -7,11 +7,12 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bgci import __version__
+from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.options import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
@@ -41,11 +42,17 @@ def _global_options(
     ] = "",
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    values = read_file(config)
+    values = read_file(config) | _of_job()
     context.default_map = {
         **dict.fromkeys(app_names(), values),
         "sandbox": dict.fromkeys(("up", "down", "status"), values),
     }
+
+
+def _of_job() -> dict[str, Any]:
+    """Inside a job, its document holds the values of the options. Raises InvalidError."""
+    text = os.environ.get(VARIABLE)
+    return decode_job(text).defaults if text else {}
 
 
 def app_names() -> list[str]:
@@ -126,7 +133,7 @@ def status(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, "via", *DOCTOR)
+@takes(*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR)
 def doctor(settings: Settings) -> None:
     """Check the way to the cluster, permissions, load balancers and labels: each finding with its remedy."""
     from bgci.commands import doctor as command

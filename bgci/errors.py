@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class _Told(BaseException):
@@ -17,6 +17,21 @@ class _Told(BaseException):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+T = TypeVar("T", bound=_Told)
+
+
+def amended(error: T, *, more: str = "", remedy: str | None = None) -> T:
+    """A new error of the same class: ``more`` is another sentence of its message; ``remedy`` replaces its remedy."""
+    changed = type(error).__new__(type(error))
+    changed.__dict__.update(error.__dict__)
+    if more:
+        changed.message = f"{error.message.rstrip('.')}. {more}"
+    if remedy is not None:
+        changed.remedy = remedy
+    changed.args = (changed.message,)
+    return changed
 
 
 class BgciError(_Told, Exception):

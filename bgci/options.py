@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from bgci import redaction
+from bgci.durations import duration_text, parse_duration
 from bgci.engine.strategies import STRATEGIES
 from bgci.errors import UsageError
 
@@ -29,7 +30,6 @@ else:
 
 FILE = "bgci.toml"
 _SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 class Via(str, Enum):
@@ -76,18 +76,11 @@ class MarathonVersion(str, Enum):
 
 
 def duration(text: str | float) -> float:
-    """Seconds of ``90s``, ``10m``, ``1h30m``. A bare number is refused: nobody knows its unit."""
-    if isinstance(text, float):
-        return text
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise typer.BadParameter(f"{text!r} is not a duration; write it with its unit, such as 90s or 10m")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-def duration_text(seconds: float) -> str:
-    """``duration`` backwards."""
-    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    """Seconds of an option. A bare number is refused: nobody knows its unit."""
+    try:
+        return text if isinstance(text, float) else parse_duration(text.strip())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def setting(default: Any, text: str, **more: Any) -> Any:
@@ -218,33 +211,37 @@ class Settings:
     secured: bool = setting(False, "A DC/OS Enterprise: https, logins, permissions and secrets.")
     persist: bool = setting(False, "Let apps and jobs survive a stop.")
     keep_state: bool = setting(False, "Keep the state for the next start.")
-    # From the environment alone: how a job carries its own definition.
-    app_definition: str = setting("", "The app definition itself, as JSON.", hidden=True)
     origins: dict[str, str] = field(default_factory=dict, compare=False)
     taken: tuple[str, ...] = field(default=(), compare=False)  # the names that the command takes
 
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
-DEFINE = (
-    "image",
-    "template",
-    "template_dir",
-    "set",
-    "template_env",
-    "allow_no_health_check",
-    "strict",
-    "marathon_version",
-)
+DEFINE = ("image", "template", "template_dir", "set", "template_env", "strict", "marathon_version")
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
 JOB = (
     *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
     *("job_service_account", "job_secret", "job_image", "job_template"),
 )
-GOAL = ("strategy", "wave", "timeout", "drain_timeout", "on_drain_timeout", "on_abort", "dry_run", "app_definition")
+GOAL = (
+    "strategy",
+    "wave",
+    "timeout",
+    "drain_timeout",
+    "on_drain_timeout",
+    "on_abort",
+    "allow_no_health_check",
+    "dry_run",
+)
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
 DOCTOR = ("job_service_account", "job_secret", "adopt", "adopt_restart", "timeout", "output")
+
+# Options of the goal that no job gets, and why.
+NOT_IN_JOB = {
+    "dry_run": "a dry run starts no job",
+    "on_abort": "who follows the job is aborted, and runs the job of the rollback",
+}
 
 # What the wrappers (action.yml, vars/, templates/) offer.
 EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
@@ -301,6 +298,19 @@ def _text(value: Any, *, of_duration: bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return " ".join(value) if isinstance(value, list) else str(getattr(value, "value", value))
+
+
+def job_options(settings: Settings) -> dict[str, Any]:
+    """The options of the goal as a job gets them, by name, as ``bgci.toml`` would have them."""
+    return {name: option_value(settings, name) for name in (*GOAL, *CANARY) if name not in NOT_IN_JOB}
+
+
+def option_value(settings: Settings, name: str) -> Any:
+    """The value of an option as ``bgci.toml`` would have it: a text with its unit for a duration."""
+    value = getattr(settings, name)
+    if _kinds()[name] is float:
+        return duration_text(value)
+    return value.value if isinstance(value, Enum) else value
 
 
 def effective(settings: Settings) -> list[tuple[str, str, str]]:
@@ -397,7 +407,7 @@ def read_file(path: str) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="check --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}", remedy="see docs/configuration.md") from None
-    known = {one.name for one in fields(Settings)} - {"origins", "taken", "app_definition"}
+    known = {one.name for one in fields(Settings)} - {"origins", "taken"}
     named = {key.replace("-", "_"): value for key, value in values.items()}
     unknown = sorted(set(named) - known)
     if unknown:

@@ -22,7 +22,7 @@ from typing import Any
 from bgci.engine.observation import App, Observation, Replica, Serving
 from bgci.errors import BgciError
 from bgci.operations.context import Context, stage
-from bgci.operations.goal import observer_of
+from bgci.operations.planning import observer_of
 from bgci.options import Settings
 
 APP = "testapp"
@@ -223,13 +223,11 @@ def _report(context: Context, done: list[Stage], total: Mapping[str, Any]) -> No
     failed, sent = total.get("failed", -1), total.get("sent", 0)
     say(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
     say(f"artifacts: {context.settings.artifacts}")
-    context.result |= {
-        "requests": dict(total),
-        "stages": [
-            {"command": one.command, "revision": one.revision, "code": one.code, "seconds": round(one.seconds, 3)}
-            for one in done
-        ],
-    }
+    rows = [
+        {"command": one.command, "revision": one.revision, "code": one.code, "seconds": round(one.seconds, 3)}
+        for one in done
+    ]
+    context.result = replace(context.result, requests=dict(total), stages=tuple(rows))
     wrong = [f"{one.command} {one.revision} ended with {one.code}" for one in done if one.code != one.expected]
     if failed:
         wrong.append(f"{failed} of {sent} requests failed")

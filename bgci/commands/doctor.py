@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 
 from bgci.appdef.app_definition import group
 from bgci.dcos.running_app import RunningApp, started_at
@@ -29,21 +30,21 @@ def run(settings: Settings) -> None:
         checks = examination.run()
         if settings.adopt:
             adopted = _adopted(context, examination)
-            if context.result.get("changed"):
+            if context.result.changed:
                 checks = Examination(context).run()
             checks.append(adopted)
-        told = {"summary": tally(checks), "checks": [check.told() for check in checks]}
-        context.result |= told
+        summary, rows = tally(checks), [check.told() for check in checks]
+        context.result = replace(context.result, summary=summary, checks=tuple(rows))
         if settings.output is LogFormat.JSON:
-            context.answer(json.dumps(told, indent=2, sort_keys=True))
+            context.answer(json.dumps({"summary": summary, "checks": rows}, indent=2, sort_keys=True))
         else:
             width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
-            context.answer("\n".join([*map(plain, table(checks, width)), "", str(told["summary"])]))
+            context.answer("\n".join([*map(plain, table(checks, width)), "", summary]))
         sys.stdout.flush()
         worst = verdict(checks)
         if worst:
             raise worst
-        context.result["message"] = told["summary"]
+        context.result = replace(context.result, message=summary)
 
 
 # -- adoption -------------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
         raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
     context.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
     marathon.change(plan.app_id, update(now, plan.changes))
-    context.result["changed"] = True
+    context.result = replace(context.result, changed=True)
     until = time.monotonic() + context.settings.timeout
     while not _settled(marathon.app(plan.app_id), plan):
         if time.monotonic() > until:

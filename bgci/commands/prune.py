@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bgci.dcos.metronome import Job
 from bgci.operations.context import stage
@@ -23,7 +24,8 @@ def run(settings: Settings) -> None:
             else:
                 metronome.delete(job.id, stop_runs=False)
                 context.console.step(f"removed job {job.id}")
-        context.result["removed"] = [] if settings.dry_run else [job.id for job in doomed]
+        removed = () if settings.dry_run else tuple(job.id for job in doomed)
+        context.result = replace(context.result, removed=removed)
         context.console.result(f"{len(jobs) - len(doomed)} jobs of {context.app_id} remain")
 
 

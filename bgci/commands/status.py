@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bgci.dcos.metronome import Job
 from bgci.engine.observation import Observation, Serving
 from bgci.errors import DeniedError
 from bgci.operations.context import Context, stage
-from bgci.operations.goal import observer_of
+from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
 from bgci.operations.topology import group_of
 from bgci.options import LogFormat, Settings
@@ -22,7 +23,7 @@ def run(settings: Settings) -> None:
     """Print what runs. Touches nothing."""
     with stage("status", settings) as context:
         found = status(context)
-        context.result |= found
+        context.result = replace(context.result, **{**found, "jobs": tuple(found["jobs"])})
         if settings.output is LogFormat.JSON:
             context.answer(json.dumps(found, indent=2, sort_keys=True))
         else:

@@ -142,12 +142,13 @@ class Metronome:
             return []
         return [_run(run) for run in self._answer(reply).required().items()]
 
-    def stop(self, job_id: str, run_id: str) -> None:
-        """Stops a run; its task may live on through its kill grace period. One that has ended is no failure."""
+    def stop(self, job_id: str, run_id: str) -> bool:
+        """Stops a run; its task may live on through its kill grace period. False for a run that has ended."""
         try:
             self._call(job_id, lambda: self.http.post(_path(job_id, "runs", run_id, "actions", "stop")), missing=True)
         except HttpFailure:
-            return
+            return False
+        return True
 
     def _past_run(self, job_id: str, run_id: str) -> JobRun:
         job = self._read(job_id, "history")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError,
 from bgci.operations.context import Context
 from bgci.operations.job_login import way
 from bgci.operations.rendering import from_template, template_file
-from bgci.options import JobServiceAccount, Via
+from bgci.options import JobServiceAccount, Settings, Via
 
 Raw = dict[str, Any]
 STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
@@ -252,13 +251,12 @@ class Examination:
     @cached_property
     def definition(self) -> Raw:
         """Of the template, as a release would send it. Raises InvalidError or UsageError."""
-        return dict(from_template(self._stand_in()).definition or {})
+        return dict(from_template(self.context, self._stand_in()).definition or {})
 
-    def _stand_in(self) -> Context:
-        """This context with a revision and an image where none are given, because a template may need them."""
-        given, other = self.settings, copy.copy(self.context)
-        other.settings = replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
-        return other
+    def _stand_in(self) -> Settings:
+        """The settings with a revision and an image where none are given, because a template may need them."""
+        given = self.settings
+        return replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
 
     def _template(self) -> Iterator[Check]:
         if not self.settings.app:

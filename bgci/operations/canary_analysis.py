@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import fmean
 
@@ -57,6 +57,7 @@ class Bench:
 
     judge: Judge
     latency: Latency
+    granted: int = 0  # --max-failed-requests, or what earlier steps have left of it; 0: any number
     tally: Tally = field(default_factory=Tally)
     stretches: Stretches = field(default_factory=Stretches)
     probed: dict[str, Counts] = field(default_factory=lambda: {"canary": Counts(), "baseline": Counts()})
@@ -70,16 +71,16 @@ class Bench:
         return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
 
-def judged(context: Context, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
+def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int) -> Iterator[Case]:
     """The judge's cases; none without a baseline to compare with.
 
     ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
-    gets its part of alpha.
+    gets its part of alpha. granted: how many requests the canary may fail beyond the baseline; 0: any number.
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, bench = watch(context, Policy().part(1 / judgements))
-    context.result["judge"] = {
+    verdicts, bench = watch(context, Policy().part(1 / judgements), granted)
+    report = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
         "canary": vars(verdicts.errors.canary),
@@ -90,6 +91,7 @@ def judged(context: Context, hybrid: Hybrid, judgements: int) -> Iterator[Case]:
         "blind_seconds": round(bench.tally.blind_seconds, 1),
         "failed_beyond_baseline": round(_excess(bench), 1),
     }
+    context.result = replace(context.result, judge=report)
     yield _case("error rate", verdicts.errors)
     if verdicts.slow:
         yield _case("response time", verdicts.slow)
@@ -101,13 +103,13 @@ def _case(name: str, verdict: Verdict) -> Case:
     return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
 
 
-def watch(context: Context, policy: Policy) -> tuple[Verdicts, Bench]:
+def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Bench]:
     """Look until the judge can say, and at most for --judge-for.
 
     Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
     """
     errors = policy.part(ERRORS_PART)
-    bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)))
+    bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)), granted)
     began = told = time.monotonic()
     until, sized = began + context.settings.judge_for, False
     context.console.step(f"judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s")
@@ -116,16 +118,16 @@ def watch(context: Context, policy: Policy) -> tuple[Verdicts, Bench]:
             next_look = time.monotonic() + PAUSE
             hybrid = look(context)
             _see(context, bench, hybrid, pool)
-            if context.settings.max_failed_requests and time.monotonic() - began > SIZING and _compared(bench):
+            if granted and time.monotonic() - began > SIZING and _compared(bench):
                 if not sized:
-                    _require_enough(context, bench)
-                until, sized = min(began + context.settings.judge_for, _affordable_until(context, bench, began)), True
+                    _require_enough(bench)
+                until, sized = min(began + context.settings.judge_for, _affordable_until(bench, began)), True
             over = time.monotonic() >= until
             verdicts = Verdicts(
                 bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
             )
-            if verdicts.outcome not in ("pass", "fail") and _spent(context, bench):
-                return _too_costly(context, bench, verdicts), bench
+            if verdicts.outcome not in ("pass", "fail") and _spent(bench):
+                return _too_costly(bench, verdicts), bench
             if verdicts.outcome != "undecided":
                 return verdicts, bench
             if time.monotonic() >= told + TELLING:
@@ -218,14 +220,13 @@ def _excess(bench: Bench) -> float:
     return canary.errors - canary.requests * baseline.rate
 
 
-def _spent(context: Context, bench: Bench) -> bool:
-    granted = context.settings.max_failed_requests
-    return granted > 0 and _excess(bench) >= granted
+def _spent(bench: Bench) -> bool:
+    return 0 < bench.granted <= _excess(bench)
 
 
-def _too_costly(context: Context, bench: Bench, verdicts: Verdicts) -> Verdicts:
+def _too_costly(bench: Bench, verdicts: Verdicts) -> Verdicts:
     """The budget is used up before the judge could say: that is a no."""
-    why = f"--max-failed-requests {context.settings.max_failed_requests} is used up: {bench.judge.verdict().reason}"
+    why = f"--max-failed-requests {bench.granted} is used up: {bench.judge.verdict().reason}"
     failed = Verdict("fail", why, 1.0, 1.0, canary=bench.judge.canary, baseline=bench.judge.baseline)
     return Verdicts(failed, verdicts.slow)
 
@@ -234,7 +235,7 @@ def _compared(bench: Bench) -> bool:
     return all(bench.live(colour).requests for colour in bench.colours)
 
 
-def _affordable_until(context: Context, bench: Bench, began: float) -> float:
+def _affordable_until(bench: Bench, began: float) -> float:
     """Until when the canary may stand for the failed requests that are left of those granted.
 
     If it is as bad as is feared, or as bad as can be by what was seen of it: the better it does, the longer it may
@@ -244,15 +245,15 @@ def _affordable_until(context: Context, bench: Bench, began: float) -> float:
     now = time.monotonic()
     total = canary.requests + baseline.requests
     worst = min(feared(baseline.rate), plausible(canary))
-    left_over = context.settings.max_failed_requests - max(0.0, _excess(bench))
+    left_over = bench.granted - max(0.0, _excess(bench))
     return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
 
 
-def _require_enough(context: Context, bench: Bench) -> None:
+def _require_enough(bench: Bench) -> None:
     """Raises ConflictError when the granted failures buy too few requests to learn anything."""
     canary, baseline = bench.live("canary"), bench.live("baseline")
     rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
-    refused = refusal(context.settings.max_failed_requests, share, rate, feared(rate), bench.judge.policy)
+    refused = refusal(bench.granted, share, rate, feared(rate), bench.judge.policy)
     if refused:
         raise _refused(refused)
 
@@ -262,12 +263,11 @@ def feared(baseline_rate: float) -> float:
     return min(1.0, max(FEARED, 2 * baseline_rate))
 
 
-def size_within_budget(context: Context, instances: int, target: int, judgements: int) -> int:
+def size_within_budget(context: Context, instances: int, target: int, judgements: int, granted: int) -> int:
     """How many of ``instances`` a canary may have for --max-failed-requests, before it is there.
 
     Raises ConflictError when even one instance costs more until the judge could say.
     """
-    granted = context.settings.max_failed_requests
     group = group_of(context)
     apps = context.cluster.marathon.group_apps(group) if group else []
     if not apps:
@@ -297,5 +297,5 @@ def _refused(why: str) -> ConflictError:
 
 
 def left(granted: int, failed: float) -> int:
-    """What is left of --max-failed-requests for later steps, at least 1: 0 would be no limit."""
-    return max(1, granted - max(0, ceil(failed)))
+    """What is left of --max-failed-requests for later steps, at least 1; 0 (any number) stays 0."""
+    return max(1, granted - max(0, ceil(failed))) if granted else 0

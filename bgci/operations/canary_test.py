@@ -36,6 +36,7 @@ class Planned:
     suite: Path | None
     commands: Sequence[str]
     judgements: int = 0  # how often this canary is judged until it is promoted
+    granted: int = 0  # how many requests it may fail beyond the baseline; 0: any number
 
     def __bool__(self) -> bool:
         return bool(self.suite or self.commands or self.judgements)
@@ -55,7 +56,8 @@ def planned(context: Context, steps: int = 1) -> Planned:
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
     if suite:
         read(context, suite, context.settings.image)
-    return Planned(suite, tuple(context.settings.test_command), steps if context.settings.judge_for > 0 else 0)
+    judgements = steps if context.settings.judge_for > 0 else 0
+    return Planned(suite, tuple(context.settings.test_command), judgements, context.settings.max_failed_requests)
 
 
 def read(context: Context, file: Path, image: str) -> Suite:
@@ -64,7 +66,7 @@ def read(context: Context, file: Path, image: str) -> Suite:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the test suite {file} cannot be read: {error}", remedy="check --suite") from None
-    known = variables(context)
+    known = variables(context.settings)
     environment = {f"env.{name}": value for name, value in known.pop("env").items()}
     return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
 
@@ -102,11 +104,11 @@ def _carried_out(context: Context, tests: Planned, hybrid: Hybrid, cases: list[C
     for command in tests.commands:
         yield from _command(context, command, hybrid, balancers)
     if tests.judgements and any(case.bad for case in cases):  # live traffic need not suffer for a verdict that stands
-        context.result.pop("judge", None)
+        context.result = replace(context.result, judge=None)
         why = "the canary is rejected already"
         yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
     else:
-        yield from canary_analysis.judged(context, hybrid, tests.judgements)
+        yield from canary_analysis.judged(context, hybrid, tests.judgements, tests.granted)
     yield from _survival(context, hybrid)
 
 
@@ -248,7 +250,7 @@ def _report(context: Context, hybrid: Hybrid, cases: Sequence[Case]) -> None:
     path = context.artifacts.write_bytes(REPORT, document)
     context.console.info(f"wrote {path}")
     bad = [case for case in cases if case.bad]
-    context.result["tests"] = {
+    report = {
         "total": len(cases),
         "passed": sum(case.outcome is Outcome.PASSED for case in cases),
         "failed": len(bad),
@@ -256,6 +258,7 @@ def _report(context: Context, hybrid: Hybrid, cases: Sequence[Case]) -> None:
         "failures": [{"test": case.title, "why": case.message} for case in bad[:20]],
         "junit": REPORT,
     }
+    context.result = replace(context.result, tests=report)
 
 
 def _conclude(context: Context, cases: Sequence[Case]) -> None:
@@ -268,13 +271,14 @@ def _conclude(context: Context, cases: Sequence[Case]) -> None:
             f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
             remedy=f"{REPORT} in the artifacts has requests and answers{back}",
         )
-    if context.result.get("judge", {}).get("outcome") == "inconclusive":
+    judge = context.result.judge or {}
+    if judge.get("outcome") == "inconclusive":
         cost = ", --max-failed-requests" if context.settings.max_failed_requests else ""
         raise InconclusiveError(
-            f"the judge cannot say yet: {context.result['judge']['reason']}",
+            f"the judge cannot say yet: {judge['reason']}",
             remedy=f"give it more time (--judge-for{cost}) or traffic (--judge-traffic), promote by hand, or roll back",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{context.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
-    context.result["message"] = message
+    context.result = replace(context.result, message=message)
     context.console.result(message)

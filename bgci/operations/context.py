@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
 from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exit_code
+from bgci.operations.connections import Connections, in_job
+from bgci.operations.result import Result
+from bgci.operations.signals import abort_on_signals
 from bgci.options import LogFormat, Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
@@ -30,21 +33,24 @@ if TYPE_CHECKING:
     from bgci.dcos.credentials import Credentials
     from bgci.dcos.marathon_lb import LoadBalancer
 
-
 # How a job's last line begins, for Metronome itself tells success from failure and no more; and its journal's lines.
 RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
 # The stages that a revision's page tells of, and what of their results.
 TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
 RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge")
-REPEATED = 2.0  # seconds in which further signals are the same one
 
 
 class Context:
-    """Execution context of one command. ``result`` becomes ``result.json`` and, inside a DC/OS job, the last line."""
+    """Execution context of one command.
+
+    ``settings`` never change. ``result`` is replaced as the command learns more; it becomes ``result.json`` and, inside
+    a DC/OS job, the last line.
+    """
 
     def __init__(self, command: str, settings: Settings) -> None:
         self.settings = settings
+        self.connections = Connections(settings)
         # An answer has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
         # A log of JSON lines is nothing else.
@@ -55,11 +61,11 @@ class Context:
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
-        self.result: dict[str, Any] = {"dry_run": True, "plan": []} if settings.dry_run else {}
+        self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
+            self.result = replace(self.result, dry_run=True, plan=())
             self.console.info("dry run: nothing is changed")
         if settings.insecure:
-            self.result["insecure"] = True
             self.console.warn(
                 "--insecure: nobody checks who answers, and whoever is in between can read the credentials"
             )
@@ -67,65 +73,33 @@ class Context:
 
     @cached_property
     def app_id(self) -> str:
-        return parse_app(_needed(self.settings.app, "--app"))
+        return app_id_of(self.settings)
 
     @cached_property
     def revision(self) -> str:
-        return check_revision(_needed(self.settings.revision, "--revision"))
+        return revision_of(self.settings)
 
     @cached_property
+    def job(self) -> JobDocument | None:
+        """The document of the job that this process runs in, None outside of one. Raises InvalidError."""
+        text = os.environ.get(VARIABLE)
+        return decode_job(text) if text else None
+
+    @property
     def cluster(self) -> Cluster:
-        """The cluster, looked at now. Raises UsageError, UnavailableError or DeniedError."""
-        from bgci.dcos.cluster import connect
+        return self.connections.cluster
 
-        given = self.settings
-        if not (given.cluster_url or given.marathon_url):
-            raise UsageError(
-                "no cluster is named", remedy="give --cluster-url (DC/OS) or --marathon-url (Marathon alone)"
-            )
-        return connect(
-            cluster_url=given.cluster_url,
-            marathon_url=given.marathon_url,
-            metronome_url=given.metronome_url,
-            credentials=self.credentials,
-            ca_cert=self.ca_cert,
-            insecure=given.insecure,
-        )
-
-    @cached_property
+    @property
     def credentials(self) -> Credentials | None:
-        """Who we are at the cluster. Raises UsageError."""
-        from bgci.dcos.credentials import read_credentials
+        return self.connections.credentials
 
-        return read_credentials(os.environ)
-
-    @cached_property
+    @property
     def ca_cert(self) -> str | None:
-        """The CA certificates to trust, as a path or as PEM text; None: as this machine does. Raises UsageError, or
-        UnavailableError when the cluster's own CA is not the one that is wanted."""
-        given = self.settings
-        if given.ca_sha256 and given.ca_cert:
-            raise UsageError("--ca-cert and --ca-sha256 are both given", remedy="keep one: a CA, or how to know it")
-        if given.ca_sha256 and not given.insecure:
-            from bgci.dcos.cluster import pinned_ca
+        return self.connections.ca_cert
 
-            return pinned_ca(given.cluster_url, given.ca_sha256)
-        # DC/OS Enterprise puts the cluster's CA into each task's sandbox.
-        bundle = Path(os.environ.get("MESOS_SANDBOX", ""), ".ssl", "ca-bundle.crt")
-        return given.ca_cert or (str(bundle) if in_job() and bundle.is_file() else None)
-
-    @cached_property
+    @property
     def balancers(self) -> list[LoadBalancer]:
-        """Every load balancer replica. Raises UsageError where none is named: nothing could be proven drained."""
-        from bgci.dcos.marathon_lb import LoadBalancer, resolve_replicas
-
-        if not self.settings.marathon_lb_url:
-            raise UsageError(
-                "no load balancer is named, and without it nobody knows what is in rotation",
-                remedy="give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica",
-            )
-        urls = resolve_replicas(self.settings.marathon_lb_url)
-        return [LoadBalancer(url, ca_cert=self.ca_cert, insecure=self.settings.insecure) for url in urls]
+        return self.connections.balancers
 
     @cached_property
     def journal(self) -> Journal:
@@ -136,18 +110,18 @@ class Context:
         """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
         code = exit_code(error) if error else 0
         if error:
-            self.result |= {"message": error.message, "remedy": error.remedy}
+            self.result = replace(self.result, message=error.message, remedy=error.remedy)
         if self.settings.app and self.settings.revision:
-            self.result |= {"app": self.settings.app, "revision": self.settings.revision}
-        self.result["seconds"] = round(time.monotonic() - self._began, 3)
-        self.result["options"] = dict(sorted(self.settings.origins.items()))
-        told = self.record(self.command, code, self.result)
+            self.result = replace(self.result, app=self.settings.app, revision=self.settings.revision)
+        seconds = round(time.monotonic() - self._began, 3)
+        self.result = replace(self.result, seconds=seconds, options=dict(sorted(self.settings.origins.items())))
+        recorded = self.record(self.command, code, self.result)
         if "journal" in self.__dict__:
             self.journal.close()
         if in_job():
-            _tell_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result}))
+            _tell_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result.document()}))
         self._write_result(code)
-        if told:
+        if recorded:
             self._page()
             self._write_result(code)
         self._tell_ci(code)
@@ -155,25 +129,27 @@ class Context:
     def plan(self, text: str, details: str = "") -> None:
         """One line of a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a difference."""
         self.console.info(f"plan: {text}")
-        self.result["plan"].append(f"- {escaped(text)}")
+        lines = [f"- {escaped(text)}"]
         if details:
             self.console.info(details)
-            self.result["plan"] += ["", *fenced(details), ""]
+            lines += ["", *fenced(details), ""]
+        self.result = replace(self.result, plan=(*(self.result.plan or ()), *lines))
 
     def _write_result(self, code: int) -> None:
-        told = {**self.result, "command": self.command}
-        self.result["outputs"] = outputs(told, code, self.artifacts.directory)
+        told = {**self.result.document(), "command": self.command}
+        self.result = replace(self.result, outputs=outputs(told, code, self.artifacts.directory))
         try:
-            if self.result["outputs"]["plan"]:
-                self.artifacts.write_bytes(PLAN, f"{self.result['outputs']['plan']}\n".encode())
-            self.artifacts.result(command=self.command, code=code, **self.result)
+            plan = (self.result.outputs or {}).get("plan")
+            if plan:
+                self.artifacts.write_bytes(PLAN, f"{plan}\n".encode())
+            self.artifacts.result(command=self.command, code=code, **self.result.document())
         except BgciError as problem:
             self.console.warn(problem.message)
 
     def _tell_ci(self, code: int) -> None:
         """Decoration: whatever goes wrong with it, the stage ended as it did."""
         self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
-        told = {**self.result, "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
+        told = {**self.result.document(), "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
         try:
             self.ci.finish(told, effective(self.settings), self.artifacts)
         except Exception as problem:
@@ -186,39 +162,41 @@ class Context:
 
     @contextmanager
     def part(self, name: str, step: str = "") -> Iterator[None]:
-        """One stage of a command of several: a group of the log, and a row in ``result["stages"]``.
+        """One stage of a command of several: a group of the log, and a row in ``result.stages``.
 
-        ``step``: the size of the canary, where the stage is carried out for more than one.
+        ``step``: the size of the canary, where the stage is carried out for more than one. Inside, ``result`` is the
+        part's own; afterwards it is that of the whole command again, with what the part added.
         """
-        began, code, before, said = time.monotonic(), BgciError.code, dict(self.result), {}
+        began, code, before = time.monotonic(), BgciError.code, self.result
+        self.result = Result()
         self.ci.open(name)
         try:
             yield
             code = 0
         except (BgciError, AbortedError) as error:
-            code, said = exit_code(error), {"message": error.message}
+            code, self.result = exit_code(error), replace(self.result, message=error.message)
             raise
         finally:
             self.ci.close(name)
-            sized = {"step": step} if step else {}
-            row = {"command": name, "code": code, "name": NAMES.get(code, "internal"), **sized}
             seconds = round(time.monotonic() - began, 3)
-            self.result.setdefault("stages", []).append({**row, "seconds": seconds})
-            own = {key: value for key, value in self.result.items() if key != "stages" and before.get(key) is not value}
-            self.record(name, code, {**own, **said, **sized, "seconds": seconds})
+            sized = {"step": step} if step else {}
+            row = {"command": name, "code": code, "name": NAMES.get(code, "internal"), **sized, "seconds": seconds}
+            self.record(name, code, replace(self.result, seconds=seconds), step)
+            told = self.result if code == 0 else replace(self.result, message=None)
+            self.result = replace(before.followed_by(told), stages=(*(before.stages or ()), row))
 
-    def record(self, command: str, code: int, result: Mapping[str, Any]) -> bool:
+    def record(self, command: str, code: int, result: Result, step: str = "") -> bool:
         """How a stage, or one part of a release, ended: a line in the journal, if there is one or something to tell.
 
         Whether it was written. Not inside a job: whoever follows it does.
         """
         path = self.artifacts.directory / "journal.jsonl"
-        known = "journal" in self.__dict__ or "tests" in result or path.is_file()
+        known = "journal" in self.__dict__ or result.tests is not None or path.is_file()
         if in_job() or self.settings.dry_run or command not in TOLD or not known:
             return False
-        kept = {key: result[key] for key in RECORDED if key in result}
-        if "stages" in result:
-            kept.pop("timings", None)  # its last part's, not its own
+        found = result.document() | ({"step": step} if step else {})
+        # The timings of a command of several stages are those of its last stage, not its own.
+        kept = {key: found[key] for key in RECORDED if key in found and not (key == "timings" and result.stages)}
         about = {"app": self.settings.app, "revision": self.settings.revision}
         how = {"command": command, "code": code, "name": NAMES.get(code, "internal")}
         self.journal.result({**about, **how, **kept})
@@ -232,11 +210,6 @@ class Context:
             write(self.artifacts)
         except Exception as problem:
             self.console.warn(f"no report.html: {type(problem).__name__}: {problem}")
-
-
-def in_job() -> bool:
-    """Whether this process is a Mesos task, such as a run of one of our jobs."""
-    return "MESOS_TASK_ID" in os.environ
 
 
 def _print_journal(line: str) -> None:
@@ -260,6 +233,16 @@ class _Beside:
         return ()
 
 
+def app_id_of(settings: Settings) -> str:
+    """The app's id. Raises UsageError without one, or for one that is not valid."""
+    return parse_app(_needed(settings.app, "--app"))
+
+
+def revision_of(settings: Settings) -> str:
+    """The revision. Raises UsageError without one, or for one that is not valid."""
+    return check_revision(_needed(settings.revision, "--revision"))
+
+
 def _needed(value: str, flag: str) -> str:
     if not value:
         raise UsageError(f"{flag} is missing", remedy=f"give {flag}, or set BGCI_{flag[2:].upper().replace('-', '_')}")
@@ -270,7 +253,7 @@ def _needed(value: str, flag: str) -> str:
 def stage(command: str, settings: Settings) -> Iterator[Context]:
     """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
     context = Context(command, settings)
-    with _signals() as signals:
+    with abort_on_signals() as signals:
         try:
             with closing(context.console):
                 yield context
@@ -291,42 +274,3 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
             raise bug from error
         signals.over = True
         context.finish(None)
-
-
-class _Signals:
-    """SIGINT and SIGTERM as AbortedError, from wherever the stage is waiting.
-
-    A cancelled run gets more than one: at the same moment from several senders (a process group's and `timeout`'s),
-    and some seconds later from a CI system that is losing patience. ``over``: the result is being written.
-    """
-
-    def __init__(self) -> None:
-        self.over = False
-        self._last: float | None = None
-
-    @property
-    def aborted(self) -> bool:
-        return self._last is not None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.over or (self._last is not None and now - self._last < REPEATED):
-            return
-        self._last = now
-        raise AbortedError(
-            f"aborted by {signal.Signals(number).name}",
-            signal_number=number,
-            remedy="run the same command again to go on, or the rollback to go back",
-        )
-
-
-@contextmanager
-def _signals() -> Iterator[_Signals]:
-    handler = _Signals()
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield handler
-    finally:
-        if not handler.aborted:  # else the process ends now, with its own exit code
-            for number, earlier in before.items():
-                signal.signal(number, earlier)

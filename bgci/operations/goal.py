@@ -1,72 +1,73 @@
-"""Stages ``canary``, ``promote`` and ``rollback``: one goal, in this process or as a DC/OS Job."""
+"""One goal, ``canary``, ``promote`` or ``rollback``, in this process or as a DC/OS Job."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from bgci.appdef.app_definition import instances
-from bgci.engine.decisions import Create, Done, Fail, Goal, Kind, Policy, Release, Wait
-from bgci.engine.rollout import Rollout
-from bgci.errors import AbortedError, BgciError, ConflictError, UsageError
+from bgci.engine.decisions import Create, Done, Fail, Kind, Release, Wait
+from bgci.errors import AbortedError, BgciError, ConflictError, UsageError, amended
+from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
-from bgci.operations.observer import Observer
-from bgci.operations.rendering import canary_size, load
-from bgci.operations.rollout_driver import Driver, Outcome
-from bgci.options import OnDrainTimeout, OnFailure, Settings, Via
+from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_step, observer_of, release_to_undo
+from bgci.operations.rendering import load
+from bgci.operations.rollout_driver import Outcome
+from bgci.options import OnFailure, Settings, Via
 from bgci.reporting.diff import difference
 from bgci.reporting.rollout_log import described, summary, told
 
 
 def run_goal(kind: Kind, settings: Settings) -> None:
-    """Reach the goal. Raises the error whose exit code says why not."""
+    """The commands ``canary``, ``promote`` and ``rollback``. Raises the error whose exit code says why not."""
     with stage(kind.value, settings) as context:
         if kind is Kind.ROLLBACK:
             reach(context, kind)
             return
-        with heeding_on_abort(context):
+        with rollback_on_abort(context):
             reach(context, kind)
 
 
 @contextmanager
-def heeding_on_abort(context: Context) -> Iterator[None]:
-    """On a signal: go back if --on-abort says so, then raise it.
+def rollback_on_abort(context: Context) -> Iterator[None]:
+    """On a signal: roll back if --on-abort says so, then raise it.
 
-    CI systems send a second signal some seconds after the first: it ends the way back in this process, which the same
+    CI systems send a second signal some seconds after the first: it ends the rollback in this process, which the same
     rollback run again finishes; a rollback's job goes on by itself.
     """
     try:
         yield
     except AbortedError as aborted:
-        if context.settings.on_abort is OnFailure.ROLLBACK:
-            context.console.warn("aborted: rolling back, as --on-abort says")
-            _go_back(context, aborted)
-        raise
+        if context.settings.on_abort is not OnFailure.ROLLBACK:
+            raise
+        context.console.warn("aborted: rolling back, as --on-abort says")
+        try:
+            with context.part("rollback"):
+                reach(context, Kind.ROLLBACK)
+        except (BgciError, AbortedError) as error:
+            context.console.warn(f"the rollback has not ended: {error.message}")
+            raise aborted from error
+        raise amended(aborted, more="Rolled back, as --on-abort says", remedy="") from None
 
 
-def _go_back(context: Context, aborted: AbortedError) -> None:
-    try:
-        with context.part("rollback"):
-            reach(context, Kind.ROLLBACK)
-        aborted.message += "; rolled back, as --on-abort says"
-        aborted.remedy = ""
-    except (BgciError, AbortedError) as error:
-        context.console.warn(f"the way back has not ended: {error.message}")
+def reach(context: Context, kind: Kind, release: Release | None = None, size: CanarySize | None = None) -> bool:
+    """Reach the goal by job or directly. Returns whether that changed anything.
 
-
-def reach(context: Context, kind: Kind) -> None:
-    """The goal by whichever way is asked for."""
+    release: as rendered by this command, None where it has not been read yet. A rollback needs none. size: of the
+    canary; None: as the settings say.
+    """
+    size = size or size_of(context.settings)
     if as_job(context) and not context.settings.dry_run:
-        follow(context, kind)
-    else:
-        directly(context, kind)
+        return follow(context, kind, release, size)
+    found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
+    return _directly(context, goal_request(context, kind, found, size))
 
 
 def as_job(context: Context) -> bool:
     """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
     via = context.settings.via
-    if via is Via.DIRECT or context.settings.app_definition:
+    if via is Via.DIRECT or context.job:
         return False
     there = context.cluster.metronome is not None and context.cluster.metronome.available()
     if via is Via.JOB and not there:
@@ -74,69 +75,34 @@ def as_job(context: Context) -> bool:
     return there
 
 
-def directly(context: Context, kind: Kind) -> None:
+def _directly(context: Context, request: GoalRequest) -> bool:
     """Run the engine in this process."""
-    release, goal = asked(context, kind)
     context.cluster.marathon.colours(context.app_id)  # a baseline that one may not read would be taken for none
     if context.settings.dry_run:
-        plan(context, observer_of(context), release, goal)
-        return
-    driver = engine(context)
-    context.console.info(
-        f"goal: {kind.value} {release.revision} of {context.app_id} ({context.settings.strategy.value})"
-    )
+        _plan(context, request)
+        return False
+    driver = driver_of(context)
+    kind, strategy = request.goal.kind.value, request.policy.strategy
+    context.console.info(f"goal: {kind} {request.release.revision} of {context.app_id} ({strategy})")
     try:
-        outcome = driver.run(release, goal, policy(context.settings))
+        outcome = driver.run(request.release, request.goal, request.policy)
     except (BgciError, AbortedError):
         if driver.last:
-            context.result["state"] = summary(driver.last)
+            context.result = replace(context.result, state=summary(driver.last))
         raise
-    tell(context, outcome)
+    _report(context, outcome)
+    return outcome.actions > 0
 
 
-def engine(context: Context) -> Driver:
-    return Driver(
-        context.cluster.marathon,
-        observer_of(context),
-        journal=context.journal,
-        reporter=context.console,
-    )
-
-
-def observer_of(context: Context) -> Observer:
-    from bgci.dcos.idle_probe import answers_ok
-
-    return Observer(context.cluster.marathon, context.balancers, idle=answers_ok)
-
-
-def asked(context: Context, kind: Kind) -> tuple[Release, Goal]:
-    """The release and its goal."""
-    release = load(context)
-    target = instances(release.definition or {})
-    size = canary_size(context.settings, release) if kind is Kind.CANARY else 1
-    return release, Goal(kind, release.revision, target=target, instances=size)
-
-
-def policy(settings: Settings) -> Policy:
-    return Policy(
-        strategy=settings.strategy.value,
-        wave=settings.wave,
-        timeout=settings.timeout,
-        drain_timeout=settings.drain_timeout,
-        force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
-        allow_no_health_check=settings.allow_no_health_check,
-    )
-
-
-def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> None:
+def _plan(context: Context, request: GoalRequest) -> None:
     """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
-    seen = observer.observe(release.group)
-    step = Rollout(goal, policy(context.settings)).decide(seen)
+    observer = observer_of(context)
+    seen, step = next_step(observer, request)
     for app in seen.apps:
         context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
     difference_of = ""
     if isinstance(step, Create):
-        difference_of = difference(observer.serving_definition(), observer.new_app(step, seen, release))
+        difference_of = difference(observer.serving_definition(), observer.new_app(step, seen, request.release))
     match step:
         case Done(message):
             context.plan(message)
@@ -145,25 +111,28 @@ def plan(context: Context, observer: Observer, release: Release, goal: Goal) -> 
         case Wait():
             context.plan(f"Wait. {step.reason}")
         case _:
-            context.plan(f"{told(step, release)} Then go on to {goal.kind.value} {goal.revision}.", difference_of)
-            context.result["next_step"] = described(step)
+            goal, next_action = request.goal, told(step, request.release)
+            context.plan(f"{next_action} Then go on to {goal.kind.value} {goal.revision}.", difference_of)
+            context.result = replace(context.result, next_step=described(step))
 
 
-def tell(context: Context, outcome: Outcome) -> None:
+def _report(context: Context, outcome: Outcome) -> None:
     """The outcome for people and for ``result.json``."""
     times = outcome.times
     message = outcome.message if outcome.actions else f"Nothing to do. {outcome.message}"
-    context.result |= {
-        "message": message,
-        "changed": outcome.actions > 0,
-        "state": summary(outcome.observation),
-        "timings": {
+    context.result = replace(
+        context.result,
+        message=message,
+        reached=outcome.message,
+        changed=outcome.actions > 0,
+        state=summary(outcome.observation),
+        timings={
             "total_seconds": round(times.total, 3),
             "limit_seconds": round(times.limit, 3),
             "overhead": round(times.overhead, 3),
             "waited_seconds": {cause.value: round(spent, 3) for cause, spent in times.waited.items()},
         },
-    }
+    )
     context.console.result(
         f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bgci.appdef.jobs import JobSettings
+from typing import Any
+
 from bgci.errors import UsageError
 from bgci.options import Settings
 
@@ -48,12 +49,37 @@ def job_pin(settings: Settings) -> str | None:
     return settings.ca_sha256 or None if needed else None
 
 
-def require_confidential_jobs(settings: JobSettings) -> None:
+# The options of a job that say how it connects, and the options here that they are made of.
+CONNECTION = {
+    "cluster_url": ("job_cluster_url",),
+    "marathon_url": ("job_marathon_url",),
+    "marathon_lb_url": ("job_marathon_lb_url",),
+    "ca_cert": ("job_ca_cert", "ca_cert"),
+    "ca_sha256": ("ca_sha256",),
+    "insecure": ("insecure",),
+}
+
+
+def job_connection(settings: Settings) -> dict[str, Any]:
+    """The options of the job that say how it connects, by name."""
+    cluster_url, marathon_url = job_urls(settings)
+    return {
+        "cluster_url": cluster_url,
+        "marathon_url": marathon_url or "",
+        "marathon_lb_url": list(settings.job_marathon_lb_url),
+        "ca_cert": job_ca(settings) or "",
+        "ca_sha256": job_pin(settings) or "",
+        "insecure": settings.insecure,
+    }
+
+
+def require_confidential_jobs(settings: Settings, *, logs_in: bool) -> None:
     """Raises UsageError for jobs whose login would be sent unencrypted: they would say so only in the cluster."""
     from bgci.dcos.tls import confidential
 
-    url = settings.cluster_url or settings.marathon_url or ""
-    if (settings.secret_env or settings.env) and not settings.insecure and not confidential(url):
+    cluster_url, marathon_url = job_urls(settings)
+    url = cluster_url or marathon_url or ""
+    if logs_in and not settings.insecure and not confidential(url):
         raise UsageError(
             f"the jobs would send their login unencrypted to {url}",
             remedy="write https:// in --job-cluster-url, or give --job-service-account none if they need no login",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
+from bgci.appdef.app_definition import group
+from bgci.appdef.job_document import JobDocument, job_document
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
-from bgci.engine.decisions import Cause, Done, Fail, Kind, Wait
-from bgci.engine.rollout import Rollout
+from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
 from bgci.errors import (
     NAMES,
     AbortedError,
@@ -19,39 +21,48 @@ from bgci.errors import (
     ConflictError,
     DeadlineError,
     DeniedError,
+    UnavailableError,
     UnhealthyError,
     from_code,
 )
+from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
+from bgci.operations.job_options import honoured
+from bgci.operations.planning import GoalRequest, goal_request, next_step, observer_of, release_to_undo
 from bgci.operations.publishing import needed_metronome
-from bgci.operations.rendering import inner_timeout
-from bgci.options import OnFailure, Settings, duration_text
+from bgci.operations.result import Result
+from bgci.options import OnFailure
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
-STOPPED = 2.0  # seconds that a stopped run may take to say its last word: a cancelled CI job has not much more left
+STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
-# Options of ours that the job inside must hear of, when they are given at this stage.
-PASSED = ("strategy", "wave", "drain_timeout", "on_drain_timeout", "timeout", "allow_no_health_check")
+GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
+# What of a run's result becomes that of the command that follows it.
+COPIED = ("state", "timings", "changed", "message", "reached")
 
 
-def follow(context: Context, kind: Kind) -> None:
-    """Start the job's run, or join the one that runs already; end as it ends.
+def follow(context: Context, kind: Kind, release: Release | None, size: CanarySize) -> bool:
+    """Start the job's run, or join the one that runs already; end as it ends. Returns whether it changed anything.
 
     Raises the error of the run's own exit code. After --timeout the run is stopped: UnhealthyError where the revision
-    is not healthy by then, DeadlineError else.
+    is not healthy by then, DeadlineError else. Raises ConflictError where the job and the options disagree.
     """
     metronome = needed_metronome(context)
     job_id = job_ids(context.app_id, context.revision)[kind.value]
     job = metronome.job(job_id)
     if job is None:
-        raise ConflictError(f"there is no job {job_id}", remedy="publish this revision's jobs first: bgci publish")
+        raise ConflictError(
+            f"There is no job {job_id}.",
+            remedy="Publish this revision's jobs first with `bgci publish`, or give --via direct.",
+        )
     hide_credentials(job.env)  # its log may show them
     _refuse_others(context, metronome, job_id)
+    document = job_document(job.spec)
     watch = _Watch(context, metronome, job_id)
     try:
-        watch.run_id = _joined(context, job) or _started(context, metronome, job, kind)
-        context.result |= {"job": job_id, "run": watch.run_id}
+        watch.run_id = _joined_or_started(context, metronome, job, kind, release, size)
+        context.result = replace(context.result, job=job_id, run=watch.run_id)
         state = watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort is OnFailure.ROLLBACK:
@@ -61,13 +72,16 @@ def follow(context: Context, kind: Kind) -> None:
         raise
     except DeadlineError as error:
         _stop(watch)
-        raise _explained(context, kind, error) from None
-    try:
-        _conclude(context, kind, watch, state)
-    except DeniedError as error:
-        if not has_login(job):
-            error.remedy = f"the job has no login: {TO_LOG_IN}"
-        raise
+        raise _explained(context, lambda: _request(context, kind, document, size), error) from None
+    _conclude(context, lambda: _request(context, kind, document, size), watch, state, has_login(job))
+    return bool(context.result.changed)
+
+
+def _request(context: Context, kind: Kind, document: JobDocument, size: CanarySize) -> GoalRequest:
+    """The goal of the run, from what its job carries."""
+    carried = Release(group(document.definition), document.revision, document.definition, document.image)
+    release = release_to_undo(context) if kind is Kind.ROLLBACK else carried
+    return goal_request(context, kind, release, size)
 
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
@@ -80,62 +94,48 @@ def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
             )
 
 
-def _joined(context: Context, job: Job) -> str | None:
-    if not job.active_runs:
-        return None
-    run_id = job.active_runs[0].id
-    context.console.info(f"joining run {run_id} of {job.id}, which is under way")
-    return run_id
-
-
-def _started(context: Context, metronome: Metronome, job: Job, kind: Kind) -> str:
-    changed = _with_options(job.spec, context.settings, kind)
-    if changed != job.spec:
-        metronome.update(changed)
+def _joined_or_started(
+    context: Context, metronome: Metronome, job: Job, kind: Kind, release: Release | None, size: CanarySize
+) -> str:
+    """The id of the run."""
+    spec, changes = honoured(context, job, kind, release, size)
+    if job.active_runs:
+        run_id = job.active_runs[0].id
+        if changes:
+            raise ConflictError(
+                f"Run {run_id} of {job.id} is under way with other options: {'; '.join(map(str, changes))}.",
+                remedy="Wait for it to end or stop it, or give the options that it has.",
+            )
+        context.console.info(f"joining run {run_id} of {job.id}, which is under way")
+        return run_id
+    if changes:
+        metronome.update(spec)
+        context.console.info(f"updated {job.id}: {'; '.join(map(str, changes))}")
     run = metronome.start(job.id)
     context.console.step(f"started {job.id}, run {run.id}")
     return run.id
 
 
-def _with_options(job: Mapping[str, Any], settings: Settings, kind: Kind) -> dict[str, Any]:
-    """The job with the options that this stage was given in other words than `publish` was."""
-    env = dict(job["run"].get("env", {}))
-    for name in PASSED:
-        if name in settings.origins:
-            env[f"BGCI_{name.upper()}"] = _text(name, getattr(settings, name))
-    if kind is Kind.CANARY and {"instances", "percent"} & settings.origins.keys():
-        env |= {"BGCI_INSTANCES": str(settings.instances), "BGCI_PERCENT": str(settings.percent)}
-    return {**job, "run": {**job["run"], "env": env}}
-
-
-def _text(name: str, value: Any) -> str:
-    if name == "timeout":
-        return duration_text(inner_timeout(value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return duration_text(value) if isinstance(value, float) else str(getattr(value, "value", value))
-
-
 def _stop(watch: _Watch) -> None:
-    """Stop the run, and hear its last word: nothing that follows may find it at context."""
+    """Stop the run, and read how it ended: nothing that follows may find it still running."""
     console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
         # A signal may have come before the answer that has the run's id. None was active then but ours.
         for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
-            metronome.stop(job_id, run_id)
-            console.warn(f"stopped run {run_id} of {job_id}")
+            if metronome.stop(job_id, run_id):
+                console.warn(f"stopped run {run_id} of {job_id}")
         until = time.monotonic() + STOPPED
         while metronome.active_runs(job_id) and time.monotonic() < until:
             time.sleep(FASTEST_POLL)
-        watch.to_the_last_word(until - time.monotonic())
+        watch.read_rest(until - time.monotonic())
         if watch.result and "state" in watch.result:
-            watch.context.result["state"] = watch.result["state"]
+            watch.context.result = replace(watch.context.result, state=watch.result["state"])
     except BgciError as error:
         console.warn(f"the run of {job_id} could not be stopped: {error.message}")
 
 
 class _Watch:
-    """A run, watched. ``run_id``: empty until it is known. ``result``: its last word."""
+    """A run, watched. ``run_id``: empty until it is known. ``result``: what the run reported at its end."""
 
     def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
         self.context = context
@@ -147,35 +147,77 @@ class _Watch:
         self._offset = 0
         self._partial = ""
         self._readable = context.cluster.task_log is not None
+        self._deadline = time.monotonic() + context.settings.timeout
 
     def to_the_end(self) -> JobRun:
-        deadline, pause = time.monotonic() + self.context.settings.timeout, FASTEST_POLL
+        """The run's last state. Raises DeadlineError, and ConflictError when the run is gone without an end."""
+        state, pause, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
         while True:
-            state = self.metronome.run(self.job_id, self.run_id)
+            state = self._poll(state)
             self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
             before = self._offset
             self._show()
             if state.finished:
-                self.to_the_last_word(LOG_TAIL)
+                self.read_rest(LOG_TAIL)
                 return state
-            if state.status == "UNKNOWN" and self.result is not None:
-                # It has ended and said how; Metronome's history is to have it in a moment.
-                return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
-            if time.monotonic() > deadline:
-                raise DeadlineError(
-                    f"the time-out of {self.context.settings.timeout:.0f}s has passed; run {self.run_id} of "
-                    f"{self.job_id} is {state.status}",
-                    remedy="a run that stays STARTING gets no offer: look at the agents' resources",
-                )
-            if not self.task_id:
-                self.context.console.wait(f"run {self.run_id} is {state.status}: no task yet")
+            if state.status == "UNKNOWN":
+                if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
+                    return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
+                unknown_since = unknown_since or time.monotonic()
+                self._require_known(unknown_since)
             else:
-                self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
+                unknown_since = 0.0
+            self._require_time(state)
+            self._tell(state)
             pause = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, pause * 1.4)
             time.sleep(pause)
 
-    def to_the_last_word(self, seconds: float) -> None:
-        """The log may lag behind the run's end."""
+    def _poll(self, before: JobRun) -> JobRun:
+        """The run's state; that of before while Metronome is away, for the run goes on without it."""
+        try:
+            return self.metronome.run(self.job_id, self.run_id)
+        except UnavailableError as error:
+            if time.monotonic() > self._deadline:
+                raise
+            self.context.console.wait(f"Metronome does not answer: {error.message}")
+            return before
+
+    def _require_known(self, unknown_since: float) -> None:
+        if time.monotonic() - unknown_since > GONE_AFTER:
+            raise self._gone()
+
+    def require_own_end(self) -> None:
+        """Raises ConflictError for a run that ended because its job was replaced: its history has gone with it."""
+        if self.metronome.run(self.job_id, self.run_id).status == "UNKNOWN":
+            raise self._gone()
+
+    def _gone(self) -> ConflictError:
+        return ConflictError(
+            f"Run {self.run_id} of {self.job_id} is gone: somebody replaced the job, which stopped the run.",
+            remedy="See what runs with `bgci status`, then run the same command again.",
+        )
+
+    def _require_time(self, state: JobRun) -> None:
+        if time.monotonic() <= self._deadline:
+            return
+        remedy = "Look at the job's log in DC/OS."
+        if state.status == "INITIAL":
+            remedy = "A run that stays INITIAL waits for an offer: look at the agents' resources."
+        raise DeadlineError(
+            f"the time-out of {self.context.settings.timeout:.0f}s has passed; run {self.run_id} of "
+            f"{self.job_id} is {state.status}",
+            remedy=remedy,
+        )
+
+    def _tell(self, state: JobRun) -> None:
+        if self.task_id:
+            self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
+        else:
+            why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
+            self.context.console.wait(f"run {self.run_id} is {state.status}: {why}")
+
+    def read_rest(self, seconds: float) -> None:
+        """Read the log until the run's result is in it: the log may lag behind the run's end."""
         deadline = time.monotonic() + seconds
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
             time.sleep(FASTEST_POLL)
@@ -210,25 +252,40 @@ class _Watch:
             self.result = result
 
 
-def _conclude(context: Context, kind: Kind, watch: _Watch, state: JobRun) -> None:
+def _conclude(
+    context: Context, request: Callable[[], GoalRequest], watch: _Watch, state: JobRun, logs_in: bool
+) -> None:
     """End as the run ended."""
+    where = f"run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
-        for key in ("state", "timings", "changed", "message"):
-            if key in watch.result:
-                context.result[key] = watch.result[key]
-        code = watch.result.get("exit_code", 1)
+        known = {one.name for one in fields(Result)}
+        copied = {name: watch.result[name] for name in COPIED if name in watch.result and name in known}
+        context.result = context.result.followed_by(Result(**copied))
+        code, message = int(watch.result.get("exit_code", 1)), str(watch.result.get("message"))
         if code == 0 and state.status == "SUCCESS":
             context.console.result(str(watch.result.get("message", "the job succeeded")))
             return
-        raise from_code(int(code) or 1, str(watch.result.get("message")), remedy=str(watch.result.get("remedy", "")))
+        raise _error_of(code or 1, message, str(watch.result.get("remedy", "")), where, logs_in)
     if state.status == "SUCCESS":
         context.console.result("the job succeeded; its log cannot be read, so there is no more to say")
         return
-    code = _code_of(context, watch)
-    where = f"run {watch.run_id} of job {watch.job_id} failed"
-    if code:
-        raise from_code(code, f"{where} with exit code {code}", remedy="look at the job's log in DC/OS")
-    _judge_by_group(context, kind, where)
+    watch.require_own_end()
+    exit_code = _code_of(context, watch)
+    if exit_code:
+        message = f"{where} failed with exit code {exit_code}"
+        raise _error_of(exit_code, message, "look at the job's log in DC/OS", where, logs_in)
+    _judge_by_group(context, request(), f"{where} failed")
+
+
+def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
+    if code in (130, 143):  # nobody aborted this command
+        return ConflictError(
+            f"{where} was stopped in the cluster: {message}", remedy="run the same command again to go on"
+        )
+    if code == DeniedError.code and not logs_in:
+        remedy = f"the job has no login: {TO_LOG_IN}"
+    error = from_code(code, message, remedy=remedy)
+    return error if isinstance(error, BgciError) else BgciError(message, remedy=remedy)
 
 
 def _code_of(context: Context, watch: _Watch) -> int | None:
@@ -240,13 +297,10 @@ def _code_of(context: Context, watch: _Watch) -> int | None:
     return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci has not said anything
 
 
-def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
-    """What a run that was stopped at the time-out was waiting for, if that was the health of the revision."""
-    from bgci.operations.goal import asked, observer_of, policy
-
+def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:
+    """What a run that was stopped at the timeout was waiting for, if that was the health of the revision."""
     try:
-        release, goal = asked(context, kind)
-        step = Rollout(goal, policy(context.settings)).decide(observer_of(context).observe(release.group))
+        _, step = next_step(observer_of(context), request())
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:
@@ -254,16 +308,13 @@ def _explained(context: Context, kind: Kind, error: DeadlineError) -> BgciError:
     return error
 
 
-def _judge_by_group(context: Context, kind: Kind, where: str) -> None:
+def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
     """Neither log nor status may be read: say what the group looks like."""
-    from bgci.operations.goal import asked, observer_of, policy
-
-    release, goal = asked(context, kind)
-    step = Rollout(goal, policy(context.settings)).decide(observer_of(context).observe(release.group))
+    _, step = next_step(observer_of(context), request)
     match step:
         case Done(message):
             context.console.warn(f"{where}, yet the goal is reached")
-            context.result["message"] = message
+            context.result = replace(context.result, message=message)
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)
         case Wait(cause, reason) if cause is Cause.HEALTH:

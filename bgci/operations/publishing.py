@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
-from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError
+from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
 from bgci.operations.context import Context
 from bgci.operations.job_login import require_secret
+from bgci.operations.rendering import masked
 from bgci.reporting.diff import difference
 
 
@@ -26,10 +28,11 @@ def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
-            context.plan(f"publish job {job_id}", difference(before.spec if before else {}, job))
+            shown = difference(masked(before.spec) if before else {}, masked(job))
+            context.plan(f"publish job {job_id}", shown)
         return
     _replace(context, metronome, wanted, earlier)
-    context.result["jobs"] = sorted(earlier)
+    context.result = replace(context.result, jobs=tuple(sorted(earlier)))
 
 
 def jobs_of_app(context: Context) -> list[Job]:
@@ -77,7 +80,7 @@ def _replace(
     except BaseException as error:
         whole = _put_back(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
-            error.message = f"{error.message.rstrip('.')}; the jobs are as they were before"
+            raise amended(error, more="The jobs are as they were before.") from error
         raise
 
 

@@ -1,4 +1,7 @@
-"""Stage ``render``: template and image to the app definition and the three jobs. Touches no cluster."""
+"""From the template and the image, or from what was rendered before, to the release; from the release to its jobs.
+
+Touches no cluster.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,46 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
-from bgci.appdef.jobs import JobSettings, default_template, definition_from_env, render_jobs
+from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
+from bgci.appdef.jobs import JobSettings, job_deadline, render_jobs
 from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
-from bgci.operations.context import Context
-from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
+from bgci.operations.canary_size import size_of
+from bgci.operations.context import Context, app_id_of, revision_of
+from bgci.operations.job_addresses import job_connection, require_confidential_jobs
 from bgci.operations.job_login import login
-from bgci.options import MarathonVersion, Settings, duration_text
+from bgci.options import MarathonVersion, Settings, job_options, option_value
+from bgci.redaction import MASK, redacted_json
+
+FORMING = ("job_image", "job_template", "job_service_account", "job_secret")
 
 
-def render(context: Context) -> tuple[Release, dict[str, dict[str, Any]]]:
-    """The release and its three jobs, written to the artifacts. Raises InvalidError with every finding."""
+@dataclass(frozen=True)
+class Rendered:
+    """The release and its three jobs by goal."""
+
+    release: Release
+    jobs: Mapping[str, Mapping[str, Any]]
+
+
+def render(context: Context) -> Rendered:
+    """The release and its jobs, written to the artifacts. Raises InvalidError with every finding."""
     release = from_template(context)
     jobs = jobs_of(context, release)
     names = artifact_names(context.app_id, context.revision)
-    documents: dict[str, Any] = {"definition": release.definition, **jobs}
+    documents: dict[str, Any] = {"definition": release.definition, **{goal: masked(job) for goal, job in jobs.items()}}
     paths = [context.artifacts.write_json(names[key], document) for key, document in documents.items()]
-    template = template_file(context)
+    template = template_file(context.settings)
     context.artifacts.manifest(
         app=context.app_id,
         revision=context.revision,
@@ -42,13 +58,26 @@ def render(context: Context) -> tuple[Release, dict[str, dict[str, Any]]]:
     )
     for path in paths:
         context.console.info(f"wrote {path}")
-    return release, jobs
+    return Rendered(release, jobs)
+
+
+def masked(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The job as it may be shown: a compressed document hides its secrets from whoever looks for them."""
+    run = job["run"]
+    text = str(run.get("env", {}).get(VARIABLE, "{"))
+    if text.startswith("{"):
+        return job
+    plain = json.dumps(decode_job(text).definition)
+    return job if redacted_json(plain) == plain else {**job, "run": {**run, "env": {**run["env"], VARIABLE: MASK}}}
 
 
 def load(context: Context) -> Release:
-    """The release that a goal is about: from the job's own environment, from the template, or as rendered before."""
-    if context.settings.app_definition:
-        return _release(context, definition_from_env(context.settings.app_definition), context.settings.image)
+    """The release of a goal: from the document of the job, from the template, or as rendered before.
+
+    Called once per command: a file that changes meanwhile must not be promoted without having been a canary.
+    """
+    if context.job:
+        return _release(context, context.settings, context.job.definition, context.job.image)
     if context.settings.image or context.settings.template:
         return from_template(context)
     file = context.artifacts.directory / artifact_names(context.app_id, context.revision)["definition"]
@@ -67,40 +96,41 @@ def load(context: Context) -> Release:
             f"{file} has *** where the app definition has one of bgci's own credentials",
             remedy="give --image, so that it is rendered anew; better, give the app a secret of its own",
         )
-    return _release(context, definition, str(manifest.get("image", "")))
+    return _release(context, context.settings, definition, str(manifest.get("image", "")))
 
 
-def from_template(context: Context) -> Release:
-    """Render the template for this image. Raises UsageError or InvalidError."""
-    if not context.settings.image:
+def from_template(context: Context, settings: Settings | None = None) -> Release:
+    """Render the template for this image. settings: others than the command's. Raises UsageError or InvalidError."""
+    settings = settings or context.settings
+    if not settings.image:
         raise UsageError("--image is missing", remedy="give --image, or set BGCI_IMAGE")
-    file = template_file(context)
+    file = template_file(settings)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the template {file} cannot be read: {error}", remedy="check --template") from None
-    raw = render_template(text, name=file.name, variables=variables(context))
-    return _release(context, normalise(raw), context.settings.image)
+    raw = render_template(text, name=file.name, variables=variables(settings))
+    return _release(context, settings, normalise(raw), settings.image)
 
 
-def template_file(context: Context) -> Path:
+def template_file(settings: Settings) -> Path:
     """The template to use. Raises UsageError naming every place where it was looked for."""
-    if context.settings.template:
-        return Path(context.settings.template)
-    directory = Path(context.settings.template_dir)
-    names = template_candidates(context.app_id, context.revision)
+    if settings.template:
+        return Path(settings.template)
+    directory = Path(settings.template_dir)
+    names = template_candidates(app_id_of(settings), revision_of(settings))
     found = next((directory / name for name in names if (directory / name).is_file()), None)
     if found is None:
         raise UsageError(
-            f"no template for {context.app_id} in {directory.resolve()}: looked for {', '.join(names)}",
+            f"no template for {app_id_of(settings)} in {directory.resolve()}: looked for {', '.join(names)}",
             remedy="write one (examples/testapp.template.json is a start), or name it with --template",
         )
     return found
 
 
-def variables(context: Context) -> dict[str, Any]:
+def variables(settings: Settings) -> dict[str, Any]:
     """What a template may use."""
-    pairs = [text.partition("=") for text in context.settings.set]
+    pairs = [text.partition("=") for text in settings.set]
     wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
     if wrong:
         raise UsageError(f"--set {wrong[0]} is not KEY=VALUE", remedy="write --set name=value; a name has no dashes")
@@ -109,28 +139,27 @@ def variables(context: Context) -> dict[str, Any]:
         raise UsageError(f"--set cannot give {reserved[0]}: it has its own option", remedy=f"use --{reserved[0]}")
     return {
         **{key: value for key, _, value in pairs},
-        "image": context.settings.image,
-        "app": context.app_id,
-        "revision": context.revision,
-        "env": {name: os.environ[name] for name in context.settings.template_env if name in os.environ},
+        "image": settings.image,
+        "app": app_id_of(settings),
+        "revision": revision_of(settings),
+        "env": {name: os.environ[name] for name in settings.template_env if name in os.environ},
     }
 
 
-def _release(context: Context, definition: Mapping[str, Any], image: str) -> Release:
-    settings = context.settings
+def _release(context: Context, settings: Settings, definition: Mapping[str, Any], image: str) -> Release:
+    app_id, revision = app_id_of(settings), revision_of(settings)
     findings = check_definition(
         definition,
-        app_id=context.app_id,
+        app_id=app_id,
         allow_no_health_check=settings.allow_no_health_check,
         marathon_version=_marathon_version(context),
     )
-    what = f"The app definition of {context.app_id} {context.revision}"
-    advice = [str(finding) for finding in require_valid(findings, what=what, strict=settings.strict)]
-    for text in advice if context.result.get("advice") != advice else ():
+    what = f"The app definition of {app_id} {revision}"
+    advice = tuple(str(finding) for finding in require_valid(findings, what=what, strict=settings.strict))
+    for text in advice:
         context.console.warn(f"Advice: {text}")
-    context.result |= {"advice": advice} if advice else {}
-    context.result["url"] = app_url(context.settings, definition)
-    return Release(group(definition), context.revision, definition, image)
+    context.result = replace(context.result, advice=advice or None, url=app_url(settings, definition))
+    return Release(group(definition), revision, definition, image)
 
 
 def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
@@ -164,59 +193,45 @@ def _marathon_version(context: Context) -> str:
 
 def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
     """The three job definitions by goal."""
-    template = default_template()
-    if context.settings.job_template:
+    settings, template = context.settings, None
+    if settings.job_template:
         try:
-            template = Path(context.settings.job_template).read_text(encoding="utf-8")
+            template = Path(settings.job_template).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"the job template {context.settings.job_template} cannot be read: {error}",
-                remedy="check --job-template",
+                f"the job template {settings.job_template} cannot be read: {error}", remedy="check --job-template"
             ) from None
-    settings = replace(job_settings(context.settings, canary_size(context.settings, release)), **login(context))
-    require_confidential_jobs(settings)
-    return render_jobs(
-        release.definition or {},
-        app_id=context.app_id,
+    document = document_of(context, release)
+    deadline = job_deadline(inner_timeout(settings.timeout), settings.drain_timeout)
+    job = JobSettings(image=settings.job_image, deadline_seconds=deadline, **login(context))
+    require_confidential_jobs(settings, logs_in=bool(job.secret_env or job.env))
+    return render_jobs(document, settings=job, template=template)
+
+
+def document_of(context: Context, release: Release) -> JobDocument:
+    """What the jobs of the release must know, from the settings of this command."""
+    settings, definition = context.settings, release.definition or {}
+    size_of(settings).of(instances(definition))  # a canary that is too large is said now
+    return JobDocument(
+        app=context.app_id,
         revision=context.revision,
         image=release.image,
-        settings=settings,
-        template=template,
+        definition=definition,
+        options={**job_goal_options(settings), **job_connection(settings)},
+        published=published_options(settings),
     )
 
 
-def job_settings(settings: Settings, size: int) -> JobSettings:
-    cluster_url, marathon_url = job_urls(settings)
-    return JobSettings(
-        image=settings.job_image,
-        cluster_url=cluster_url,
-        marathon_url=marathon_url,
-        ca_cert=job_ca(settings),
-        ca_sha256=job_pin(settings),
-        insecure=settings.insecure,
-        marathon_lb_urls=tuple(settings.job_marathon_lb_url),
-        strategy=settings.strategy.value,
-        wave=settings.wave,
-        timeout=duration_text(inner_timeout(settings.timeout)),
-        drain_timeout=duration_text(settings.drain_timeout),
-        on_drain_timeout=settings.on_drain_timeout.value,
-        instances=size,
-        allow_no_health_check=settings.allow_no_health_check,
-    )
+def job_goal_options(settings: Settings) -> dict[str, Any]:
+    """The options of the goal as the job must see them. Its timeout is shorter than that of whoever follows it."""
+    return job_options(replace(settings, timeout=inner_timeout(settings.timeout)))
+
+
+def published_options(settings: Settings) -> dict[str, str]:
+    """The options that form the jobs themselves: another value needs other jobs."""
+    return {name: str(option_value(settings, name)) for name in FORMING}
 
 
 def inner_timeout(timeout: float) -> float:
     """Seconds for the goal inside a job, so that the job can still say how it ended before we stop waiting."""
     return round(max(timeout * 0.8, timeout - 15), 3)
-
-
-def canary_size(settings: Settings, release: Release) -> int:
-    """How many canary instances: --percent of the target, rounded up, or --instances."""
-    target = instances(release.definition or {})
-    size = -(-target * settings.percent // 100) if settings.percent else settings.instances
-    if size > target:
-        raise UsageError(
-            f"a canary of {size} instances is more than the {target} of the definition",
-            remedy="give fewer --instances, or --percent",
-        )
-    return size

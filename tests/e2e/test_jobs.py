@@ -139,7 +139,7 @@ def test_h30_h31_a_job_carries_its_definition_and_no_credential(make_app: Callab
     assert running.end().code == 0
     assert mine(app) == sorted(f"{slug}-v1-{goal}" for goal in GOALS)
     job = app.lab.job(f"{slug}-v1-deploy-single-canary")
-    carried = json.loads(job["run"]["env"]["BGCI_APP_DEFINITION"])
+    carried = json.loads(job["run"]["env"]["BGCI_JOB"])["definition"]
     assert carried["container"]["docker"]["image"] == image
     assert "do-not-tell" not in json.dumps(job)
     assert not any("do-not-tell" in path.read_text() for path in (app.directory / "bgci-artifacts").iterdir())

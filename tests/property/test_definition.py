@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bgci.appdef.app_definition import normalise, service_ports, set_service_ports
 from bgci.appdef.colour import coloured
-from bgci.appdef.jobs import JobSettings, definition_from_env, render_jobs, to_json
+from bgci.appdef.job_document import JobDocument, job_document
+from bgci.appdef.jobs import JobSettings, render_jobs
 from bgci.appdef.names import app_slug, artifact_names, is_app_id, job_ids, parse_app
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition
@@ -121,24 +122,7 @@ def test_any_definition_survives_the_way_through_a_job(
     image: str, text: str, name: str, app_id: str, revision: str
 ) -> None:
     definition = {"id": app_id, "labels": {name: text}, "env": {text: image}}
-    jobs = render_jobs(
-        definition,
-        app_id=app_id,
-        revision=revision,
-        image=image,
-        settings=JobSettings(
-            image="example/bgci:1",
-            cluster_url="https://master.mesos",
-            marathon_lb_urls=("http://lb:9090",),
-            strategy="bluegreen",
-            wave=1,
-            timeout="1m",
-            drain_timeout="1m",
-            on_drain_timeout="abort",
-            instances=1,
-        ),
-        template=None,
-    )
-    for job in json.loads(to_json(jobs)).values():
-        assert definition_from_env(job["run"]["env"]["BGCI_APP_DEFINITION"]) == definition
-        assert job["run"]["env"]["BGCI_IMAGE"] == image
+    document = JobDocument(app=app_id, revision=revision, image=image, definition=definition)
+    jobs = render_jobs(document, settings=JobSettings(image="example/bgci:1", deadline_seconds=240))
+    for job in json.loads(json.dumps(jobs)).values():
+        assert job_document(job) == document

@@ -96,9 +96,8 @@ def test_what_may_hold_a_secret_is_not_shown_among_the_options() -> None:
     settings = options.Settings(
         set=["password=hush"],
         cluster_url="https://me:hush@dcos",
-        app_definition="{}",
         timeout=90.0,
-        taken=("set", "cluster_url", "app_definition", "timeout", "image"),
+        taken=("set", "cluster_url", "timeout", "image"),
         origins={"timeout": "DEFAULT_MAP", "set": "COMMANDLINE"},
     )
     assert options.effective(settings) == [

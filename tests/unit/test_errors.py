@@ -6,7 +6,18 @@ import signal
 
 import pytest
 
-from bgci.errors import ERRORS, NAMES, AbortedError, BgciError, exit_code, from_code
+from bgci.dcos.marathon import Locked
+from bgci.errors import (
+    ERRORS,
+    NAMES,
+    AbortedError,
+    BgciError,
+    ConflictError,
+    Failure,
+    amended,
+    exit_code,
+    from_code,
+)
 
 
 @pytest.mark.parametrize("code", sorted(set(NAMES) - {0}))
@@ -23,3 +34,21 @@ def test_each_code_has_one_class() -> None:
 @pytest.mark.parametrize("expected", [Exception, BgciError])
 def test_a_signal_is_never_taken_for_a_failure_that_is_handled(expected: type[Exception]) -> None:
     assert not isinstance(AbortedError("aborted", signal_number=signal.SIGTERM), expected)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConflictError("It failed.", remedy="Try."),
+        AbortedError("It failed", signal_number=15, remedy="Try."),
+        Locked("/web", ["d1"], "said"),
+    ],
+)
+def test_an_amended_error_is_another_one_of_the_same_class(error: Failure) -> None:
+    before = error.message
+    changed = amended(error, more="More.", remedy="")
+    assert (type(changed), exit_code(changed)) == (type(error), exit_code(error))
+    assert changed.message == f"{before.rstrip('.')}. More."
+    assert changed.remedy == ""
+    assert str(changed) == changed.message
+    assert (error.message, bool(error.remedy)) == (before, True)

@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import random
 from typing import Any
 
 import jsonschema
 import pytest
+import requests
 from definition_samples import BRIDGE, changed
 
-from bgci.appdef.jobs import (
-    JobSettings,
-    default_template,
-    definition_from_env,
-    duration_seconds,
-    render_jobs,
-    to_json,
-)
+from bgci.appdef.job_document import JobDocument, decode_job, job_document, with_document
+from bgci.appdef.jobs import JobSettings, default_template, job_deadline, render_jobs, request_bytes
 from bgci.appdef.marathon_schema import load_schema
 from bgci.appdef.metronome_rules import check_job
 from bgci.errors import InvalidError
 
-SETTINGS = JobSettings(
-    image="example/bgci:1",
-    cluster_url="https://master.mesos",
-    marathon_lb_urls=("http://lb-1:9090", "http://lb-2:9090"),
-    strategy="bluegreen",
-    wave=1,
-    timeout="10m",
-    drain_timeout="5m",
-    on_drain_timeout="abort",
-    instances=2,
-)
+SETTINGS = JobSettings(image="example/bgci:1", deadline_seconds=1020)
+OPTIONS = {"timeout": "10m", "drain_timeout": "5m", "instances": 2, "marathon_lb_url": ["http://lb-1", "http://lb-2"]}
+
+
+def document(definition: dict[str, Any] = BRIDGE) -> JobDocument:
+    return JobDocument(
+        app=str(definition["id"]),
+        revision="V1.2",
+        image="example/a&b|c:1",
+        definition=definition,
+        options=OPTIONS,
+        published={"job_image": "example/bgci:1"},
+    )
 
 
 def jobs(definition: dict[str, Any] = BRIDGE, template: str | None = None, **options: Any) -> dict[str, dict[str, Any]]:
-    return render_jobs(
-        definition,
-        app_id=str(definition["id"]),
-        revision="V1.2",
-        image="example/a&b|c:1",
-        settings=dataclasses.replace(SETTINGS, **options),
-        template=template,
-    )
+    return render_jobs(document(definition), settings=dataclasses.replace(SETTINGS, **options), template=template)
 
 
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci"}},
-    {"marathon_url": "http://m:8080", "ca_cert": "/ca.crt", "insecure": True, "allow_no_health_check": True},
     {"labels": {"owner": 'team "web"'}, "env": {"A": "{{ x }}"}},
 ]
 
@@ -75,26 +66,19 @@ def test_h32_a_run_ends_at_its_deadline_whatever_metronome_does() -> None:
         assert job["run"]["restart"] == {"policy": "NEVER", "activeDeadlineSeconds": 1020}
 
 
-def test_a_job_carries_the_definition_and_its_settings() -> None:
+def test_a_job_carries_one_document_and_nothing_else() -> None:
     canary = jobs()["canary"]
-    env = canary["run"]["env"]
-    assert definition_from_env(env["BGCI_APP_DEFINITION"]) == BRIDGE
-    assert {key: value for key, value in env.items() if key != "BGCI_APP_DEFINITION"} == {
-        "BGCI_APP": "/web",
-        "BGCI_REVISION": "V1.2",
-        "BGCI_IMAGE": "example/a&b|c:1",
-        "BGCI_CLUSTER_URL": "https://master.mesos",
-        "BGCI_MARATHON_LB_URL": "http://lb-1:9090 http://lb-2:9090",
-        "BGCI_STRATEGY": "bluegreen",
-        "BGCI_WAVE": "1",
-        "BGCI_TIMEOUT": "10m",
-        "BGCI_DRAIN_TIMEOUT": "5m",
-        "BGCI_ON_DRAIN_TIMEOUT": "abort",
-        "BGCI_INSTANCES": "2",
-        "BGCI_LOG_FORMAT": "text",
-    }
+    assert list(canary["run"]["env"]) == ["BGCI_JOB"]
+    assert job_document(canary) == document()
     assert canary["labels"] == {"BGCI_APP": "/web", "BGCI_REVISION": "V1.2", "BGCI_GOAL": "canary"}
-    assert "BGCI_INSTANCES" not in jobs()["promote"]["run"]["env"]
+
+
+def test_a_document_gives_a_command_inside_the_job_its_options() -> None:
+    assert document().defaults == {**OPTIONS, "app": "/web", "revision": "V1.2", "image": "example/a&b|c:1"}
+
+
+def test_the_deadline_of_a_job_is_later_than_those_of_its_command() -> None:
+    assert job_deadline(600.0, 300.2) == 600 + 301 + 120
 
 
 def test_h31_a_credential_comes_from_the_secret_store_only() -> None:
@@ -105,16 +89,17 @@ def test_h31_a_credential_comes_from_the_secret_store_only() -> None:
 
 
 def test_a_users_label_or_variable_cannot_replace_ours() -> None:
-    canary = jobs(labels={"BGCI_GOAL": "x", "owner": "me"}, env={"BGCI_REVISION": "x", "A": "a"})["canary"]
+    canary = jobs(labels={"BGCI_GOAL": "x", "owner": "me"}, env={"BGCI_JOB": "x", "A": "a"})["canary"]
     assert canary["labels"] == {"BGCI_APP": "/web", "BGCI_REVISION": "V1.2", "BGCI_GOAL": "canary", "owner": "me"}
-    assert canary["run"]["env"]["BGCI_REVISION"] == "V1.2"
+    assert job_document(canary) == document()
     assert canary["run"]["env"]["A"] == "a"
 
 
 def test_rendering_twice_gives_the_same_bytes() -> None:
     reordered = dict(reversed(BRIDGE.items()))
-    assert to_json(jobs()) == to_json(jobs(reordered))
-    assert to_json({"b": "é", "a": 1}) == '{\n  "a": 1,\n  "b": "\\u00e9"\n}\n'
+    assert json.dumps(jobs()) == json.dumps(jobs(reordered))
+    large = {"env": {str(n): "x" * 30 for n in range(4000)}}
+    assert jobs(changed(BRIDGE, **large)) == jobs(changed(BRIDGE, **large))
 
 
 def test_another_template_may_say_more() -> None:
@@ -156,25 +141,46 @@ def test_secrets_have_to_be_both_declared_and_used() -> None:
     assert [finding.path for finding in check_job({"id": "j", "run": both}, job_id="j")] == ["$.run.ucr"]
 
 
-def test_a_definition_too_large_for_an_environment_variable_is_refused() -> None:
-    with pytest.raises(InvalidError, match="bytes"):
-        jobs(changed(BRIDGE, env={"A": "x" * 131_072}))
+def request_size(job: dict[str, Any]) -> int:
+    return len(requests.Request("POST", "http://m/v1/jobs", json=job).prepare().body)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "9" * 5000])
-def test_a_damaged_definition_in_a_job_is_named(text: str) -> None:
-    with pytest.raises(InvalidError, match="BGCI_APP_DEFINITION"):
-        definition_from_env(text)
+def with_request_of(size: int) -> dict[str, Any]:
+    """A definition whose job, as text, is sent in so many bytes. Quotes count twice: they are escaped."""
+    fixed = request_size(jobs(changed(BRIDGE, env={"A": ""}))["promote"])
+    return changed(BRIDGE, env={"A": "x" * (size - fixed)})
+
+
+def test_a_job_as_large_as_metronome_takes_is_carried_as_text_and_a_larger_one_compressed() -> None:
+    """Metronome takes bodies of up to 102,400 bytes (measured)."""
+    exact = jobs(with_request_of(102_400))["promote"]
+    assert request_size(exact) == request_bytes(exact) == 102_400
+    assert exact["run"]["env"]["BGCI_JOB"].startswith("{")
+    larger = with_request_of(102_401)
+    compressed = jobs(larger)["promote"]
+    assert request_size(compressed) < 5_000
+    assert not compressed["run"]["env"]["BGCI_JOB"].startswith("{")
+    assert job_document(compressed) == document(larger)
+
+
+def test_a_definition_too_large_for_metronome_is_refused_with_its_size_and_what_makes_it_large() -> None:
+    noise = random.Random(1)  # nothing compresses it
+    large = changed(BRIDGE, env={"SMALL": "x", "LARGE": noise.randbytes(90_000).hex()})
+    with pytest.raises(InvalidError, match=r"has [0-9]{6} bytes, compressed; .* 102400\. .* \$\.env\.LARGE \(180002"):
+        jobs(large)
+
+
+def test_a_document_that_is_changed_keeps_its_form() -> None:
+    for size in (50_000, 110_000):
+        job = jobs(with_request_of(size))["canary"]
+        other = dataclasses.replace(job_document(job), options={"wave": 3})
+        assert job_document(with_document(job, other)) == other
+        assert request_bytes(with_document(job, other)) <= 102_400
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("500ms", 1), ("2d", 172_800)]
+    "text", ["", "{", "{}", "[]", "null", "9" * 5000, '{"app": "/web", "other": 1}', "H4sIAAAA", "é"]
 )
-def test_durations_are_read_with_their_units(text: str, seconds: int) -> None:
-    assert duration_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", "m", "10 m", "-1s", "1s\n", "1e3s"])
-def test_a_duration_without_a_unit_is_refused(text: str) -> None:
-    with pytest.raises(InvalidError):
-        duration_seconds(text)
+def test_a_damaged_document_in_a_job_is_named(text: str) -> None:
+    with pytest.raises(InvalidError, match="BGCI_JOB cannot be read"):
+        decode_job(text)

@@ -93,7 +93,9 @@ def test_live_traffic_and_probes_are_compared_each_for_itself(
     made = world(steady((1, 0), (99, 0)))
     monkeypatch.setattr(canary_analysis, "probe", _half_fails)
     context = made.context(judge_for=300.0, judge_traffic=True)
-    verdicts, bench = canary_analysis.watch(context, Policy(floor=1e-6, ratio=1.05))
+    verdicts, bench = canary_analysis.watch(
+        context, Policy(floor=1e-6, ratio=1.05), context.settings.max_failed_requests
+    )
     assert verdicts.outcome == "inconclusive", verdicts.reason
     assert bench.totals()[0].rate > 1.8 * bench.totals()[1].rate
     assert bench.live("canary").errors == 0
@@ -110,7 +112,7 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
     asked: list[str] = []
     monkeypatch.setattr(synthetic_traffic, "timed", lambda url: asked.append(url) or 1.0)
     made = world(steady((PAIRS, 0), (30, 0)))
-    verdicts, _ = canary_analysis.watch(made.context(judge_for=100.0, judge_traffic=True), Policy())
+    verdicts, _ = canary_analysis.watch(made.context(judge_for=100.0, judge_traffic=True), Policy(), 0)
     assert verdicts.outcome == "pass"
     assert len(asked) == PAIRS * (1 + synthetic_traffic.BESIDE), "only at the first look, when it is not known yet"
     assert sum(url.startswith("http://canary:80/") for url in asked) == PAIRS
@@ -119,7 +121,7 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
 def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
     made = world(steady((2, 1), (2, 0)))
     context = made.context(judge_for=600.0, max_failed_requests=3)
-    verdicts, bench = canary_analysis.watch(context, Policy(alpha=1e-6))
+    verdicts, bench = canary_analysis.watch(context, Policy(alpha=1e-6), 3)
     assert verdicts.outcome == "fail"
     assert verdicts.reason.startswith("--max-failed-requests 3 is used up: insufficient traffic: 6 of ")
     assert bench.live("canary").errors == 3
@@ -130,43 +132,41 @@ def test_the_time_is_what_the_granted_failures_allow(
 ) -> None:
     made = world(steady((25, 0), (25, 0)))
     with pytest.raises(ConflictError, match="3 failed requests buy 60 requests to the canary"):
-        canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=3), Policy(floor=1e-5))
+        canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=3), Policy(floor=1e-5), 3)
     monkeypatch.setattr(canary_analysis, "refusal", lambda *about: "")  # with so small an alpha it would be refused
     # 4 requests a second to the canary, of which 5 % fail as is feared: 6 failed ones in 30 seconds.
     made = world(lambda second: {"canary": Counts(4, int(second % 5 == 0)), "baseline": Counts(12, 0)})
-    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9))
+    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9), 6)
     assert verdicts.reason.startswith("--max-failed-requests 6 is used up: ")
     assert (made.second, bench.live("canary").errors) == (30, 6)
 
 
 def test_a_canary_that_does_well_may_stand_until_it_has_passed(world: Callable[..., World]) -> None:
     made = world(steady((5, 0), (45, 0)))
-    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), Policy())
+    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), Policy(), 5)
     assert verdicts.outcome == "pass"
     assert bench.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
 
 
 def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(world: Callable[..., World]) -> None:
     made = world(steady((0, 0), (0, 0)))
-    sizes = {
-        granted: canary_analysis.size_within_budget(made.context(max_failed_requests=granted), 3, 4, 1)
-        for granted in (4, 8, 20)
-    }
+    sizes = {granted: canary_analysis.size_within_budget(made.context(), 3, 4, 1, granted) for granted in (4, 8, 20)}
     assert sizes == {4: 1, 8: 2, 20: 3}
     with pytest.raises(ConflictError, match="2 failed requests buy 40 requests to the canary, and about 62"):
-        canary_analysis.size_within_budget(made.context(max_failed_requests=2), 3, 4, 1)
+        canary_analysis.size_within_budget(made.context(), 3, 4, 1, 2)
     with pytest.raises(ConflictError, match="the only instance gets all of the traffic"):
-        canary_analysis.size_within_budget(made.context(max_failed_requests=20), 1, 1, 1)
+        canary_analysis.size_within_budget(made.context(), 1, 1, 1, 20)
     # Each of several judgements needs more proof, and a baseline that fails itself needs more as well.
     with pytest.raises(ConflictError):
-        canary_analysis.size_within_budget(made.context(max_failed_requests=4), 1, 4, 5)
+        canary_analysis.size_within_budget(made.context(), 1, 4, 5, 4)
     made.seen["baseline"] = Counts(1000, 30)
     with pytest.raises(ConflictError, match="to tell 6 % errors from 3 % at 25 % of the traffic"):
-        canary_analysis.size_within_budget(made.context(max_failed_requests=4), 1, 4, 1)
+        canary_analysis.size_within_budget(made.context(), 1, 4, 1, 4)
 
 
 def test_what_is_left_of_a_grant_is_never_no_limit_at_all() -> None:
     assert [canary_analysis.left(10, failed) for failed in (-2.0, 0.0, 2.5, 10.0, 30.0)] == [10, 10, 7, 1, 1]
+    assert canary_analysis.left(0, 5.0) == 0, "0 is no limit, and stays that"
 
 
 def test_probes_go_to_instances_in_rotation_for_an_idle_one_answers_faster() -> None:

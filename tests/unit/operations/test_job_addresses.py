@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import pytest
 from bgci.dcos.tls import pem_text
 from bgci.errors import UsageError
 from bgci.operations.context import Context
-from bgci.operations.job_addresses import job_ca, job_pin, job_urls, require_confidential_jobs
-from bgci.operations.rendering import job_settings
+from bgci.operations.job_addresses import job_ca, job_connection, job_pin, job_urls, require_confidential_jobs
 from bgci.options import Settings
 
 OUTSIDE = "https://dcos.example.com"
@@ -63,14 +61,14 @@ def test_the_job_trusts_whom_we_trust_in_one_line_that_every_container_takes(pem
 
 def test_the_job_may_trust_another_ca(pem: Path, tmp_path: Path):
     (tmp_path / "no.pem").write_text("nothing")
-    told = job_settings(Settings(ca_cert=str(tmp_path / "no.pem"), job_ca_cert=str(pem), ca_sha256="ab"), 1)
-    assert pem_text(told.ca_cert or "") == pem.read_text()
-    assert told.ca_sha256 is None
+    told = job_connection(Settings(ca_cert=str(tmp_path / "no.pem"), job_ca_cert=str(pem), ca_sha256="ab"))
+    assert pem_text(told["ca_cert"]) == pem.read_text()
+    assert told["ca_sha256"] == ""
 
 
 def test_a_pinned_ca_is_pinned_in_the_job_too():
-    told = job_settings(Settings(ca_sha256="ab", insecure=True), 1)
-    assert (told.ca_cert, told.ca_sha256, told.insecure) == (None, "ab", True)
+    told = job_connection(Settings(ca_sha256="ab", insecure=True))
+    assert (told["ca_cert"], told["ca_sha256"], told["insecure"]) == ("", "ab", True)
 
 
 def test_where_there_is_no_https_there_is_nothing_to_pin():
@@ -79,22 +77,20 @@ def test_where_there_is_no_https_there_is_nothing_to_pin():
 
 
 @pytest.mark.parametrize(
-    ("given", "login", "refused"),
+    ("given", "logs_in", "refused"),
     [
-        ({"job_cluster_url": "http://master.mesos"}, {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/x"}}, True),
-        ({"job_cluster_url": "http://master.mesos"}, {"env": {"BGCI_TOKEN": "t"}}, True),
-        ({"job_cluster_url": "http://master.mesos"}, {}, False),
-        ({"job_cluster_url": "http://master.mesos", "insecure": True}, {"env": {"BGCI_TOKEN": "t"}}, False),
-        ({"marathon_url": "http://marathon:8080"}, {"env": {"BGCI_TOKEN": "t"}}, True),
-        ({}, {"env": {"BGCI_TOKEN": "t"}}, False),
+        ({"job_cluster_url": "http://master.mesos"}, True, True),
+        ({"job_cluster_url": "http://master.mesos"}, False, False),
+        ({"job_cluster_url": "http://master.mesos", "insecure": True}, True, False),
+        ({"marathon_url": "http://marathon:8080"}, True, True),
+        ({}, True, False),
     ],
 )
 def test_a_login_that_a_job_would_send_in_the_clear_is_refused_before_it_is_published(
-    given: Any, login: Any, refused: bool
+    given: Any, logs_in: bool, refused: bool
 ):
-    settings = replace(job_settings(Settings(**given), 1), **login)
     with pytest.raises(UsageError, match="unencrypted") if refused else nullcontext():
-        require_confidential_jobs(settings)
+        require_confidential_jobs(Settings(**given), logs_in=logs_in)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "a job carries at most")])

@@ -42,7 +42,7 @@ def left(settings, tmp_path):
 def carried_out(command, settings, error=None):
     with stage(command, settings) as context:
         context.journal.observed(LOOK)
-        context.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
+        context.result = replace(context.result, timings={"total_seconds": 2.0, "limit_seconds": 1.0})
         if error:
             raise error
 
@@ -101,11 +101,11 @@ def test_each_part_of_a_release_has_its_own_times_on_the_page(settings, left):
         with stage("release", settings) as context:
             with context.part("canary"):
                 context.journal.observed(LOOK)
-                context.result["timings"] = {"total_seconds": 2.0, "limit_seconds": 1.0}
+                context.result = replace(context.result, timings={"total_seconds": 2.0, "limit_seconds": 1.0})
             with suppress(RejectedError), context.part("test"):
                 raise RejectedError("2 % errors")
             with context.part("rollback"):
-                context.result["timings"] = {"total_seconds": 3.0, "limit_seconds": 1.0}
+                context.result = replace(context.result, timings={"total_seconds": 3.0, "limit_seconds": 1.0})
             raise RolledBackError("v2 was rolled back: 2 % errors")
 
     with pytest.raises(RolledBackError):

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from bgci.commands.release import sizes
 from bgci.errors import UsageError
+from bgci.operations.canary_size import CanarySize, step_sizes
 
 
 def test_instances_and_shares_may_be_mixed() -> None:
-    assert sizes("1, 25%,50%") == ["1", "25%", "50%"]
-    assert sizes("25%,2") == ["25%", "2"]  # which is more depends on the app
+    assert step_sizes("1, 25%,50%") == [CanarySize(1), CanarySize(percent=25), CanarySize(percent=50)]
+    assert step_sizes("25%,2") == [CanarySize(percent=25), CanarySize(2)]  # which is more depends on the app
 
 
-def test_without_steps_there_is_one_of_the_size_that_is_asked_for() -> None:
-    assert sizes("") == [""]
+def test_without_steps_there_are_none() -> None:
+    assert step_sizes("") == []
+
+
+def test_a_share_of_the_target_is_rounded_up() -> None:
+    assert [CanarySize(percent=25).of(target) for target in (1, 4, 5)] == [1, 1, 2]
+    with pytest.raises(UsageError, match="more than the 2"):
+        CanarySize(3).of(2)
+
+
+def test_a_size_is_shown_as_one_would_say_it() -> None:
+    assert [str(size) for size in (CanarySize(percent=25), CanarySize(1), CanarySize(2))] == [
+        "25%",
+        "1 instance",
+        "2 instances",
+    ]
 
 
 @pytest.mark.parametrize("steps", ["0", "0%", "101%", "10001", "-1", "1,", "1;2", "a", "²", "%"])
 def test_what_is_no_size_is_refused(steps: str) -> None:
     with pytest.raises(UsageError, match="is no size of a canary"):
-        sizes(steps)
+        step_sizes(steps)
 
 
 @pytest.mark.parametrize("steps", ["1,1", "2,1", "1,50%,25%"])
 def test_steps_that_do_not_grow_are_refused(steps: str) -> None:
     with pytest.raises(UsageError, match="is no larger than"):
-        sizes(steps)
+        step_sizes(steps)

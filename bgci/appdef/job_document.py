@@ -1,0 +1,85 @@
+"""What a job must know, as one JSON document in one environment variable of the job."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bgci.appdef.app_definition import as_mapping
+from bgci.errors import InvalidError
+
+VARIABLE = "BGCI_JOB"
+LARGE_PARTS = 3  # parts of a definition that a message names
+
+
+@dataclass(frozen=True)
+class JobDocument:
+    """The release, and the goal's options as the job must see them.
+
+    definition: normalised, without a colour. options: by the name of the option, as ``bgci.toml`` would have them.
+    published: the options that formed the job itself, such as its image; a later stage compares its own with them.
+    """
+
+    app: str
+    revision: str
+    image: str
+    definition: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self, *, compressed: bool = False) -> str:
+        """The value of the variable. The same document gives the same text; compressed: gzip, then base64."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() if compressed else text
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values of the options of a command that runs inside the job."""
+        return {**self.options, "app": self.app, "revision": self.revision, "image": self.image}
+
+
+def decode_job(text: str) -> JobDocument:
+    """The document in a job's variable. Raises InvalidError for a damaged one."""
+    try:
+        plain = text if text.startswith("{") else gzip.decompress(base64.b64decode(text, validate=True)).decode()
+        return JobDocument(**json.loads(plain))
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise InvalidError(
+            f"{VARIABLE} cannot be read: {error}.",
+            remedy="Publish the jobs again with `bgci publish`; a job of an earlier bgci needs that too.",
+        ) from None
+
+
+def job_document(spec: Mapping[str, Any]) -> JobDocument:
+    """The document in a job's definition. Raises InvalidError for a job without a readable one."""
+    env = as_mapping(as_mapping(spec.get("run")).get("env"))
+    return decode_job(str(env.get(VARIABLE, "")))
+
+
+def with_document(spec: Mapping[str, Any], document: JobDocument) -> dict[str, Any]:
+    """The job with another document, in the form that the job has now: as text or compressed."""
+    run = as_mapping(spec.get("run"))
+    env = as_mapping(run.get("env"))
+    compressed = not str(env.get(VARIABLE, "{")).startswith("{")
+    return {**spec, "run": {**run, "env": {**env, VARIABLE: document.encoded(compressed=compressed)}}}
+
+
+def largest_parts(definition: Mapping[str, Any]) -> list[str]:
+    """The parts of a definition that need most of its space, with their sizes in bytes, largest first."""
+    sizes = sorted(((len(json.dumps(value)), path) for path, value in _leaves("$", definition)), reverse=True)
+    return [f"{path} ({size} bytes)" for size, path in sizes[:LARGE_PARTS]]
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}", inner)
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", inner)
+    else:
+        yield path, value

@@ -1,0 +1,21 @@
+"""Durations with their unit: ``90s``, ``10m``, ``1h30m``, ``500ms``."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DURATION = re.compile(f"(?:{_PART.pattern})+")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds. Raises ValueError for anything else, also for a number without its unit."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration; write it with its unit, such as 90s or 10m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def duration_text(seconds: float) -> str:
+    """The inverse of ``parse_duration``."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"

@@ -1,0 +1,106 @@
+"""Options that a stage is given, against those that its published job has: honoured, or refused with both values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bgci.appdef.job_document import JobDocument, job_document, with_document
+from bgci.appdef.jobs import ended_at, job_deadline
+from bgci.dcos.metronome import Job
+from bgci.durations import parse_duration
+from bgci.engine.decisions import Kind, Release
+from bgci.errors import ConflictError
+from bgci.operations.canary_size import CanarySize
+from bgci.operations.context import Context
+from bgci.operations.job_addresses import CONNECTION, job_connection
+from bgci.operations.rendering import from_template, job_goal_options, published_options
+from bgci.options import CANARY
+from bgci.reporting.diff import difference
+
+TEMPLATE = ("template", "template_dir", "set", "template_env")
+
+
+@dataclass(frozen=True)
+class Change:
+    """An option that is not as it was published."""
+
+    name: str
+    published: Any
+    given: Any
+
+    def __str__(self) -> str:
+        shown = ("(another)", "") if "-----BEGIN" in f"{self.published}{self.given}" else (self.given, self.published)
+        return f"--{self.name.replace('_', '-')} {shown[0]}, published with {shown[1] or 'none'}"
+
+
+def honoured(
+    context: Context, job: Job, kind: Kind, release: Release | None, size: CanarySize
+) -> tuple[dict[str, Any], list[Change]]:
+    """The job's definition with the options that this stage is given, and which of them are new.
+
+    Raises ConflictError where that needs other jobs: another image, another definition, another way to run.
+    """
+    document = job_document(job.spec)
+    _require_same(context, job, document, release)
+    given = _given(context, kind, size)
+    changes = [Change(name, document.options.get(name), value) for name, value in given.items()]
+    changes = [change for change in changes if change.published != change.given]
+    changed = replace(document, options={**document.options, **given})
+    return (_with_deadline(with_document(job.spec, changed), document, changed) if changes else dict(job.spec)), changes
+
+
+def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
+    """The options that this stage is given, as the job has them."""
+    settings = context.settings
+    options = {name: value for name, value in job_goal_options(settings).items() if name not in CANARY}
+    given = {name: value for name, value in options.items() if name in settings.origins}
+    if kind is Kind.CANARY and size.given:
+        given |= {"instances": size.instances, "percent": size.percent}
+    connection = job_connection(settings)
+    told = [name for name, sources in CONNECTION.items() if not settings.origins.keys().isdisjoint(sources)]
+    return given | {name: connection[name] for name in told}
+
+
+def _require_same(context: Context, job: Job, document: JobDocument, release: Release | None) -> None:
+    settings = context.settings
+    ours = {"image": settings.image, **published_options(settings)}
+    theirs = {"image": document.image, **document.published}
+    changes = [
+        str(Change(name, theirs.get(name, ""), value))
+        for name, value in ours.items()
+        if name in settings.origins and theirs.get(name, "") != value
+    ]
+    changes += _definition_changes(context, document, release)
+    if changes:
+        raise ConflictError(
+            f"The job {job.id} was published with other options: {'; '.join(changes)}.",
+            remedy="Publish this revision again with `bgci publish`, or leave the options out.",
+        )
+
+
+def _definition_changes(context: Context, document: JobDocument, release: Release | None) -> Iterator[str]:
+    """How the definition that this stage would deploy differs from the published one."""
+    settings = context.settings
+    if release is None and settings.image and not settings.origins.keys().isdisjoint(TEMPLATE):
+        release = from_template(context)
+    if release is not None and release.definition != document.definition:
+        yield f"the app definition differs\n{difference(document.definition, release.definition or {})}"
+
+
+def _with_deadline(spec: Mapping[str, Any], before: JobDocument, after: JobDocument) -> dict[str, Any]:
+    """The job with the deadline of its new timeouts."""
+    old, new = _deadline(before), _deadline(after)
+    run = dict(spec["run"])
+    if old == new:
+        return dict(spec)
+    run["cmd"] = str(run.get("cmd", "")).replace(f"{ended_at(old)} ", f"{ended_at(new)} ")
+    if run.get("restart", {}).get("activeDeadlineSeconds") == old:
+        run["restart"] = {**run["restart"], "activeDeadlineSeconds": new}
+    return {**spec, "run": run}
+
+
+def _deadline(document: JobDocument) -> int:
+    timeout, drain_timeout = (parse_duration(str(document.options[name])) for name in ("timeout", "drain_timeout"))
+    return job_deadline(timeout, drain_timeout)

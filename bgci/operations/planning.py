@@ -1,0 +1,69 @@
+"""A goal as the engine takes it, and the engine as a command runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bgci.appdef.app_definition import instances
+from bgci.engine.decisions import Goal, Kind, Policy, Release, Step
+from bgci.engine.observation import Observation
+from bgci.engine.rollout import Rollout
+from bgci.operations.canary_size import CanarySize
+from bgci.operations.context import Context
+from bgci.operations.observer import Observer
+from bgci.operations.rollout_driver import Driver
+from bgci.operations.topology import group_of
+from bgci.options import OnDrainTimeout, Settings
+
+
+@dataclass(frozen=True)
+class GoalRequest:
+    """One goal of one release."""
+
+    release: Release
+    goal: Goal
+    policy: Policy
+
+
+def goal_request(context: Context, kind: Kind, release: Release, size: CanarySize) -> GoalRequest:
+    """Raises UsageError for a canary that is larger than the target."""
+    target = instances(release.definition or {})
+    goal = Goal(kind, release.revision, target=target, instances=size.of(target) if kind is Kind.CANARY else 1)
+    return GoalRequest(release, goal, policy_of(context.settings))
+
+
+def release_to_undo(context: Context) -> Release:
+    """The release of a rollback: the revision in the group as it runs, without any definition."""
+    return Release(group_of(context) or context.app_id.strip("/"), context.revision)
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        strategy=settings.strategy.value,
+        wave=settings.wave,
+        timeout=settings.timeout,
+        drain_timeout=settings.drain_timeout,
+        force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
+        allow_no_health_check=settings.allow_no_health_check,
+    )
+
+
+def observer_of(context: Context) -> Observer:
+    from bgci.dcos.idle_probe import answers_ok
+
+    return Observer(context.cluster.marathon, context.balancers, idle=answers_ok)
+
+
+def driver_of(context: Context) -> Driver:
+    return Driver(
+        context.cluster.marathon,
+        observer_of(context),
+        journal=context.journal,
+        reporter=context.console,
+    )
+
+
+def next_step(observer: Observer, request: GoalRequest) -> tuple[Observation, Step]:
+    """What runs now, and the step towards the goal that would be done next."""
+    observation = observer.observe(request.release.group)
+    return observation, Rollout(request.goal, request.policy).decide(observation)

@@ -1,0 +1,61 @@
+"""The typed result of one command: ``result.json``, the CI outputs, the summary and the page are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """None: the command has nothing to say about it.
+
+    message, remedy: how it ended, for people. reached: the goal's state, in words. changed: whether it changed the
+    cluster. plan: of a dry run, lines of Markdown. advice: on the app definition. url: where users reach the app.
+    state: the group as it was seen last (``reporting.rollout_log.summary``). stages: one row for each part of a
+    release. cause: why a release was rolled back.
+    """
+
+    message: str | None = None
+    remedy: str | None = None
+    reached: str | None = None
+    app: str | None = None
+    revision: str | None = None
+    insecure: bool | None = None
+    changed: bool | None = None
+    state: Json | None = None
+    timings: Json | None = None
+    dry_run: bool | None = None
+    plan: tuple[str, ...] | None = None
+    next_step: Json | None = None
+    advice: tuple[str, ...] | None = None
+    url: str | None = None
+    job: str | None = None
+    run: str | None = None
+    jobs: tuple[Any, ...] | None = None
+    removed: tuple[str, ...] | None = None
+    tests: Json | None = None
+    judge: Json | None = None
+    stages: tuple[Json, ...] | None = None
+    cause: Json | None = None
+    group: str | None = None
+    share: Json | None = None
+    summary: str | None = None
+    requests: Json | None = None
+    checks: tuple[Json, ...] | None = None
+    seconds: float | None = None
+    options: Json | None = None
+    outputs: Json | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What there is to say, by name."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def followed_by(self, later: Result) -> Result:
+        """This result, where ``later`` says nothing about it."""
+        merged = Result(**{**self.document(), **later.document()})
+        return replace(merged, plan=(*(self.plan or ()), *later.plan)) if later.plan else merged

@@ -1,0 +1,122 @@
+"""What a job carries, what a stage may ask of it otherwise, and following it when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from e2e.faulty import proxy
+from e2e.lab import App, Json, until
+from e2e.test_jobs import job_template, names, runs, stuck
+
+BY_JOB = ("--via", "job")
+
+
+def document(app: App, job: str) -> Json:
+    found: Json = json.loads(app.lab.job(job)["run"]["env"]["BGCI_JOB"])
+    return found
+
+
+def test_an_option_that_only_the_stage_is_given_is_honoured(app: App) -> None:
+    app.promote("v1")
+    app.publish("v2")
+    canary, promote, _ = names(app, "v2")
+    before = document(app, canary)["options"]
+    ran = app.canary("v2", *BY_JOB, "--strategy", "rolling", "--drain-timeout", "50s")
+    after = document(app, canary)["options"]
+    assert (before["strategy"], before["drain_timeout"]) == ("bluegreen", "60s")
+    assert (after["strategy"], after["drain_timeout"]) == ("rolling", "50s")
+    assert "--strategy rolling, published with bluegreen" in ran.out
+    assert "(rolling)" in ran.out, "the run itself goes by it"
+    assert document(app, promote)["options"] == before, "the other jobs are as they were"
+
+
+def test_the_deadline_of_a_run_follows_the_timeout_of_its_stage(app: App) -> None:
+    app.publish("v1")
+    app.canary("v1", *BY_JOB, "--timeout", "200s")
+    run = app.lab.job(names(app, "v1")[0])["run"]
+    assert run["cmd"].startswith("exec timeout -k 30 365 bgci canary")
+    assert run["restart"]["activeDeadlineSeconds"] == 365
+
+
+def test_another_image_or_definition_than_was_published_is_a_conflict_with_both(app: App) -> None:
+    app.publish("v1")
+    words = ("canary", "--app", app.id, "--revision", "v1", *BY_JOB)
+    other = app.lab.start(*words, "--image", "image:other", directory=app.directory).end()
+    assert other.code == 6
+    assert "--image image:other, published with image:v1" in other.err
+    app.write("v1", env={"CHANGED": "yes"})
+    changed = app.canary("v1", *BY_JOB, "--template-dir", ".", expect=6)
+    assert "CHANGED" in changed.err
+    image = app.canary("v1", *BY_JOB, "--job-image", "example/bgci:other", expect=6)
+    assert "--job-image example/bgci:other, published with bgci:latest" in image.err
+    assert app.apps() == []
+
+
+def test_a_run_under_way_is_not_joined_with_other_options(app: App) -> None:
+    job = stuck(app)
+    running = app.start("canary", "v1", *BY_JOB)
+    until(lambda: runs(app, job))
+    refused = app.canary("v1", *BY_JOB, "--wave", "2", expect=6)
+    assert "--wave 2, published with 1" in refused.err
+    running.process.terminate()
+    assert running.end().code == 143
+
+
+def test_a_rollback_needs_nothing_but_app_and_revision(app: App, tmp_path: Path) -> None:
+    app.promote("v1")
+    for revision, via in (("v2", "direct"), ("v3", "job")):
+        app.publish(revision)
+        app.canary(revision)
+        words = ("rollback", "--app", app.id, "--revision", revision, "--via", via)
+        done = app.lab.start(*words, directory=tmp_path).end()
+        assert done.code == 0, done.text
+        assert app.healthy() == {"v1": 2}
+
+
+def test_following_a_run_outlasts_an_outage_of_metronome(app: App) -> None:
+    app.publish("v1", "--job-template", job_template(app, "sleep 3; {{ cmd }}"))
+    with proxy(app.lab.where["cluster_url"]) as cluster:
+        running = app.start("canary", "v1", *BY_JOB, BGCI_CLUSTER_URL=cluster.url)
+        until(lambda: runs(app, names(app, "v1")[0]))
+
+        def of_metronome() -> int:
+            return sum("/service/metronome" in path for _, path in cluster.seen)
+
+        before = of_metronome()
+        cluster.fault = lambda method, path, body: 503 if "/service/metronome" in path else None
+        until(lambda: of_metronome() > before + 6)  # one request and all of its retries, and another one
+        cluster.fault = lambda method, path, body: None
+        ended = running.end()
+    assert ended.code == 0, ended.text
+    assert "Metronome does not answer" in ended.out
+    assert app.healthy() == {"v1": 2}
+
+
+def test_a_run_whose_job_is_replaced_is_said_to_be_gone_at_once(app: App) -> None:
+    job = stuck(app)
+    running = app.start("canary", "v1", *BY_JOB)
+    until(lambda: runs(app, job))
+    app.publish("v1")
+    ended = running.end(30)
+    assert ended.code == 6, ended.text
+    assert job in ended.err
+    assert "gone" in ended.err or "stopped in the cluster" in ended.err
+    assert "stopped run" not in ended.text
+
+
+def test_a_definition_that_is_too_large_as_text_is_carried_compressed_and_runs(app: App) -> None:
+    app.write("v1", env={"LARGE": "ab" * 55_000})
+    app.publish("v1")
+    assert not app.lab.job(names(app, "v1")[0])["run"]["env"]["BGCI_JOB"].startswith("{")
+    app.canary("v1", *BY_JOB)
+    assert app.apps()[0]["env"]["LARGE"] == "ab" * 55_000
+
+
+def test_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_makes_it_large(app: App) -> None:
+    noise = random.Random(1)  # nothing compresses it
+    app.write("v1", env={"NOISE": noise.randbytes(90_000).hex()})
+    refused = app.run("render", "v1", expect=3)
+    assert "$.env.NOISE" in refused.err
+    assert "102400" in refused.err
