@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -151,6 +152,26 @@ async def absent(balancer: Balancer) -> bool:
     except aiohttp.ClientError:
         return True
     return False
+
+
+def test_baseline_posted_again_beside_a_bad_revision_is_served_once_that_one_is_scaled(tmp_path: Path) -> None:
+    """The later ``lastScalingAt`` leads. While the bad revision leads, the posted baseline is in maintenance."""
+
+    async def story(world: World) -> None:
+        # The tasks with the lowest ids drain.
+        old, new = await world.task("a"), await world.task("b")
+        other = an_app("/other", await world.task("other"), **{"0_PORT": "10102"})
+        bad: dict[str, Any] = {"day": 2, "target": 1, **SYNTAX}
+        world.marathon.apps = [colour("green", new, **bad), other]
+        balancer = await world.balancer()
+        await until(lambda: absent(balancer), why="the bad revision alone is left out")
+        blue = colour("blue", old, day=1, target=1, scaled="11:00:00")
+        await world.marathon.show(blue, colour("green", new, **bad), other)
+        await until(lambda: has(balancer, old["ports"][0], "MAINT"))
+        await world.marathon.show(blue, colour("green", new, scaled="12:00:00", **bad), other)
+        await until(lambda: gives(balancer, "200 b"))
+
+    in_a_world(tmp_path, story)
 
 
 @pytest.mark.parametrize("live_first", [True, False])
