@@ -41,7 +41,7 @@ def check_labels(definition: Mapping[str, Any], *, haproxy_map: bool = False) ->
     own, ports = labels(definition), service_ports(definition)
     found: list[LabelFinding] = []
     for key, value in own.items():
-        label, index = _known(key)
+        label, index = known_label(key)
         if label is None:
             found += _unknown(key, len(ports))
         elif isinstance(value, str):  # another finding says that a label has to be text
@@ -63,7 +63,7 @@ def is_enabled(own: Mapping[str, Any], index: int) -> bool:
     return value is None or is_true(value)
 
 
-def _known(key: str) -> tuple[Label | None, int]:
+def known_label(key: str) -> tuple[Label | None, int]:
     """The row of the table and the index of the port; None where marathon-lb does not know the key."""
     if key in PER_APP:
         return PER_APP[key], 0
@@ -86,7 +86,7 @@ def _check_known(
         return
     if label.kind is Kind.UNREAD:
         remedy = f"remove it; marathon-lb reads {label.full_name(index).replace('_MAP_', '_')} in its place"
-        yield LabelFinding(path, "has no effect: marathon-lb accepts the label and never reads it", remedy)
+        yield LabelFinding(path, "has no effect: marathon-lb accepts the label and never reads it", remedy, advice=True)
         return
     if label.kind is Kind.DEPLOYMENT:
         return
@@ -99,8 +99,10 @@ def _check_together(own: Mapping[str, Any], index: int, ports: int) -> Iterator[
     """Labels of one port that need or exclude each other."""
     label = {name: text for name in PER_PORT if (text := port_label(own, index, name)) is not None}
 
-    def finding(name: str, message: str, remedy: str, effect: Effect = Effect.IGNORED) -> LabelFinding:
-        return LabelFinding(at("$.labels", PER_PORT[name].full_name(index)), message, remedy, effect)
+    def finding(
+        name: str, message: str, remedy: str, effect: Effect = Effect.IGNORED, advice: bool = False
+    ) -> LabelFinding:
+        return LabelFinding(at("$.labels", PER_PORT[name].full_name(index)), message, remedy, effect, advice=advice)
 
     host_label = PER_PORT["VHOST"].full_name(index)
     proxypass = label.get("HTTP_BACKEND_PROXYPASS_PATH") and "HTTP_BACKEND_PROXYPASS_GLUE" not in label
@@ -128,14 +130,18 @@ def _check_together(own: Mapping[str, Any], index: int, ports: int) -> Iterator[
 
 def _check_without_host(label: Mapping[str, str], finding: Any, remedy: str) -> Iterator[LabelFinding]:
     if label.get("PATH"):
-        yield finding("PATH", "has no effect: marathon-lb routes by path for virtual hosts only", remedy)
+        yield finding("PATH", "has no effect: marathon-lb routes by path for virtual hosts only", remedy, advice=True)
     if label.get("AUTH", "").count(":") == 2:
         message = "has no effect: marathon-lb asks for a password at virtual hosts only, so everybody gets in"
         yield finding("AUTH", message, remedy)
     if is_true(label.get("REDIRECT_TO_HTTPS", "")):
-        yield finding("REDIRECT_TO_HTTPS", "has no effect: marathon-lb redirects virtual hosts only", remedy)
+        yield finding(
+            "REDIRECT_TO_HTTPS", "has no effect: marathon-lb redirects virtual hosts only", remedy, advice=True
+        )
     if label.get("HTTP_BACKEND_REDIR"):
-        yield finding("HTTP_BACKEND_REDIR", "has no effect: marathon-lb redirects virtual hosts only", remedy)
+        yield finding(
+            "HTTP_BACKEND_REDIR", "has no effect: marathon-lb redirects virtual hosts only", remedy, advice=True
+        )
     for name in ("PROXYPASS", "REVPROXY"):
         if label.get(f"HTTP_BACKEND_{name}_PATH") and f"HTTP_BACKEND_{name}_GLUE" not in label:
             message = "needs a virtual host: marathon-lb would write the word None as the host name"

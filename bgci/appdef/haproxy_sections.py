@@ -40,9 +40,8 @@ class Sections:
 
 def haproxy_sections(definition: Mapping[str, Any]) -> Sections:
     """The sections of each port that the labels enable."""
-    own = [_Port(definition, index, port) for index, port in enumerate(service_ports(definition)) if port]
-    siblings = sorted(own, key=lambda port: port.number)
-    ports = [port for port in siblings if port.flag("ENABLED", True)]
+    siblings = balanced_ports(definition)
+    ports = [port for port in siblings if port.enabled]
     first_http = next((port for port in ports if port.mode == "http"), None)
     hosts = [port for port in ports if port.text("VHOST")]
     parts = [port.format("USERLIST_HEAD", user=port.auth[1], passwd=port.auth[2]) for port in ports if port.auth[1]]
@@ -58,11 +57,17 @@ def haproxy_sections(definition: Mapping[str, Any]) -> Sections:
     return Sections(frozenset(names), "".join(parts))
 
 
-class _Port:
+def balanced_ports(definition: Mapping[str, Any]) -> list[BalancedPort]:
+    """The app's ports with a service port, in the order of the ports that the load balancer listens on."""
+    own = (BalancedPort(definition, index, port) for index, port in enumerate(service_ports(definition)) if port)
+    return sorted(own, key=lambda port: port.number)
+
+
+class BalancedPort:
     """One port of the app, as marathon-lb's MarathonService holds it."""
 
     def __init__(self, definition: Mapping[str, Any], index: int, service_port: int) -> None:
-        self._labels, self._index = labels(definition), index
+        self._labels, self.index = labels(definition), index
         self.number = as_number(self.text("PORT", str(service_port))) or service_port
         self.app_id = "/" + group(definition).removeprefix("/")
         self.backend = f"{self.app_id[1:].replace('/', '_')}_{self.number}"
@@ -83,7 +88,7 @@ class _Port:
 
     def text(self, name: str, default: str = "") -> str:
         """A label's text, or the default where it is missing."""
-        value = port_label(self._labels, self._index, name)
+        value = port_label(self._labels, self.index, name)
         return default if value is None else value
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -98,6 +103,11 @@ class _Port:
     def format(self, name: str, **values: object) -> str:
         """The template with its placeholders replaced."""
         return self.template(name).format(backend=self.backend, **values)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether marathon-lb serves the port (without ``--strict-mode``)."""
+        return self.flag("ENABLED", True)
 
     @property
     def tcp_check(self) -> bool:
@@ -118,7 +128,7 @@ def _safe(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9\-]", "_", text)
 
 
-def _frontend(port: _Port) -> Iterator[str]:
+def _frontend(port: BalancedPort) -> Iterator[str]:
     certificate, options = port.text("SSL_CERT"), port.text("BIND_OPTIONS")
     yield port.format(
         "FRONTEND_HEAD",
@@ -131,7 +141,7 @@ def _frontend(port: _Port) -> Iterator[str]:
     yield port.format("FRONTEND_BACKEND_GLUE")
 
 
-def _backend(port: _Port, siblings: list[_Port]) -> Iterator[str]:
+def _backend(port: BalancedPort, siblings: list[BalancedPort]) -> Iterator[str]:
     yield port.format("BACKEND_HEAD", balance=port.text("BALANCE", "roundrobin"), mode=port.mode)
     if port.mode == "http":
         yield from _http_options(port)
@@ -157,7 +167,7 @@ def _backend(port: _Port, siblings: list[_Port]) -> Iterator[str]:
         yield _server(port, host, number, options)
 
 
-def _http_options(port: _Port) -> Iterator[str]:
+def _http_options(port: BalancedPort) -> Iterator[str]:
     if port.flag("USE_HSTS"):
         yield port.template("BACKEND_HSTS_OPTIONS")
     yield port.template("BACKEND_HTTP_OPTIONS")
@@ -171,7 +181,7 @@ def _http_options(port: _Port) -> Iterator[str]:
         yield f"  redirect code 301 location {path} if is_domain is_root\n"
 
 
-def _server(port: _Port, host: str, number: int, check_options: str) -> str:
+def _server(port: BalancedPort, host: str, number: int, check_options: str) -> str:
     name = _safe(f"{host}_{port.task_port}")
     cookie = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:10]
     return port.format(
@@ -187,7 +197,7 @@ def _server(port: _Port, host: str, number: int, check_options: str) -> str:
     )
 
 
-def _checked_port(port: _Port, siblings: list[_Port]) -> int:
+def _checked_port(port: BalancedPort, siblings: list[BalancedPort]) -> int:
     """The task's port to check. marathon-lb counts the app's ports in the order of their numbers."""
     if port.checked_index is None or not 0 <= port.checked_index < len(siblings):
         return port.task_port
@@ -213,12 +223,12 @@ def _check_values(check: Mapping[str, Any], port: int | None) -> dict[str, objec
 # -- the shared frontends -------------------------------------------------------------------------------------------
 
 
-def _app_id_route(port: _Port) -> str:
+def _app_id_route(port: BalancedPort) -> str:
     values = {"cleanedUpAppId": _safe(port.app_id), "hostname": port.text("VHOST").lower() or None}
     return port.format("HTTP_FRONTEND_APPID_ACL", appId=port.app_id, **values)
 
 
-def _route_values(port: _Port, host: str) -> dict[str, object]:
+def _route_values(port: BalancedPort, host: str) -> dict[str, object]:
     """Every placeholder of the virtual hosts' templates; marathon-lb gives each template some of them."""
     first = port.text("VHOST").lower().split(",")[0]
     return {
@@ -231,13 +241,13 @@ def _route_values(port: _Port, host: str) -> dict[str, object]:
     }
 
 
-def _suffix(port: _Port) -> str:
+def _suffix(port: BalancedPort) -> str:
     """``_WITH_AUTH``, ``_WITH_PATH``, ``_WITH_AUTH_AND_PATH`` or nothing."""
     needed = [name for name, wanted in (("AUTH", port.auth[0]), ("PATH", port.text("PATH"))) if wanted]
     return f"_WITH_{'_AND_'.join(needed)}" if needed else ""
 
 
-def _http_routes(port: _Port) -> str:
+def _http_routes(port: BalancedPort) -> str:
     hosts = port.text("VHOST").lower().split(",")
     values, path, redirect = _route_values(port, hosts[0]), port.text("PATH"), port.flag("REDIRECT_TO_HTTPS")
     if len(hosts) == 1 and not redirect:
@@ -257,7 +267,7 @@ def _http_routes(port: _Port) -> str:
     return text + port.format(name, **values)
 
 
-def _https_routes(port: _Port) -> str:
+def _https_routes(port: BalancedPort) -> str:
     hosts = port.text("VHOST").lower().split(",")
     values = _route_values(port, hosts[0])
     text = port.format("HTTPS_FRONTEND_ACL_ONLY_WITH_PATH", **values) if port.text("PATH") else ""

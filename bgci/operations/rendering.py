@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
+from bgci.appdef.haproxy_values import is_true
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.jobs import JobSettings, job_deadline, render_jobs
 from bgci.appdef.marathon_schema import LATEST, rules_version
@@ -169,7 +170,7 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
     marks, ports = labels(definition), service_ports(definition)
     host = marks.get("HAPROXY_0_VHOST", "").partition(",")[0].strip()
     if host:
-        return f"{'https' if marks.get('HAPROXY_0_REDIRECT_TO_HTTPS', '').lower() == 'true' else 'http'}://{host}"
+        return f"{'https' if is_true(marks.get('HAPROXY_0_REDIRECT_TO_HTTPS', '')) else 'http'}://{host}"
     balancer = urlsplit(next(iter(settings.marathon_lb_url), "")).hostname
     port = marks.get("HAPROXY_0_PORT") or (ports[0] if ports else 0)
     if not (balancer and port):

@@ -1,0 +1,125 @@
+"""What the load balancer does otherwise for a new revision: labels, service ports, modes and health checks. Pure.
+
+While both revisions run, marathon-lb takes the baseline's labels for both (hazard 50). So the changes come into force
+at the end of the promotion, all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from bgci.appdef.app_definition import labels, service_ports
+from bgci.appdef.haproxy_label_table import Kind
+from bgci.appdef.haproxy_labels import known_label
+from bgci.appdef.haproxy_sections import balanced_ports
+from bgci.appdef.haproxy_values import as_number, is_true
+
+_CHECK_FIELDS = ("protocol", "path", "port", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures")
+_HIDDEN = "(not shown)"
+
+
+class ChangeKind(str, Enum):
+    """What of the load balancer's settings changes."""
+
+    LABEL = "label"
+    SERVICE_PORT = "service port"
+    MODE = "mode"
+    HEALTH_CHECK = "health check"
+
+
+@dataclass(frozen=True)
+class BalancerChange:
+    """One setting. before and after: as texts, None where the setting is missing."""
+
+    kind: ChangeKind
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.name} is new: {self.after}"
+        if self.after is None:
+            return f"{self.name} is removed: {self.before}"
+        return f"{self.name}: {self.before} becomes {self.after}"
+
+    def document(self) -> dict[str, str | None]:
+        """As result.json holds it."""
+        return {"kind": self.kind.value, "name": self.name, "before": self.before, "after": self.after}
+
+
+def balancer_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[BalancerChange]:
+    """The changes from the app that serves, as Marathon shows it, to the definition of the new revision."""
+    return [*_label_changes(baseline, new), *_port_changes(baseline, new)]
+
+
+def lost_ports(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]:
+    """The ports of the load balancer that would refuse connections after the promotion (hazard 54)."""
+    before, after = ({port.number for port in balanced_ports(one) if port.enabled} for one in (baseline, new))
+    return sorted(before - after)
+
+
+def freezing_change(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The label on which marathon-lb fails while both revisions run; empty without one.
+
+    marathon-lb looks up the port to check by its index, among the tasks of both. The tasks of the one with fewer ports
+    are missing there: an IndexError, and no app of the cluster is updated any more.
+    """
+    if len(service_ports(baseline)) == len(service_ports(new)):
+        return ""
+    more = max(baseline, new, key=lambda one: len(service_ports(one)))
+    names = (f"HAPROXY_{index}_BACKEND_HEALTHCHECK_PORT_INDEX" for index in range(len(service_ports(more))))
+    return next((name for name in names if name in labels(more)), "")
+
+
+def _label_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[BalancerChange]:
+    before, after = labels(baseline), labels(new)
+    for key in sorted({*before, *after}):
+        row, _ = known_label(key)
+        if row is None or row.kind is Kind.DEPLOYMENT or row.name == "PORT":
+            continue
+        old, changed = before.get(key), after.get(key)
+        if _meaning(row.kind, old) != _meaning(row.kind, changed):
+            yield BalancerChange(ChangeKind.LABEL, key, _shown(row.kind, old), _shown(row.kind, changed))
+
+
+def _meaning(kind: Kind, value: object) -> object:
+    """Two spellings of one meaning are no change."""
+    if not isinstance(value, str):
+        return None
+    if kind is Kind.FLAG:
+        return is_true(value)
+    if kind is Kind.NUMBER:
+        return as_number(value)
+    return value.lower() if kind in (Kind.MODE, Kind.HOSTS) else value.replace("\r\n", "\n")
+
+
+def _shown(kind: Kind, value: object) -> str | None:
+    if value is None:
+        return None
+    return _HIDDEN if kind is Kind.AUTH else repr(value)
+
+
+def _port_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[BalancerChange]:
+    before = {port.index: port for port in balanced_ports(baseline)}
+    after = {port.index: port for port in balanced_ports(new)}
+    for index in sorted({*before, *after}):
+        old, changed = before.get(index), after.get(index)
+        rows: Sequence[tuple[ChangeKind, str | None, str | None]] = (
+            (ChangeKind.SERVICE_PORT, str(old.number) if old else None, str(changed.number) if changed else None),
+            (ChangeKind.MODE, old.mode if old else None, changed.mode if changed else None),
+            (ChangeKind.HEALTH_CHECK, _check(old.check if old else None), _check(changed.check if changed else None)),
+        )
+        for kind, was, becomes in rows:
+            if was != becomes:
+                yield BalancerChange(kind, f"{kind.value} {index}", was, becomes)
+
+
+def _check(check: Mapping[str, Any] | None) -> str | None:
+    """The fields of a health check that HAProxy uses."""
+    if check is None:
+        return None
+    return ", ".join(f"{field} {check[field]}" for field in _CHECK_FIELDS if check.get(field) is not None)
