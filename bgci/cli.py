@@ -151,6 +151,18 @@ def prune(settings: Settings) -> None:
 
 
 @app.command()
+def replay(
+    journal: Annotated[
+        str, typer.Argument(help="A journal, as in an artifacts directory.")
+    ] = "bgci-artifacts/journal.jsonl",
+) -> None:
+    """Show each observation and decision of a journal, and where today's engine decides otherwise."""
+    from bgci.commands import replay as command
+
+    command.run(journal)
+
+
+@app.command()
 @takes("artifacts", "log_format")
 def demo(settings: Settings) -> None:
     """The whole lab against a sandbox of its own, under load."""

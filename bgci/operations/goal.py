@@ -16,7 +16,8 @@ from bgci.operations.rendering import load
 from bgci.operations.rollout_driver import Outcome
 from bgci.options import OnFailure, Settings, Via
 from bgci.reporting.diff import difference
-from bgci.reporting.rollout_log import described, summary, told
+from bgci.reporting.rollout_log import summary, told
+from bgci.reporting.rollout_record import encode_step
 
 
 def run_goal(kind: Kind, settings: Settings) -> None:
@@ -113,7 +114,7 @@ def _plan(context: Context, request: GoalRequest) -> None:
         case _:
             goal, next_action = request.goal, told(step, request.release)
             context.plan(f"{next_action} Then go on to {goal.kind.value} {goal.revision}.", difference_of)
-            context.result = replace(context.result, next_step=described(step))
+            context.result = replace(context.result, next_step=encode_step(step))
 
 
 def _report(context: Context, outcome: Outcome) -> None:

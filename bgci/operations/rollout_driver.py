@@ -28,7 +28,7 @@ from bgci.errors import BgciError, ConflictError, DeadlineError, UnavailableErro
 from bgci.operations.observer import Observer
 from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.journal import Journal
-from bgci.reporting.rollout_log import described, summary, told
+from bgci.reporting.rollout_log import told
 
 ERRORS: dict[Ending, type[BgciError]] = {
     Ending.CONFLICT: ConflictError,
@@ -76,6 +76,7 @@ class Driver:
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
         rollout, watch, actions = Rollout(goal, policy), Stopwatch(), 0
+        self.journal.goal(goal, policy)
         while True:
             self.cancelled()
             observation, step = self._observe(rollout, release)
@@ -99,13 +100,15 @@ class Driver:
         except UnavailableError as error:
             if self.last is None:
                 raise
-            return self.last, rollout.unreachable(self.observer.now(), error.message)
-        self.journal.observed(summary(self.last))
-        return self.last, rollout.decide(self.last)
+            step = rollout.unreachable(now := self.observer.now(), error.message)
+            self.journal.unobserved(now, step)
+            return self.last, step
+        step = rollout.decide(self.last)
+        self.journal.observed(self.last, step)
+        return self.last, step
 
     def _wait(self, step: Wait, watch: Stopwatch) -> None:
-        if watch.note(step):
-            self.journal.step({"wait": step.cause.value, "why": step.reason})
+        watch.note(step)
         self.reporter.wait(step.reason)
         if step.request_reload:
             self.observer.request_reload()
@@ -113,15 +116,16 @@ class Driver:
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step; the next step where that is known without another observation."""
-        self.journal.step(described(step))
         self.reporter.step(told(step, release))
         affected = rollout.needs_confirmation(step)
         if affected and not rollout.confirms(step, self.observer.apps(affected)):
+            self.journal.refused("changed", self.observer.now())
             return None
         try:
             self._request(step, observation, release)
         except Locked as locked:
-            return rollout.locked(self.observer.now(), locked.message)
+            self.journal.refused("lock", now := self.observer.now(), locked.message)
+            return rollout.locked(now, locked.message)
         rollout.performed(step)
         return None
 

@@ -1,4 +1,18 @@
-"""The journal of a rollout: every observation that changed and every step, one JSON object a line."""
+"""The journal: every observation and decision of a rollout, samples of the judge, and results, one JSON object a line.
+
+The events of a rollout, in this order:
+
+``goal``
+    A run begins: ``goal`` and ``policy``, as ``rollout_record`` writes them.
+``observed``
+    ``now`` (seconds since the epoch), the observation (``full``, or ``changed``: its merge patch) and ``step``, the
+    decision after it. Left out where nothing changed; a step that was performed is always written.
+``unobserved``
+    Marathon did not answer: ``now``, ``step``.
+``refused``
+    The last step was not performed: ``reason`` is "changed" (a kill or delete was not confirmed), "lock" or
+    "unanswered". A step without this event was performed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +26,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from bgci.engine.decisions import Action, Goal, Policy, Step
+from bgci.engine.observation import Observation
 from bgci.redaction import redacted_json
+from bgci.reporting.rollout_record import difference, encode_goal, encode_observation, encode_step
+
+FULL_AFTER = 50  # lines with changes until the whole observation is written again: a cut line spoils no more
 
 
 def _to_stderr(text: str) -> None:
@@ -23,9 +42,8 @@ class Journal:
     """Appends to ``path`` (None: keeps no journal). A line is on the disk when the call returns.
 
     Each line: ``time`` (UTC, ISO 8601, milliseconds), ``offset`` (monotonic seconds since this journal was opened),
-    ``event`` ("observed", "step", "sample" or "result") and the value's own fields. A file that cannot be written is
-    one warning only.
-    ``echo`` is given each line too: inside a DC/OS job nobody ever sees the file.
+    ``event`` and the value's own fields. A file that cannot be written is one warning only.
+    ``echo`` gets each line too: nobody ever sees the file inside a DC/OS job.
     """
 
     def __init__(
@@ -40,23 +58,42 @@ class Journal:
         self._warn = warn
         self._file: TextIO | None = None
         self._started = time.monotonic()
-        self._last: str | None = None
+        self._observation: dict[str, Any] | None = None  # the last one of this run, as recorded
+        self._step: dict[str, Any] = {}
+        self._changes = 0
         if path:
             self._guarded(lambda: self._open(path))
 
-    def observed(self, summary: Mapping[str, Any]) -> None:
-        """What was seen. Written only when it differs from what was seen last."""
-        text = json.dumps(summary, sort_keys=True, default=str)
-        if text != self._last:
-            self._last = text
-            self._append("observed", summary)
+    def goal(self, goal: Goal, policy: Policy) -> None:
+        """A run of the engine begins."""
+        self._observation, self._step = None, {}
+        self._append("goal", encode_goal(goal, policy))
 
-    def step(self, step: Mapping[str, Any]) -> None:
-        """What was done, or is waited for."""
-        self._append("step", step)
+    def observed(self, observation: Observation, step: Step) -> None:
+        """The observation as far as it changed, and the decision after it."""
+        value, decision = encode_observation(observation), encode_step(step)
+        full = self._observation is None or self._changes >= FULL_AFTER
+        changed = value if full else difference(self._observation or {}, value)
+        if not full and not changed and decision == self._step and not isinstance(step, Action):
+            return
+        self._changes = 0 if full else self._changes + 1
+        seen = {"full" if full else "changed": changed} if changed else {}
+        told = {"step": decision} if full or decision != self._step else {}
+        self._observation, self._step = value, decision
+        self._append("observed", {"now": round(observation.now, 3), **seen, **told})
+
+    def unobserved(self, now: float, step: Step) -> None:
+        """Marathon did not answer."""
+        if (decision := encode_step(step)) != self._step:
+            self._step = decision
+            self._append("unobserved", {"now": round(now, 3), "step": decision})
+
+    def refused(self, reason: str, now: float, problem: str = "") -> None:
+        """The last step was not performed."""
+        self._append("refused", {"now": round(now, 3), "reason": reason, "problem": problem})
 
     def sample(self, sample: Mapping[str, Any]) -> None:
-        """What the judge counted: see ``report.story`` for its fields."""
+        """What the judge counted: see ``reporting.timeline`` for its fields."""
         self._append("sample", sample)
 
     def result(self, result: Mapping[str, Any]) -> None:

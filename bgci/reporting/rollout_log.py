@@ -43,11 +43,6 @@ def _tally(servings: Iterable[Serving]) -> dict[str, int]:
     return counts
 
 
-def described(step: Action) -> dict[str, Any]:
-    """A step for the journal."""
-    return {"do": type(step).__name__.lower(), **vars(step)}
-
-
 def told(step: Action, release: Release) -> str:
     """A step for people."""
     match step:

@@ -3,7 +3,7 @@
 The journal's events (one JSON object a line, each with ``time``, ``offset`` and ``event``) that are read here:
 
 ``observed``, ``step``
-    As ``rollout.journal`` writes them.
+    As ``reporting.journal`` writes them, in the plain form of ``journal_reader``.
 ``sample``
     One look of the judge at live traffic or at its own probes::
 
@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bgci.reporting.journal_reader import expanded
 from bgci.reporting.junit import clean
 
 Event = Mapping[str, Any]
@@ -250,10 +251,10 @@ def note(event: Event) -> Note | None:
     tasks = len(_list(event.get("task_ids")))
     app_id = event.get("app_id", "")
     texts = {
-        "create": f"create the canary with {_many(count, 'instance')}",
-        "scale": f"scale {app_id} to {_many(count, 'instance')}",
-        "kill": f"remove {_many(tasks, 'task')} that no session is left on",
-        "delete": f"delete {app_id}",
+        "create": f"Create the canary with {_many(count, 'instance')}.",
+        "scale": f"Scale {app_id} to {_many(count, 'instance')}.",
+        "kill": f"Remove {_many(tasks, 'drained or unused task')}.",
+        "delete": f"Delete {app_id}.",
     }
     return Note(event["at"], shown(texts.get(str(event.get("do")), event.get("do", "?"))))
 
@@ -306,7 +307,7 @@ def _many(count: int, what: str) -> str:
 def _stages(lines: Iterable[str]) -> Iterator[list[Event]]:
     """The events of each stage: those up to its result, which a killed process does not leave."""
     events: list[Event] = []
-    for event in _events(lines):
+    for event in expanded(_events(lines)):
         events.append(event)
         if event["event"] == "result":
             yield events

@@ -61,6 +61,22 @@ class Ran:
     def journal(self) -> list[Json]:
         return [json.loads(line) for line in (self.artifacts / "journal.jsonl").read_text().splitlines()]
 
+    def decisions(self) -> list[Json]:
+        """The decisions of the engine, in order."""
+        return [entry["step"] for entry in self.journal() if "step" in entry]
+
+    def instances(self) -> list[int]:
+        """How many instances the group was asked to run, at each observation."""
+        counts: dict[str, int] = {}
+        totals = []
+        for entry in self.journal():
+            if "full" in entry:
+                counts = {}
+            for name, app in (entry.get("full") or entry.get("changed") or {}).get("apps", {}).items():
+                counts[name] = 0 if app is None else app.get("instances", counts.get(name, 0))
+            totals.append(sum(counts.values()))
+        return totals
+
 
 @dataclass
 class Running:

@@ -139,11 +139,10 @@ def test_the_result_and_the_journal_of_a_goal(app: App) -> None:
     assert [(one["revision"], one["colour"]) for one in result["state"]["apps"]] == [("v1", "blue"), ("v2", "green")]
     assert result["timings"]["total_seconds"] >= result["timings"]["limit_seconds"] > 0
     entries = done.journal()
-    steps = [entry["do"] for entry in entries if "do" in entry]
-    assert steps == ["create", "create"]
-    assert {entry["event"] for entry in entries} >= {"observed", "step"}
+    assert [step["do"] for step in done.decisions() if "do" in step] == ["create", "create"]
+    assert {entry["event"] for entry in entries} >= {"goal", "observed", "result"}
     assert all(entry["time"].endswith("Z") for entry in entries)
-    assert any(entry.get("wait") == "health" for entry in entries)
+    assert any(step.get("wait") == "health" for step in done.decisions())
 
 
 def test_the_result_of_a_failure_has_message_and_remedy(app: App) -> None:

@@ -160,7 +160,7 @@ def test_a_whole_release_by_jobs_under_load_in_a_folder(make_app: Callable[..., 
     assert app.healthy() == {"v2": 2}
     assert done.result["state"]["apps"][0]["revision"] == "v2"
     assert done.result["timings"]["total_seconds"] > 0
-    assert any(entry.get("do") == "delete" for entry in done.journal())
+    assert any(step.get("do") == "delete" for step in done.decisions())
 
 
 def test_the_codes_of_a_run_come_through(app: App) -> None:

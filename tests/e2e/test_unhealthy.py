@@ -13,7 +13,7 @@ def impatient(app: App) -> list[dict[str, Any]]:
 
 
 def waits(ran: Ran) -> str:
-    return "\n".join(entry["why"] for entry in ran.journal() if "wait" in entry)
+    return "\n".join(step["why"] for step in ran.decisions() if "wait" in step)
 
 
 def test_h02_h03_a_canary_that_is_never_healthy_ends_with_8_in_time_and_rollback_is_quick(app: App) -> None:

@@ -8,14 +8,18 @@ from dataclasses import replace
 
 import pytest
 
+from bgci.engine.decisions import Done
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.errors import RejectedError, RolledBackError
 from bgci.operations.context import stage
 from bgci.options import Settings
 from bgci.reporting import page
 
-LOOK = {
-    "apps": [{"id": "/web-blue", "colour": "blue", "revision": "v1", "tasks": 2, "serving": {"http://lb": {"up": 2}}}]
-}
+LOOK = Observation(
+    0.0,
+    (App("/web-blue", 2, (Task("t1", True), Task("t2", True)), "v1", "blue"),),
+    (Replica("http://lb", {"t1": Server(Serving.UP), "t2": Server(Serving.UP)}),),
+)
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def left(settings, tmp_path):
 
 def carried_out(command, settings, error=None):
     with stage(command, settings) as context:
-        context.journal.observed(LOOK)
+        context.journal.observed(LOOK, Done("v1 serves alone."))
         context.result = replace(context.result, timings={"total_seconds": 2.0, "limit_seconds": 1.0})
         if error:
             raise error
@@ -100,7 +104,7 @@ def test_each_part_of_a_release_has_its_own_times_on_the_page(settings, left):
     def release():
         with stage("release", settings) as context:
             with context.part("canary"):
-                context.journal.observed(LOOK)
+                context.journal.observed(LOOK, Done("v1 serves alone."))
                 context.result = replace(context.result, timings={"total_seconds": 2.0, "limit_seconds": 1.0})
             with suppress(RejectedError), context.part("test"):
                 raise RejectedError("2 % errors")

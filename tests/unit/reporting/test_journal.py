@@ -3,35 +3,100 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from bgci.engine.decisions import (
+    Cause,
+    Create,
+    Delete,
+    Done,
+    Ending,
+    Fail,
+    Goal,
+    Kill,
+    Kind,
+    Policy,
+    Scale,
+    Wait,
+)
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.reporting.journal import Journal
+from bgci.reporting.rollout_record import (
+    decode_goal,
+    decode_observation,
+    decode_step,
+    encode_goal,
+    encode_observation,
+    encode_step,
+)
 
 
 def lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_an_observation_is_written_only_when_it_changed(tmp_path):
+BLUE = App("/web-blue", 2, (Task("t1", True), Task("t2", None, ever_healthy=False)), "v1", started_at=1.5)
+LB = Replica("http://lb", {"t1": Server(Serving.UP, 3), "t2": Server(Serving.MAINT, 2)}, (7,))
+SEEN = Observation(10.0, (BLUE,), (LB,))
+WAIT = Wait(Cause.HEALTH, "1 of 2 instances of /web-blue are healthy.")
+
+
+def test_only_changes_of_an_observation_or_a_decision_are_written(tmp_path):
     path = tmp_path / "new" / "journal.jsonl"
+    healthy = replace(BLUE, tasks=(Task("t1", True), Task("t2", True)))
+    more_sessions = replace(LB, servers={**LB.servers, "t1": Server(Serving.UP, 9)})
     with Journal(path) as journal:
-        journal.observed({"blue": 4, "green": 0})
-        journal.observed({"green": 0, "blue": 4})
-        journal.step({"step": "scale", "event": "ours wins"})
-        journal.observed({"blue": 4, "green": 0})
-        journal.observed({"blue": 4, "green": 1})
+        journal.goal(Goal(Kind.PROMOTE, "v1", 2), Policy())
+        journal.observed(SEEN, WAIT)
+        journal.observed(replace(SEEN, now=11.0, replicas=(more_sessions,)), WAIT)
+        journal.observed(replace(SEEN, now=12.0), replace(WAIT, request_reload=True))
+        journal.observed(Observation(13.0, (healthy,), (LB,)), replace(WAIT, request_reload=True))
+        journal.observed(Observation(13.0, (healthy,), ()), Scale("/web-blue", 3))
+        journal.observed(Observation(14.0, (healthy,), ()), Scale("/web-blue", 3))
         written = lines(path)  # before it is closed: a killed process leaves what it had
-    assert [line["event"] for line in written] == ["observed", "step", "observed"]
-    assert written[1]["step"] == "scale"
+    assert [line["event"] for line in written] == ["goal", *["observed"] * 5]
+    assert [line["now"] for line in written[1:]] == [10.0, 12.0, 13.0, 13.0, 14.0]
+    assert written[3]["changed"] == {"apps": {"/web-blue": {"tasks": {"t2": {"healthy": True, "ever_healthy": None}}}}}
+    assert "step" not in written[5]
     assert written[0]["time"].endswith("Z")
     assert 0 <= written[0]["offset"] <= written[2]["offset"]
+
+
+def test_an_observation_read_back_is_the_one_that_was_written_but_for_sessions_in_rotation():
+    read = decode_observation(10.0, json.loads(json.dumps(encode_observation(SEEN))))
+    assert read == replace(SEEN, replicas=(replace(LB, servers={**LB.servers, "t1": Server(Serving.UP)}),))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Create(4, swappable=False),
+        Scale("/web-green", 2, placeholder=True),
+        Kill(("t1", "t2"), force=True),
+        Delete("/web-blue"),
+        replace(WAIT, request_reload=True),
+        Done("v1 serves alone."),
+        Fail("No.", "Run this again.", Ending.UNHEALTHY),
+    ],
+)
+def test_a_step_read_back_is_the_one_that_was_written(step):
+    assert decode_step(json.loads(json.dumps(encode_step(step)))) == step
+
+
+def test_a_goal_read_back_is_the_one_that_was_written():
+    goal, policy = Goal(Kind.CANARY, "v2", 4, 2), Policy("rolling", 2, timeout=60.0, force=True)
+    assert decode_goal(json.loads(json.dumps(encode_goal(goal, policy)))) == (goal, policy)
+    assert decode_goal(json.loads(json.dumps(encode_goal(goal, Policy())))) == (goal, Policy())
 
 
 def test_a_second_run_appends_even_behind_a_line_that_was_cut(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"event": "step"}\n{"eve')
     with Journal(path) as journal:
-        journal.step({"n": 2})
+        journal.result({"n": 2})
     assert json.loads(path.read_text().splitlines()[-1])["n"] == 2
     assert len(path.read_text().splitlines()) == 3
 
@@ -40,8 +105,8 @@ def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path):
     (tmp_path / "file").touch()
     warnings: list[str] = []
     with Journal(tmp_path / "file" / "journal.jsonl", warn=warnings.append) as journal:
-        journal.step({"n": 1})
-        journal.observed({"n": 1})
+        journal.result({"n": 1})
+        journal.sample({"n": 1})
     assert len(warnings) == 1
     assert "No journal is kept" in warnings[0]
 
@@ -49,13 +114,13 @@ def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path):
 def test_a_disk_that_is_full_is_one_warning():
     warnings: list[str] = []
     journal = Journal(Path("/dev/full"), warn=warnings.append)
-    journal.step({"n": 1})
-    journal.step({"n": 2})
+    journal.result({"n": 1})
+    journal.result({"n": 2})
     journal.close()
     assert len(warnings) == 1
 
 
 def test_no_path_no_journal(tmp_path):
     journal = Journal(None)
-    journal.step({"n": 1})
+    journal.result({"n": 1})
     journal.close()

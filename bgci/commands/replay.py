@@ -1,0 +1,33 @@
+"""Command ``replay``: the rollouts of a journal through today's engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgci.errors import UsageError
+from bgci.reporting.console import plain
+from bgci.reporting.replay import replay, told
+
+
+def run(journal: str) -> None:
+    """Print each observation, the recorded decision and its reason, and where today's engine decides otherwise.
+
+    Raises UsageError for a file that cannot be read or holds no rollout.
+    """
+    try:
+        lines = Path(journal).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"{journal} cannot be read: {error.strerror or error}.",
+            remedy="Name the journal.jsonl of an artifacts directory.",
+        ) from None
+    runs = list(replay(lines))
+    if not runs:
+        raise UsageError(
+            f"{journal} holds no rollout that can be replayed.",
+            remedy="Record one with this version: each canary, promote and rollback writes its decisions there.",
+        )
+    for number, rollout in enumerate(runs, 1):
+        print(f"Run {number} of {len(runs)}:")
+        for line in told(rollout):
+            print(f"  {plain(line)}")

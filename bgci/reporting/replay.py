@@ -1,0 +1,176 @@
+"""Rollouts of a journal through today's engine: each observation, the recorded decision, and today's. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from bgci.engine.decisions import Action, Done, Fail, Goal, Policy, Step, Wait
+from bgci.engine.observation import Observation
+from bgci.engine.rollout import Rollout
+from bgci.reporting.rollout_record import Json, decode_goal, decode_observation, decode_step, encode_step, merged
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One observation. ``recorded`` is None for a step that this version does not know. ``refused``: why the recorded
+    step was not performed."""
+
+    now: float
+    observation: Observation | None
+    recorded: Step | None
+    today: Step
+    refused: str = ""
+
+    @property
+    def differs(self) -> bool:
+        return self.recorded is None or _essence(self.recorded) != _essence(self.today)
+
+
+@dataclass
+class Run:
+    """One run of the engine. ``command``: the stage it belonged to, where its result is in the journal."""
+
+    goal: Goal
+    policy: Policy
+    moments: list[Moment] = field(default_factory=list)
+
+    @property
+    def differences(self) -> list[Moment]:
+        return [moment for moment in self.moments if moment.differs]
+
+
+def replay(lines: Iterable[str]) -> Iterator[Run]:
+    """The runs of a journal. Lines that cannot be read are left out; so is a journal of before the engine's decisions
+    were recorded."""
+    events: list[Json] = []
+    for event in events_of(lines):
+        if event.get("event") == "goal" and events:
+            yield _played(events)
+            events = []
+        if events or event.get("event") == "goal":
+            events.append(event)
+    if events:
+        yield _played(events)
+
+
+def events_of(lines: Iterable[str]) -> Iterator[Json]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _played(events: list[Json]) -> Run:
+    run = Run(*decode_goal(events[0]))
+    rollout = Rollout(run.goal, run.policy)
+    value: Json = {}
+    step: Json = {}
+    pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
+    for event in events[1:]:
+        match event.get("event"):
+            case "observed":
+                if isinstance(pending, Action):
+                    rollout.performed(pending)
+                value = event["full"] if "full" in event else merged(value, event.get("changed", {}))
+                step = event.get("step", step)
+                observation = decode_observation(float(event["now"]), value)
+                before = rollout.memory
+                today = rollout.decide(observation)
+                pending = _known(step)
+                run.moments.append(moment := Moment(observation.now, observation, pending, today))
+                if moment.differs and pending:  # go on from what happened, not from what would have happened
+                    rollout.memory = before.observed(observation).decided(pending, observation.now)
+            case "unobserved":
+                step = event["step"]
+                pending = _known(step)
+                reason = pending.reason if isinstance(pending, Wait) else ""
+                today = rollout.unreachable(float(event["now"]), reason)
+                run.moments.append(Moment(float(event["now"]), None, pending, today))
+            case "refused" if run.moments:
+                pending = None
+                run.moments[-1] = replace(run.moments[-1], refused=event.get("problem") or event["reason"])
+                if event["reason"] == "lock":
+                    rollout.locked(float(event["now"]), str(event.get("problem", "")))
+    return run
+
+
+def _known(step: Json) -> Step | None:
+    try:
+        return decode_step(step)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _essence(step: Step) -> object:
+    """The decision without its words."""
+    match step:
+        case Wait(cause):
+            return ("wait", cause)
+        case Done():
+            return "done"
+        case Fail(_, _, ending):
+            return ("fail", ending)
+        case _:
+            return step
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def told(run: Run) -> Iterator[str]:
+    """The run line by line: seconds since its first observation, what was there, and the decision."""
+    goal, start = run.goal, run.moments[0].now if run.moments else 0.0
+    yield f"{goal.kind.value} {goal.revision}, target {goal.target} ({run.policy.strategy})"
+    last = ""
+    for moment in run.moments:
+        seen = pictured(moment.observation) if moment.observation else "Marathon does not answer"
+        if seen != last:
+            yield f"{moment.now - start:8.1f}s   {seen}"
+            last = seen
+        yield f"{'':9}   -> {said(moment.recorded)}{f' Not performed: {moment.refused}' if moment.refused else ''}"
+        if moment.differs:
+            yield f"{'':9}   !! today's engine: {said(moment.today)}"
+    count = len(run.differences)
+    end = "Today's engine decides the same." if not count else f"Today's engine decides otherwise {count} times."
+    yield f"{len(run.moments)} observations. {end}"
+
+
+def pictured(observation: Observation) -> str:
+    """An observation in one line: per app its instances, healthy tasks, and the servers of each load balancer."""
+    apps = []
+    for app in observation.apps:
+        servers = [
+            "+".join(
+                f"{count} {name}"
+                for name in ("up", "down", "maint")
+                if (count := sum(replica.server(task.id).serving.value == name for task in app.tasks))
+            )
+            or "none"
+            for replica in observation.replicas
+        ]
+        apps.append(f"{app.name}: {len(app.healthy)}/{app.instances} healthy [{' | '.join(servers)}]")
+    old = sum(len(replica.older_workers) for replica in observation.replicas)
+    unread = [replica.url for replica in observation.replicas if replica.problem]
+    parts = [*apps, *([f"{old} older workers"] if old else []), *(f"{url} not readable" for url in unread)]
+    return "; ".join(parts) or "no app runs"
+
+
+def said(step: Step | None) -> str:
+    match step:
+        case None:
+            return "a step that this version does not know"
+        case Wait(cause, reason):
+            return f"wait ({cause.value}): {reason}"
+        case Done(message):
+            return f"done: {message}"
+        case Fail(message, remedy, ending):
+            return f"fail ({ending.value}): {message} {remedy}"
+        case _:
+            fields = {name: value for name, value in encode_step(step).items() if name != "do"}
+            texts = (f"{name} {', '.join(part) if isinstance(part, list) else part}" for name, part in fields.items())
+            return f"{type(step).__name__.lower()} {', '.join(texts)}"
