@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import requests
 import urllib3
@@ -31,10 +31,11 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Place:
-    """Where checks go. ``urls``: by index of the app's port."""
+    """Where checks go. ``name``: the same in each run, such as ``instance 2``; ``urls``: by index of the app's port."""
 
     name: str
     urls: tuple[str, ...]
+    address: str = ""
 
 
 @dataclass
@@ -124,7 +125,8 @@ def _skipped(check: Check, places: Places) -> list[Case]:
 
 
 def _case(job: _Job, suite: Suite) -> Case:
-    return job.tally.case(job.suite, job.place.name, job.url + job.check.path, suite.secrets)
+    case = job.tally.case(job.suite, job.place.name, job.url + job.check.path, suite.secrets)
+    return replace(case, address=job.place.address)
 
 
 def _unfinished(job: _Job, suite: Suite, timeout: float) -> Case:

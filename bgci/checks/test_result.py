@@ -17,7 +17,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Case:
-    """One test case. ``suite``: the target it belongs to; ``place``: the instance, address or command; in seconds."""
+    """One test case. ``suite``: the target it belongs to; ``place``: ``instance 2``, or the command; in seconds.
+
+    ``place`` stands in the name that CI systems compare from one run to the next, so that it holds no address; that is
+    ``address``. ``began``: the UTC time in ISO 8601 at which its suite began.
+    """
 
     suite: str
     name: str
@@ -27,6 +31,8 @@ class Case:
     details: str = ""  # what was expected, and what came
     output: str = ""  # what was seen on the way
     seconds: float = 0.0
+    address: str = ""
+    began: str = ""
 
     @property
     def bad(self) -> bool:
@@ -38,8 +44,9 @@ class Case:
 
     @property
     def title(self) -> str:
-        """For people: ``canary: home page at 10.0.0.5:31000``."""
-        return f"{self.suite}: {self.name}" + (f" at {self.place}" if self.place else "")
+        """For people: ``canary: home page at instance 2 (10.0.0.5:31000)``."""
+        where = f" at {self.place}" if self.place else ""
+        return f"{self.suite}: {self.name}{where}" + (f" ({self.address})" if self.address else "")
 
 
 def require_some(cases: Iterable[Case]) -> list[Case]:

@@ -7,6 +7,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from bgci.appdef.names import suite_candidates
@@ -83,6 +84,7 @@ def carry_out(
     hybrid = settled(context, alone=alone)
     cases: list[Case] = []
     told = [] if told is None else told
+    began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
     try:
         for case in _carried_out(context, tests, hybrid, cases):
             cases.append(case)
@@ -92,7 +94,8 @@ def carry_out(
         cases.append(Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=error.message))
         raise
     finally:
-        told += [replace(case, suite=f"{case.suite} at {step}") if step else case for case in cases]
+        at = f" at {step}" if step else ""
+        told += [replace(case, suite=f"{case.suite}{at}", began=began) for case in cases]
         _report(context, hybrid, told)
     _conclude(context, cases)
 
@@ -172,7 +175,7 @@ def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
     for task_id, place in places_of(before.canary).items():
         gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
         outcome = Outcome.FAILED if gone else Outcome.PASSED
-        case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone)
+        case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone, address=place.address)
         _say(context, case)
         yield case
 

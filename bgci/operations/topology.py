@@ -36,12 +36,13 @@ class Hybrid:
 def places_of(running: RunningApp) -> dict[str, Place]:
     """The healthy instances by task id."""
     secure = _secure_ports(running)
-    return {task.id: _place(task.id, running.addresses[task.id], secure) for task in running.app.healthy}
+    healthy = enumerate(running.app.healthy, start=1)
+    return {task.id: _place(f"instance {number}", running.addresses[task.id], secure) for number, task in healthy}
 
 
 def _place(name: str, addresses: Sequence[Address], secure: set[int]) -> Place:
     urls = [f"{'https' if index in secure else 'http'}://{at.netloc}" for index, at in enumerate(addresses)]
-    return Place(addresses[0].netloc if addresses else name, tuple(urls))
+    return Place(name, tuple(urls), addresses[0].netloc if addresses else "")
 
 
 def _secure_ports(running: RunningApp) -> set[int]:
@@ -101,12 +102,17 @@ def settled(context: Context, *, alone: bool = False) -> Hybrid:
 def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:
     """The app behind each load balancer; empty where none is named."""
     if context.settings.service_url:
-        return [Place(urlsplit(url).netloc or url, (url.rstrip("/"),)) for url in context.settings.service_url]
+        services = enumerate(context.settings.service_url, start=1)
+        return [Place(f"service {n}", (url.rstrip("/"),), urlsplit(url).netloc or url) for n, url in services]
     if not context.settings.marathon_lb_url:
         return []
     ports = (hybrid.baseline or hybrid.canary).public_ports
     hosts = [urlsplit(balancer.url).hostname or "" for balancer in context.balancers]
-    return [_place("", [Address(host, (), port) for port in ports], set()) for host in hosts if ports]
+    return [
+        _place(f"load balancer {number}", [Address(host, (), port) for port in ports], set())
+        for number, host in enumerate(hosts, start=1)
+        if ports
+    ]
 
 
 def described(hybrid: Hybrid, context: Context) -> dict[str, str]:

@@ -39,8 +39,10 @@ def report(cases: Iterable[Case], properties: Mapping[str, str]) -> bytes:
 def _suite(name: str, cases: Sequence[Case], properties: Mapping[str, str]) -> ET.Element:
     from junit_xml import TestSuite
 
-    told = {clean(key, MAX_NAME): clean(value, MAX_NAME) for key, value in properties.items()}
-    suite = TestSuite(clean(name, MAX_NAME), [_case(case) for case in cases], properties=told)
+    addresses = {f"address of {case.place}": case.address for case in cases if case.address}
+    told = {clean(key, MAX_NAME): clean(value, MAX_NAME) for key, value in {**properties, **addresses}.items()}
+    began = cases[0].began or None
+    suite = TestSuite(clean(name, MAX_NAME), [_case(case) for case in cases], properties=told, timestamp=began)
     element: ET.Element = suite.build_xml_doc()
     element.attrib.pop("disabled", None)  # the schema has none
     element.set("time", f"{sum(case.seconds for case in cases):.3f}")  # nor more than three decimals

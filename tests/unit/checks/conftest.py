@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
     @property
     def place(self) -> Place:
         netloc = f"127.0.0.1:{self.server_address[1]}"
-        return Place(netloc, (f"http://{netloc}",))
+        return Place(netloc, (f"http://{netloc}",), netloc)
 
     def end(self) -> None:
         self.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import junitparser
@@ -14,11 +15,11 @@ from bgci.reporting import junit
 XSD = Path(__file__).parents[3].parent / "shared/reference/schemas/jenkins/junit-10.xsd"
 PROPERTIES = {"app": "/web", "revision": "v2", "ci.BUILD_URL": "http://ci/1?a=b&c=<d>"}
 SAID = "status: expected 200, got 500"
+BEGAN = "2026-11-26T13:24:37"
+WHERE = [("10.0.0.5:31000", BEGAN), ("10.0.0.6:31000", BEGAN)]
 CASES = [
-    Case("canary", "home", "10.0.0.5:31000", seconds=0.1, output="1 of 1 requests succeeded"),
-    Case(
-        "canary", "home", "10.0.0.6:31000", Outcome.FAILED, "status: expected 200, got 500", "all of it", "> GET /", 0.2
-    ),
+    Case("canary", "home", "instance 1", Outcome.PASSED, "", "", "1 of 1 requests succeeded", 0.1, *WHERE[0]),
+    Case("canary", "home", "instance 2", Outcome.FAILED, SAID, "all of it", "> GET /", 0.2, *WHERE[1]),
     Case("baseline", "home", outcome=Outcome.SKIPPED, message="there is no baseline"),
     Case("commands", "pytest tests/smoke", outcome=Outcome.ERROR, message="", seconds=1e-5),
     Case(
@@ -41,9 +42,11 @@ def test_one_suite_per_target_one_case_per_check_and_instance(tmp_path: Path) ->
     assert list(suites) == ["canary", "baseline", "commands", "judge"]
     canary = suites["canary"]
     assert (canary.tests, canary.failures, canary.errors, canary.skipped) == (2, 1, 0, 0)
-    assert {one.name: one.value for one in canary.properties()} == PROPERTIES
+    addresses = {"address of instance 1": "10.0.0.5:31000", "address of instance 2": "10.0.0.6:31000"}
+    assert {one.name: one.value for one in canary.properties()} == PROPERTIES | addresses
+    assert canary.timestamp == BEGAN
     well, sick = canary
-    assert (well.name, well.classname, well.is_passed) == ("home [10.0.0.5:31000]", "bgci.canary", True)
+    assert (well.name, well.classname, well.is_passed) == ("home [instance 1]", "bgci.canary", True)
     (failure,) = sick.result
     assert isinstance(failure, junitparser.Failure)
     assert (failure.message, failure.text) == ("status: expected 200, got 500", "all of it")
@@ -66,12 +69,21 @@ def test_characters_that_harm_are_gone_and_texts_are_not_endless() -> None:
     assert "characters left out" in text
 
 
+def test_no_name_holds_an_address_for_ci_systems_compare_names() -> None:
+    elsewhere = [replace(case, address="10.9.9.9:1") for case in CASES]
+    names = [
+        [(case.name, case.place) for case in junit.read(junit.report(cases, PROPERTIES), suite="x")]
+        for cases in (CASES, elsewhere)
+    ]
+    assert names[0] == names[1]
+
+
 def test_what_is_written_is_read_again() -> None:
     found = junit.read(junit.report(CASES[:4], PROPERTIES), suite="commands")
     assert [case.outcome for case in found] == [case.outcome for case in CASES[:4]]
     assert found[1] == Case(
         "commands",
-        "home [10.0.0.6:31000]",
+        "home [instance 2]",
         "bgci.canary",
         Outcome.FAILED,
         "status: expected 200, got 500",
