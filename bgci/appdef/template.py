@@ -1,13 +1,16 @@
-"""From a template's text to the JSON it stands for.
+"""Renders a template's text and reads it as JSON or YAML.
 
-The text is rendered by Jinja2 in its sandbox and then read as JSON or YAML. What an expression inserts can never break
-the document, nor become a part of its structure: in the rendered text every inserted string is a marker, which is
-replaced by the string when the document has been read. So `"{{ image }}"` in JSON, and `{{ image }}` with or without
-quotes in YAML, give the value literally, whatever characters it holds.
+Jinja2 renders the text in its sandbox. An inserted value can never break the document, nor become a part of its
+structure: the rendered text has a marker for each inserted string, and the marker is replaced by the string when the
+document has been read. So `"{{ image }}"` in JSON, and `{{ image }}` with or without quotes in YAML, give the value
+literally, whatever characters it holds.
 
-Inserted numbers, true, false, none, lists and objects are written as JSON: `"instances": {{ n | int }}`. What
-`| tojson` or `| safe` makes is inserted as it is; a macro's result needs the latter where it is meant as structure. A
+Inserted numbers, true, false, none, lists and objects are written as JSON: `"instances": {{ n | int }}`. The result of
+`| tojson` or `| safe` is inserted unchanged; a macro's result needs the latter where it is meant as structure. A
 variable from `--set` is a string until a filter makes it something else.
+
+`{#` is text, so that a shell's `${#NAME}` is never lost. Only in JSON, and only on lines of its own, `{# ... #}` is a
+comment; YAML has comments of its own.
 """
 
 from __future__ import annotations
@@ -18,48 +21,68 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bgci.appdef.limits import CHARACTERS, VALUES, bounded
 from bgci.errors import InvalidError
 
-# What bg-deploy's templates have in the place of the image.
+# The placeholder for the image in bg-deploy's templates.
 BG_DEPLOY_IMAGE = "ThisIsAUniqueKey"
+_JSON_COMMENT = re.compile(r"^[ \t]*\{#.*?#\}[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def render_template(text: str, *, name: str, variables: Mapping[str, object]) -> dict[str, object]:
     """The document that the template makes of these variables.
 
-    name: the file's name; its suffix says what is in it, and errors mention it.
-    Raises InvalidError, with the line and a remedy, for what is not a template, not a document, or lacks a variable.
+    name: the file's name; its suffix says which format the template has, and errors mention it.
+    Raises InvalidError, with the line and a remedy, for a text that is not a template or not a document, that lacks a
+    variable, or that needs too much time or memory.
     """
     read = _reader(name)
     source = text.removeprefix("\ufeff").replace(BG_DEPLOY_IMAGE, "{{ image }}")
+    if name.endswith(".json"):
+        source = _JSON_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), source)
     inserted = _Inserted(avoid=source + _dump(variables))
-    rendered = _render(source, name, variables, inserted)
-    try:
-        document = inserted.restored(read(rendered, name, inserted), "$", name)
-    except RecursionError:
-        raise InvalidError(f"{name} is nested too deeply, or contains itself", remedy="flatten it") from None
+    with bounded(name):
+        rendered = _render(source, name, variables, inserted)
+        if len(rendered) > CHARACTERS:
+            raise _too_large(name, f"{len(rendered)} characters")
+        try:
+            document = inserted.restored(read(rendered, name, inserted), "$", name)
+        except RecursionError:
+            raise InvalidError(
+                f"{name} is nested too deeply, or contains itself.", remedy="Make the document flatter."
+            ) from None
     if not isinstance(document, dict):
-        raise InvalidError(
-            f"{name} does not hold an object", remedy="its outermost value has to be { … }, or a mapping"
-        )
+        raise InvalidError(f"{name} does not hold an object.", remedy="Let its outermost value be { … }, or a mapping.")
     return document
 
 
+def _too_large(name: str, size: str) -> InvalidError:
+    return InvalidError(
+        f"The template {name} makes a document of {size}.",
+        remedy="Make its loops, repetitions and YAML references smaller.",
+    )
+
+
 class _Inserted:
-    """The strings that a template inserted, each of which a marker stands for in the rendered text."""
+    """The strings that a template inserted. The rendered text has a marker for each of them."""
 
     def __init__(self, avoid: str) -> None:
         # Characters of the private use areas: legal in JSON and YAML, and changed by no filter such as `upper`.
         self._mark = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in avoid)
         self._pattern = re.compile(f"{self._mark}([0-9]+){self._mark}")
         self._values: list[str] = []
+        self._restored = 0
+
+    def comment_start(self) -> str:
+        """A start of a comment that no template has."""
+        return f"{self._mark}#"
 
     def finalize(self, value: object) -> object:
         """Jinja's last step for the value of each expression."""
         from jinja2 import Undefined
         from markupsafe import Markup
 
-        if isinstance(value, Undefined | Markup):  # the former raises its own error; the latter is `| tojson`
+        if isinstance(value, Undefined | Markup):  # Jinja raises an error for the first; `| tojson` makes the second
             return value
         if value is None or isinstance(value, bool | int | float | list | tuple | dict):
             return _dump(value)
@@ -67,11 +90,11 @@ class _Inserted:
         return f"{self._mark}{len(self._values) - 1}{self._mark}"
 
     def filled(self, text: str) -> str:
-        """``text`` with its markers replaced; what a macro made may hold markers in its turn."""
+        """``text`` with its markers replaced; a macro's text can hold markers itself."""
         return self._pattern.sub(lambda found: self.filled(self._values[int(found[1])]), text)
 
     def hidden(self, text: str) -> str:
-        """``text`` as an error may show it: a value can be a secret."""
+        """``text`` for an error message, without the values: one can be a secret."""
         return self._pattern.sub("{{…}}", text)
 
     def begins(self, text: str) -> bool:
@@ -79,7 +102,10 @@ class _Inserted:
         return text.startswith(self._mark)
 
     def restored(self, value: object, path: str, name: str) -> object:
-        """A document with its markers replaced; raises InvalidError for what JSON cannot say."""
+        """A document with its markers replaced. Raises InvalidError for a value that JSON does not have."""
+        self._restored += 1
+        if self._restored > VALUES:  # a YAML document can refer to one list many times, and to that one many times
+            raise _too_large(name, f"more than {VALUES} values")
         if isinstance(value, str):
             return self.filled(value)
         if isinstance(value, list):
@@ -92,13 +118,13 @@ class _Inserted:
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         raise InvalidError(
-            f"{name}: {path} is a {type(value).__name__}, which JSON cannot say", remedy="put it in quotes"
+            f"{name}: {path} is a {type(value).__name__}, which JSON does not have.", remedy="Put it in quotes."
         )
 
     def _key(self, key: object, path: str, name: str) -> str:
         if isinstance(key, str):
             return self.filled(key)
-        raise InvalidError(f"{name}: {path} has the key {key!r}, which is no text", remedy="put it in quotes")
+        raise InvalidError(f"{name}: {path} has the key {key!r}, which is not text.", remedy="Put it in quotes.")
 
 
 def _dump(value: object) -> str:
@@ -110,33 +136,58 @@ def _dump(value: object) -> str:
 
 def _render(source: str, name: str, variables: Mapping[str, object], inserted: _Inserted) -> str:
     from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, finalize=inserted.finalize, keep_trailing_newline=True
+    environment = _environment()(
+        undefined=StrictUndefined,
+        finalize=inserted.finalize,
+        keep_trailing_newline=True,
+        comment_start_string=inserted.comment_start(),
     )
     try:
-        return environment.from_string(source).render(variables)
+        return str(environment.from_string(source).render(variables))
     except TemplateSyntaxError as error:
         raise InvalidError(
-            f"{name}, line {error.lineno}: {error.message}",
-            remedy="inside {{ }} use single quotes; text with its own braces goes between {% raw %} and {% endraw %}",
+            f"{name}, line {error.lineno}: {_sentence(error.message)}",
+            remedy="Inside {{ }} use single quotes; text with its own braces goes between {% raw %} and {% endraw %}.",
         ) from None
     except UndefinedError as error:
         known = ", ".join(sorted(variables)) or "none"
         raise InvalidError(
-            f"{name}, line {_line(error)}: {error.message}",
-            remedy=f"known variables are: {known}. Others come from --set NAME=VALUE; under env are only the names "
-            "that the configuration lists",
+            f"{name}, line {_line(error)}: {_sentence(error.message)}",
+            remedy=f"Known variables are: {known}. Others come from --set NAME=VALUE; env has only the names "
+            "that the configuration lists.",
         ) from None
+    except MemoryError:
+        raise
     except Exception as error:  # an expression of the template can raise anything, such as ZeroDivisionError
         raise InvalidError(
-            f"{name}, line {_line(error)}: {type(error).__name__}: {error}", remedy="mend the expression on this line"
+            f"{name}, line {_line(error)}: {type(error).__name__}: {_sentence(error)}",
+            remedy="Correct the expression on this line.",
         ) from None
+
+
+def _sentence(text: object) -> str:
+    return f"{str(text).rstrip('.')}."
+
+
+def _environment() -> Any:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Environment(ImmutableSandboxedEnvironment):
+        """Refuses huge powers: Python computes one in a single step, which no clock interrupts."""
+
+        intercepted_binops = frozenset(["**"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if isinstance(left, int) and isinstance(right, int) and abs(left).bit_length() * abs(right) > 10_000:
+                raise OverflowError(f"{left} ** {right} is too large")
+            return super().call_binop(context, operator, left, right)
+
+    return Environment
 
 
 def _line(error: BaseException) -> int:
-    """The template's line where a rendering error arose: Jinja names its frames so."""
+    """The template's line at which rendering failed. Jinja names its frames ``<template>``."""
     lines = [1]
     traceback = error.__traceback__
     while traceback is not None:
@@ -151,7 +202,7 @@ def _reader(name: str) -> Any:
         return _read_json
     if name.endswith((".yaml", ".yml")):
         return _read_yaml
-    raise InvalidError(f"{name} is neither JSON nor YAML by its name", remedy="let it end in .json or .yaml")
+    raise InvalidError(f"{name} is neither JSON nor YAML by its name.", remedy="Let the name end in .json or .yaml.")
 
 
 def _read_json(text: str, name: str, inserted: _Inserted) -> object:
@@ -160,7 +211,7 @@ def _read_json(text: str, name: str, inserted: _Inserted) -> object:
     except json.JSONDecodeError as error:
         raise _broken(text, name, inserted, error.msg, error.lineno, error.colno) from None
     except ValueError as error:  # a number with thousands of digits
-        raise InvalidError(f"{name}: {error}", remedy="mend the template") from None
+        raise InvalidError(f"{name}: {_sentence(error)}", remedy="Correct the template.") from None
 
 
 def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
@@ -181,16 +232,17 @@ def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _broken(text, name, inserted, error.problem or "not YAML", line, column) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidError(f"{name} is not YAML: {inserted.hidden(str(error))}", remedy="mend the template") from None
+        problem = inserted.hidden(str(error))
+        raise InvalidError(f"{name} is not YAML: {_sentence(problem)}", remedy="Correct the template.") from None
 
 
 def _broken(text: str, name: str, inserted: _Inserted, problem: str, line: int, column: int) -> InvalidError:
     lines = text.split("\n")
     shown = lines[line - 1] if line <= len(lines) else ""
-    remedy = "mend the template; lines are counted after {% … %} has been carried out"
+    remedy = "Correct the template. Lines are counted after {% … %} has been carried out."
     if inserted.begins(shown[column - 1 :]):
-        remedy = 'what is inserted here is text: write "{{ … }}" in quotes, or {{ … | int }} for a number'
+        remedy = 'The inserted value is text: write "{{ … }}" in quotes, or {{ … | int }} for a number.'
     return InvalidError(
-        f"{name}, line {line}, column {column}: {inserted.hidden(problem)}: {inserted.hidden(shown).strip()}",
+        f"{name}, line {line}, column {column}: {inserted.hidden(problem)}: {inserted.hidden(shown).strip()[:200]}",
         remedy=remedy,
     )

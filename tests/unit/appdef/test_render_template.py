@@ -169,3 +169,49 @@ def test_what_json_cannot_say_is_refused_in_yaml(text: str) -> None:
 
 def test_a_file_of_another_kind_is_refused() -> None:
     refusal("{}", "web.template.toml")
+
+
+@pytest.mark.parametrize(
+    "text", ["${#TOKEN}", "${DIR#}", "[ ${#A} -gt 0 ] && exec ${B#}", "awk '{# sum\\n s += $1 #}'"]
+)
+@pytest.mark.parametrize("name", ["web.template.json", "web.template.yaml"])
+def test_text_that_jinja_takes_for_a_comment_is_kept(text: str, name: str) -> None:
+    assert render(f'{{"cmd": "{text}"}}', name)["cmd"] == text.replace("\\n", "\n")
+
+
+def test_a_comment_on_lines_of_its_own_is_a_comment_in_json_and_lines_keep_their_numbers() -> None:
+    assert render('{# web:\n   the shop #}\n{"a": 1}') == {"a": 1}
+    assert "line 3" in refusal('{# web:\n   the shop #}\n{"a": {{ missing }}}').message
+
+
+def test_a_block_of_a_yaml_script_is_kept_whatever_it_looks_like() -> None:
+    assert render("cmd: |\n  {# a #}\n  b", "web.template.yaml") == {"cmd": "{# a #}\nb"}
+
+
+LOOP = "{% for i in range(99999) %}"
+NINE_LEVELS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.json", '{"a": "' + LOOP * 3 + "{% endfor %}" * 3 + '"}'),
+        ("t.json", "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}"),
+        ("t.json", "{{ 'x' * 10**10 }}"),
+        ("t.json", "{{ 9**999999 }}"),
+        ("t.json", "{{ '%999999999d' % 1 }}"),
+        (
+            "t.json",
+            "{% set n = namespace(x='x') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+        ),
+        ("t.json", "{{ 'x' * 5000000 }}"),
+        ("t.yaml", NINE_LEVELS),
+    ],
+)
+def test_a_template_that_grows_without_end_is_refused(name: str, text: str) -> None:
+    assert render("{}") == {}
+    error = refusal(text, name)
+    assert len(str(error)) < 1000
+    assert render("{}") == {}, "the limits hold for one template only"

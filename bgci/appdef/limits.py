@@ -1,0 +1,79 @@
+"""Limits of time and memory for the work on a template, which can hold loops and references without end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from bgci.errors import InvalidError
+
+SECONDS = 1.0  # of processor time: a busy machine is no fault of the template
+MEBIBYTES = 256
+# The largest document, in characters and in values: Metronome takes 100 KiB, Marathon 1 MiB.
+CHARACTERS = 4_000_000
+VALUES = 200_000
+
+
+class _Expired(BaseException):
+    """Not an Exception, so that no handler between here and the loop holds it back."""
+
+
+@contextmanager
+def bounded(name: str) -> Iterator[None]:
+    """Ends the block with InvalidError when it takes more than `SECONDS` or `MEBIBYTES`.
+
+    name: of the template. The clock runs in the main thread only, because only it receives signals.
+    """
+    remedy = "Make its loops, repetitions and YAML references smaller."
+    with _memory():
+        try:
+            with _clock():
+                yield
+        except _Expired:
+            raise InvalidError(
+                f"The template {name} needs more than {SECONDS:g} s of processor time.", remedy=remedy
+            ) from None
+        except MemoryError:
+            raise InvalidError(f"The template {name} needs more than {MEBIBYTES} MiB.", remedy=remedy) from None
+
+
+@contextmanager
+def _clock() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise _Expired
+
+    before = signal.signal(signal.SIGPROF, expire)
+    left, interval = signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, left, interval)
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """A limit on the address space, where the system has one and says how much of it is used."""
+    try:
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = used + MEBIBYTES * 2**20
+    limited = [wanted, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limited), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
