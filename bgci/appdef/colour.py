@@ -1,4 +1,4 @@
-"""From the definition, which has no colour, to the app that stands beside the baseline."""
+"""Makes the app of one colour from a definition, which has no colour, and back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Any
 
 from bgci.appdef.app_definition import alt_ports, as_int, labels, service_ports, set_service_ports
 from bgci.appdef.app_definition import instances as target_of
+from bgci.appdef.marathon_forms import stored
+from bgci.appdef.marathon_schema import LATEST
 
 COLOUR_LABEL = "HAPROXY_DEPLOYMENT_COLOUR"
 STARTED_AT_LABEL = "HAPROXY_DEPLOYMENT_STARTED_AT"
 TARGET_LABEL = "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
 SWAPPABLE_LABEL = "HAPROXY_DEPLOYMENT_NEW_INSTANCES"
 APP_ID_LABEL = "HAPROXY_APP_ID"
+# The labels that say which app this is and how its rollout went, and nothing about its definition.
+_OWN_LABELS = (
+    *(COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL, SWAPPABLE_LABEL, APP_ID_LABEL),
+    *("BGCI_REVISION", "BGCI_IMAGE", "BGCI_DEFINITION", "BGCI_BASELINE_INSTANCES"),
+)
 
 
 def coloured(
@@ -59,9 +66,34 @@ def coloured(
 
 
 def fingerprint(definition: Mapping[str, Any]) -> str:
-    """16 hex digits that tell one definition from another: SHA-256 of its canonical JSON."""
-    canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+    """16 hex digits of the definition's stored form: two ways to write one app have one fingerprint."""
+    canonical = json.dumps(stored(definition), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
+    """The definition from which the app was made, in the form that Marathon stores.
+
+    app: an app that Marathon returned, or a definition without a colour: both have the same result. version: of
+    Marathon, whose defaults differ.
+    """
+    own = labels(app)
+    ports = [_own_port(own, index, port) for index, port in enumerate(service_ports(app))]
+    changed = set_service_ports(app, ports)
+    target = own.get(TARGET_LABEL, "")
+    changed["labels"] = {
+        key: value
+        for key, value in own.items()
+        if key not in _OWN_LABELS and key not in [f"HAPROXY_{index}_PORT" for index in range(len(ports))]
+    }
+    changed["id"] = own.get(APP_ID_LABEL, app.get("id", ""))
+    changed["instances"] = int(target) if target.isdecimal() else app.get("instances", 1)
+    return stored(changed, version)
+
+
+def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:
+    text = own.get(f"HAPROXY_{index}_PORT", "")
+    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 6 else port
 
 
 def _colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:

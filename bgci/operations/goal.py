@@ -12,10 +12,10 @@ from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_step, observer_of, release_to_undo
-from bgci.operations.rendering import load
+from bgci.operations.rendering import load, marathon_version
 from bgci.operations.rollout_driver import Outcome
 from bgci.options import OnFailure, Settings, Via
-from bgci.reporting.diff import difference
+from bgci.reporting.diff import definition_difference
 from bgci.reporting.rollout_log import summary, told
 from bgci.reporting.rollout_record import encode_step
 
@@ -103,7 +103,8 @@ def _plan(context: Context, request: GoalRequest) -> None:
         context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
     difference_of = ""
     if isinstance(step, Create):
-        difference_of = difference(observer.serving_definition(), observer.new_app(step, seen, request.release))
+        definition = request.release.definition or {}
+        difference_of = definition_difference(observer.serving_definition(), definition, marathon_version(context))
     match step:
         case Done(message):
             context.plan(message)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
 from bgci.appdef.haproxy_values import is_true
+from bgci.appdef.image import require_image_used
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.jobs import JobSettings, job_deadline, render_jobs
 from bgci.appdef.marathon_schema import LATEST, rules_version
@@ -109,8 +110,10 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the template {file} cannot be read: {error}", remedy="check --template") from None
-    raw = render_template(text, name=file.name, variables=variables(settings))
+        raise UsageError(f"The template {file} cannot be read: {error}.", remedy="Check --template.") from None
+    values = variables(settings)
+    raw = render_template(text, name=file.name, variables=values)
+    require_image_used(raw, text, name=file.name, variables=values, image=settings.image)
     return _release(context, settings, normalise(raw), settings.image)
 
 
@@ -153,7 +156,7 @@ def _release(context: Context, settings: Settings, definition: Mapping[str, Any]
         definition,
         app_id=app_id,
         allow_no_health_check=settings.allow_no_health_check,
-        marathon_version=_marathon_version(context),
+        marathon_version=marathon_version(context),
     )
     what = f"The app definition of {app_id} {revision}"
     advice = tuple(str(finding) for finding in require_valid(findings, what=what, strict=settings.strict))
@@ -178,7 +181,7 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
     return f"http://{f'[{balancer}]' if ':' in balancer else balancer}:{port}"
 
 
-def _marathon_version(context: Context) -> str:
+def marathon_version(context: Context) -> str:
     """The version whose rules hold: as --marathon-version says, else the cluster's own. `render` asks no cluster."""
     given, asked = context.settings.marathon_version, context.settings
     if given is not MarathonVersion.AUTO:

@@ -1,14 +1,34 @@
-"""The difference of two definitions, as people read it."""
+"""The difference of two documents, as people read it."""
 
 from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from typing import Any
+
+from bgci.appdef.app_definition import service_ports, set_service_ports
+from bgci.appdef.colour import uncoloured
+from bgci.appdef.marathon_schema import LATEST
+
+NO_DIFFERENCE = "no difference"
 
 
 def difference(before: Any, after: Any) -> str:
-    """A unified diff of two JSON values; a sentence when there is none."""
+    """A unified diff of two JSON values, or `NO_DIFFERENCE`."""
     old, new = (json.dumps(value, indent=2, sort_keys=True).splitlines() for value in (before, after))
     lines = list(difflib.unified_diff(old, new, "now", "then", lineterm="", n=2))
-    return "\n".join(lines) or "no difference"
+    return "\n".join(lines) or NO_DIFFERENCE
+
+
+def definition_difference(running: Mapping[str, Any], definition: Mapping[str, Any], version: str = LATEST) -> str:
+    """The difference between an app that runs and a definition. Both are compared in the form that Marathon stores.
+
+    Marathon's defaults, the labels that bgci writes and the ports of a colour are no difference. running: empty when
+    no app runs. version: of Marathon.
+    """
+    before, after = uncoloured(running, version) if running else {}, uncoloured(definition, version)
+    assigned, wanted = service_ports(before), service_ports(after)
+    if len(assigned) == len(wanted):  # Marathon has replaced each 0 by a number
+        after = set_service_ports(after, [port or given for port, given in zip(wanted, assigned, strict=True)])
+    return difference(before, after)
