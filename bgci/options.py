@@ -352,6 +352,7 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
     def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
         def command(context: typer.Context, **given: Any) -> None:
             _require_no_login_in(given)
+            _require_paths(given)
             function(Settings(**given, origins=_origins(context, given), taken=tuple(given)))
 
         command.__name__ = function.__name__
@@ -378,6 +379,17 @@ def _require_no_login_in(given: Mapping[str, Any]) -> None:
                     remedy="leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
                     "(docs/identity.md)",
                 )
+
+
+def _require_paths(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for a path that no file system can have."""
+    for name in ("template", "template_dir", "job_template", "suite", "artifacts", "state_dir"):
+        path = str(given.get(name, ""))
+        if "\0" in path or any(len(os.fsencode(part)) > 255 for part in path.split("/")) or len(path) > 4000:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is not a path: it has a NUL character, or a name of more than 255 bytes.",
+                remedy="Give a path such as build/bgci-artifacts.",
+            )
 
 
 def _parameter(name: str) -> inspect.Parameter:

@@ -186,6 +186,13 @@ def test_an_at_sign_in_a_path_is_no_login(directory: Path) -> None:
     assert bgci(directory, *release, "--job-cluster-url", "https://dcos.invalid/@me").returncode == 0
 
 
+@pytest.mark.parametrize("name", ["template", "template-dir", "job-template", "suite", "artifacts"])
+def test_a_name_that_no_file_can_have_is_exit_2(directory: Path, name: str) -> None:
+    ended = bgci(directory, "test" if name == "suite" else "render", f"--{name}", "a" * 400)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"--{name} is not a path" in ended.stderr
+
+
 def test_the_text_of_a_certificate_is_not_shown_in_full() -> None:
     settings = options.Settings(
         ca_cert="-----BEGIN CERTIFICATE-----\nabc", job_ca_cert="ca.pem", taken=("ca_cert", "job_ca_cert")
