@@ -1,4 +1,4 @@
-import groovy.json.JsonSlurperClassic
+import groovy.json.JsonSlurper
 import groovy.transform.Field
 
 // One key for each option that the stages share: clusterUrl is --cluster-url.
@@ -14,9 +14,9 @@ import groovy.transform.Field
     // END generated
 ]
 
-// Where the agent has bgci, and credentials by their id in Jenkins.
+// Where the agent has bgci, which bgci.toml, and credentials by their id in Jenkins.
 @Field final List<String> OWN = [
-    'executable', 'credentialsId', 'tokenCredentialsId', 'serviceAccountCredentialsId',
+    'executable', 'config', 'credentialsId', 'tokenCredentialsId', 'serviceAccountCredentialsId',
 ]
 
 @Field final Map<Integer, String> NAMES = [
@@ -24,17 +24,23 @@ import groovy.transform.Field
     8: 'unhealthy', 9: 'timeout', 10: 'rolled-back', 11: 'inconclusive', 130: 'aborted', 143: 'aborted',
 ]
 
+@Field final Map<Integer, String> UNKNOWN = [
+    126: 'it cannot be executed on this agent', 127: 'it could not be run; is it installed on this agent?',
+    137: 'it was killed, as when an agent has no memory left',
+]
+
 /** Runs `bgci COMMAND` and returns what result.json says. Every exit code but 0 is an error with its name. */
 Map call(String command, Map args = [:]) {
     check(args)
-    String directory = args.artifacts ?: env.BGCI_ARTIFACTS ?: 'bgci-artifacts'
+    String directory = directory(args)
     int code = 0
     Map result = [:]
     try {
         withEnv(environment(command, args)) {
             withCredentials(credentials(args)) {
-                // The values come from the environment alone: nothing of them is ever part of a shell's text.
-                code = sh(label: 'bgci ' + command, script: '"$BGCI_EXECUTABLE" "$BGCI_STAGE"', returnStatus: true)
+                // The values come from the environment alone: nothing of them is ever part of a shell's text. No shell
+                // stays in between, which an abort would end at once: the step ends when bgci has gone back.
+                code = sh(label: 'bgci ' + command, script: 'exec "$BGCI_EXECUTABLE" "$BGCI_STAGE"', returnStatus: true)
             }
         }
         result = written(directory, command, code)
@@ -45,6 +51,21 @@ Map call(String command, Map args = [:]) {
         error(message(command, code, result))
     }
     return result
+}
+
+/** The directory of the artifacts, in the workspace. */
+String directory(Map args) {
+    return args.artifacts ?: env.BGCI_ARTIFACTS ?: 'bgci-artifacts'
+}
+
+/** Whether a command that was interrupted has rolled back by itself, as --on-abort says: its result says so. */
+boolean rolledBack(String command, Map args) {
+    try {
+        return endedWithRollback(read(directory(args)), command)
+    } catch (Exception gone) {
+        echo('bgci: the agent cannot be asked how bgci ' + command + ' ended: ' + gone.message)
+        return false
+    }
 }
 
 /** Unknown keys are an error: a misspelt option must not be left out in silence. */
@@ -72,9 +93,13 @@ private List credentials(Map args) {
 
 /** What this very run wrote: an earlier stage's result.json says nothing about this one. */
 private Map written(String directory, String command, int code) {
-    String path = directory + '/result.json'
-    Map found = fileExists(path) ? parsed(readFile(file: path, encoding: 'UTF-8')) : [:]
+    Map found = read(directory)
     return found.command == command && found.code == code ? found : [:]
+}
+
+private Map read(String directory) {
+    String path = directory + '/result.json'
+    return fileExists(path) ? parsed(readFile(file: path, encoding: 'UTF-8')) : [:]
 }
 
 /** Test results and artifacts, whatever happened. That they cannot be kept does not fail a good release. */
@@ -101,6 +126,7 @@ private List<String> unknown(Map args) {
 private List<String> environment(String command, Map args) {
     Map given = args.findAll { key, value -> key in OPTIONS && value != null }
     return ['BGCI_STAGE=' + command, 'BGCI_EXECUTABLE=' + (args.executable ?: 'bgci')] +
+        (args.config ? ['BGCI_CONFIG=' + args.config] : []) +
         given.collect { key, value -> variable(key.toString()) + '=' + text(value) }
 }
 
@@ -118,12 +144,27 @@ private String text(Object value) {
 }
 
 @NonCPS
+private boolean endedWithRollback(Map result, String command) {
+    List rollbacks = (result.stages ?: []).findAll { one -> one.command == 'rollback' && one.code == 0 }
+    return result.command == command && rollbacks.size() > 0
+}
+
+/** In maps and lists that can be saved, unlike those of the parser. */
+@NonCPS
 private Map parsed(String json) {
-    return new JsonSlurperClassic().parseText(json) as Map
+    return plain(new JsonSlurper().parseText(json)) as Map
+}
+
+@NonCPS
+private Object plain(Object value) {
+    if (value instanceof Map) {
+        return value.collectEntries { key, one -> [key, plain(one)] }
+    }
+    return value instanceof List ? value.collect { one -> plain(one) } : value
 }
 
 @NonCPS
 private String message(String command, int code, Map result) {
-    String name = NAMES[code] ?: 'it could not be run; is it installed on this agent?'
+    String name = NAMES[code] ?: UNKNOWN[code] ?: 'an exit code that bgci does not have'
     return 'bgci ' + command + ': ' + name + ' (exit code ' + code + ')' + (result.message ? ': ' + result.message : '')
 }

@@ -57,6 +57,8 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
             remedy="Publish this revision's jobs first with `bgci publish`, or give --via direct.",
         )
     hide_credentials(job.env)  # its log may show them
+    if kind is Kind.ROLLBACK:
+        _stop_own_runs(context, metronome, job_id)
     _refuse_others(context, metronome, job_id)
     document = job_document(job.spec)
     watch = _Watch(context, metronome, job_id)
@@ -82,6 +84,17 @@ def _request(context: Context, kind: Kind, document: JobDocument, size: CanarySi
     carried = Release(group(document.definition), document.revision, document.definition, document.image)
     release = release_to_undo(context) if kind is Kind.ROLLBACK else carried
     return goal_request(context, kind, release, size)
+
+
+def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
+    """Stop the runs of this revision's canary and promotion, which the rollback ends.
+
+    Such a run goes on in the cluster when the CI agent that followed it is lost.
+    """
+    for own in job_ids(context.app_id, context.revision).values():
+        job = metronome.job(own) if own != job_id else None
+        if job and job.app == context.app_id and job.active_runs:
+            _stop(_Watch(context, metronome, own))
 
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:

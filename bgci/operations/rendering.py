@@ -31,6 +31,7 @@ from bgci.operations.job_addresses import job_connection, require_confidential_j
 from bgci.operations.job_login import login
 from bgci.options import MarathonVersion, Settings, job_options, option_value
 from bgci.redaction import MASK, redacted_json
+from bgci.reporting.artifacts import sha256
 
 FORMING = ("job_image", "job_template", "job_service_account", "job_secret")
 
@@ -44,19 +45,24 @@ class Rendered:
 
 
 def render(context: Context) -> Rendered:
-    """The release and its jobs, written to the artifacts. Raises InvalidError with every finding."""
-    release = from_template(context)
+    """The release and its jobs, written to the artifacts. Raises InvalidError with every finding.
+
+    Without an image or a template the app definition is that of the artifacts, such as those of a release to another
+    cluster: only the jobs are made anew.
+    """
+    again = not (context.settings.image or context.settings.template) and _definition_file(context).exists()
+    release = _rendered_before(context) if again else from_template(context)
     jobs = jobs_of(context, release)
     names = artifact_names(context.app_id, context.revision)
     documents: dict[str, Any] = {"definition": release.definition, **{goal: masked(job) for goal, job in jobs.items()}}
     paths = [context.artifacts.write_json(names[key], document) for key, document in documents.items()]
-    template = template_file(context.settings)
+    template = None if again else template_file(context.settings)
     context.artifacts.manifest(
         app=context.app_id,
         revision=context.revision,
         image=release.image,
         files=paths,
-        template=(template.name, template.read_bytes()),
+        template=(template.name, template.read_bytes()) if template else None,
     )
     for path in paths:
         context.console.info(f"wrote {path}")
@@ -82,17 +88,32 @@ def load(context: Context) -> Release:
         return _release(context, context.settings, context.job.definition, context.job.image)
     if context.settings.image or context.settings.template:
         return from_template(context)
-    file = context.artifacts.directory / artifact_names(context.app_id, context.revision)["definition"]
+    return _rendered_before(context)
+
+
+def _definition_file(context: Context) -> Path:
+    return context.artifacts.directory / artifact_names(context.app_id, context.revision)["definition"]
+
+
+def _rendered_before(context: Context) -> Release:
+    """The release of the artifacts. Raises UsageError without one, InvalidError when it is not what was rendered."""
+    file = _definition_file(context)
     if not file.exists():
         raise UsageError(
             f"there is no app definition: no --image is given and {file} does not exist",
             remedy="run `bgci render` first and keep its artifacts, or give --image",
         )
     try:
-        definition = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        definition = json.loads(content)
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
     manifest = context.artifacts.read_json("manifest.json") or {}
+    if manifest.get("files", {}).get(file.name) != sha256(content):
+        raise InvalidError(
+            f"{file} is not what was rendered: manifest.json has another SHA-256 for it, or none.",
+            remedy="Keep the artifacts directory as a whole, or give --image to render anew.",
+        )
     if file.name in manifest.get("redacted", ()):
         raise InvalidError(
             f"{file} has *** where the app definition has one of bgci's own credentials",

@@ -115,12 +115,12 @@ class Artifacts:
             "image": image,
             "bgci": __version__,
             "ci": ci_run(environ),
-            "files": {name: _sha256((self.directory / name).read_bytes()) for name in present},
+            "files": {name: sha256((self.directory / name).read_bytes()) for name in present},
             "redacted": [name for name in present if not self._whole.get(name, name not in earlier_redacted)],
             "template": known.get("template"),
         }
         if template:
-            value["template"] = {"name": template[0], "sha256": _sha256(template[1])}
+            value["template"] = {"name": template[0], "sha256": sha256(template[1])}
         return self.write_json("manifest.json", value)
 
     def result(self, *, command: str, code: int, **details: Any) -> Path:
@@ -139,5 +139,6 @@ def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
     return None
 
 
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
+    """The digest as manifest.json has it: hexadecimal."""
     return hashlib.sha256(content).hexdigest()

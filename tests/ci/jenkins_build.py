@@ -38,29 +38,47 @@ class Build:
         return [step for step in self.trace if step["step"] == name]
 
     @property
-    def commands(self) -> list[tuple[str, int]]:
-        """The commands of bgci in their order, with their exit codes."""
-        return [(step["details"]["label"].removeprefix("bgci "), step["code"]) for step in self.steps("sh")]
+    def commands(self) -> list[tuple[str, int | None]]:
+        """The commands of bgci in their order, with their exit codes; None where the agent was lost."""
+        return [(step["details"]["label"].removeprefix("bgci "), step.get("code")) for step in self.steps("sh")]
 
     @property
     def stages(self) -> list[str]:
         return [step["details"] for step in self.steps("stage")]
 
 
-def build(workspace: Path, pipeline: str | Path, environment: Mapping[str, str] | None = None, **wanted: Any) -> Build:
-    """Run a pipeline. ``wanted``: params, credentials, input (refuse, timeout), abort (a text in the output)."""
-    file = workspace / "pipeline.Jenkinsfile"
+def build(
+    home: Path,
+    pipeline: str | Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    scm: Path | None = None,
+    sandbox: bool = True,
+    **wanted: Any,
+) -> Build:
+    """Run a pipeline. Its agents begin with an empty workspace each, below ``home``; all find what ``home`` has of
+    programs, and a checkout brings what is in ``scm``.
+
+    ``sandbox``: as a folder's library runs; a global one is trusted. ``wanted``: params, credentials, input (refuse,
+    timeout, swap: other artifacts), abort and lose (the agent: a text in the output that is waited for).
+    """
+    file = home / "pipeline.Jenkinsfile"
     file.write_text(pipeline.read_text() if isinstance(pipeline, Path) else f"@Library('bgci') _\n{pipeline}\n")
-    description = workspace / "build.json"
-    description.write_text(json.dumps({"workspace": str(workspace), "credentials": {}, **wanted}))
+    for left in home.glob("agent-*"):
+        shutil.rmtree(left)
+    repository = scm or home / "scm"
+    repository.mkdir(exist_ok=True)
+    description = home / "build.json"
+    places = {"home": str(home), "scm": str(repository)}
+    description.write_text(json.dumps({**places, "sandbox": sandbox, "credentials": {}, **wanted}))
     java = Path(shutil.which("java") or "").resolve().parents[1]
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    path = f"{workspace}{os.pathsep}{os.environ['PATH']}"
+    path = f"{home}{os.pathsep}{os.environ['PATH']}"
     classpath = os.pathsep.join(map(str, [*JARS, HARNESS]))
     ran = subprocess.run(
         ["groovy", "-cp", classpath, str(HARNESS / "run.groovy"), str(ROOT), str(file), str(description)],
         env={**kept, "PATH": path, "JAVA_HOME": str(java), "JAVA_OPTS": QUICK_START, **(environment or {})},
-        cwd=workspace,
+        cwd=home,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -73,20 +91,34 @@ def build(workspace: Path, pipeline: str | Path, environment: Mapping[str, str] 
 def stand_in(workspace: Path, **codes: int | str) -> None:
     """A ``bgci`` that notes its environment and ends as it is told, with the result.json of the real one."""
     cases = "\n".join(f"    {stage}) code={code};;" for stage, code in codes.items())
-    script = f"""#!/bin/sh
-env > "env.$1"
+    script = rf"""#!/bin/sh
+env > "{workspace}/env.$1"
+ls > "{workspace}/files.$1"
 code=0
 case "$1" in
 {cases}
     *) ;;
 esac
 mkdir -p bgci-artifacts
-printf '{{"command": "%s", "code": %s, "message": "told by %s"}}' "$1" "$code" "$1" > bgci-artifacts/result.json
-if [ "$code" = abort ]; then
-    trap 'echo "carried out --on-abort" > aborted; exit 143' TERM
-    echo waiting
-    while :; do sleep 0.1; done
+result() {{
+    printf '{{"command": "%s", "code": %s, "message": "told by %s", "stages": [%s]}}' "$1" "$2" "$1" "$3" \
+        > bgci-artifacts/result.json
+}}
+case "$1" in
+    render|publish) echo "{{\"revision\": \"$BGCI_REVISION\"}}" > bgci-artifacts/manifest.json ;;
+    *) ;;
+esac
+if [ "$code" = unfinished ]; then
+    trap 'result "$1" 143 ""; exit 143' TERM
 fi
+if [ "$code" = abort ]; then
+    trap 'result "$1" 143 "{{\"command\": \"rollback\", \"code\": 0}}"; exit 143' TERM
+fi
+case "$code" in
+    abort|unfinished) echo waiting; while :; do sleep 0.1; done ;;
+    *) ;;
+esac
+result "$1" "$code" ""
 exit "$code"
 """
     file = workspace / "bgci"
@@ -98,3 +130,8 @@ def environment_of(workspace: Path, stage: str) -> dict[str, str]:
     """What the stand-in had of BGCI_ variables, without values of several lines."""
     lines = (workspace / f"env.{stage}").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line.startswith("BGCI_"))
+
+
+def files_of(workspace: Path, stage: str) -> set[str]:
+    """What the stand-in found in its working directory."""
+    return set((workspace / f"files.{stage}").read_text().split())

@@ -16,7 +16,7 @@ import pytest
 from e2e.lab import App, Lab, until
 from e2e.secured import SecuredLab
 
-from ci.jenkins_build import HARNESS, ROOT, Build, build, environment_of, needs_groovy, stand_in
+from ci.jenkins_build import HARNESS, ROOT, Build, build, environment_of, files_of, needs_groovy, stand_in
 
 pytestmark = needs_groovy
 LINTER = ROOT / ".tools" / "node_modules" / ".bin" / "npm-groovy-lint"
@@ -110,13 +110,138 @@ def test_without_approval_the_pipeline_goes_back_and_is_aborted(tmp_path: Path, 
     went_back(ran, "test", 0)
 
 
-def test_an_abort_reaches_bgci_whose_word_is_final(tmp_path: Path) -> None:
+def test_an_abort_reaches_bgci_which_goes_back_by_itself(tmp_path: Path) -> None:
     stand_in(tmp_path, canary="abort")
-    ran = build(tmp_path, f"bgciPipeline({RELEASE})", abort="waiting")
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abort="waiting")
     assert ran.result == "ABORTED"
     assert ran.commands == [("publish", 0), ("canary", 143)]
-    assert (tmp_path / "aborted").exists()
     assert len(ran.steps("archiveArtifacts")) == 2
+
+
+def test_a_rollback_that_bgci_did_not_finish_when_aborted_is_done_on_another_agent(tmp_path: Path) -> None:
+    stand_in(tmp_path, canary="unfinished")
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abort="waiting")
+    assert ran.result == "ABORTED"
+    assert ran.commands == [("publish", 0), ("canary", 143), ("rollback", 0)]
+
+
+@pytest.mark.parametrize("stage", ["canary", "test", "promote"])
+def test_an_agent_that_is_lost_in_a_stage_is_rolled_back_from_another_one(tmp_path: Path, stage: str) -> None:
+    stand_in(tmp_path, **{stage: "abort"})
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", lose="waiting")
+    assert (ran.result, ran.error) == ("ABORTED", "the agent was removed")
+    assert ran.commands[-2:] == [(stage, None), ("rollback", 0)]
+    assert len(ran.steps("node")) == (3 if stage == "promote" else 2)
+    assert environment_of(tmp_path, "rollback")["BGCI_REVISION"] == "v2"
+
+
+def test_an_agent_that_is_lost_leaves_everything_where_on_abort_says_so(tmp_path: Path) -> None:
+    stand_in(tmp_path, canary="abort")
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})", lose="waiting")
+    assert ran.commands == [("publish", 0), ("canary", None)]
+    assert ran.result == "ABORTED"
+
+
+def test_on_abort_is_heeded_where_the_environment_gives_it(tmp_path: Path) -> None:
+    stand_in(tmp_path, canary="abort")
+    ran = build(tmp_path, f"withEnv(['BGCI_ON_ABORT=rollback']) {{ bgciPipeline({RELEASE}) }}", lose="waiting")
+    assert ran.commands[-1] == ("rollback", 0)
+
+
+def test_other_agents_have_what_promote_and_rollback_need(tmp_path: Path) -> None:
+    scm = tmp_path / "scm"
+    (scm / "shop" / "certificates").mkdir(parents=True)
+    (scm / "shop" / "bgci.toml").write_text('ca_cert = "certificates/ca.pem"  # ours\n')
+    for name in ("certificates/ca.pem", "more.txt", "other.txt"):
+        (scm / "shop" / name).write_text(name)
+    stand_in(tmp_path, promote=9)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, workingDirectory: 'shop', keep: 'more.txt')")
+    assert ran.commands[-2:] == [("promote", 9), ("rollback", 0)]
+    for stage in ("promote", "rollback"):
+        assert files_of(tmp_path, stage) == {"bgci-artifacts", "bgci.toml", "certificates", "more.txt"}
+    assert len(ran.steps("checkout")) == 1
+
+
+def test_what_was_tested_is_what_is_promoted(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input="swap")
+    assert ran.result == "FAILURE"
+    assert "manifest.json" in str(ran.error)
+    assert ran.commands[-2:] == [("test", 0), ("rollback", 0)]
+
+
+@pytest.mark.parametrize("approval", ["'ops,alice'", "['ops', 'alice']", "true, submitter: 'ops,alice'"])
+def test_approval_may_name_who_gives_it(tmp_path: Path, approval: str) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: {approval})")
+    assert ran.steps("input")[0]["details"]["submitter"] == "ops,alice"
+
+
+def test_a_global_library_is_trusted_and_does_the_same(tmp_path: Path) -> None:
+    stand_in(tmp_path, test=7)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})", sandbox=False)
+    assert str(ran.error).startswith("bgci test: rejected")
+    went_back(ran, "test", 7)
+
+
+def test_the_sandbox_refuses_what_is_not_on_the_list(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, "new groovy.json.JsonSlurperClassic().parseText('{}')")
+    assert ran.error == "Scripts not permitted to use new groovy.json.JsonSlurperClassic"
+    ran = build(tmp_path, "'ls'.execute()")
+    assert str(ran.error).endswith("GroovyMethods execute java.lang.String")
+
+
+# -- several apps and clusters ----------------------------------------------------------------------------------------
+
+MATRIX = """
+def releaseOf(String app) {
+    return { bgciPipeline(app: app, revision: 'v2', image: app + ':2', workingDirectory: app, name: app,
+        milestone: false) }
+}
+parallel(web: releaseOf('web'), shop: releaseOf('shop'))
+"""
+
+
+def test_a_matrix_of_apps_has_a_lock_for_each_and_no_milestone_that_another_app_would_pass(tmp_path: Path) -> None:
+    for app in ("web", "shop"):
+        (tmp_path / "scm" / app).mkdir(parents=True)
+        (tmp_path / "scm" / app / "bgci.toml").write_text(f"# {app}\n")
+    stand_in(tmp_path)
+    ran = build(tmp_path, MATRIX)
+    assert (ran.result, ran.error) == ("SUCCESS", None)
+    assert [lock["details"]["resource"] for lock in ran.steps("lock")] == ["bgci web", "bgci shop"]
+    assert not ran.steps("milestone")
+    assert ran.steps("lock")[0]["details"]["inversePrecedence"] is False, "the newest is the last"
+    assert ran.stages[:4] == ["web: Publish", "web: Canary", "web: Test", "web: Promote"]
+    assert len(ran.commands) == 8
+    failed = build(tmp_path, MATRIX.replace("image: app + ':2'", "image: app + ':2', executable: './' + app"))
+    assert failed.commands == [("publish", 127)] * 2, "what fails in one does not end the other"
+
+
+STAGING = """
+bgciPipeline(app: 'web', revision: 'v2', image: 'web:2', clusterUrl: 'https://staging', name: 'staging')
+bgciPipeline(app: 'web', revision: 'v2', from: 'staging', clusterUrl: 'https://production', name: 'production',
+    approval: true)
+"""
+
+
+def test_what_was_released_to_staging_is_released_to_production(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    ran = build(tmp_path, STAGING)
+    assert (ran.result, ran.error) == ("SUCCESS", None)
+    assert [command for command, _ in ran.commands] == ["publish", "canary", "test", "promote"] * 2
+    last = environment_of(tmp_path, "publish")
+    assert last["BGCI_CLUSTER_URL"] == "https://production"
+    assert "BGCI_IMAGE" not in last
+    assert "bgci-artifacts" in files_of(tmp_path, "publish"), "the app definition of staging"
+    assert [lock["details"]["resource"] for lock in ran.steps("lock")] == [
+        "bgci web at https://staging",
+        "bgci web at https://production",
+    ]
+    stand_in(tmp_path, test=7)
+    failed = build(tmp_path, STAGING)
+    assert failed.stages[-1] == "staging: Rollback", "production is not reached"
 
 
 def test_an_abort_while_an_agent_is_waited_for_goes_back_where_on_abort_says_so(tmp_path: Path) -> None:
@@ -170,8 +295,10 @@ def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
         r"```groovy\n@Library\('bgci'\) _\n(.*?)```", (ROOT / "docs" / "jenkins.md").read_text(), re.S
     )
     wanted: dict[str, Any] = {"params": {"REVISION": "v2"}, "credentials": {"dcos": SECRETS["login"]}}
+    for app in ("web", "shop"):
+        (tmp_path / "scm" / "services" / app).mkdir(parents=True)
     ended = [build(tmp_path, text, **wanted) for text in examples]
-    assert [(ran.result, ran.error) for ran in ended] == [("SUCCESS", None)] * 2
+    assert [(ran.result, ran.error) for ran in ended] == [("SUCCESS", None)] * 4
     assert ended[1].steps("echo")[0]["details"] == {"value": "told by release"}
 
 
@@ -187,12 +314,14 @@ def test_the_linter_has_nothing_to_say() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def real(app: App, revision: str, **wanted: Any) -> Build:
-    """The example of examples/, against the sandbox; only its addresses are other ones."""
-    file = app.directory / "bgci"
+def real(app: App, revision: str, text: str = "", **wanted: Any) -> Build:
+    """The example of examples/, or another text, against the sandbox; only its addresses are other ones."""
+    home = app.directory.with_name(f"{app.directory.name}-jenkins")
+    home.mkdir(exist_ok=True)
+    file = home / "bgci"
     file.write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
     file.chmod(0o755)
-    text = (ROOT / "examples" / "jenkins" / "Jenkinsfile").read_text()
+    text = text or (ROOT / "examples" / "jenkins" / "Jenkinsfile").read_text()
     urls = ", ".join(f"'{url}'" for url in app.lab.balancers)
     text = text.replace("https://dcos.example.com", app.lab.where["cluster_url"])
     text = text.replace("'http://marathon-lb.example.com:9090'", urls).replace("@Library('bgci') _\n", "")
@@ -200,13 +329,20 @@ def real(app: App, revision: str, **wanted: Any) -> Build:
     kept = {name: value for name, value in environment.items() if name.startswith("BGCI_") or name == "PYTHONPATH"}
     there = ("BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL", "BGCI_TOKEN")
     return build(
-        app.directory,
+        home,
         text,
         {name: value for name, value in kept.items() if name not in there},
+        scm=app.directory,
         params={"REVISION": revision},
         credentials={"dcos": login(app.lab)},
         **wanted,
     )
+
+
+def report(app: App) -> str:
+    """The JUnit report of the last build's first agent, which tested."""
+    home = app.directory.with_name(f"{app.directory.name}-jenkins")
+    return (home / "agent-1" / "bgci-artifacts" / "junit" / "bgci.xml").read_text()
 
 
 def login(lab: Lab) -> dict[str, str]:
@@ -224,9 +360,7 @@ def login(lab: Lab) -> dict[str, str]:
 def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old_version_back(
     make_secured_app: Callable[..., App],
 ) -> None:
-    app = make_secured_app(2, name="/web", group="web-{}")
-    (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
-    app.write("v1")
+    app = begun(make_secured_app)
     app.promote("v1")
     app.write("v2")
     released = real(app, "v2")
@@ -238,17 +372,62 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
     assert str(failed.error).startswith("bgci test: rejected (exit code 7)")
     assert failed.commands[-1] == ("rollback", 0)
     assert app.runs() == {"v2": 2}
-    assert "<failure" in (app.directory / "bgci-artifacts" / "junit" / "bgci.xml").read_text()
+    assert "<failure" in report(app)
 
 
 @pytest.mark.timeout(600)
 def test_an_abort_during_the_canary_rolls_back_as_the_example_says(make_secured_app: Callable[..., App]) -> None:
-    app = make_secured_app(2, name="/web", group="web-{}")
-    (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
-    app.write("v1")
+    app = begun(make_secured_app)
     app.promote("v1")
     app.write("v2", env={"SANDBOX_START_SECONDS": "3"})
     aborted = real(app, "v2", abort="Create v2")
     assert aborted.result == "ABORTED", aborted.log
     assert aborted.commands == [("publish", 0), ("canary", 143)], aborted.log
-    until(lambda: app.healthy() == {"v1": 2})  # its rollback is a job of the cluster, which the agent need not wait for
+    until(lambda: app.healthy() == {"v1": 2})
+
+
+@pytest.mark.timeout(600)
+def test_an_agent_lost_during_the_canary_is_rolled_back_from_another_one(make_secured_app: Callable[..., App]) -> None:
+    app = begun(make_secured_app)
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_START_SECONDS": "3"})
+    lost = real(app, "v2", lose="Create v2")
+    assert lost.result == "ABORTED", lost.log
+    assert lost.commands == [("publish", 0), ("canary", None), ("rollback", 0)], lost.log
+    assert app.healthy() == {"v1": 2}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.xfail(reason="`test` of a revision that serves alone is a conflict as yet")
+def test_from_nothing_on_a_release_is_made_and_made_again_and_each_stage_may_be_repeated(
+    make_secured_app: Callable[..., App],
+) -> None:
+    app = begun(make_secured_app)
+    app.write("v1")
+    stages = ["publish", "canary", "test", "promote"]
+    for time in ("first deployment", "the green build again"):
+        ran = real(app, "v1")
+        assert (ran.result, ran.error) == ("SUCCESS", None), f"{time}: {ran.log}"
+        assert ran.commands == [(stage, 0) for stage in stages], time
+        assert app.healthy() == {"v1": 2}
+    for stage in stages:
+        again = real(app, "v1", text=single(stage))
+        assert (again.result, again.error) == ("SUCCESS", None), f"{stage}: {again.log}"
+        assert app.healthy() == {"v1": 2}
+
+
+def begun(make_secured_app: Callable[..., App]) -> App:
+    app = make_secured_app(2, name="/web", group="web-{}")
+    (app.directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
+    app.write("v1")
+    return app
+
+
+def single(stage: str) -> str:
+    """One stage alone, as when it is restarted on an agent with nothing but a checkout."""
+    return f"""node('linux') {{
+        checkout(scm)
+        bgci{stage.capitalize()}(app: 'web', revision: params.REVISION,
+            image: 'registry.example.com/web:' + params.REVISION, clusterUrl: 'https://dcos.example.com',
+            marathonLbUrl: ['http://marathon-lb.example.com:9090'], credentialsId: 'dcos')
+    }}"""

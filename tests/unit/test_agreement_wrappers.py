@@ -14,8 +14,11 @@ from bgci.options import EXPOSED, Shared, shared_options
 
 ROOT = Path(__file__).parents[2]
 COMPONENT_ONLY = {"stage", "runner-image", "environment", "approval", "test", "job-timeout"}
-JENKINS_ONLY = {"executable", "credentials-id", "token-credentials-id", "service-account-credentials-id"}
-PIPELINE_ONLY = {"label", "test", "approval", "submitter", "approval-minutes"}
+JENKINS_ONLY = {"executable", "config", "credentials-id", "token-credentials-id", "service-account-credentials-id"}
+PIPELINE_ONLY = {
+    *("label", "working-directory", "keep", "test", "approval", "submitter", "approval-minutes", "milestone"),
+    *("name", "from"),
+}
 OPTIONS = {option.name: option for option in shared_options()}
 
 

@@ -1,9 +1,13 @@
 // Runs a Jenkinsfile with the shared library: run.groovy LIBRARY JENKINSFILE BUILD.json
 // The transformation is the one inside Jenkins (groovy-cps). At every step the program is saved and loaded again, as
-// when Jenkins starts anew: what cannot be serialised fails here.
+// when Jenkins starts anew: what cannot be serialised fails here. A library of a folder and its Jenkinsfile run in the
+// sandbox of script-security, a global library does not.
 import com.cloudbees.groovy.cps.Continuable
 import com.cloudbees.groovy.cps.CpsTransformer
+import com.cloudbees.groovy.cps.Envs
 import com.cloudbees.groovy.cps.NonCPS
+import com.cloudbees.groovy.cps.sandbox.DefaultInvoker
+import com.cloudbees.groovy.cps.sandbox.SandboxInvoker
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurperClassic
 import java.lang.reflect.InvocationTargetException
@@ -15,9 +19,14 @@ def (library, jenkinsfile, build) = args.collect { new File(it) }
 Build.wanted = new JsonSlurperClassic().parse(build)
 def home = new File(getClass().protectionDomain.codeSource.location.toURI()).parentFile
 
-def configuration = new CompilerConfiguration(scriptBaseClass: 'PipelineScript')
-configuration.addCompilationCustomizers(new ImportCustomizer().addImports(NonCPS.name), new CpsTransformer())
-def loader = new GroovyClassLoader(getClass().classLoader, configuration)
+GroovyClassLoader loaderWith(ClassLoader parent, CpsTransformer transformer) {
+    def configuration = new CompilerConfiguration(scriptBaseClass: 'PipelineScript')
+    configuration.addCompilationCustomizers(new ImportCustomizer().addImports(NonCPS.name), transformer)
+    return new GroovyClassLoader(parent, configuration)
+}
+
+def trusted = loaderWith(getClass().classLoader, new CpsTransformer())
+def loader = Build.wanted.sandbox ? loaderWith(trusted, new FolderTransformer()) : trusted
 def parse = { String text, String name -> loader.parseClass(text, name).newInstance() }
 
 Object roundTrip(Object value, ClassLoader loader) {
@@ -39,7 +48,8 @@ Object roundTrip(Object value, ClassLoader loader) {
 /** Step by step to the end; raises what the pipeline ends with. */
 Object complete(Script script, ClassLoader loader) {
     try {
-        Continuable program = new Continuable(script)
+        def invoker = Build.wanted.sandbox ? new SandboxInvoker() : DefaultInvoker.INSTANCE
+        Continuable program = new Continuable(script, Envs.empty(invoker))
         Object request = program.run(null)
         while (program.isResumable()) {
             program = roundTrip(program, loader)
@@ -61,16 +71,15 @@ Object complete(Script script, ClassLoader loader) {
 }
 
 def variables = Build.binding.variables
-Build.steps = parse(new File(home, 'stepLibrary.groovy').text, 'stepLibrary.groovy')
-variables.putAll(none: 'none', any: 'any', scm: 'scm', params: Build.wanted.params ?: [:])
-variables.env = new Expando() {
-    @Override
-    Object getProperty(String name) { Build.variable(name) }
-}
+Build.steps = trusted.parseClass(new File(home, 'stepLibrary.groovy').text, 'stepLibrary.groovy').newInstance()
+variables.putAll(none: 'none', any: 'any', scm: 'scm', params: Build.wanted.params ?: [:], env: new Environment())
 new File(library, 'vars').listFiles().findAll { it.name.endsWith('.groovy') }.each { file ->
     variables[file.name - '.groovy'] = parse(file.text, file.name)
 }
 String problem = null
+if (Build.wanted.sandbox) {
+    new ScriptSecurity(loader, new File(home, 'whitelist.txt').readLines()).register()
+}
 try {
     complete(parse(jenkinsfile.text.replaceFirst(/@Library\(.*?\) _/, ''), 'Jenkinsfile.groovy'), loader)
 } catch (FlowInterruptedException interrupted) {

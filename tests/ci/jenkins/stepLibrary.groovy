@@ -16,6 +16,7 @@ def unstash(String name) { return Continuable.suspend(['unstash', [value: name]]
 def checkout(Object from) { return Continuable.suspend(['checkout', [value: from]]) }
 def echo(String text) { return Continuable.suspend(['echo', [value: text]]) }
 def milestone() { return Continuable.suspend(['milestone', [:]]) }
+def deleteDir() { return Continuable.suspend(['deleteDir', [:]]) }
 def error(String message) { throw new AbortException(message) }
 
 // -- credentials ---------------------------------------------------------------------------------------------------
@@ -51,22 +52,43 @@ def withEnv(List lines, Closure body) {
 }
 def node(Object label = '', Closure body) {
     Build.note('node', label)
-    Build.awaitAgent()
-    Build.nodes++
+    int before = Build.agents.size()
+    Build.startAgent()
     try {
         return body()
     } finally {
-        Build.nodes--
+        Build.endAgents(before)
     }
 }
 def stage(String name, Closure body) {
     Build.note('stage', name)
-    int nodes = Build.nodes
+    int before = Build.agents.size()
     try {
         return body()
     } finally {
-        Build.nodes = nodes // a stage's own agent, in a declarative pipeline
+        Build.endAgents(before) // a stage's own agent, in a declarative pipeline
     }
+}
+def dir(String path, Closure body) {
+    Build.agent().directories.add(path)
+    try {
+        return body()
+    } finally {
+        Build.agent().directories.remove(Build.agent().directories.size() - 1)
+    }
+}
+def parallel(Map branches) { // one after the other: what fails does so at the end, as in Jenkins
+    Exception first = null
+    List names = new ArrayList(branches.keySet())
+    for (int i = 0; i < names.size(); i++) {
+        if (!(branches[names[i]] instanceof Closure)) { continue }
+        try {
+            branches[names[i]]()
+        } catch (Exception caught) {
+            first = first ?: caught
+        }
+    }
+    if (first) { throw first }
 }
 def lock(Map given, Closure body = null) {
     Build.note('lock', given)
@@ -91,7 +113,10 @@ def catchError(Map given, Closure body) {
 
 def agent(Object where) {
     if (where instanceof Closure) { where() }
-    if (where != 'none') { Build.nodes++ }
+    if (where != 'none') {
+        Build.startAgent()
+        checkout(null) // declarative pipelines do so by themselves
+    }
 }
 def label(String name) { Build.note('agent', name) }
 def pipeline(Closure body) {
