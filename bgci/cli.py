@@ -163,6 +163,20 @@ def replay(
 
 
 @app.command()
+def slug(
+    text: Annotated[str, typer.Argument(help="A branch, a tag, what git describe prints, or a version with +.")],
+) -> None:
+    """Print a text as a revision: a legal one as it is, any other with dashes and six digits of its hash."""
+    from bgci.appdef import names
+
+    if not text.strip():
+        raise UsageError(
+            "The text is empty.", remedy='Give a branch, a tag or a version, such as: bgci slug "$(git describe)"'
+        )
+    typer.echo(names.slug(text.strip()))
+
+
+@app.command()
 @takes("artifacts", "log_format")
 def demo(settings: Settings) -> None:
     """The whole lab against a sandbox of its own, under load."""

@@ -112,7 +112,11 @@ class Settings:
     """What a command was asked. Durations are in seconds."""
 
     app: str = setting("", "The app: web, or /team/web in a folder.")
-    revision: str = setting("", "The revision to release, such as v2 or a commit's hash.")
+    revision: str = setting(
+        "",
+        "The revision to release: 1 to 63 letters, digits, dots, underscores and dashes, such as 1.4.2 or a commit's "
+        "hash. `bgci slug` maps any other text.",
+    )
     image: str = setting("", "The container image of this revision.")
     template: str = setting("", "The app template; default: looked up in --template-dir.")
     template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")

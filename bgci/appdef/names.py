@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from bgci.errors import InvalidError
@@ -72,13 +73,34 @@ def _job_folder(app_id: str) -> list[str]:
 
 def check_revision(text: str) -> str:
     """``text`` itself; raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
-    if _REVISION.fullmatch(text) and len(text) <= _REVISION_LENGTH:
+    if is_revision(text):
         return text
+    mapped = f". As `bgci slug` writes it: --revision {slug(text)}" if text else ""
     raise InvalidError(
         f"{text!r} is not a legal revision",
         remedy=f"use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
-        "with a letter or a digit at both ends, such as 1.4.2 or a commit's hash",
+        f"with a letter or a digit at both ends, such as 1.4.2 or a commit's hash{mapped}",
     )
+
+
+def is_revision(text: str) -> bool:
+    return bool(_REVISION.fullmatch(text)) and len(text) <= _REVISION_LENGTH
+
+
+def slug(text: str) -> str:
+    """A legal revision for any text, such as a branch or a semantic version with ``+``; a legal one stays as it is.
+
+    ``refs/heads/`` and ``refs/tags/`` go, each run of other characters becomes a dash, and the first six hex digits of
+    the text's SHA-256 are added: two texts never become one revision, which would make the second a finished release.
+    """
+    if is_revision(text):
+        return text
+    name = re.sub("^refs/(heads|tags)/", "", text)
+    if is_revision(name):
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    stem = re.sub("[^A-Za-z0-9._]+", "-", name)[: _REVISION_LENGTH - len(mark) - 1].strip("._-")
+    return f"{stem}-{mark}" if stem else f"r-{mark}"
 
 
 def job_ids(app_id: str, revision: str) -> dict[str, str]:

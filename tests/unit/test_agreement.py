@@ -35,7 +35,7 @@ def test_the_shared_options_are_those_of_the_exposed_commands() -> None:
 
 def test_every_command_but_the_machines_own_is_exposed() -> None:
     commands = set(get_command(cli.app).commands)  # type: ignore[attr-defined]
-    assert commands - set(EXPOSED) <= {"prune", "sandbox", "demo", "replay"}
+    assert commands - set(EXPOSED) <= {"prune", "sandbox", "demo", "slug", "replay"}
 
 
 @pytest.mark.parametrize("option", shared_options(), ids=lambda option: option.name)

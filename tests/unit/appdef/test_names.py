@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgci.appdef.names import app_slug, artifact_names, check_revision, job_ids, parse_app, template_candidates
+from bgci.appdef.names import app_slug, artifact_names, check_revision, job_ids, parse_app, slug, template_candidates
 from bgci.errors import InvalidError
 
 
@@ -59,6 +59,35 @@ def test_a_legal_revision_is_taken_as_it_is(text: str) -> None:
 def test_an_illegal_revision_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         check_revision(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "revision"),
+    [
+        ("1.4.2", "1.4.2"),
+        ("v1.4.2-3-gabc1234", "v1.4.2-3-gabc1234"),  # git describe
+        ("refs/tags/v1.4.2", "v1.4.2"),
+        ("1.4.2+build.5", "1.4.2-build.5-4656b3"),
+        ("feature/Log in", "feature-Log-in-7172ef"),
+        ("refs/heads/feature/Log in", "feature-Log-in-7172ef"),
+        ("v1.4.2-dirty-", "v1.4.2-dirty-bb93cf"),
+        ("日本", "r-cf2abf"),
+    ],
+)
+def test_slug_maps_any_text_to_a_legal_revision(text: str, revision: str) -> None:
+    assert slug(text) == revision
+    assert check_revision(slug(text)) == slug(slug(text)) == revision
+
+
+def test_slug_never_makes_one_revision_of_two_texts() -> None:
+    texts = ["a/b", "a b", "a-b", "a//b", "a+b", "x" * 64, "x" * 65, "x" * 63 + "/"]
+    assert len({slug(text) for text in texts}) == len(texts)
+
+
+def test_a_refused_revision_comes_with_the_form_to_paste() -> None:
+    with pytest.raises(InvalidError) as caught:
+        check_revision("1.4.2+build.5")
+    assert "--revision 1.4.2-build.5-4656b3" in caught.value.remedy
 
 
 def test_jobs_are_named_as_bg_deploy_named_them() -> None:
