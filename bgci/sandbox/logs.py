@@ -62,7 +62,13 @@ class LogRoutes:
     def _slaves(self) -> list[dict[str, Any]]:
         def slave(number: int, host: str) -> dict[str, Any]:
             pid = f"slave(1)@{host}:5051"
-            return {"id": f"{AGENT_PREFIX}{number}", "hostname": host, "pid": pid, "active": True, "attributes": {}}
+            return {
+                "id": f"{AGENT_PREFIX}{number}",
+                "hostname": host,
+                "pid": pid,
+                "active": True,
+                "attributes": dict(self._mesos.attributes.get(host, {})),
+            }
 
         return [slave(number, host) for number, host in enumerate(self._mesos.hosts)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,14 @@ class MesosTask:
 
 
 class Mesos:
-    """All tasks of the cluster by id, oldest first; the sandboxes of the oldest completed ones are collected."""
+    """All tasks of the cluster by id, oldest first; the sandboxes of the oldest completed ones are collected.
+    ``attributes``: of each agent, in the order of ``hosts``."""
 
-    def __init__(self, directory: Path, hosts: tuple[str, ...]) -> None:
+    def __init__(self, directory: Path, hosts: tuple[str, ...], attributes: tuple[Mapping[str, str], ...] = ()) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         self._directory = directory
         self.hosts = hosts
+        self.attributes = dict(zip(hosts, attributes, strict=False))
         self.running: dict[str, MesosTask] = {}
         self.completed: dict[str, MesosTask] = {}
 

@@ -91,7 +91,7 @@ class Server:
         iam = options.iam and options.iam.resolve()
         self._iam = Iam(self._state / "iam", iam, options.token_life) if options.secured else None
         self._processes = Processes()
-        self._mesos = Mesos(self._state / "sandboxes", hosts)
+        self._mesos = Mesos(self._state / "sandboxes", hosts, tuple(options.attributes))
         chosen = Options(
             hosts,
             options.offer_delay,

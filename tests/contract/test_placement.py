@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from bgci.sandbox.marathon.placement import Situation, crowded, fits
 from contract.client import Marathon, Sandbox, start_server, stop_server, until, web_app
@@ -42,6 +43,11 @@ def reasons(marathon: Marathon) -> list[str]:
 
 def app(name: str, instances: int, *constraint: str, **more: Any) -> dict[str, Any]:
     return web_app(name, instances, health={}, constraints=[list(constraint)], **more)
+
+
+def test_mesos_shows_the_attributes_of_its_agents(three: Sandbox) -> None:
+    slaves = requests.get(f"{three.cluster_url}/mesos/master/slaves", timeout=10).json()["slaves"]
+    assert {slave["hostname"]: slave["attributes"]["rack"] for slave in slaves} == RACKS
 
 
 def test_unique_leaves_an_instance_waiting_that_has_no_agent_of_its_own(agents: Marathon, name: str) -> None:

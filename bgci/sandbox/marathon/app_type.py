@@ -13,6 +13,7 @@ from bgci.sandbox.marathon.raml import (
     LONG,
     STRING,
     STRINGS,
+    TIME,
     Array,
     Enum,
     Field,
@@ -189,7 +190,8 @@ _COMMON: dict[str, Field] = {
     "requirePorts": optional(BOOLEAN, False),
     "secrets": optional(Map(Object({"source": required(STRING, min_length=1)})), omit_empty=True),
     "taskKillGracePeriodSeconds": _seconds(), "upgradeStrategy": optional(_UPGRADE),
-    "uris": optional(Array(STRING), force_optional=True), "user": optional(STRING), "version": optional(STRING),
+    "uris": optional(Array(STRING), force_optional=True), "user": optional(STRING), "version": optional(TIME),
+    "versionInfo": optional(Object({"lastScalingAt": required(TIME), "lastConfigChangeAt": required(TIME)})),
     "killSelection": optional(Enum(("YOUNGEST_FIRST", "OLDEST_FIRST")), "YOUNGEST_FIRST"),
     "unreachableStrategy": optional(_UNREACHABLE), "tty": optional(BOOLEAN),
 }  # fmt: skip

@@ -50,7 +50,7 @@ def _accept(app: Json, dialect: Dialect, old_role: str | None) -> Json:
         app.setdefault("role", DEFAULT_ROLE)
         roles = {role for role in (DEFAULT_ROLE, paths.top_group(app["id"]), old_role) if role}
     _refuse("Object is not valid", validate.canonical_errors(app, roles))
-    full = stored(filled(app))
+    full = stored(filled(app), modern=dialect.modern)
     _refuse("Object is not valid", validate.model_errors(full, checks=dialect.modern))
     return full
 

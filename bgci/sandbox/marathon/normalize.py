@@ -180,14 +180,14 @@ def _with_container(app: Json) -> Json:
     return app
 
 
-def stored(app: Json) -> Json:
+def stored(app: Json, *, modern: bool) -> Json:
     """As Marathon's model writes it: what the model does not know is gone. Raises Refusal (marathon: S/raml)."""
     app = {name: value for name, value in app.items() if name not in ("residency", "version", "versionInfo")}
     for constraint in app.get("constraints", []):
         if constraint[1] not in OPERATORS:
             raise _fail(f"illegal constraint specification {','.join(constraint)}")
     if "healthChecks" in app:
-        app["healthChecks"] = [_stored_check(check) for check in app["healthChecks"]]
+        app["healthChecks"] = [_stored_check(check, modern=modern) for check in app["healthChecks"]]
     if "check" in app:
         _require_one_check(app["check"])
     external = any("external" in volume for volume in app.get("container", {}).get("volumes", []))
@@ -202,14 +202,14 @@ def stored(app: Json) -> Json:
     return app
 
 
-def _stored_check(check: Json) -> Json:
+def _stored_check(check: Json, *, modern: bool) -> Json:
     protocol = check["protocol"]
     common = {name: check[name] for name in (
         "gracePeriodSeconds", "intervalSeconds", "maxConsecutiveFailures", "protocol", "timeoutSeconds",
     )}  # fmt: skip
     common |= {"delaySeconds": 15, "ipProtocol": "IPv4"}
     if "command" in check and ("path" in check or "port" in check):
-        raise _fail("Invalid combination of HealthCheck parameters")
+        raise _fail(f"Invalid combination of HealthCheck parameters in {_as_scala(check, modern=modern)}")
     if "command" in check and protocol != "COMMAND":
         raise _fail(f"illegal protocol {protocol} specified with command")
     if "command" in check:
@@ -220,6 +220,21 @@ def _stored_check(check: Json) -> Json:
     names += ["delaySeconds", "ipProtocol"] * (protocol in MESOS_PROTOCOLS)
     ignored = {"ignoreHttp1xx": False} if protocol in ("HTTP", "HTTPS") else {}
     return {**common, **ignored, **{name: check[name] for name in names if name in check}}
+
+
+def _as_scala(check: Json, *, modern: bool) -> str:
+    """A check in the form in which Scala shows it in messages."""
+    command = f"{'AppCommandCheck' if modern else 'CommandCheck'}({check['command']['value']})"
+    ignored = str(check["ignoreHttp1xx"]).lower() if "ignoreHttp1xx" in check else None
+    optional = {**check, "command": command, "ignoreHttp1xx": ignored}
+
+    def some(name: str) -> str:
+        return "None" if optional.get(name) is None else f"Some({optional[name]})"
+
+    values = [some("command"), check["gracePeriodSeconds"], some("ignoreHttp1xx"), check["intervalSeconds"],
+              check["maxConsecutiveFailures"], some("path"), some("port"), some("portIndex"), check["protocol"],
+              check["ipProtocol"], check["timeoutSeconds"], check["delaySeconds"]]  # fmt: skip
+    return f"AppHealthCheck({','.join(map(str, values))})"
 
 
 def _require_one_check(check: Mapping[str, Any]) -> None:

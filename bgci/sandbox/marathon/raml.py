@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Integer:
     def read(self, value: Any, path: str, errors: Errors) -> Any:
         if not _is_number(value):
             add(errors, path, "error.expected.jsnumber")
-        elif value != int(value) or not -(2 ** (self.bits - 1)) <= value < 2 ** (self.bits - 1):
+        elif not float(value).is_integer() or not -(2 ** (self.bits - 1)) <= value < 2 ** (self.bits - 1):
             add(errors, path, "error.expected.int" if self.bits == 32 else "error.expected.long")
         else:
             return int(value)
@@ -189,13 +190,19 @@ class Object:
         for name, field in self.fields.items():
             at = f"{path}/{name}"
             if field.required and name not in given:
-                is_object = f"'{name}' is undefined on object: {json.dumps(given)}"
-                add(errors, at, is_object if isinstance(value, dict) else f"{json.dumps(value)} is not an object")
+                add(errors, at, self._missing(name, value))
                 continue
             inner = self._inner(field, given.get(name), at, errors)
             if inner is not None and not (field.omit_empty and not inner):
                 read[name] = inner
         return read
+
+    def _missing(self, name: str, value: Any) -> str:
+        if self.strict:
+            return "error.path.missing"
+        if isinstance(value, dict):
+            return f"'{name}' is undefined on object: {json.dumps(value)}"
+        return f"{json.dumps(value)} is not an object"
 
     def _inner(self, field: Field, value: Any, path: str, errors: Errors) -> Any:
         if value is None and not field.required:
@@ -208,7 +215,7 @@ class Object:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 STRING = Scalar("error.expected.jsstring", lambda value: isinstance(value, str))
@@ -216,6 +223,8 @@ BOOLEAN = Scalar("error.expected.jsboolean", lambda value: isinstance(value, boo
 INT, LONG = Integer(32), Integer(64)
 DOUBLE = Scalar("error.expected.jsnumber", _is_number, float)
 STRINGS = Map(STRING)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
+TIME = Scalar("error.expected.date.isoformat", lambda value: isinstance(value, str) and bool(_TIME.fullmatch(value)))
 
 
 def required(kind: Type, **limits: Any) -> Field:

@@ -305,10 +305,11 @@ def _expression_problem(value: str | None) -> str | None:
     if value is None:
         return "LIKE and UNLIKE require a non-empty, regular expression value"
     try:
-        re.compile(value)
+        re.compile(value.replace("(?<", "(?P<") if re.search(r"\(\?<[A-Za-z]", value) else value)
     except re.error:
         return "is not a valid regular expression"
-    return None
+    # Java takes no brace that is neither escaped nor a quantifier or a class.
+    return "is not a valid regular expression" if re.search(r"(?<!\\)(?<!\\[pPxN])\{(?!\d+(,\d*)?\})", value) else None
 
 
 def _is_int(text: str | None) -> bool:
