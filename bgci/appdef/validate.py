@@ -117,6 +117,8 @@ def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if port == 0 and _is_served(definition, index):
             remedy = "Set the port on which marathon-lb is to listen, such as 10102"
             yield Finding(place, "is not set: Marathon would choose another one for each colour", remedy)
+        if not 0 <= port <= 65535:
+            yield Finding(place, f"is {port}, which is not a port", "Write a port from 1 to 65535")
         seen[port] += 1
         if port and seen[port] == 2:
             yield Finding(place, f"is {port} a second time", "Give each port a service port of its own")

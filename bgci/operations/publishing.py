@@ -13,7 +13,7 @@ from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError,
 from bgci.operations.context import Context
 from bgci.operations.job_login import require_secret
 from bgci.operations.rendering import masked
-from bgci.reporting.diff import difference
+from bgci.reporting.diff import job_difference
 
 
 def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -28,7 +28,7 @@ def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
     if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
-            shown = difference(masked(before.spec) if before else {}, masked(job))
+            shown = job_difference(masked(before.spec) if before else {}, masked(job))
             context.plan(f"publish job {job_id}", shown)
         return
     _replace(context, metronome, wanted, earlier)

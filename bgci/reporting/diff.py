@@ -10,6 +10,7 @@ from typing import Any
 from bgci.appdef.app_definition import service_ports, set_service_ports
 from bgci.appdef.colour import uncoloured
 from bgci.appdef.marathon_schema import LATEST
+from bgci.appdef.metronome_forms import stored_job
 
 NO_DIFFERENCE = "no difference"
 
@@ -32,3 +33,11 @@ def definition_difference(running: Mapping[str, Any], definition: Mapping[str, A
     if len(assigned) == len(wanted):  # Marathon has replaced each 0 by a number
         after = set_service_ports(after, [port or given for port, given in zip(wanted, assigned, strict=True)])
     return difference(before, after)
+
+
+def job_difference(published: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """The difference between a job in Metronome and another definition of it, without Metronome's defaults.
+
+    published: empty when there is no such job.
+    """
+    return difference(stored_job(published) if published else {}, stored_job(job))

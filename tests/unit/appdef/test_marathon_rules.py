@@ -125,7 +125,7 @@ DVDI = {"provider": "dvdi", "name": "v", "options": {"dvdi/driver": "rexray"}}
         app(unreachableStrategy="never"),
         app(labels=None, env=None, healthChecks=None, killSelection=None, networks=[{"mode": "host", "name": None}]),
         {"id": "/v/x", "cmd": "ab", "ipAddress": {"networkName": "dcos", "discovery": {"ports": []}}},
-        {"id": "/v/x", "ipAddress": {"networkName": "dcos", "discovery": {"ports": [{"number": 80, "name": "http"}]}}},
+        {"id": "/v/x", "args": ["x"], "ipAddress": {"discovery": {"ports": [{"name": "a"}]}, "networkName": "dcos"}},
     ],
 )
 def test_an_unusual_definition_that_marathon_accepts_passes(definition: dict[str, Any]) -> None:
@@ -162,6 +162,7 @@ def test_an_unusual_definition_that_marathon_accepts_passes(definition: dict[str
         # ports and networks
         (app(HOST, portDefinitions=[{"port": 5}, {"port": 5}]), "/portDefinitions"),
         (app(HOST, ports=[10102, 10102], portDefinitions=None), "/"),
+        (app(HOST, ports=[-1], portDefinitions=None, healthChecks=None), "/portDefinitions(0)/port"),
         (app(HOST, networks=[{"mode": "host", "name": "x"}]), "/networks"),
         (app(HOST, networks=[{"mode": "host", "labels": {"a": "b"}}]), "/networks"),
         (app(networks=[{"name": "a"}, {"name": "b"}]), "/"),
@@ -177,6 +178,8 @@ def test_an_unusual_definition_that_marathon_accepts_passes(definition: dict[str
         (app(ipAddress={"discovery": {}}, networks=[]), "/ipAddress"),
         (app(LEGACY, networks=[{"mode": "host"}]), "/"),
         # containers
+        (app(container={"type": "MESOS"}), "/"),
+        (app(container=None, healthChecks=None), "/"),
         (mesos(docker={"image": "a", "parameters": [{"key": "a", "value": "b"}]}), "/container/docker/parameters"),
         (mesos(docker={"image": "a", "network": "BRIDGE"}) | {"networks": []}, "/container/docker/network"),
         (mesos(docker={"image": "a", "pullConfig": {"secret": "s"}}), "/container/docker/pullConfig"),

@@ -13,7 +13,7 @@ from bgci.appdef.app_definition import normalise, service_ports, set_service_por
 from bgci.appdef.colour import coloured, fingerprint
 from bgci.appdef.marathon_forms import stored
 from bgci.appdef.marathon_schema import VERSIONS
-from bgci.reporting.diff import NO_DIFFERENCE, definition_difference, difference
+from bgci.reporting.diff import NO_DIFFERENCE, definition_difference, difference, job_difference
 
 DATA = Path(__file__).parents[2] / "data" / "marathon-verdicts.jsonl.gz"
 VERDICTS: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
@@ -68,3 +68,33 @@ def test_the_first_deployment_shows_the_whole_definition() -> None:
 
 def test_equal_values_have_no_difference() -> None:
     assert difference({"a": 1}, {"a": 1}) == NO_DIFFERENCE
+
+
+JOB: dict[str, Any] = {"id": "a", "run": {"cmd": "x", "cpus": 0.1, "mem": 32, "disk": 0, "docker": {"image": "i"}}}
+
+
+def test_a_published_job_does_not_differ_from_itself() -> None:
+    run = {
+        **JOB["run"],
+        "env": {},
+        "placement": {"constraints": []},
+        "artifacts": [],
+        "maxLaunchDelay": 3600,
+        "gpus": 0,
+        "volumes": [],
+        "restart": {"policy": "NEVER"},
+        "secrets": {},
+        "networks": [],
+        "docker": {"image": "i", "forcePullImage": False, "privileged": False, "parameters": []},
+    }
+    answer = {"id": "a", "labels": {}, "dependencies": [], "run": run, "historySummary": {"successCount": 1}}
+    assert job_difference(answer, JOB) == NO_DIFFERENCE
+
+
+def test_a_change_of_a_job_is_shown() -> None:
+    other = {**JOB, "run": {**JOB["run"], "mem": 64}}
+    assert [line for line in job_difference(JOB, other).splitlines() if line[0] in "+-"][2:] == [
+        '-    "mem": 32,',
+        '+    "mem": 64,',
+    ]
+    assert job_difference({}, JOB).startswith("--- now")
