@@ -225,7 +225,7 @@ def _tell(error: Failure) -> None:
 
 def _abort(number: int, frame: FrameType | None) -> None:
     """Outside of any stage there is nothing to go back from."""
-    raise AbortedError(f"aborted by {signal.Signals(number).name}", signal_number=number)
+    raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
 def main() -> None:
@@ -248,7 +248,7 @@ def main() -> None:
     except SystemExit as ended:
         wrong = ended.__context__  # click's own, which is in the log already
         if ended.code == UsageError.code and wrong is not None:
-            _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="see bgci COMMAND --help"))
+            _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="See `bgci COMMAND --help`."))
         raise
     except Exception:  # a bug outside of any stage
         sys.stderr.write(redacted(traceback.format_exc()))

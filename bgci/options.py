@@ -379,9 +379,9 @@ def _require_no_login_in(given: Mapping[str, Any]) -> None:
             redaction.hide_login_in(url)
             if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
                 raise UsageError(
-                    f"--{name.replace('_', '-')} holds a login in its address",
-                    remedy="leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
-                    "(docs/identity.md)",
+                    f"--{name.replace('_', '-')} holds a login in its address.",
+                    remedy="Leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
+                    "(docs/identity.md).",
                 )
 
 
@@ -420,15 +420,15 @@ def read_file(path: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="check --config") from None
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is not TOML: {error}", remedy="see docs/configuration.md") from None
+        raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
     known = {one.name for one in fields(Settings)} - {"origins", "taken"}
     named = {key.replace("-", "_"): value for key, value in values.items()}
     unknown = sorted(set(named) - known)
     if unknown:
         raise UsageError(
-            f"{file} has settings that bgci does not know: {', '.join(unknown)}",
-            remedy="the names are those of the options, with - or _",
+            f"{file} has settings that bgci does not know: {', '.join(unknown)}.",
+            remedy="The names are those of the options, with - or _.",
         )
     return named

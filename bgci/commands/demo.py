@@ -232,5 +232,5 @@ def _report(context: Context, done: list[Stage], total: Mapping[str, Any]) -> No
     if failed:
         wrong.append(f"{failed} of {sent} requests failed")
     if wrong:
-        raise BgciError(f"the lab did not go as it should: {'; '.join(wrong)}", remedy="please report this")
+        raise BgciError(f"The lab did not go as it should: {'; '.join(wrong)}.", remedy="Please report this.")
     context.console.result(f"the lab went as it should: {sent} requests, none failed")

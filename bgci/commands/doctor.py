@@ -105,7 +105,7 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
     marathon = context.cluster.marathon
     now = marathon.app(plan.app_id)
     if now is None or now.version != app.version:
-        raise ConflictError(f"{plan.app_id} has been changed meanwhile", remedy="run the command again")
+        raise ConflictError(f"{plan.app_id} has been changed meanwhile.", remedy="Run the command again.")
     context.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
     marathon.change(plan.app_id, update(now, plan.changes))
     context.result = replace(context.result, changed=True)
@@ -113,8 +113,8 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
     while not _settled(marathon.app(plan.app_id), plan):
         if time.monotonic() > until:
             raise DeadlineError(
-                f"{plan.app_id} has its labels, but its new tasks are not healthy in time",
-                remedy="see `bgci status`; cancel the deployment in Marathon to go back to the old labels",
+                f"{plan.app_id} has its labels, but its new tasks are not healthy in time.",
+                remedy="See `bgci status`; cancel the deployment in Marathon to go back to the old labels.",
             )
         context.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
         time.sleep(PAUSE)
@@ -124,5 +124,5 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
 def _settled(app: RunningApp | None, plan: Adoption) -> bool:
     """Whether the change is over, and everything that is checked is healthy."""
     if app is None:
-        raise ConflictError(f"{plan.app_id} has disappeared", remedy="run the command again")
+        raise ConflictError(f"{plan.app_id} has disappeared.", remedy="Run the command again.")
     return not app.app.deployments and app.ready >= app.app.instances and plan.changes.items() <= app.labels.items()

@@ -149,5 +149,5 @@ def _go_back(context: Context, cause: BgciError) -> None:
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
     raise RolledBackError(
         f"{context.revision} failed and was rolled back: {cause.message}",
-        remedy=remedy or "correct what led to it and release it again",
+        remedy=remedy or "Correct the cause and release it again.",
     ) from cause

@@ -16,8 +16,8 @@ def run(settings: Settings) -> None:
         if not tests:
             names = ", ".join(suite_candidates(context.app_id, context.revision))
             raise UsageError(
-                f"there is nothing to test with: no --command, no --judge-for, and in {settings.template_dir} "
-                f"none of {names}",
-                remedy="write a suite (docs/testing.md), or name one with --suite",
+                f"There is nothing to test with: no --command, no --judge-for, and in {settings.template_dir} "
+                f"none of {names}.",
+                remedy="Write a suite (docs/testing.md), or name one with --suite.",
             )
         carry_out(context, tests)

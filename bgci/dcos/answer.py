@@ -75,8 +75,9 @@ class Answer:
         return {name: self[name].text() for name in self.object()}
 
     def _refuse(self, wanted: str) -> NoReturn:
-        found = "missing" if self.value is None else _KINDS.get(type(self.value), type(self.value).__name__)
+        found = _KINDS.get(type(self.value), type(self.value).__name__)
+        problem = "is missing" if self.value is None else f"is {found}, not {wanted}"
         raise UnavailableError(
-            f"{self.url} does not answer as {self.server} does: {self.path} is {found}, not {wanted}.",
+            f"{self.url} does not answer as {self.server} does: {self.path} {problem}.",
             remedy=f"Is {self.url} the URL of {self.server}?",
         )

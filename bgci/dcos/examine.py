@@ -42,7 +42,7 @@ def certificate_end(url: str) -> datetime | None:
     except OSError as error:
         raise UnavailableError(
             f"{urlsplit(url).netloc} does not speak TLS: {error}",
-            remedy="check the URL: its host, its port, https or http",
+            remedy="Check the URL: its host, its port, https or http.",
         ) from error
     return openssl.certificate_end(found)
 

@@ -98,7 +98,7 @@ def fingerprint(text: str) -> str:
     """
     digits = re.sub(r"(?i)^.*=|^sha-?256:|[:\s]", "", text.strip()).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise UsageError(f"--ca-sha256 is no SHA-256 fingerprint: {text[:100]!r}", remedy=PIN_REMEDY)
+        raise UsageError(f"--ca-sha256 is no SHA-256 fingerprint: {text[:100]!r}.", remedy=PIN_REMEDY)
     return digits
 
 

@@ -98,7 +98,7 @@ class Examination:
     def _url(self) -> Iterator[Check]:
         if not self.url:
             raise UsageError(
-                "no cluster is named", remedy="give --cluster-url (DC/OS) or --marathon-url (Marathon alone)"
+                "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
             )
         yield ok("url", self.url)
 
@@ -173,7 +173,7 @@ class Examination:
             return
         if metronome is None or not metronome.available():
             if self.settings.via is Via.JOB:
-                raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
+                raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
             yield ok("metronome", "none here: goals run in this process, as --via direct does")
             return
         yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'not told'}")

@@ -193,7 +193,7 @@ def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[st
         for task, rows in found.items():
             rows_by_task.setdefault(task, []).extend(rows)
     if len(problems) == len(context.balancers):
-        raise UnavailableError(f"no load balancer can be read: {problems[0]}", remedy="check --marathon-lb-url")
+        raise UnavailableError(f"No load balancer can be read: {problems[0]}", remedy="Check --marathon-lb-url.")
     return rows_by_task
 
 
@@ -291,8 +291,8 @@ def _rate_of(context: Context, apps: Sequence[RunningApp], group: str) -> float:
 
 def _refused(why: str) -> ConflictError:
     return ConflictError(
-        f"the canary is refused: {why}",
-        remedy="grant more --max-failed-requests, or judge it with --judge-traffic alone",
+        f"The canary is refused: {why}.",
+        remedy="Grant more --max-failed-requests, or judge it with --judge-traffic alone.",
     )
 
 

@@ -25,8 +25,8 @@ class CanarySize:
         size = -(-target * self.percent // 100) if self.percent else self.instances
         if size > target:
             raise UsageError(
-                f"a canary of {size} instances is more than the {target} of the definition",
-                remedy="give fewer --instances, or --percent",
+                f"A canary of {size} instances is more than the {target} of the definition.",
+                remedy="Give fewer --instances, or --percent.",
             )
         return size
 
@@ -54,7 +54,7 @@ def step_sizes(steps: str) -> list[CanarySize]:
 def _step(text: str) -> CanarySize:
     number = text.removesuffix("%")
     if not number.isdecimal() or not 1 <= int(number) <= (100 if "%" in text else MOST):
-        raise UsageError(f"--steps: {text!r} is no size of a canary", remedy="write it as 1,25%,50%")
+        raise UsageError(f"--steps: {text!r} is no size of a canary.", remedy="Write it as 1,25%,50%.")
     return CanarySize(percent=int(number)) if "%" in text else CanarySize(int(number))
 
 
@@ -62,4 +62,4 @@ def _require_growth(sizes: Sequence[CanarySize]) -> None:
     for one, other in pairwise(sizes):
         comparable = bool(one.percent) == bool(other.percent)
         if comparable and (other.percent, other.instances) <= (one.percent, one.instances):
-            raise UsageError(f"--steps: {other} is no larger than {one}", remedy="write them as 1,25%,50%")
+            raise UsageError(f"--steps: {other} is no larger than {one}.", remedy="Write them as 1,25%,50%.")

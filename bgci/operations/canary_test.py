@@ -51,7 +51,7 @@ def planned(context: Context, steps: int = 1) -> Planned:
     with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
         (context.artifacts.directory / REPORT).unlink(missing_ok=True)
     if not all(command.strip() for command in context.settings.test_command):
-        raise UsageError("--test-command is empty: nothing would be tested", remedy="name a program, or leave it out")
+        raise UsageError("--test-command is empty: nothing would be tested.", remedy="Name a program, or leave it out.")
     given, directory = context.settings.suite, Path(context.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
     suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
@@ -66,7 +66,7 @@ def read(context: Context, file: Path, image: str) -> Suite:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the test suite {file} cannot be read: {error}", remedy="check --suite") from None
+        raise UsageError(f"The test suite {file} cannot be read: {error}.", remedy="Check --suite.") from None
     known = variables(context.settings)
     environment = {f"env.{name}": value for name, value in known.pop("env").items()}
     return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
@@ -125,8 +125,8 @@ def _suite(
     suite = read(context, file, described(hybrid, context)["image"])
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
-            f"{file} has checks for the load balancer, and none is named",
-            remedy="give --service-url, or --marathon-lb-url",
+            f"{file} has checks for the load balancer, and none is named.",
+            remedy="Give --service-url, or --marathon-lb-url.",
         )
     places = hybrid.places(balancers)
     count = len(places[CANARY])
@@ -271,15 +271,15 @@ def _conclude(context: Context, cases: Sequence[Case]) -> None:
         named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise RejectedError(
-            f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}",
-            remedy=f"{REPORT} in the artifacts has requests and answers{back}",
+            f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}.",
+            remedy=f"{REPORT} in the artifacts has requests and answers{back}.",
         )
     judge = context.result.judge or {}
     if judge.get("outcome") == "inconclusive":
         cost = ", --max-failed-requests" if context.settings.max_failed_requests else ""
         raise InconclusiveError(
-            f"the judge cannot say yet: {judge['reason']}",
-            remedy=f"give it more time (--judge-for{cost}) or traffic (--judge-traffic), promote by hand, or roll back",
+            f"The judge cannot say yet: {judge['reason']}",
+            remedy=f"Give it more time (--judge-for{cost}) or traffic (--judge-traffic), or decide yourself.",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{context.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")

@@ -35,7 +35,7 @@ class Connections:
         given = self._settings
         if not (given.cluster_url or given.marathon_url):
             raise UsageError(
-                "no cluster is named", remedy="give --cluster-url (DC/OS) or --marathon-url (Marathon alone)"
+                "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
             )
         return connect(
             cluster_url=given.cluster_url,
@@ -61,7 +61,7 @@ class Connections:
         """
         given = self._settings
         if given.ca_sha256 and given.ca_cert:
-            raise UsageError("--ca-cert and --ca-sha256 are both given", remedy="keep one: a CA, or how to know it")
+            raise UsageError("--ca-cert and --ca-sha256 are both given.", remedy="Keep one: a CA, or how to know it.")
         if given.ca_sha256 and not given.insecure:
             from bgci.dcos.cluster import pinned_ca
 
@@ -77,8 +77,8 @@ class Connections:
 
         if not self._settings.marathon_lb_url:
             raise UsageError(
-                "no load balancer is named, and without it nobody knows what is in rotation",
-                remedy="give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica",
+                "No load balancer is named, and without it nobody knows what is in rotation.",
+                remedy="Give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica.",
             )
         urls = resolve_replicas(self._settings.marathon_lb_url)
         return [LoadBalancer(url, ca_cert=self.ca_cert, insecure=self._settings.insecure) for url in urls]

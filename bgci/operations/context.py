@@ -245,7 +245,9 @@ def revision_of(settings: Settings) -> str:
 
 def _needed(value: str, flag: str) -> str:
     if not value:
-        raise UsageError(f"{flag} is missing", remedy=f"give {flag}, or set BGCI_{flag[2:].upper().replace('-', '_')}")
+        raise UsageError(
+            f"{flag} is missing.", remedy=f"Give {flag}, or set BGCI_{flag[2:].upper().replace('-', '_')}."
+        )
     return value
 
 
@@ -266,8 +268,8 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
             text = "".join(traceback.format_exception(error))
             where = context.artifacts.write_bytes("traceback.txt", text.encode())
             bug = BgciError(
-                f"a bug in bgci: {type(error).__name__}: {error}",
-                remedy=f"please report it with {where}; running the same command again is safe",
+                f"A bug in bgci: {type(error).__name__}: {error}.",
+                remedy=f"Please report it with {where}; running the same command again is safe.",
             )
             bug.told = True
             context.finish(bug)

@@ -49,7 +49,7 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
         except (BgciError, AbortedError) as error:
             context.console.warn(f"the rollback has not ended: {error.message}")
             raise aborted from error
-        raise amended(aborted, more="Rolled back, as --on-abort says", remedy="") from None
+        raise amended(aborted, more="bgci rolled back, as --on-abort says.", remedy="") from None
 
 
 def reach(context: Context, kind: Kind, release: Release | None = None, size: CanarySize | None = None) -> bool:
@@ -72,7 +72,7 @@ def as_job(context: Context) -> bool:
         return False
     there = context.cluster.metronome is not None and context.cluster.metronome.available()
     if via is Via.JOB and not there:
-        raise UsageError("--via job needs Metronome, which does not answer here", remedy="use --via direct")
+        raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
     return there
 
 

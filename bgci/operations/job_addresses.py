@@ -36,8 +36,8 @@ def job_ca(settings: Settings) -> str | None:
     text = pem_text(settings.job_ca_cert or settings.ca_cert).replace("\n", "\\n")
     if len(text) > MAX_JOB_CA_BYTES:
         raise UsageError(
-            f"the CA certificates for the job have {len(text)} bytes; a job carries at most {MAX_JOB_CA_BYTES}",
-            remedy="give --job-ca-cert with the CA of the cluster alone",
+            f"The CA certificates for the job have {len(text)} bytes; a job carries at most {MAX_JOB_CA_BYTES}.",
+            remedy="Give --job-ca-cert with the CA of the cluster alone.",
         )
     return text
 
@@ -81,6 +81,6 @@ def require_confidential_jobs(settings: Settings, *, logs_in: bool) -> None:
     url = cluster_url or marathon_url or ""
     if logs_in and not settings.insecure and not confidential(url):
         raise UsageError(
-            f"the jobs would send their login unencrypted to {url}",
-            remedy="write https:// in --job-cluster-url, or give --job-service-account none if they need no login",
+            f"The jobs would send their login unencrypted to {url}.",
+            remedy="Write https:// in --job-cluster-url, or give --job-service-account none if they need no login.",
         )

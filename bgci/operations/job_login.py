@@ -48,8 +48,8 @@ def secret(context: Context) -> str:
         return path
     folder = path.rpartition("/")[0]
     raise InvalidError(
-        f"the jobs of {context.app_id} may not use the secret {path}: DC/OS gives it only to what is in {folder}",
-        remedy=f"keep the service account in {job_secret(context.app_id)}, or name another one with --job-secret",
+        f"The jobs of {context.app_id} may not use the secret {path}: DC/OS gives it only to what is in {folder}.",
+        remedy=f"Keep the service account in {job_secret(context.app_id)}, or name another one with --job-secret.",
     )
 
 
@@ -61,8 +61,8 @@ def has_login(job: Job) -> bool:
 def _embedded(context: Context) -> dict[str, str]:
     if context.credentials is None:
         raise UsageError(
-            "--job-service-account embed, and there are no credentials to embed",
-            remedy=f"set {VARIABLE}, or another login (docs/identity.md); or choose secret or none",
+            "--job-service-account embed, and there are no credentials to embed.",
+            remedy=f"Set {VARIABLE}, or another login (docs/identity.md); or choose secret or none.",
         )
     environment = context.credentials.environment()
     hide_credentials(environment)
@@ -81,8 +81,8 @@ def require_secret(context: Context) -> None:
     http, path = context.cluster.http, secret(context)
     if http is None or context.cluster.variant in STORELESS:
         raise UsageError(
-            "this cluster has no secret store from which its jobs could get their login",
-            remedy="give --job-service-account embed, or none where Marathon asks for no login",
+            "This cluster has no secret store from which its jobs could get their login.",
+            remedy="Give --job-service-account embed, or none where Marathon asks for no login.",
         )
     from bgci.dcos.examine import secret_there
 
@@ -91,7 +91,7 @@ def require_secret(context: Context) -> None:
         context.console.info(f"whether the secret {path} exists cannot be seen with these credentials")
     if there is False:
         raise InvalidError(
-            f"there is no secret {path}, with which the jobs are to log in",
-            remedy=f"create it: dcos security secrets create-sa-secret PRIVATE-KEY.pem ACCOUNT {path}; "
-            "or name another one with --job-secret, or see docs/secrets.md",
+            f"There is no secret {path}, with which the jobs are to log in.",
+            remedy=f"Create it: `dcos security secrets create-sa-secret PRIVATE-KEY.pem ACCOUNT {path}`; "
+            "or name another one with --job-secret, or see docs/secrets.md.",
         )

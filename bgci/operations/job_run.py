@@ -13,6 +13,7 @@ from bgci.appdef.job_document import JobDocument, job_document
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
+from bgci.durations import duration_text
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
 from bgci.errors import (
     NAMES,
@@ -102,8 +103,8 @@ def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
     for other in metronome.jobs():
         if other.app == context.app_id and other.id != job_id and other.active_runs:
             raise ConflictError(
-                f"job {other.id} is running for {context.app_id}: run {other.active_runs[0].id}",
-                remedy="wait for it to end, or stop it",
+                f"Job {other.id} is running for {context.app_id}: run {other.active_runs[0].id}.",
+                remedy="Wait for it to end, or stop it.",
             )
 
 
@@ -217,8 +218,8 @@ class _Watch:
         if state.status == "INITIAL":
             remedy = "A run that stays INITIAL waits for an offer: look at the agents' resources."
         raise DeadlineError(
-            f"the time-out of {self.context.settings.timeout:.0f}s has passed; run {self.run_id} of "
-            f"{self.job_id} is {state.status}",
+            f"Timed out after {duration_text(self.context.settings.timeout)}: run {self.run_id} of {self.job_id} is "
+            f"{state.status}.",
             remedy=remedy,
         )
 
@@ -243,7 +244,7 @@ class _Watch:
         got = log.read(self.task_id, self._offset)
         if got is None:
             self._readable = False
-            self.context.console.warn("the job's log may not be read with these credentials; going on without it")
+            self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
             return
         text, self._offset = got
         *lines, self._partial = (self._partial + text).split("\n")
@@ -269,34 +270,34 @@ def _conclude(
     context: Context, request: Callable[[], GoalRequest], watch: _Watch, state: JobRun, logs_in: bool
 ) -> None:
     """End as the run ended."""
-    where = f"run {watch.run_id} of job {watch.job_id}"
+    where = f"Run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
         known = {one.name for one in fields(Result)}
         copied = {name: watch.result[name] for name in COPIED if name in watch.result and name in known}
         context.result = context.result.followed_by(Result(**copied))
         code, message = int(watch.result.get("exit_code", 1)), str(watch.result.get("message"))
         if code == 0 and state.status == "SUCCESS":
-            context.console.result(str(watch.result.get("message", "the job succeeded")))
+            context.console.result(str(watch.result.get("message", "The job succeeded.")))
             return
         raise _error_of(code or 1, message, str(watch.result.get("remedy", "")), where, logs_in)
     if state.status == "SUCCESS":
-        context.console.result("the job succeeded; its log cannot be read, so there is no more to say")
+        context.console.result("The job succeeded. Its log is not readable with these credentials.")
         return
     watch.require_own_end()
     exit_code = _code_of(context, watch)
     if exit_code:
-        message = f"{where} failed with exit code {exit_code}"
-        raise _error_of(exit_code, message, "look at the job's log in DC/OS", where, logs_in)
+        message = f"{where} failed with exit code {exit_code}."
+        raise _error_of(exit_code, message, "Look at the job's log in DC/OS.", where, logs_in)
     _judge_by_group(context, request(), f"{where} failed")
 
 
 def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
     if code in (130, 143):  # nobody aborted this command
         return ConflictError(
-            f"{where} was stopped in the cluster: {message}", remedy="run the same command again to go on"
+            f"{where} was stopped in the cluster: {message}", remedy="Run the same command again to go on."
         )
     if code == DeniedError.code and not logs_in:
-        remedy = f"the job has no login: {TO_LOG_IN}"
+        remedy = f"The job has no login: {TO_LOG_IN}."
     error = from_code(code, message, remedy=remedy)
     return error if isinstance(error, BgciError) else BgciError(message, remedy=remedy)
 
@@ -317,7 +318,7 @@ def _explained(context: Context, request: Callable[[], GoalRequest], error: Dead
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:
-        return UnhealthyError(f"{error.message}: {step.reason}", remedy="look at the tasks of the new revision")
+        return UnhealthyError(f"{error.message} {step.reason}", remedy="Look at the tasks of the new revision.")
     return error
 
 
@@ -331,6 +332,6 @@ def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)
         case Wait(cause, reason) if cause is Cause.HEALTH:
-            raise UnhealthyError(f"{where}: {reason}", remedy="look at the tasks of the new revision")
+            raise UnhealthyError(f"{where}: {reason}", remedy="Look at the tasks of the new revision.")
         case _:
-            raise DeadlineError(f"{where} before the goal was reached", remedy="run the same command again")
+            raise DeadlineError(f"{where} before the goal was reached.", remedy="Run the same command again.")

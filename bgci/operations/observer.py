@@ -59,7 +59,7 @@ class Observer:
     def new_app(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
         """The app definition that this step posts. Raises ConflictError when the release has no definition."""
         if release.definition is None:
-            raise ConflictError("there is no app definition to deploy", remedy="run `bgci render` first")
+            raise ConflictError("There is no app definition to deploy.", remedy="Run `bgci render` first.")
         baseline = seen.apps[0] if seen.apps else None
         return coloured(
             release.definition,

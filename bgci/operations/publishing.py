@@ -47,7 +47,7 @@ def needed_metronome(context: Context) -> Metronome:
         url = context.settings.metronome_url
         raise UnavailableError(
             f"{url} is no Metronome" if url else "this cluster has no Metronome, so it knows no jobs",
-            remedy="give --metronome-url, or run the goals with --via direct: they need no `publish`",
+            remedy="Give --metronome-url, or run the goals with --via direct: they need no `publish`.",
         )
     return context.cluster.metronome
 
@@ -57,9 +57,10 @@ def _check_owner(context: Context, job_id: str, job: Job | None) -> None:
     mine = {"BGCI_APP": context.app_id, "BGCI_REVISION": context.revision}
     theirs = job.labels if job else {}
     if any(theirs.get(label, value) != value for label, value in mine.items()):
+        app = theirs.get("BGCI_APP")
         raise ConflictError(
-            f"job {job_id} belongs to {theirs.get('BGCI_APP')} {theirs.get('BGCI_REVISION')}, which is written alike",
-            remedy=f"give the revision another name, or remove the old jobs: bgci prune --app {theirs.get('BGCI_APP')}",
+            f"Job {job_id} belongs to {app} {theirs.get('BGCI_REVISION')}, which is written alike.",
+            remedy=f"Give the revision another name, or remove the old jobs: `bgci prune --app {app}`.",
         )
 
 
@@ -97,7 +98,7 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
             return
         metronome.delete(job_id)
     raise DeniedError(
-        f"job {job_id} is there and cannot be seen. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
+        f"Job {job_id} is there and cannot be seen. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
         remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
     )
 

@@ -100,14 +100,14 @@ def _rendered_before(context: Context) -> Release:
     file = _definition_file(context)
     if not file.exists():
         raise UsageError(
-            f"there is no app definition: no --image is given and {file} does not exist",
-            remedy="run `bgci render` first and keep its artifacts, or give --image",
+            f"There is no app definition: no --image is given and {file} does not exist.",
+            remedy="Run `bgci render` first and keep its artifacts, or give --image.",
         )
     try:
         content = file.read_bytes()
         definition = json.loads(content)
     except (OSError, ValueError) as error:
-        raise InvalidError(f"{file} cannot be read: {error}", remedy="run `bgci render` again") from None
+        raise InvalidError(f"{file} cannot be read: {error}.", remedy="Run `bgci render` again.") from None
     manifest = context.artifacts.read_json("manifest.json") or {}
     if manifest.get("files", {}).get(file.name) != sha256(content):
         raise InvalidError(
@@ -116,8 +116,8 @@ def _rendered_before(context: Context) -> Release:
         )
     if file.name in manifest.get("redacted", ()):
         raise InvalidError(
-            f"{file} has *** where the app definition has one of bgci's own credentials",
-            remedy="give --image, so that it is rendered anew; better, give the app a secret of its own",
+            f"{file} has *** where the app definition has one of bgci's own credentials.",
+            remedy="Give --image, so that it is rendered anew; better, give the app a secret of its own.",
         )
     return _release(context, context.settings, definition, str(manifest.get("image", "")))
 
@@ -126,7 +126,7 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
     """Render the template for this image. settings: others than the command's. Raises UsageError or InvalidError."""
     settings = settings or context.settings
     if not settings.image:
-        raise UsageError("--image is missing", remedy="give --image, or set BGCI_IMAGE")
+        raise UsageError("--image is missing.", remedy="Give --image, or set BGCI_IMAGE.")
     file = template_file(settings)
     try:
         text = file.read_text(encoding="utf-8")
@@ -147,8 +147,8 @@ def template_file(settings: Settings) -> Path:
     found = next((directory / name for name in names if (directory / name).is_file()), None)
     if found is None:
         raise UsageError(
-            f"no template for {app_id_of(settings)} in {directory.resolve()}: looked for {', '.join(names)}",
-            remedy="write one (examples/testapp.template.json is a start), or name it with --template",
+            f"No template for {app_id_of(settings)} in {directory.resolve()}: looked for {', '.join(names)}.",
+            remedy="Write one (examples/testapp.template.json is a start), or name it with --template.",
         )
     return found
 
@@ -158,10 +158,10 @@ def variables(settings: Settings) -> dict[str, Any]:
     pairs = [text.partition("=") for text in settings.set]
     wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
     if wrong:
-        raise UsageError(f"--set {wrong[0]} is not KEY=VALUE", remedy="write --set name=value; a name has no dashes")
+        raise UsageError(f"--set {wrong[0]} is not KEY=VALUE.", remedy="Write --set name=value; a name has no dashes.")
     reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
     if reserved:
-        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option", remedy=f"use --{reserved[0]}")
+        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option.", remedy=f"Use --{reserved[0]}.")
     return {
         **{key: value for key, _, value in pairs},
         "image": settings.image,
@@ -224,7 +224,7 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
             template = Path(settings.job_template).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"the job template {settings.job_template} cannot be read: {error}", remedy="check --job-template"
+                f"The job template {settings.job_template} cannot be read: {error}.", remedy="Check --job-template."
             ) from None
     document = document_of(context, release)
     deadline = job_deadline(inner_timeout(settings.timeout), settings.drain_timeout)

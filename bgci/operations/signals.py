@@ -34,9 +34,9 @@ class Signals:
             return
         self._last = now
         raise AbortedError(
-            f"aborted by {signal.Signals(number).name}",
+            f"Aborted by {signal.Signals(number).name}.",
             signal_number=number,
-            remedy="run the same command again to go on, or the rollback to go back",
+            remedy="Run the same command again to go on, or the rollback to go back.",
         )
 
 

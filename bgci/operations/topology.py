@@ -11,6 +11,7 @@ from bgci.appdef.app_definition import as_int, as_list, as_mapping, port_table
 from bgci.checks.model import BASELINE, CANARY, LOAD_BALANCER
 from bgci.checks.runner import Place
 from bgci.dcos.running_app import Address, RunningApp, require_dates
+from bgci.durations import duration_text
 from bgci.errors import ConflictError, UnhealthyError
 from bgci.operations.context import Context
 
@@ -75,8 +76,8 @@ def look(context: Context, *, alone: bool = False) -> Hybrid:
     runs = ", ".join(f"{side.app.id} (revision {side.app.revision or 'unknown'})" for side in sides) or "nothing"
     raise ConflictError(
         f"{context.revision} is not a canary beside a baseline, so there is nothing to test: {runs} runs of "
-        f"{context.app_id}",
-        remedy="put it there with `bgci canary` first; `bgci status` shows what runs",
+        f"{context.app_id}.",
+        remedy="Put it there with `bgci canary` first; `bgci status` shows what runs.",
     )
 
 
@@ -92,8 +93,8 @@ def settled(context: Context, *, alone: bool = False) -> Hybrid:
         why += f": {app.trouble}" if app.trouble else ""
         if time.monotonic() > until:
             raise UnhealthyError(
-                f"the time-out of {context.settings.timeout:.0f}s has passed, and {why}",
-                remedy="`bgci rollback` brings the baseline back",
+                f"Timed out after {duration_text(context.settings.timeout)}: {why}.",
+                remedy="`bgci rollback` brings the baseline back.",
             )
         context.console.wait(why)
         time.sleep(PAUSE)

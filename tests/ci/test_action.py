@@ -119,7 +119,7 @@ def test_an_input_that_is_empty_leaves_the_environment_as_it_is(tmp_path: Path) 
     inputs = {"command": "render", "app": "", "revision": "v1\n", "image": "x", "template-dir": str(tmp_path)}
     done = act_on(inputs, BGCI_APP="from-environment", BGCI_REVISION="v0", BGCI_ARTIFACTS=str(tmp_path))
     assert done.returncode == 2
-    assert "no template for /from-environment" in done.stderr
+    assert "No template for /from-environment" in done.stderr
     assert "from-environment.v1.template.json" in done.stderr
 
 

@@ -135,5 +135,5 @@ def test_an_abort_of_a_first_deployment_says_that_there_is_no_way_back(app: App)
     running.process.terminate()
     ended = running.end()
     assert ended.code == 143
-    assert "the way back has not ended" in ended.text
+    assert "the rollback has not ended" in ended.text
     assert "rolled back" not in ended.result["message"]

@@ -117,7 +117,7 @@ def test_without_traffic_it_is_inconclusive_and_a_release_does_as_it_was_told(
     assert skipped is not None
     if then == "leave":
         again = app.run("test", "v2", "--judge-for", "1s", expect=11)
-        assert "give it more time (--judge-for) or traffic (--judge-traffic)" in again.err
+        assert "Give it more time (--judge-for) or traffic (--judge-traffic)" in again.err
     if then == "rollback":
         assert done.result["cause"]["result"] == "inconclusive"
 

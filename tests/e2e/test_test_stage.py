@@ -184,7 +184,7 @@ def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green
     (aborted,) = found["bgci"]
     error = aborted.find("error")
     assert error is not None
-    assert error.get("message") == "aborted by SIGTERM"
+    assert error.get("message") == "Aborted by SIGTERM."
     assert done.result["tests"]["failed"] == 1
 
 
@@ -197,7 +197,7 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
 
 
 def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
-    assert "there is nothing to test with" in app.run("test", "v1", expect=2).err
+    assert "There is nothing to test with" in app.run("test", "v1", expect=2).err
 
 
 def test_an_empty_program_tests_nothing_and_is_refused(app: App) -> None:
