@@ -64,6 +64,12 @@ class OnInconclusive(str, Enum):
     LEAVE = "leave"
 
 
+class CheckConfig(str, Enum):
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class LogFormat(str, Enum):
     TEXT = "text"
     JSON = "json"
@@ -170,6 +176,14 @@ class Settings:
     percent: int = setting(0, "How many canary instances, as a share of the target, rounded up.", min=0, max=100)
     timeout: float = seconds(1800.0, "How long the goal may take.")
     drain_timeout: float = seconds(300.0, "How long sessions may take to end.")
+    check_config: CheckConfig = setting(
+        CheckConfig.AUTO,
+        "Check the load balancers' configuration together with the app's labels, with the program haproxy. auto: where "
+        "there is one.",
+    )
+    allow_port_change: bool = setting(
+        False, "Accept that a service port of the baseline refuses connections after the promotion."
+    )
     on_drain_timeout: OnDrainTimeout = setting(
         OnDrainTimeout.ABORT, "Then: stop and leave everything as it is, or cut the sessions."
     )
@@ -234,6 +248,8 @@ GOAL = (
     "on_drain_timeout",
     "on_abort",
     "allow_no_health_check",
+    "allow_port_change",
+    "check_config",
     "dry_run",
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from bgci.appdef.app_definition import instances
@@ -21,6 +22,7 @@ from bgci.errors import (
     UsageError,
     exit_code,
 )
+from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_analysis import left, size_within_budget
 from bgci.operations.canary_size import CanarySize, size_of, step_sizes
 from bgci.operations.canary_test import Planned, carry_out, planned
@@ -42,6 +44,7 @@ def run(settings: Settings) -> None:
         tests = planned(context, len(steps))  # a suite that is not valid is said before anything is touched
         with context.part("render"):
             rendered = render(context)
+        _check_settings(context, rendered.release)
         if as_job(context):
             with context.part("publish"):
                 publish(context, rendered.jobs)
@@ -56,6 +59,18 @@ def run(settings: Settings) -> None:
                     _promote(context, rendered.release, changed)
         except BgciError as cause:
             _go_back(context, cause)
+
+
+def _check_settings(context: Context, release: Release) -> None:
+    """Refuse what the load balancers could not serve while there is nothing to roll back.
+
+    The jobs check the same again: they can reach what this process perhaps cannot.
+    """
+    if not as_job(context):
+        require_servable(context, release)
+    elif context.settings.marathon_lb_url:
+        with suppress(DeniedError, UnavailableError):
+            require_servable(context, release)
 
 
 def _climb(context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned) -> bool:
@@ -74,7 +89,7 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
         size = _at_least_standing(context, release, size)
         label = str(step) if len(steps) > 1 else ""
         with context.part("canary", label):
-            changed = reach(context, Kind.CANARY, release, size) or changed
+            changed = reach(context, Kind.CANARY, release, size, checked=True) or changed
         if context.settings.dry_run:
             continue
         _test(context, tests, label, cases)
@@ -98,7 +113,7 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
 def _promote(context: Context, release: Release, changed: bool) -> None:
     """changed: whether the canary changed anything. In a first deployment it is all that there is to do."""
     with context.part("promote"):
-        promoted = reach(context, Kind.PROMOTE, release)
+        promoted = reach(context, Kind.PROMOTE, release, checked=True)
     if changed and not promoted:
         context.result = replace(context.result, changed=True, message=context.result.reached)
 

@@ -75,7 +75,8 @@ class ConfigCheck:
         found: dict[str, Finding] = {}
         for error in self.errors(live, haproxy_sections(definition), version=version):
             path = _label_of(error.line, definition)
-            line = f", in the line {error.line!r}" if error.line else ""
+            secret = error.line.startswith("user ")  # of a user list, with a password
+            line = f", in the line {error.line!r}" if error.line and not secret else ""
             message = (
                 f"makes HAProxy refuse the configuration{where}, and marathon-lb leaves the app out: {error.message}"
             )

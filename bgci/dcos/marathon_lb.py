@@ -98,23 +98,28 @@ class LoadBalancer:
     def about(self) -> tuple[str, int, bool]:
         """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs
         without a master process. Raises UnavailableError or DeniedError."""
+        version = self.version()
         try:
-            page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
             self._rows()
             pids = self._pids()
         except HttpFailure as failure:
             raise failure.unavailable("marathon-lb fails") from failure
-        found = re.search(r"HAProxy version ([0-9][^\s,<]*)", page)
         lone = len(pids) == 1
-        return found[1] if found else "", len(older_workers(pids, lone)), lone
+        return version, len(older_workers(pids, lone)), lone
+
+    def config(self) -> str:
+        """HAProxy's configuration as it runs. Raises UnavailableError or DeniedError."""
+        return self._text("/_haproxy_getconfig")
+
+    def version(self) -> str:
+        """HAProxy's version, empty if it does not say. Raises UnavailableError or DeniedError."""
+        found = re.search(r"HAProxy version ([0-9][^\s,<]*)", self._text("/haproxy?stats", Accept="text/html"))
+        return found[1] if found else ""
 
     def strangers(self, ports: Iterable[int], ours: Iterable[Endpoint]) -> list[Stranger]:
         """The servers behind these service ports that are none of our tasks, with their share of the traffic (hazard
         53). ``ours``: where our tasks are reached. Raises UnavailableError."""
-        try:
-            config = parse_config(self._http.text("/_haproxy_getconfig", headers=FRESH))
-        except HttpFailure as failure:
-            raise failure.unavailable("marathon-lb fails") from failure
+        config = parse_config(self.config())
         names = {line.name: line.name for lines in config.backends.values() for line in lines}
         known = [name for end in ours if (name := _named(end, names))]
         return [one for port in ports for one in strangers(config, port, known, replica=self.url)]
@@ -123,6 +128,12 @@ class LoadBalancer:
         """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
         with suppress(BgciError, HttpFailure):
             self._http.text("/_mlb_signal/hup", headers=FRESH)
+
+    def _text(self, path: str, **headers: str) -> str:
+        try:
+            return self._http.text(path, headers={**FRESH, **headers})
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
 
     def _rows(self) -> list[Row]:
         rows = parse_stats(self._http.text("/haproxy?stats;csv", headers=FRESH))

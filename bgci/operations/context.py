@@ -38,7 +38,7 @@ RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
 # The stages that a revision's page tells of, and what of their results.
 TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
-RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge")
+RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge", "balancer_changes")
 
 
 class Context:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bgci.engine.decisions import Create, Done, Fail, Kind, Release, Wait
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError, amended
+from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
@@ -52,16 +53,25 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
         raise amended(aborted, more="bgci rolled back, as --on-abort says.", remedy="") from None
 
 
-def reach(context: Context, kind: Kind, release: Release | None = None, size: CanarySize | None = None) -> bool:
+def reach(
+    context: Context,
+    kind: Kind,
+    release: Release | None = None,
+    size: CanarySize | None = None,
+    *,
+    checked: bool = False,
+) -> bool:
     """Reach the goal by job or directly. Returns whether that changed anything.
 
     release: as rendered by this command, None where it has not been read yet. A rollback needs none. size: of the
-    canary; None: as the settings say.
+    canary; None: as the settings say. checked: whether this command has checked the load balancers' settings.
     """
     size = size or size_of(context.settings)
     if as_job(context) and not context.settings.dry_run:
         return follow(context, kind, release, size)
     found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
+    if not checked:
+        require_servable(context, found)
     return _directly(context, goal_request(context, kind, found, size))
 
 

@@ -25,6 +25,7 @@ from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
+from bgci.operations.balancer_settings import config_findings
 from bgci.operations.canary_size import size_of
 from bgci.operations.context import Context, app_id_of, revision_of
 from bgci.operations.job_addresses import job_connection, require_confidential_jobs
@@ -179,6 +180,8 @@ def _release(context: Context, settings: Settings, definition: Mapping[str, Any]
         allow_no_health_check=settings.allow_no_health_check,
         marathon_version=marathon_version(context),
     )
+    if all(finding.advice for finding in findings):
+        findings += config_findings(settings, definition)
     what = f"The app definition of {app_id} {revision}"
     advice = tuple(str(finding) for finding in require_valid(findings, what=what, strict=settings.strict))
     for text in advice:

@@ -14,7 +14,8 @@ class Result:
     """None: the command has nothing to say about it.
 
     message, remedy: how it ended, for people. reached: the goal's state, in words. changed: whether it changed the
-    cluster. plan: of a dry run, lines of Markdown. advice: on the app definition. url: where users reach the app.
+    cluster. plan: of a dry run, lines of Markdown. advice: on the app definition. balancer_changes: what
+    the load balancer does otherwise after the promotion (``appdef.balancer_changes``). url: where users reach the app.
     state: the group as it was seen last (``reporting.rollout_log.summary``). stages: one row for each part of a
     release. cause: why a release was rolled back.
     """
@@ -32,6 +33,7 @@ class Result:
     plan: tuple[str, ...] | None = None
     next_step: Json | None = None
     advice: tuple[str, ...] | None = None
+    balancer_changes: tuple[Json, ...] | None = None
     url: str | None = None
     job: str | None = None
     run: str | None = None

@@ -199,7 +199,16 @@ def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequenc
     judge = result.get("judge")
     if judge and judge["reason"] not in f"{message} {cause}":
         lines += [f"**Judge:** {escaped(judge['outcome'])}: {escaped(judge['reason'])}", ""]
-    return [*lines, *_plan(result), *_advice(result), *_tests(result), *_apps(result), *_options(options), ""]
+    return [
+        *lines,
+        *_plan(result),
+        *_advice(result),
+        *_balancer(result),
+        *_tests(result),
+        *_apps(result),
+        *_options(options),
+        "",
+    ]
 
 
 def links(environ: Mapping[str, str]) -> list[str]:
@@ -230,6 +239,15 @@ def _dry(result: Mapping[str, Any]) -> str:
 
 def _advice(result: Mapping[str, Any]) -> list[str]:
     return [line for text in result.get("advice", ()) for line in (f"**Advice:** {escaped(text)}", "")]
+
+
+def _balancer(result: Mapping[str, Any]) -> list[str]:
+    """What the load balancer does otherwise after the promotion."""
+    changes = result.get("balancer_changes")
+    if not changes:
+        return []
+    rows = [(one["name"], one["before"] or "none", one["after"] or "none") for one in changes]
+    return ["**The load balancer changes after the promotion:**", "", *_table(("setting", "before", "after"), rows), ""]
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

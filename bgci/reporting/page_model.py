@@ -106,6 +106,7 @@ class View:
     remedy: str
     earlier: list[str]
     facts: list[tuple[str, str]]
+    changes: tuple[tuple[str, str, str], ...]
     bars: list[Bar]
     bar_keys: list[Key]
     legend: list[Key]
@@ -144,6 +145,7 @@ def view(
         remedy=last.remedy if last and last.code else "",
         earlier=_earlier(story.stages),
         facts=_facts(story, manifest or {}, revision),
+        changes=next((stage.changes for stage in [last, *reversed(story.stages)] if stage and stage.changes), ()),
         bars=bars(story.stages, story.spans),
         bar_keys=list(BAR_KEYS),
         legend=_legend(story),

@@ -112,7 +112,8 @@ class Note:
 @dataclass(frozen=True)
 class Stage:
     """How a stage ended. Times in seconds; ``limit`` is None where no goal was reached; ``judged``: the verdict;
-    ``step``: the size of the canary, in a release by steps."""
+    ``step``: the size of the canary, in a release by steps. ``changes``: settings of the load balancer that change with
+    the promotion, each with its value before and after."""
 
     at: float
     command: str
@@ -128,6 +129,7 @@ class Stage:
     limit: float | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
     step: str = ""
+    changes: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,15 @@ def ended(event: Event) -> Stage:
         max(0.0, number(timings.get("limit_seconds"))) if timings else None,
         {shown(cause): number(spent) for cause, spent in sorted(_map(timings.get("waited_seconds")).items())},
         shown(event.get("step") or ""),
+        _changes(event.get("balancer_changes")),
+    )
+
+
+def _changes(value: object) -> tuple[tuple[str, str, str], ...]:
+    rows = [_map(one) for one in value] if isinstance(value, (list, tuple)) else []
+    return tuple(
+        (shown(one.get("name") or ""), shown(one.get("before") or "none"), shown(one.get("after") or "none"))
+        for one in rows
     )
 
 

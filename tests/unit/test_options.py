@@ -241,6 +241,8 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "drain_timeout": "1m",
         "on_drain_timeout": "force",
         "allow_no_health_check": True,
+        "allow_port_change": True,
+        "check_config": "always",
         "instances": "2",
         "percent": "50",
     }

@@ -107,6 +107,7 @@ def test_no_text_of_others_becomes_markup():
         result(3, HOSTILE, 8, HOSTILE, HOSTILE, message=HOSTILE, timings={"waited_seconds": {HOSTILE: 9}}),
     ]
     outcome = dict.fromkeys(("app", "revision", "command", "name", "message", "remedy", "bgci"), HOSTILE)
+    outcome["balancer_changes"] = [dict.fromkeys(("name", "before", "after"), HOSTILE)]
     outcome |= {"code": 8, "cause": {"message": HOSTILE + " first"}}
     html = html_of(
         lines,
@@ -124,6 +125,15 @@ def test_no_text_of_others_becomes_markup():
     assert "\u202e" not in html
     links = [value for tag, name, value in found.attributes if (tag, name) == ("a", "href")]
     assert not [link for link in links if re.match(r"[a-z]+:|/", link)]
+
+
+def test_changes_of_the_load_balancer_are_listed():
+    changes = [{"kind": "label", "name": "HAPROXY_0_MODE", "before": None, "after": "'tcp'"}]
+    lines = [result(3, balancer_changes=changes)]
+    text = "".join(read(html_of(lines, {"command": "promote"})).text)
+    assert "The load balancer changes after the promotion" in text
+    assert "HAPROXY_0_MODEnone'tcp'" in text
+    assert "load balancer changes" not in html_of([])
 
 
 def test_nothing_is_loaded_from_anywhere():

@@ -1,0 +1,133 @@
+"""The load balancer's settings for a release, checked before anything is created, and compared with the baseline's."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bgci.appdef.balancer_changes import balancer_changes, freezing_change, lost_ports
+from bgci.appdef.findings import Finding, require_valid
+from bgci.appdef.haproxy_labels import check_labels
+from bgci.dcos.config_check import ConfigCheck, find_program
+from bgci.dcos.marathon_lb import LoadBalancer
+from bgci.dcos.running_app import RunningApp
+from bgci.engine.decisions import Release
+from bgci.errors import BgciError, ConflictError, UnavailableError, UsageError
+from bgci.operations.context import Context
+from bgci.options import CheckConfig, Settings
+
+# marathon-lb with --haproxy-map keeps its virtual hosts and app ids in these files.
+_MAPS = ("domain2backend.map", "app2backend.map")
+
+
+def config_findings(settings: Settings, definition: Mapping[str, Any]) -> list[Finding]:
+    """What this machine's HAProxy refuses in the app's part of a configuration, without any load balancer.
+
+    None without the program. Raises UsageError where --check-config needs it, UnavailableError where it fails.
+    """
+    check = _program(settings)
+    return _run(check, settings, definition) if check else []
+
+
+def require_servable(context: Context, release: Release) -> None:
+    """Refuse what the load balancers could not serve, and report what they would do otherwise.
+
+    Raises InvalidError for labels that the live configurations cannot take, ConflictError for a service port that
+    would be lost and for settings that cannot stand beside the baseline's.
+    """
+    definition = release.definition
+    if definition is None:
+        return
+    _check_live(context, release, definition)
+    baseline = _baseline(context, release)
+    if baseline is None:
+        return
+    _require_ports(context, release, baseline.definition, definition)
+    changes = balancer_changes(baseline.definition, definition)
+    context.result = replace(context.result, balancer_changes=tuple(change.document() for change in changes))
+    if changes and context.settings.dry_run:
+        context.plan("The load balancer changes after the promotion.", "\n".join(map(str, changes)))
+    elif changes:
+        context.console.info("the load balancer changes after the promotion:")
+        for change in changes:
+            context.console.info(f"  {change}")
+
+
+def _check_live(context: Context, release: Release, definition: Mapping[str, Any]) -> None:
+    check = _program(context.settings)
+    for balancer in context.balancers:
+        try:
+            live, version = balancer.config(), balancer.version()
+        except BgciError:
+            if context.settings.check_config is CheckConfig.ALWAYS:
+                raise
+            continue  # the goal itself says which load balancer cannot be read
+        findings = _live_findings(context.settings, check, definition, balancer, live, version)
+        require_valid(findings, what=f"The app definition of {context.app_id} {release.revision}")
+
+
+def _live_findings(
+    settings: Settings,
+    check: ConfigCheck | None,
+    definition: Mapping[str, Any],
+    balancer: LoadBalancer,
+    live: str,
+    version: str,
+) -> Sequence[Finding]:
+    if any(name in live for name in _MAPS):
+        mapped = [one for one in check_labels(definition, haproxy_map=True) if not one.advice]
+        if mapped:
+            return mapped
+    return _run(check, settings, definition, live=live, replica=balancer.url, version=version) if check else []
+
+
+def _run(check: ConfigCheck, settings: Settings, definition: Mapping[str, Any], **live: str) -> list[Finding]:
+    try:
+        return check.findings(definition, **live)
+    except (OSError, subprocess.SubprocessError) as error:
+        if settings.check_config is CheckConfig.AUTO:
+            return []
+        raise UnavailableError(
+            f"The program haproxy cannot be run: {error}.", remedy="Repair it, or give --check-config auto."
+        ) from None
+
+
+def _program(settings: Settings) -> ConfigCheck | None:
+    if settings.check_config is CheckConfig.NEVER:
+        return None
+    check = find_program()
+    if check is None and settings.check_config is CheckConfig.ALWAYS:
+        raise UsageError(
+            "--check-config always needs the program haproxy, and there is none in PATH.",
+            remedy="Install the package haproxy, or give --check-config auto.",
+        )
+    return check
+
+
+def _baseline(context: Context, release: Release) -> RunningApp | None:
+    """The app that serves now, where it is another revision of this app."""
+    running = context.cluster.marathon.group_apps(release.group)
+    others = [one for one in running if one.base_id == context.app_id and one.revision != release.revision]
+    return min(others, key=lambda one: one.app.started_at, default=None)
+
+
+def _require_ports(
+    context: Context, release: Release, baseline: Mapping[str, Any], definition: Mapping[str, Any]
+) -> None:
+    lost = lost_ports(baseline, definition)
+    if lost and not context.settings.allow_port_change:
+        ports = ", ".join(map(str, lost))
+        raise ConflictError(
+            f"{context.app_id} serves on port {ports} now, and {release.revision} does not: the load balancer would "
+            "refuse connections there after the promotion.",
+            remedy=f"Keep the service port {ports} in the template, or accept the change with --allow-port-change.",
+        )
+    label = freezing_change(baseline, definition)
+    if label:
+        raise ConflictError(
+            f"{context.app_id} has the label {label}, and {release.revision} has another number of ports: marathon-lb "
+            "would fail on that while both run, and update no app of the whole cluster.",
+            remedy=f"Release a revision without {label} first, and change the ports in the next one.",
+        )
