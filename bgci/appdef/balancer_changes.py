@@ -111,15 +111,18 @@ def _port_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
         rows: Sequence[tuple[ChangeKind, str | None, str | None]] = (
             (ChangeKind.SERVICE_PORT, str(old.number) if old else None, str(changed.number) if changed else None),
             (ChangeKind.MODE, old.mode if old else None, changed.mode if changed else None),
-            (ChangeKind.HEALTH_CHECK, _check(old.check if old else None), _check(changed.check if changed else None)),
+            (ChangeKind.HEALTH_CHECK, *_checks(old.check if old else None, changed.check if changed else None)),
         )
         for kind, was, becomes in rows:
             if was != becomes:
                 yield BalancerChange(kind, f"{kind.value} {index}", was, becomes)
 
 
-def _check(check: Mapping[str, Any] | None) -> str | None:
-    """The fields of a health check that HAProxy uses."""
-    if check is None:
-        return None
-    return ", ".join(f"{field} {check[field]}" for field in _CHECK_FIELDS if check.get(field) is not None)
+def _checks(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """The fields of two health checks that HAProxy uses and that differ; all of them where there is one check."""
+    old, new = before or {}, after or {}
+    names = [name for name in _CHECK_FIELDS if old.get(name) != new.get(name)]
+    return tuple(  # type: ignore[return-value]
+        None if check is None else ", ".join(f"{name} {check[name]}" for name in names if check.get(name) is not None)
+        for check in (before, after)
+    )

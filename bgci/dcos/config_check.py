@@ -36,6 +36,8 @@ _ENVIRONMENT = re.compile(
     r"|No such file|could not resolve|\blua\b|not (built|compiled) with|support (is )?not|No Private Key",
     re.IGNORECASE,
 )
+# What the load balancer's own head can define: user lists, resolvers, caches. Only its live configuration tells.
+_REFERENCE = re.compile(r"(unable to|could not|cannot) find|no such (?!ACL)", re.IGNORECASE)
 _REMOVED_KEYWORD = "not supported anymore"
 _ROUNDS = 20  # each round finds at least one line to leave out
 _TIMEOUT = 30.0
@@ -96,6 +98,7 @@ class ConfigCheck:
                 index = alert.line - len(base) - 1
                 line = own[index].strip() if 0 <= index < len(own) else ""
                 ignored = self._says_nothing(alert.message, version)
+                ignored = ignored or (live is MINIMAL and bool(_REFERENCE.search(alert.message)))
                 if ignored and alert.parsing and line:
                     own[index], removed = "", True  # it would hide the errors that come after parsing
                 elif not ignored and alert.message not in known:
@@ -167,7 +170,7 @@ def _without(live: str, names: Iterable[str]) -> list[str]:
     for line in live.splitlines():
         words = line.split()
         if section := _SECTION.match(line.strip()):
-            keep = section[1] not in ("global", "program", "peers") and section[2] not in dropped
+            keep = section[1] not in ("global", "program") and section[2] not in dropped
         leads = words[:1] in (["use_backend"], ["default_backend"]) and words[1:2] and words[1] in dropped
         kept.append(line if keep and not leads else "")
     return kept

@@ -62,8 +62,7 @@ def test_health_check_and_the_mode_that_follows_from_it_are_listed() -> None:
     after = changed(BRIDGE, healthChecks=[{**CHECK, "protocol": "TCP", "intervalSeconds": 9}])
     assert told(BRIDGE, after) == [
         "mode 0: http becomes tcp",
-        "health check 0: protocol HTTP, path /, intervalSeconds 3, timeoutSeconds 20, maxConsecutiveFailures 3 becomes "
-        "protocol TCP, path /, intervalSeconds 9, timeoutSeconds 20, maxConsecutiveFailures 3",
+        "health check 0: protocol HTTP, intervalSeconds 3 becomes protocol TCP, intervalSeconds 9",
     ]
 
 
