@@ -1,4 +1,4 @@
-"""What a JSON value must look like. Marathon and Metronome say in their own words what is wrong with one."""
+"""What a JSON value must look like. Metronome says in its own words what is wrong with one."""
 
 from __future__ import annotations
 
