@@ -130,7 +130,7 @@ NO_OVER_CAPACITY = [{"minimumHealthCapacity": least, "maximumOverCapacity": 0} f
 
 
 @pytest.mark.parametrize("strategy", NO_OVER_CAPACITY, ids=lambda strategy: str(strategy["minimumHealthCapacity"]))
-def test_upgrade_of_an_app_with_checks_by_marathon_needs_over_capacity(
+def test_h57_upgrade_of_an_app_with_checks_by_marathon_needs_over_capacity(
     marathon: Marathon, name: str, strategy: dict[str, float]
 ) -> None:
     """From 1.10.5 on it never ends otherwise; what cancels it is the way out."""
