@@ -88,7 +88,12 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     }
     changed["id"] = own.get(APP_ID_LABEL, app.get("id", ""))
     changed["instances"] = int(target) if target.isdecimal() else app.get("instances", 1)
-    return stored(changed, version)
+    made = stored(changed, version)
+    for check in made.get("healthChecks", ()):
+        # Marathon adds it when it reads the app from its store (marathon: PortReference.fromProto).
+        if check.get("protocol") != "COMMAND" and "port" not in check:
+            check.setdefault("portIndex", 0)
+    return made
 
 
 def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:

@@ -43,7 +43,7 @@ def check_ports_twice(app: App) -> Iterator[Finding]:
 
 def check_mappings_twice(app: App) -> Iterator[Finding]:
     docker, path = docker_of(app), "$.container.docker.portMappings"
-    if docker.get("portMappings") and container_of(app).get("portMappings"):
+    if docker.get("portMappings") and "portMappings" in container_of(app):
         yield refused(path, "cannot be combined with container.portMappings", "Keep container.portMappings only")
     yield from unique_names(docker.get("portMappings") or (), path)
 
@@ -55,9 +55,7 @@ def check_discovery(app: App) -> Iterator[Finding]:
         return
     if engine_of(app) == "DOCKER":
         yield refused(path, "is not possible with a DOCKER container", remedy, "/ipAddress")
-    elif address["discovery"]["ports"] and (
-        container_of(app).get("portMappings") or docker_of(app).get("portMappings")
-    ):
+    elif address["discovery"]["ports"] and "portMappings" in container_of(app):
         yield refused(path, "cannot be combined with portMappings", remedy)
 
 
@@ -68,6 +66,6 @@ def check_mesos_docker(app: App) -> Iterator[Finding]:
     if engine_of(app) != "MESOS":
         return
     for name in ("network", "parameters", "portMappings"):
-        if docker.get(name):
+        if docker.get(name) if name == "parameters" else name in docker:
             remedy = "Remove it" if name == "parameters" else "Write networks and container.portMappings instead"
             yield refused(f"$.container.docker.{name}", "is not possible with a MESOS container", remedy)

@@ -58,7 +58,7 @@ def canonical(app: Mapping[str, Any]) -> dict[str, Any]:
         changed["container"] = container
         if any("persistent" in volume for volume in container["volumes"]):
             changed.setdefault("residency", {})
-    if app.get("portDefinitions") or (container or {}).get("portMappings"):
+    if app.get("portDefinitions") or "portMappings" in (container or {}):
         for check in changed["healthChecks"]:
             if check["protocol"] != "COMMAND" and "port" not in check:
                 check.setdefault("portIndex", 0)
@@ -122,7 +122,7 @@ def _migrate_ports(
     docker = container.get("docker") or {}
     legacy = docker.pop("portMappings", None)
     docker.pop("network", None)
-    if legacy is not None and not container.get("portMappings"):
+    if legacy is not None and "portMappings" not in container:
         container["portMappings"] = legacy
     discovery = ((app.get("ipAddress") or {}).get("discovery") or {}).get("ports")
     if discovery:

@@ -177,7 +177,9 @@ def test_an_unusual_definition_that_marathon_accepts_passes(definition: dict[str
         (app(ipAddress={}, networks=[], ports=[1]), "/"),
         (app(ipAddress={"discovery": {}}, networks=[]), "/ipAddress"),
         (app(LEGACY, networks=[{"mode": "host"}]), "/"),
+        (app(LEGACY) | {"container": {**LEGACY["container"], "portMappings": []}}, "/container/docker/portMappings"),
         # containers
+        (mesos(docker={"image": "a", "portMappings": []}), "/container/docker/portMappings"),
         (app(container={"type": "MESOS"}), "/"),
         (app(container=None, healthChecks=None), "/"),
         (mesos(docker={"image": "a", "parameters": [{"key": "a", "value": "b"}]}), "/container/docker/parameters"),
