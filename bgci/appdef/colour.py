@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,12 +35,12 @@ def coloured(
     started_at: str,
     swappable: bool,
 ) -> dict[str, Any]:
-    """The app to POST for this revision. ``definition`` is normalised and valid.
+    """The app to create for this revision. ``definition`` is normalised and valid.
 
-    baseline: Marathon's JSON of the app that serves now, None at the first deployment.
+    baseline: Marathon's JSON of the running app, None at the first deployment.
     instances: how many to start; the target stays the definition's own number (hazard 7).
     started_at: UTC without a suffix, ISO format (hazards 13 and 33).
-    swappable: whether marathon-lb may swap the roles, which is what the label HAPROXY_DEPLOYMENT_NEW_INSTANCES allows.
+    swappable: whether marathon-lb can swap the roles: the label HAPROXY_DEPLOYMENT_NEW_INSTANCES allows it.
     """
     app_id = str(definition["id"])
     colour = _colour(app_id, baseline)
@@ -55,7 +56,7 @@ def coloured(
         TARGET_LABEL: str(target_of(definition)),
         **({SWAPPABLE_LABEL: str(instances)} if swappable else {}),
         APP_ID_LABEL: app_id,
-        # Both colours answer on the definition's own port, wherever Marathon has put them.
+        # marathon-lb serves both colours on the definition's own port, whatever service port they have.
         **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own) if port},
         "BGCI_REVISION": revision,
         "BGCI_IMAGE": image,
@@ -80,14 +81,14 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     own = labels(app)
     ports = [_own_port(own, index, port) for index, port in enumerate(service_ports(app))]
     changed = set_service_ports(app, ports)
-    target = own.get(TARGET_LABEL, "")
+    target = str(own.get(TARGET_LABEL, ""))
     changed["labels"] = {
         key: value
         for key, value in own.items()
         if key not in _OWN_LABELS and key not in [f"HAPROXY_{index}_PORT" for index in range(len(ports))]
     }
     changed["id"] = own.get(APP_ID_LABEL, app.get("id", ""))
-    changed["instances"] = int(target) if target.isdecimal() else app.get("instances", 1)
+    changed["instances"] = int(target) if re.fullmatch("[0-9]{1,9}", target) else app.get("instances", 1)
     made = stored(changed, version)
     for check in made.get("healthChecks", ()):
         # Marathon adds it when it reads the app from its store (marathon: PortReference.fromProto).
@@ -98,7 +99,7 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
 
 def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:
     text = own.get(f"HAPROXY_{index}_PORT", "")
-    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 6 else port
+    return int(text) if re.fullmatch("[0-9]{1,5}", str(text)) else port
 
 
 def _colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:

@@ -53,7 +53,7 @@ def require_valid(findings: Sequence[Finding], *, what: str, strict: bool = Fals
         return [finding for finding in findings if finding.advice]
     number = "1 finding" if len(refused) == 1 else f"{len(refused)} findings"
     listed = "\n".join(f"  - {finding}" for finding in refused)
-    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="mend the template")
+    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="Correct the template.")
 
 
 def at(path: str, key: str | int) -> str:

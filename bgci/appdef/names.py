@@ -1,4 +1,4 @@
-"""How an app, a revision, its three jobs and its files are called."""
+"""The names of an app, of a revision, of its three jobs and of its files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _SEGMENT = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _REVISION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REVISION_LENGTH = 63
-# marathon: PathId.scala (1.8): /v2/apps/x/tasks is not an app, so no app can be called so.
+# marathon: PathId.scala (1.8): /v2/apps/x/tasks is not an app, so no app can have that name.
 _RESERVED_SEGMENTS = ("restart", "tasks", "versions")
 
 _JOB_SUFFIXES = {
@@ -25,7 +25,7 @@ _JOB_SUFFIXES = {
 
 
 def is_app_id(text: str) -> bool:
-    """Whether Marathon takes ``text`` as an absolute app id."""
+    """Whether ``text`` is an absolute app id that Marathon accepts."""
     if not text.startswith("/"):
         return False
     segments = text[1:].split("/")
@@ -33,18 +33,18 @@ def is_app_id(text: str) -> bool:
 
 
 def parse_app(text: str) -> str:
-    """The app id (``/team/web``) for ``/team/web``, ``team/web`` or ``team.web``; dots beside a slash stay as they are.
+    """The app id (``/team/web``) for ``/team/web``, ``team/web`` or ``team.web``; dots beside a slash remain.
 
-    Raises InvalidError for an id that Marathon would refuse.
+    Raises InvalidError for an id that Marathon refuses.
     """
     path = text if "/" in text else text.replace(".", "/")
     app_id = "/" + path.removeprefix("/")
     if is_app_id(app_id):
         return app_id
     raise InvalidError(
-        f"{text!r} is not a legal app id",
-        remedy="use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
-        f"the last part may not be {', '.join(_RESERVED_SEGMENTS)}",
+        f"{text!r} is not a legal app id.",
+        remedy="Use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
+        f"the last part cannot be {', '.join(_RESERVED_SEGMENTS)}.",
     )
 
 
@@ -54,32 +54,34 @@ def app_slug(app_id: str) -> str:
 
 
 def job_secret(app_id: str) -> str:
-    """Where the service account of the app's jobs is kept, unless it is said: ``team/bgci-service-account`` for
-    ``/team/web``."""
+    """The default path of the secret with the service account of the app's jobs.
+
+    It is ``team/bgci-service-account`` for ``/team/web``.
+    """
     return "/".join([*_job_folder(app_id), "bgci-service-account"])
 
 
 def may_use(app_id: str, secret: str) -> bool:
-    """Whether the app's jobs may have this secret: DC/OS hands it out in its own folder and below (``spaces``)."""
+    """Whether the app's jobs can use this secret: DC/OS gives it to its own folder and below (``spaces``)."""
     folder = secret.strip("/").split("/")[:-1]
     return _job_folder(app_id)[: len(folder)] == folder
 
 
 def _job_folder(app_id: str) -> list[str]:
-    """The folders of the app's jobs, in whose names a dot parts two."""
+    """The folders of the app's jobs. A dot separates folders in a job id."""
     folder = app_slug(app_id.rpartition("/")[0])
     return folder.split(".") if folder else []
 
 
 def check_revision(text: str) -> str:
-    """``text`` itself; raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
+    """``text`` itself. Raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
     if is_revision(text):
         return text
-    mapped = f". As `bgci slug` writes it: --revision {slug(text)}" if text else ""
+    mapped = f" As `bgci slug` writes it: --revision {slug(text)}" if text else ""
     raise InvalidError(
-        f"{text!r} is not a legal revision",
-        remedy=f"use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
-        f"with a letter or a digit at both ends, such as 1.4.2 or a commit's hash{mapped}",
+        f"{text!r} is not a legal revision.",
+        remedy=f"Use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "
+        f"with a letter or a digit at both ends, such as 1.4.2 or a commit's hash.{mapped}",
     )
 
 
@@ -88,10 +90,11 @@ def is_revision(text: str) -> bool:
 
 
 def slug(text: str) -> str:
-    """A legal revision for any text, such as a branch or a semantic version with ``+``; a legal one stays as it is.
+    """A legal revision for any text, such as a branch or a semantic version with ``+``; a legal one is returned.
 
-    ``refs/heads/`` and ``refs/tags/`` go, each run of other characters becomes a dash, and the first six hex digits of
-    the text's SHA-256 are added: two texts never become one revision, which would make the second a finished release.
+    ``refs/heads/`` and ``refs/tags/`` are removed, and each run of other characters becomes a dash. The first six hex
+    digits of the text's SHA-256 are added, so that two texts never become one revision: the second one would count as
+    released.
     """
     if is_revision(text):
         return text
@@ -106,8 +109,8 @@ def slug(text: str) -> str:
 def job_ids(app_id: str, revision: str) -> dict[str, str]:
     """The DC/OS job ids by goal: ``canary``, ``promote``, ``rollback``.
 
-    A job id knows no upper case, dot (but between folders) or underscore (metronome: jobspec.schema.json), so ``V1.2``
-    is written ``v1-2``: the job's label BGCI_REVISION tells apart what is written alike.
+    A job id has no upper case, no underscore, and a dot between folders only (metronome: jobspec.schema.json), so
+    ``V1.2`` is written ``v1-2``. The job's label BGCI_REVISION distinguishes two revisions with one job id.
     """
     written = re.sub(r"[._-]+", "-", check_revision(revision).lower())
     return {goal: f"{app_slug(app_id)}-{written}-{suffix}" for goal, suffix in _JOB_SUFFIXES.items()}
@@ -131,6 +134,6 @@ def suite_candidates(app_id: str, revision: str) -> list[str]:
 
 
 def _stems(app_id: str, revision: str) -> list[str]:
-    """The app's full name comes first: the bare last part of ``/team/web`` may as well be another app's."""
+    """The app's full name comes first: another app can have the last part of ``/team/web`` as its name."""
     names = dict.fromkeys((app_slug(app_id), app_id.rpartition("/")[2]))
     return [stem for name in names for stem in (f"{name}.{check_revision(revision)}", name)]

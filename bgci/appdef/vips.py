@@ -1,7 +1,7 @@
-"""East-west: the virtual addresses that DC/OS gives to ports by labels, and which of them survive a change of colour.
+"""Virtual addresses (VIPs) that DC/OS gives to ports by labels, and whether they survive a change of colour.
 
-dcos-net reads each label of a port whose key begins with ``VIP`` or ``vip`` and skips, silently, what it cannot read
-(dcos-net: dcos_l4lb_mesos_poller). The key of a VIP does not hold the app's id: two apps with the same text share it.
+dcos-net reads each label of a port whose key begins with ``VIP`` or ``vip``, and skips a value that it cannot read
+(dcos-net: dcos_l4lb_mesos_poller). A VIP does not hold the app's id: two apps with the same value share it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bgci.appdef.app_definition import as_list, as_mapping, port_table
 from bgci.appdef.findings import Finding, at
 from bgci.appdef.names import COLOURS
 
-# The keys that the user interface shows (dcos-ui: constants/Networking.ts), and others that can only be meant so.
+# The keys that the user interface shows (dcos-ui: constants/Networking.ts), and their other spellings.
 _MEANT = re.compile(r"(?:vip|VIP)(?:_?[0-9]+)?")
 _COLOUR_WORD = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(COLOURS)})(?![a-z0-9])|[{{}}]|\$\(", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ class Vip:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is an IP VIP, which has nothing that could depend on a colour or an id."""
+        """Whether it is an IP address, which depends on no colour and no id."""
         try:
             ip_address(self.name.removeprefix("[").removesuffix("]"))
         except ValueError:
@@ -41,7 +41,7 @@ class Vip:
         return True
 
     def names_a_colour(self, app_id: str) -> bool:
-        """Whether a named one speaks of blue or green, other than the app's own id and folders do."""
+        """Whether the name contains a colour that the app's own id and folders do not contain."""
         if self.is_address:
             return False
         parts, own = self.name.lstrip("/").split("/"), app_id.lstrip("/").split("/")
@@ -52,7 +52,7 @@ class Vip:
 
 
 def vips(definition: Mapping[str, Any]) -> list[Vip]:
-    """The VIPs of a definition, or of an app that runs, in the order of its ports."""
+    """The VIPs of a definition or of a running app, in the order of its ports."""
     path, key, table = port_table(definition)
     found = [vip for index, entry in enumerate(table if key else ()) for vip in _of_port(at(path, index), entry)]
     discovery = as_mapping(as_mapping(definition.get("ipAddress")).get("discovery"))  # the legacy form
@@ -72,18 +72,18 @@ def _of_port(path: str, entry: Any) -> Iterator[Vip]:
 
 
 def check_vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
-    """Named VIPs of one colour, whose consumers would find nothing after the next release; and what is no VIP."""
+    """Findings of values that are not VIPs, and of names with a colour, which the next release removes."""
     for vip in vips(definition):
         if not vip.port:
             yield Finding(
                 vip.path,
-                f"is {vip.value!r}, which DC/OS ignores: it is no name or address with a port",
-                f"write {f'{app_id}:80'!r}, or an address such as '10.1.2.3:80'",
+                f"is {vip.value!r}, which DC/OS ignores: it is not a name or an address with a port",
+                f"Write {f'{app_id}:80'!r}, or an address such as '10.1.2.3:80'",
             )
         elif vip.names_a_colour(app_id):
             yield Finding(
                 vip.path,
-                f"is {vip.value!r}, a name that changes with the colour: after the next release its consumers would "
-                "find nothing",
-                f"both colours share it: write {f'{app_id}:{vip.port}'!r}",
+                f"is {vip.value!r}, a name that changes with the colour: after the next release its consumers "
+                "would find nothing",
+                f"Write {f'{app_id}:{vip.port}'!r}, which both colours share",
             )
