@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit ci-tools image-tools zipapp lock clean
+.PHONY: help demo test lint unit ci-tools image-tools zipapp dist release release-tools lock clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -13,6 +13,8 @@ help:
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
+	@echo "make dist   a release's files in dist/: wheel, source distribution, bgci.pyz, bill of materials, checksums"
+	@echo "make release VERSION=0.2.0  version, changelog, commit, tags and dist/; pushes nothing"
 	@echo "make lock   requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions"
 
 .venv/ready: pyproject.toml requirements.lock tools/setup
@@ -32,7 +34,8 @@ unit: .venv/ready
 	.venv/bin/pytest -q $(PARALLEL) tests/unit
 
 ci-tools: .venv/ready
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ci]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \
+	    --editable '.[dev,ci,release]'
 	tools/ci
 
 image-tools:
@@ -41,8 +44,17 @@ image-tools:
 zipapp: .venv/ready
 	.venv/bin/python tools/zipapp
 
-lock: .venv/ready
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,release]'
+release-tools: .venv/ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \
+	    --editable '.[dev,release]'
+
+dist: release-tools
+	tools/dist
+
+release: release-tools
+	tools/release "$(VERSION)"
+
+lock: release-tools
 	tools/lock $(if $(UPGRADE),--upgrade)
 
 test: lint
