@@ -210,6 +210,11 @@ def _translated(failure: HttpFailure, job_id: str) -> Exception:
             "\n  ".join([f"Metronome does not accept the job {job_id}: {failure.message}", *failure.details]),
             remedy="Correct the template or its variables.",
         )
+    if failure.status == 413:
+        return InvalidError(
+            f"The job {job_id} is too large for Metronome: {failure.message}",
+            remedy="Shorten the app definition, or use --via direct.",
+        )
     if failure.status == 404 and failure.is_api:
         return ConflictError(
             f"Metronome knows no job {job_id}: {failure.message}",

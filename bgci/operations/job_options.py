@@ -43,7 +43,7 @@ def honoured(
     Raises ConflictError where that needs other jobs: another image, another definition, another way to run.
     """
     document = job_document(job.spec)
-    _require_same(context, job, document, release)
+    _require_same(context, job, document, kind, release)
     given = _given(context, kind, size)
     changes = [Change(name, document.options.get(name), value) for name, value in given.items()]
     changes = [change for change in changes if change.published != change.given]
@@ -63,16 +63,17 @@ def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
     return given | {name: connection[name] for name in told}
 
 
-def _require_same(context: Context, job: Job, document: JobDocument, release: Release | None) -> None:
-    settings = context.settings
-    ours = {"image": settings.image, **published_options(settings)}
+def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind, release: Release | None) -> None:
+    """Raise ConflictError where another job would be needed. A rollback deploys no image and no definition."""
+    settings, deploys = context.settings, kind is not Kind.ROLLBACK
+    ours = published_options(settings) | ({"image": settings.image} if deploys else {})
     theirs = {"image": document.image, **document.published}
     changes = [
         str(Change(name, theirs.get(name, ""), value))
         for name, value in ours.items()
         if name in settings.origins and theirs.get(name, "") != value
     ]
-    changes += _definition_changes(context, document, release)
+    changes += _definition_changes(context, document, release) if deploys else []
     if changes:
         raise ConflictError(
             f"The job {job.id} was published with other options: {'; '.join(changes)}.",

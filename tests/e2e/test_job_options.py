@@ -70,7 +70,7 @@ def test_a_rollback_needs_nothing_but_app_and_revision(app: App, tmp_path: Path)
         app.publish(revision)
         app.canary(revision)
         words = ("rollback", "--app", app.id, "--revision", revision, "--via", via)
-        done = app.lab.start(*words, directory=tmp_path).end()
+        done = app.lab.start(*words, directory=tmp_path, BGCI_IMAGE="of/another:pipeline").end()
         assert done.code == 0, done.text
         assert app.healthy() == {"v1": 2}
 

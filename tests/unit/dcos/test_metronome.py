@@ -86,6 +86,13 @@ def test_creating_an_existing_job_is_a_conflict(stub, metronome):
         metronome.create(JOB)
 
 
+def test_a_job_that_is_too_large_is_invalid_and_is_not_said_to_be_worth_another_try(stub, metronome):
+    body = {"message": "Request Entity Too Large", "requestSize": "102401"}
+    stub.json("/v1/jobs", body, status=413, method="POST")
+    with pytest.raises(InvalidError, match="too large for Metronome: Request Entity Too Large"):
+        metronome.create(JOB)
+
+
 def test_an_invalid_job_lists_what_is_wrong_where(stub, metronome):
     body = {"message": "Object is not valid", "details": [{"path": "/run/cpus", "errors": ["too small"]}]}
     stub.json("/v1/jobs", body, status=422, method="POST")
