@@ -40,7 +40,9 @@ def _global_options(
     config: Annotated[
         str, typer.Option(envvar="BGCI_CONFIG", help="Settings from this file; default: bgci.toml.")
     ] = "",
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     values = read_file(config) | _of_job()
     context.default_map = {
@@ -63,7 +65,7 @@ def app_names() -> list[str]:
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
 def render(settings: Settings) -> None:
-    """Template and image to the app definition and its three jobs. Touches no cluster."""
+    """Render the template for an image: the app definition and its three jobs. Ask no cluster."""
     from bgci.commands import render as command
 
     command.run(settings)
@@ -90,7 +92,7 @@ def canary(settings: Settings) -> None:
 @app.command()
 @takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
 def test(settings: Settings) -> None:
-    """Test the canary: the suite's checks and test programs; the results as JUnit."""
+    """Test the canary with a suite, test programs and the judge; write the results as JUnit."""
     from bgci.commands import test as command
 
     command.run(settings)
@@ -99,7 +101,7 @@ def test(settings: Settings) -> None:
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 def promote(settings: Settings) -> None:
-    """Let the revision take over completely."""
+    """Promote the revision: it serves alone, and the baseline is deleted."""
     from bgci.commands import promote as command
 
     command.run(settings)
@@ -108,7 +110,7 @@ def promote(settings: Settings) -> None:
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 def rollback(settings: Settings) -> None:
-    """Remove the canary; the baseline serves alone again."""
+    """Remove the canary, so that the baseline serves alone again."""
     from bgci.commands import rollback as command
 
     command.run(settings)
@@ -117,7 +119,7 @@ def rollback(settings: Settings) -> None:
 @app.command()
 @takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, "on_failure", "on_inconclusive", "steps")
 def release(settings: Settings) -> None:
-    """Render, publish, canary, test, promote; back by itself when a stage fails."""
+    """Render, publish, canary, test and promote; roll back when a stage fails."""
     from bgci.commands import release as command
 
     command.run(settings)
@@ -126,7 +128,7 @@ def release(settings: Settings) -> None:
 @app.command()
 @takes("app", "artifacts", "log_format", *CLUSTER, "output")
 def status(settings: Settings) -> None:
-    """What runs: colours, revisions, instances, health, share of traffic, jobs."""
+    """Show what runs: colours, revisions, instances, health, share of traffic, jobs."""
     from bgci.commands import status as command
 
     command.run(settings)
@@ -135,7 +137,7 @@ def status(settings: Settings) -> None:
 @app.command()
 @takes(*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR)
 def doctor(settings: Settings) -> None:
-    """Check the way to the cluster, permissions, load balancers and labels: each finding with its remedy."""
+    """Check connections, permissions, load balancers and labels; print each finding with its remedy."""
     from bgci.commands import doctor as command
 
     command.run(settings)
@@ -179,7 +181,7 @@ def slug(
 @app.command()
 @takes("artifacts", "log_format")
 def demo(settings: Settings) -> None:
-    """The whole lab against a sandbox of its own, under load."""
+    """Run a whole release against a sandbox of its own, under load."""
     from bgci.commands import demo as command
 
     command.run(settings)
@@ -197,7 +199,7 @@ def sandbox_up(settings: Settings) -> None:
 @sandbox_app.command("down")
 @takes("state_dir", "keep_state")
 def sandbox_down(settings: Settings) -> None:
-    """Stop it, with everything that runs on it."""
+    """Stop the sandbox with everything that runs on it."""
     from bgci.commands import sandbox
 
     sandbox.down(settings)
@@ -206,14 +208,14 @@ def sandbox_down(settings: Settings) -> None:
 @sandbox_app.command("status")
 @takes("state_dir", "output")
 def sandbox_status(settings: Settings) -> None:
-    """Where it is and whether it runs."""
+    """Show the sandbox's addresses and whether it runs."""
     from bgci.commands import sandbox
 
     sandbox.status(settings)
 
 
 def _tell(error: Failure) -> None:
-    """The CI system, of what no stage tells it."""
+    """Report an error to the CI system that no command has reported."""
     from bgci.reporting.ci_systems import refused
 
     command = next((word for word in sys.argv[1:] if word in app_names()), "command line")
@@ -224,12 +226,12 @@ def _tell(error: Failure) -> None:
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
-    """Outside of any stage there is nothing to go back from."""
+    """The signal handler outside of any command: there is nothing to roll back."""
     raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
 def main() -> None:
-    """The entry point. Never a traceback for an expected failure, and never a secret in any."""
+    """The entry point. An expected failure shows no traceback, and no traceback shows a secret."""
     hide_credentials(os.environ)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _abort)  # until a stage has its own way

@@ -1,4 +1,4 @@
-"""Every setting once: its name, type, default and help. A command takes those it names.
+"""All settings: name, type, default and help of each. A command takes the settings that it names.
 
 Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 """
@@ -82,7 +82,7 @@ class MarathonVersion(str, Enum):
 
 
 def duration(text: str | float) -> float:
-    """Seconds of an option. A bare number is refused: nobody knows its unit."""
+    """Seconds of an option. A number without a unit is refused."""
     try:
         return text if isinstance(text, float) else parse_duration(text.strip())
     except ValueError as error:
@@ -102,7 +102,7 @@ def seconds(default: float, text: str) -> Any:
 
 
 def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
-    """What may hold blanks must not be parted at them where it comes from the environment.
+    """The values of an option that can contain blanks: in its environment variable each line is one value.
 
     ``Any`` is ``list[str]``: on Python 3.10 typer takes that annotation for a class, and fails.
     """
@@ -115,7 +115,7 @@ def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: Any
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a command was asked. Durations are in seconds."""
+    """The settings of one command. Durations are in seconds."""
 
     app: str = setting("", "The app: web, or /team/web in a folder.")
     revision: str = setting(
@@ -149,7 +149,10 @@ class Settings:
     insecure: bool = setting(
         False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
     )
-    via: Via = setting(Via.AUTO, "Run the goal as a DC/OS Job, or in this process.")
+    via: Via = setting(
+        Via.AUTO,
+        "job: run the goal as a DC/OS Job; direct: in this process; auto: job where Metronome answers, else direct.",
+    )
     job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
     job_marathon_url: str = setting(
         "", "Marathon as the job reaches it; default: where --marathon-url is, seen from --job-cluster-url."
@@ -160,22 +163,25 @@ class Settings:
     job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
     job_service_account: JobServiceAccount = setting(
         JobServiceAccount.AUTO,
-        "How the job logs in: with the service account in a DC/OS secret; with these credentials embedded in the job, "
-        "for who may read jobs to read; not at all. auto: secret where there are credentials and a secret store, else "
-        "none.",
+        "How the job logs in. secret: with the service account in a DC/OS secret; embed: with these credentials in the "
+        "job, readable by everybody who may read jobs; none: without a login. auto: secret where there are credentials "
+        "and a secret store, else none.",
     )
     job_secret: str = setting(
         "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."
     )
     job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
     strategy: StrategyName = setting(
-        StrategyName("bluegreen"), "bluegreen: the baseline stays until the end; rolling: one for one, in waves."
+        StrategyName("bluegreen"),
+        "bluegreen: the baseline keeps all its instances until the end; rolling: one for one, in waves.",
     )
-    wave: int = setting(1, "rolling: how many instances one step exchanges.", min=1)
-    instances: int = setting(1, "How many canary instances.", min=1)
-    percent: int = setting(0, "How many canary instances, as a share of the target, rounded up.", min=0, max=100)
-    timeout: float = seconds(1800.0, "How long the goal may take.")
-    drain_timeout: float = seconds(300.0, "How long sessions may take to end.")
+    wave: int = setting(1, "rolling: number of instances that one step exchanges.", min=1)
+    instances: int = setting(1, "Number of canary instances.", min=1)
+    percent: int = setting(
+        0, "Canary size in percent of the target, rounded up; 0: --instances counts.", min=0, max=100
+    )
+    timeout: float = seconds(1800.0, "Time limit of the goal.")
+    drain_timeout: float = seconds(300.0, "Time limit for open sessions to end.")
     check_config: CheckConfig = setting(
         CheckConfig.AUTO,
         "Check the load balancers' configuration together with the app's labels, with the program haproxy. auto: where "
@@ -185,10 +191,11 @@ class Settings:
         False, "Accept that a service port of the baseline refuses connections after the promotion."
     )
     on_drain_timeout: OnDrainTimeout = setting(
-        OnDrainTimeout.ABORT, "Then: stop and leave everything as it is, or cut the sessions."
+        OnDrainTimeout.ABORT,
+        "When --drain-timeout passes. abort: stop and leave everything as it is; force: cut the sessions.",
     )
     on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
-    on_failure: OnFailure = setting(OnFailure.ROLLBACK, "When a stage of the release fails.")
+    on_failure: OnFailure = setting(OnFailure.ROLLBACK, "What to do when a stage of the release fails.")
     suite: str = setting(
         "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
     )
@@ -206,19 +213,21 @@ class Settings:
         (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
     )
     judge_for: float = seconds(0.0, "How long the canary may be judged on live traffic; 0s: not at all.")
-    judge_traffic: bool = setting(False, "Send the judge's own requests to both colours, where traffic is thin.")
-    judge_path: str = setting("/", "What the judge's own requests ask for.")
-    max_failed_requests: int = setting(0, "How many requests the canary may fail beyond the baseline; 0: any.", min=0)
-    on_inconclusive: OnInconclusive = setting(OnInconclusive.ROLLBACK, "When the judge has seen too little to say.")
+    judge_traffic: bool = setting(False, "Send synthetic traffic to canary and baseline where live traffic is thin.")
+    judge_path: str = setting("/", "Path of the synthetic traffic.")
+    max_failed_requests: int = setting(0, "Requests that the canary may fail beyond the baseline. 0: no limit.", min=0)
+    on_inconclusive: OnInconclusive = setting(
+        OnInconclusive.ROLLBACK, "What to do when the judge has too little data to decide."
+    )
     steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
     keep: int = setting(3, "How many revisions keep their jobs.", min=0)
     adopt: bool = setting(
         False, "Give an app that was deployed by other means the labels of a baseline, if it is free."
     )
     adopt_restart: bool = setting(False, "With --adopt: also where Marathon then restarts the app's tasks.")
-    output: LogFormat = setting(LogFormat.TEXT, "The form of the answer.")
+    output: LogFormat = setting(LogFormat.TEXT, "Format of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
-    log_format: LogFormat = setting(LogFormat.TEXT, "The form of the log.")
+    log_format: LogFormat = setting(LogFormat.TEXT, "Format of the log.")
     dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
     state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
     replicas: int = setting(1, "How many load balancers.", min=1, max=2)
@@ -429,7 +438,7 @@ def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The settings of a configuration file, as click wants its defaults. Raises UsageError."""
+    """The settings of a configuration file, in the form of click's default map. Raises UsageError."""
     file = Path(path or FILE)
     if not path and not file.exists():
         return {}

@@ -1,4 +1,4 @@
-"""Stage ``doctor``: everything that a release stands on, looked at one by one, each finding with its remedy."""
+"""Command ``doctor``: checks the preconditions of a release one by one, each finding with its remedy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _adopted(context: Context, examination: Examination) -> Check:
 
 
 def _adopt(context: Context, examination: Examination) -> Check:
-    """Give the one foreign app its labels, if that is free or wanted at its price."""
+    """Give the one foreign app its labels, if that replaces no tasks or --adopt-restart is given."""
     if not context.settings.app:
         return skipped("adopt", "give --app: which app is it?")
     if not examination.reached:
@@ -86,7 +86,7 @@ def _is_foreign(app: RunningApp, wanted: str) -> bool:
 
 
 def _offer(context: Context, plan: Adoption) -> Check:
-    """What it would do and cost; a conflict where releases cannot do without."""
+    """What adoption would do and cost; a conflict where a release needs it."""
     listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
     command = f"bgci doctor --app {context.app_id} --adopt --adopt-restart"
     found = f"not adopted: it would set {listed}. {plan.cost}"

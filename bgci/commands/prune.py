@@ -1,4 +1,4 @@
-"""The DC/OS Jobs that belong to an app, and stage ``prune``, which removes those of old revisions."""
+"""Command ``prune``: removes the DC/OS Jobs of old revisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Remove the jobs of all but the --keep latest revisions and of what runs."""
+    """Remove the jobs of all revisions but the --keep latest and the running ones."""
     with stage("prune", settings) as context:
         metronome = needed_metronome(context)
         running = {app.revision for app in context.cluster.marathon.colours(context.app_id)}

@@ -1,4 +1,4 @@
-"""Command ``release``: all stages in order, going back by itself when one fails."""
+"""Command ``release``: all stages in order, and a rollback when one fails."""
 
 from __future__ import annotations
 
@@ -98,8 +98,10 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
 
 
 def _at_least_standing(context: Context, release: Release, size: CanarySize) -> CanarySize:
-    """The size, or that of the canary that there is: a canary only grows, and an earlier release may have been
-    stopped in its promotion."""
+    """The size, or that of the running canary if it is larger.
+
+    A canary only grows, and an earlier release may have been stopped in its promotion.
+    """
     try:
         standing = look(context).canary.app.instances
     except ConflictError:  # there is no canary yet
@@ -132,7 +134,7 @@ def _within_budget(context: Context, release: Release, size: CanarySize, tests: 
 
 
 def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> None:
-    """The tests that there are, at one step; their cases are added to ``cases``."""
+    """Run the tests at one step; their cases are added to ``cases``."""
     if not tests:
         context.console.info("no tests: there is no suite and no --test-command")
         return
@@ -146,7 +148,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
 
 
 def _go_back(context: Context, cause: BgciError) -> None:
-    """Roll back, and raise what led to it; the cause itself when there is nothing to go back to."""
+    """Roll back and raise RolledBackError; raise the cause itself when there is no rollback."""
     code = exit_code(cause)
     told = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
     context.result = replace(context.result, cause=told)

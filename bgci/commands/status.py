@@ -20,7 +20,7 @@ from bgci.reporting.rollout_log import summary
 
 
 def run(settings: Settings) -> None:
-    """Print what runs. Touches nothing."""
+    """Print what runs. Changes nothing."""
     with stage("status", settings) as context:
         found = status(context)
         context.result = replace(context.result, **{**found, "jobs": tuple(found["jobs"])})
@@ -53,7 +53,7 @@ def shares(seen: Observation) -> dict[str, float]:
 
 
 def _jobs(context: Context) -> list[Job]:
-    """Its jobs. An account that releases without them may not see any."""
+    """The app's jobs; none where the account cannot read jobs, which a release without jobs does not need."""
     try:
         return jobs_of_app(context)
     except DeniedError as error:

@@ -1,4 +1,4 @@
-"""From the URLs that a user gives to the clients of one cluster."""
+"""The clients of one cluster, made from the URLs that a user gives."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def pinned_ca(cluster_url: str, sha256: str) -> str:
 
 
 def _dcos_version(root: Http) -> tuple[str, str]:
-    """Variant and version of DC/OS, which it tells to everybody."""
+    """Variant and version of DC/OS. The request needs no login."""
     path = "/dcos-metadata/dcos-version.json"
     stranger = UnavailableError(
         f"{root.base_url} is no DC/OS cluster: it has no {path}.",

@@ -1,4 +1,4 @@
-"""Who we are: read from the environment and from files, never from flags (docs/platform.md, Login)."""
+"""The login at the cluster: read from the environment and from files, never from flags (docs/platform.md, Login)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a program that has no business at the cluster."""
+    """The environment without credentials, for test programs."""
     return {name: value for name, value in environ.items() if name not in CREDENTIAL_VARIABLES}
 
 

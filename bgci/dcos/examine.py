@@ -1,4 +1,4 @@
-"""Questions to a cluster that change nothing, for `bgci doctor`."""
+"""Requests for `bgci doctor` that change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTTP session that knows what goes wrong on the way: time-outs, retries, TLS, redirects, HTML in place of JSON.
+"""One HTTP session that handles failures on the way: timeouts, retries, TLS, redirects, HTML in place of JSON.
 
 Expected failures become :mod:`bgci.errors`; a reply that only the caller can interpret (404, 409, 422, 500 ...) becomes
 :class:`HttpFailure`. No message ever holds a request header.
@@ -174,7 +174,7 @@ class Http:
     def _exchange(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
-        """The reply, after a login anew where the old one has ended."""
+        """The reply, after another login where the old one has ended."""
         response = self._follow(method, url, params, json, headers, credentials)
         ours = credentials and _origin(response.url) == _origin(self.base_url)
         if response.status_code == 401 and ours and self._auth and self._auth.renew():

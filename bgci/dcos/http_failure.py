@@ -1,4 +1,4 @@
-"""What went wrong with a request, in the words of a person. No text here ever holds a request header."""
+"""Failures of a request, and their texts for people. No text here ever holds a request header."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def explained(error: requests.RequestException, base_url: str, timeouts: tuple[f
 
 
 def reason_of(error: requests.RequestException) -> BaseException:
-    """What urllib3 said: requests wraps it into a MaxRetryError."""
+    """The error of urllib3, which requests wraps into a MaxRetryError."""
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", inner)
     return reason if isinstance(reason, BaseException) else error

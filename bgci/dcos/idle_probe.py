@@ -1,4 +1,4 @@
-"""Single requests to a task: its own word on whether it is idle, and how long it takes to answer."""
+"""Single requests to a task: its idle probe, and its response time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK, MOST = 65536, 4_194_304  # bytes; as much of an answer as is waited for
 
 
 def answers_ok(url: str) -> bool:
-    """Whether GET ``url`` answers 200 now; anything else, and no answer, is no."""
+    """Whether GET ``url`` answers 200 now. False for any other answer, and without one."""
     try:
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
             return response.status_code == 200

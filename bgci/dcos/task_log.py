@@ -1,4 +1,4 @@
-"""What a task has written, while it runs and after it has ended (docs/platform.md, Logs of a task)."""
+"""The log of a task, while it runs and after it has ended (docs/platform.md, Logs of a task)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TaskLog:
         return ("", offset) if expected else None
 
     def exit_message(self, task_id: str) -> str | None:
-        """Why the task ended, in the words of Mesos ("Command exited with status 8"); None when it is not known."""
+        """Mesos' message about the end of the task ("Command exited with status 8"); None when it is not known."""
         # The state of Mesos leaves messages out in most versions (mesos: common/http.cpp); the operator API has them.
         for source in (self._state_statuses, self._operator_statuses):
             try:

@@ -1,4 +1,5 @@
-"""The judge at work: canary against baseline on live traffic, from the load balancers' own counters, and on probes."""
+"""Canary analysis: the judge compares canary and baseline on live traffic, by the load balancers' counters, and on
+synthetic traffic."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class Verdicts:
 
 @dataclass
 class Bench:
-    """What has been seen so far."""
+    """The data so far."""
 
     judge: Judge
     latency: Latency
@@ -72,7 +73,7 @@ class Bench:
 
 
 def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int) -> Iterator[Case]:
-    """The judge's cases; none without a baseline to compare with.
+    """The test cases of the canary analysis; none without a baseline to compare with.
 
     ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
     gets its part of alpha. granted: how many requests the canary may fail beyond the baseline; 0: any number.
@@ -104,7 +105,7 @@ def _case(name: str, verdict: Verdict) -> Case:
 
 
 def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Bench]:
-    """Look until the judge can say, and at most for --judge-for.
+    """Poll until the judge decides, and at most for --judge-for.
 
     Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
     """
@@ -140,7 +141,7 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Ben
 
 
 def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
-    """One look at all load balancers, and one round of probes where they brought too little.
+    """One poll of all load balancers, and one round of synthetic traffic where live traffic brought too little.
 
     Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
     """
@@ -178,7 +179,7 @@ def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecuto
 
 
 def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[str, list[ServerRow]]:
-    """Fold every replica's counters in; the rows of each task."""
+    """Add every replica's counters to the tally. Returns the rows of each task."""
     wanted = endpoints(apps, group_of(context))
     rows_by_task: dict[str, list[ServerRow]] = {}
     problems = []
@@ -204,7 +205,7 @@ def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[Serve
 
 
 def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow]], path: str) -> list[str]:
-    """Where its instances are probed: those in rotation, for one that serves nobody answers faster; else all."""
+    """URLs for synthetic traffic: of the instances in rotation, because an idle instance answers faster; else of all."""
     places = places_of(side)
     states = {task: {row.serving for row in rows_by_task.get(task, ())} for task in places}
     up = [task for task in places if Serving.UP in states[task]]
@@ -225,7 +226,7 @@ def _spent(bench: Bench) -> bool:
 
 
 def _too_costly(bench: Bench, verdicts: Verdicts) -> Verdicts:
-    """The budget is used up before the judge could say: that is a no."""
+    """The verdict of a canary that used up its failed requests before the judge could decide: failed."""
     why = f"--max-failed-requests {bench.granted} is used up: {bench.judge.verdict().reason}"
     failed = Verdict("fail", why, 1.0, 1.0, canary=bench.judge.canary, baseline=bench.judge.baseline)
     return Verdicts(failed, verdicts.slow)
@@ -236,10 +237,9 @@ def _compared(bench: Bench) -> bool:
 
 
 def _affordable_until(bench: Bench, began: float) -> float:
-    """Until when the canary may stand for the failed requests that are left of those granted.
+    """Until when the canary may run with the failed requests that are left.
 
-    If it is as bad as is feared, or as bad as can be by what was seen of it: the better it does, the longer it may
-    stand.
+    It assumes the worst-case rate, or the worst rate that the data so far allow: a better canary may run longer.
     """
     canary, baseline = bench.live("canary"), bench.live("baseline")
     now = time.monotonic()
@@ -259,14 +259,14 @@ def _require_enough(bench: Bench) -> None:
 
 
 def feared(baseline_rate: float) -> float:
-    """The error rate of a canary as bad as is feared."""
+    """The worst-case error rate of a canary."""
     return min(1.0, max(FEARED, 2 * baseline_rate))
 
 
 def size_within_budget(context: Context, instances: int, target: int, judgements: int, granted: int) -> int:
-    """How many of ``instances`` a canary may have for --max-failed-requests, before it is there.
+    """How many of ``instances`` a canary may have for --max-failed-requests, before it is created.
 
-    Raises ConflictError when even one instance costs more until the judge could say.
+    Raises ConflictError when even one instance costs more until the judge could decide.
     """
     group = group_of(context)
     apps = context.cluster.marathon.group_apps(group) if group else []
@@ -283,7 +283,7 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
 
 
 def _rate_of(context: Context, apps: Sequence[RunningApp], group: str) -> float:
-    """The error rate of what runs, since the load balancers' last reload; 0 where that is unknown."""
+    """The error rate of the running app since the load balancers' last reload; 0 where that is unknown."""
     wanted = endpoints(apps, group)
     found = [rows for balancer in context.balancers for rows in balancer.rows(wanted).values()]
     return sum((row.counts for rows in found for row in rows), Counts()).rate

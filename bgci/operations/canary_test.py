@@ -1,4 +1,4 @@
-"""Stage ``test``: whether the canary may be promoted, by a suite of checks and by test programs; JUnit."""
+"""Tests of the canary: a suite of checks, test programs, and the canary analysis; reported as JUnit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_JUNIT = 50_000_000  # bytes of a JUnit file that is merged
 
 @dataclass(frozen=True)
 class Planned:
-    """What there is to test with."""
+    """The suite, the test programs and the canary analysis that a command was asked for."""
 
     suite: Path | None
     commands: Sequence[str]
@@ -44,9 +44,9 @@ class Planned:
 
 
 def planned(context: Context, steps: int = 1) -> Planned:
-    """The suite and the programs, the suite read once to find its mistakes. Raises UsageError or InvalidError.
+    """The tests of this command. The suite is read once, to find its mistakes. Raises UsageError or InvalidError.
 
-    ``steps``: how often they are carried out on one canary.
+    ``steps``: how often the tests run on one canary.
     """
     with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
         (context.artifacts.directory / REPORT).unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def read(context: Context, file: Path, image: str) -> Suite:
 def carry_out(
     context: Context, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
 ) -> None:
-    """Carry them out and report.
+    """Run the tests and report.
 
     ``alone``: a first deployment, which has no baseline, is tested too. ``step``: the canary's size, where it is tested
     at several; ``told``: the cases of the steps before, to which these are added. Raises RejectedError when one fails
@@ -121,7 +121,7 @@ def _carried_out(context: Context, tests: Planned, hybrid: Hybrid, cases: list[C
 def _suite(
     context: Context, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
 ) -> Iterator[Case]:
-    """The cases in the suite's order; when it is aborted, those that had ended are put into ``cases``."""
+    """The cases in the suite's order. When the suite is aborted, the cases that had ended are added to ``cases``."""
     suite = read(context, file, described(hybrid, context)["image"])
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
@@ -166,7 +166,7 @@ def _nothing_to_share(suite: Suite) -> Iterator[Case]:
 
 
 def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
-    """Whether each instance that was tested is still the same and well: tests can pass while it crashes in between."""
+    """Whether each tested instance is still there and healthy: tests can pass while an instance crashes in between."""
     try:
         after = look(context, alone=before.baseline is None).canary
         well, trouble = set(places_of(after)), after.app.trouble
@@ -212,7 +212,7 @@ def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence
 
 
 def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """The files that are there, with what changes when one is written: an old run's results must not count."""
+    """The files that exist, each with its time and size: results of an earlier run must not count."""
     found = {path for pattern in patterns for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
     states = {path: os.stat(path) for path in found}
     return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}

@@ -1,4 +1,4 @@
-"""The cluster and the load balancers that a command talks to, connected when they are needed first."""
+"""Clients of the cluster and of the load balancers, created when a command needs them first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def in_job() -> bool:
 
 
 class Connections:
-    """Made from the settings and the environment of one command."""
+    """The clients of one command, from its settings and its environment."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -72,7 +72,7 @@ class Connections:
 
     @cached_property
     def balancers(self) -> list[LoadBalancer]:
-        """Every load balancer replica. Raises UsageError where none is named: nothing could be proven drained."""
+        """Every load balancer replica. Raises UsageError where none is named: no task could be proven drained."""
         from bgci.dcos.marathon_lb import LoadBalancer, resolve_replicas
 
         if not self._settings.marathon_lb_url:

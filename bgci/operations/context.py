@@ -107,7 +107,7 @@ class Context:
         return Journal(path, warn=self.console.warn, echo=_print_journal if in_job() else lambda line: None)
 
     def finish(self, error: Failure | None) -> None:
-        """Write down how it ended. What cannot be written is a warning: it must not spoil a good release."""
+        """Write how the command ended. A file that cannot be written is a warning: it must not fail a good release."""
         code = exit_code(error) if error else 0
         if error:
             self.result = replace(self.result, message=error.message, remedy=error.remedy)
@@ -147,7 +147,7 @@ class Context:
             self.console.warn(problem.message)
 
     def _tell_ci(self, code: int) -> None:
-        """Decoration: whatever goes wrong with it, the stage ended as it did."""
+        """Tell the CI system. A failure here is a warning and does not change how the command ended."""
         self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
         told = {**self.result.document(), "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
         try:
@@ -156,7 +156,7 @@ class Context:
             self.console.warn(f"the CI system could not be told: {type(problem).__name__}: {problem}")
 
     def answer(self, text: str) -> None:
-        """What a command was asked for (``--output``), on stdout: the log goes elsewhere."""
+        """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
         as_json = self.settings.output is LogFormat.JSON
         print(redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()))
 
@@ -186,9 +186,9 @@ class Context:
             self.result = replace(before.followed_by(told), stages=(*(before.stages or ()), row))
 
     def record(self, command: str, code: int, result: Result, step: str = "") -> bool:
-        """How a stage, or one part of a release, ended: a line in the journal, if there is one or something to tell.
+        """Write how a command, or one part of a release, ended into the journal, if there is a journal or test results.
 
-        Whether it was written. Not inside a job: whoever follows it does.
+        Returns whether the line was written. Inside a job nothing is written: the command that follows the job does it.
         """
         path = self.artifacts.directory / "journal.jsonl"
         known = "journal" in self.__dict__ or result.tests is not None or path.is_file()
@@ -203,7 +203,7 @@ class Context:
         return True
 
     def _page(self) -> None:
-        """Pictures of what happened. Decoration: whatever goes wrong with it, the stage ended as it did."""
+        """Write report.html. A failure here is a warning and does not change how the command ended."""
         try:
             from bgci.reporting.page import write
 
@@ -217,12 +217,12 @@ def _print_journal(line: str) -> None:
 
 
 def _tell_follower(mark: str, document: str) -> None:
-    """A line of a job's log for who follows it: JSON, no secret in it."""
+    """Print a line for the command that follows this job: JSON without secrets."""
     print(mark + redacted_json(document), flush=True)
 
 
 class _Beside:
-    """Masks on stderr, which GitHub reads as well, where stdout is for something else."""
+    """Prints GitHub's masks on stderr, which GitHub reads too, where stdout has the answer or a log of JSON lines."""
 
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
@@ -253,7 +253,7 @@ def _needed(value: str, flag: str) -> str:
 
 @contextmanager
 def stage(command: str, settings: Settings) -> Iterator[Context]:
-    """Run a stage: its result is written whatever happens; only errors of ``bgci.errors`` come out."""
+    """Run a command: its result is written whatever happens, and only errors of ``bgci.errors`` leave it."""
     context = Context(command, settings)
     with abort_on_signals() as signals:
         try:

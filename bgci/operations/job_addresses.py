@@ -1,4 +1,4 @@
-"""What is where for the jobs, and whom they trust: inside of the cluster other addresses are right than outside."""
+"""Addresses and CA certificates for the jobs: other addresses are right inside the cluster than outside."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def job_ca(settings: Settings) -> str | None:
 
 
 def job_pin(settings: Settings) -> str | None:
-    """The fingerprint by which the job knows the cluster's own CA; None where it is given a CA, or asks no DC/OS."""
+    """The fingerprint by which the job recognises the cluster's own CA; None where the job has a CA, or no DC/OS."""
     inside, _ = job_urls(settings)
     needed = inside.startswith("https://") and not (settings.job_ca_cert or settings.ca_cert)
     return settings.ca_sha256 or None if needed else None
@@ -74,7 +74,7 @@ def job_connection(settings: Settings) -> dict[str, Any]:
 
 
 def require_confidential_jobs(settings: Settings, *, logs_in: bool) -> None:
-    """Raises UsageError for jobs whose login would be sent unencrypted: they would say so only in the cluster."""
+    """Raises UsageError for jobs that would send their login unencrypted, before the jobs fail in the cluster."""
     from bgci.dcos.tls import confidential
 
     cluster_url, marathon_url = job_urls(settings)

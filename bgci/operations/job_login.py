@@ -17,9 +17,8 @@ STORELESS = ("open", "plain")  # variants of a cluster
 
 
 def way(context: Context) -> JobServiceAccount:
-    """--job-service-account; ``auto``: from a secret, where we have a login too and the cluster may have a store.
-
-    `render` touches no cluster, so it takes it that there is one.
+    """The value of --job-service-account. ``auto`` is ``secret`` where this command has a login and the cluster may
+    have a secret store. `render` asks no cluster and assumes a secret store.
     """
     asked = context.settings.job_service_account
     if asked is not JobServiceAccount.AUTO:
@@ -32,7 +31,7 @@ def way(context: Context) -> JobServiceAccount:
 
 
 def login(context: Context) -> dict[str, Any]:
-    """What of ``JobSettings`` logs the jobs in. Raises UsageError; InvalidError for a secret that they may not use."""
+    """The fields of ``JobSettings`` with the login. Raises UsageError; InvalidError for a secret of another folder."""
     chosen = way(context)
     if chosen is JobServiceAccount.SECRET:
         return {"secret_env": {VARIABLE: secret(context)}}
@@ -74,8 +73,10 @@ def _embedded(context: Context) -> dict[str, str]:
 
 
 def require_secret(context: Context) -> None:
-    """See that the secret is there, as far as one may. Raises UsageError where none can be, InvalidError where it is
-    missing: a run would never start."""
+    """Check that the secret exists, if it is readable.
+
+    Raises UsageError without a secret store, InvalidError without the secret: a run would never start.
+    """
     if way(context) is not JobServiceAccount.SECRET:
         return
     http, path = context.cluster.http, secret(context)

@@ -1,4 +1,4 @@
-"""Options that a stage is given, against those that its published job has: honoured, or refused with both values."""
+"""Options of a stage against those of its published job: the job is updated, or the stage refuses with both values."""
 
 from __future__ import annotations
 

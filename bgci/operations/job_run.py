@@ -187,7 +187,7 @@ class _Watch:
             time.sleep(pause)
 
     def _poll(self, before: JobRun) -> JobRun:
-        """The run's state; that of before while Metronome is away, for the run goes on without it."""
+        """The run's state; the state before while Metronome does not answer, because the run goes on without it."""
         try:
             return self.metronome.run(self.job_id, self.run_id)
         except UnavailableError as error:
@@ -323,7 +323,7 @@ def _explained(context: Context, request: Callable[[], GoalRequest], error: Dead
 
 
 def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
-    """Neither log nor status may be read: say what the group looks like."""
+    """End by the state of the group, because neither the log nor the status of the run is readable."""
     _, step = next_step(observer_of(context), request)
     match step:
         case Done(message):

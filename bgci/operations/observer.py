@@ -1,4 +1,4 @@
-"""Reads Marathon and every load balancer replica, and gives what the engine thinks in: an Observation."""
+"""Reads Marathon and every load balancer replica into an Observation for the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge's own requests to the instances of both colours, where live traffic is thin."""
+"""Synthetic traffic to the instances of canary and baseline, where live traffic is thin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKERS = 2 * PAIRS  # requests under way at a time, at most
 
 @dataclass(frozen=True)
 class Probed:
-    """What one round brought. ``pairs``: (canary ms, baseline ms) of those pairs that both answered."""
+    """The result of one round. ``pairs``: (canary ms, baseline ms) where both instances answered."""
 
     canary: Counts = Counts()
     baseline: Counts = Counts()
@@ -24,7 +24,7 @@ class Probed:
 
 
 def probe(canary: Sequence[str], baseline: Sequence[str], pool: ThreadPoolExecutor) -> Probed:
-    """One round to these URLs, one for each instance; nothing where a colour has none.
+    """One round of requests to these URLs, one for each instance; nothing where canary or baseline has none.
 
     The two requests of a pair are sent at the same time, and no instance gets a second one meanwhile: who answers
     several at once is slower, and the colours have different numbers of instances. The rest of the baseline's come

@@ -1,4 +1,4 @@
-"""Where the canary, the baseline and the load balancers of a group are reached while both revisions run."""
+"""Addresses of the canary, the baseline and the load balancers of a group while both revisions run."""
 
 from __future__ import annotations
 
@@ -62,8 +62,10 @@ def group_of(context: Context) -> str:
 
 
 def look(context: Context, *, alone: bool = False) -> Hybrid:
-    """What stands now. Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the
-    only one)."""
+    """The canary and its baseline as they run now.
+
+    Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
+    """
     group = group_of(context)
     running = context.cluster.marathon.group_apps(group) if group else []
     require_dates(running)
@@ -82,7 +84,7 @@ def look(context: Context, *, alone: bool = False) -> Hybrid:
 
 
 def settled(context: Context, *, alone: bool = False) -> Hybrid:
-    """What stands once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
+    """The same once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
     until = time.monotonic() + context.settings.timeout
     while True:
         hybrid = look(context, alone=alone)
@@ -117,7 +119,7 @@ def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:
 
 
 def described(hybrid: Hybrid, context: Context) -> dict[str, str]:
-    """What a report says about it: the properties of a JUnit suite."""
+    """The properties of a JUnit suite: app, revision, image and the like."""
     return {
         "app": context.app_id,
         "revision": context.revision,
