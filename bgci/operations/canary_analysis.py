@@ -205,7 +205,7 @@ def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[Serve
 
 
 def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow]], path: str) -> list[str]:
-    """URLs for synthetic traffic: of the instances in rotation, because an idle instance answers faster; else of all."""
+    """URLs for synthetic traffic: of instances in rotation, because an idle instance answers faster; else of all."""
     places = places_of(side)
     states = {task: {row.serving for row in rows_by_task.get(task, ())} for task in places}
     up = [task for task in places if Serving.UP in states[task]]
