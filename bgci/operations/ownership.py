@@ -6,14 +6,18 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bgci.appdef.app_definition import service_ports
+from bgci.appdef.names import parse_app
 from bgci.dcos.haproxy_config import Stranger
 from bgci.dcos.marathon import Marathon
-from bgci.dcos.marathon_lb import LoadBalancer
+from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints
+from bgci.engine.decisions import Release
 from bgci.engine.ownership import Claim, conflict
 from bgci.errors import ConflictError, UnavailableError
+from bgci.operations.context import Context
 
-SETTLE_SECONDS = 5.0  # for which a load balancer may still show tasks that have just ended, after it was asked to reload
+SETTLE_SECONDS = 5.0  # after a reload request, for which a load balancer may still show tasks that have ended
 PAUSE = 0.2
 
 
@@ -23,6 +27,28 @@ class Owned:
 
     claim: Claim
     apps: tuple[RunningApp, ...] = ()
+
+
+def require_owned(context: Context, group: str = "") -> Owned:
+    """Our running apps for this command. ``group``: of the definition, empty where none is at hand."""
+    return owned(context.cluster.marathon, claim_of(context, group))
+
+
+def claim_of(context: Context, group: str = "") -> Claim:
+    """The claim of this command."""
+    replaces = context.settings.replaces
+    return Claim(context.app_id, group, parse_app(replaces) if replaces else "")
+
+
+def check_strangers(context: Context, release: Release, mine: Owned) -> None:
+    """Raises ConflictError for a stranger behind our service ports; only a warning while our canary stands."""
+    ports = service_ports(release.definition or {})
+    found = strangers(context.balancers, context.cluster.marathon, mine.apps, mine.claim.group, ports)
+    if release.definition is None or any(app.revision == release.revision for app in mine.apps):
+        for one in found:
+            context.console.warn(f"The load balancer serves {one} with {one.share:.0%} of the traffic of its port.")
+        return
+    require_no_strangers(found, mine.claim.base_id)
 
 
 def owned(marathon: Marathon, claim: Claim) -> Owned:
@@ -75,14 +101,16 @@ def strangers(
     return _named(found, marathon) if found else []
 
 
-def _behind(balancers, wanted, ours):  # type: ignore[no-untyped-def]
-    found, problems = [], []
+def _behind(balancers: Sequence[LoadBalancer], ports: Sequence[int], ours: Sequence[Endpoint]) -> list[Stranger]:
+    """Of every load balancer that answers. Raises UnavailableError when none does."""
+    found: list[Stranger] = []
+    problems = []
     for balancer in balancers:
         try:
-            found += balancer.strangers(wanted, ours)
+            found += balancer.strangers(ports, ours)
         except UnavailableError as error:
             problems.append(error)
-    if balancers and len(problems) == len(balancers):
+    if problems and len(problems) == len(balancers):
         raise problems[0]
     return found
 

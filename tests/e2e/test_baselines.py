@@ -15,7 +15,7 @@ def foreign(app: App, instances: int = 2, **labels: str) -> Json:
     definition["container"] = {**definition["container"], "docker": {"image": "old"}}
     definition["env"] = {}
     own = {"HAPROXY_GROUP": "external", "HAPROXY_DEPLOYMENT_GROUP": app.group, **labels}
-    return {"id": f"{app.id}-old", "instances": instances, **definition, "labels": own}
+    return {"id": app.id, "instances": instances, **definition, "labels": own}
 
 
 def deployed(app: App, definition: dict[str, Any]) -> None:

@@ -243,6 +243,7 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "allow_no_health_check": True,
         "allow_port_change": True,
         "check_config": "always",
+        "replaces": "/old-web",
         "instances": "2",
         "percent": "50",
     }
