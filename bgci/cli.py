@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,7 +15,21 @@ from bgci import __version__
 from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
-from bgci.options import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, TEST, Settings, read_file, takes
+from bgci.options import (
+    CANARY,
+    CLUSTER,
+    DEFINE,
+    DOCTOR,
+    GOAL,
+    JOB,
+    JUDGE,
+    RELEASE,
+    TEST,
+    Settings,
+    read_file,
+    require_known_variables,
+    takes,
+)
 from bgci.redaction import redacted
 
 app = typer.Typer(
@@ -44,6 +58,7 @@ def _global_options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    require_known_variables(os.environ)
     values = read_file(config) | _of_job()
     context.default_map = {
         **dict.fromkeys(app_names(), values),
@@ -230,6 +245,14 @@ def _abort(number: int, frame: FrameType | None) -> None:
     raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
+def _end_closed() -> NoReturn:
+    """End as a program that writes to a closed pipe does: without a word."""
+    from bgci.reporting.console import PIPE_CLOSED, abandon
+
+    abandon(sys.stdout)
+    sys.exit(PIPE_CLOSED)
+
+
 def main() -> None:
     """The entry point. An expected failure shows no traceback, and no traceback shows a secret."""
     hide_credentials(os.environ)
@@ -237,6 +260,8 @@ def main() -> None:
         signal.signal(number, _abort)  # until a stage has its own way
     try:
         app()
+    except BrokenPipeError:  # only an answer is read from a pipe: nothing that was begun ends with it
+        _end_closed()
     except (BgciError, AbortedError) as error:
         # The process ends now, with its own exit code, whatever comes: Python itself lets go of its handlers before.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
@@ -249,6 +274,8 @@ def main() -> None:
         sys.exit(exit_code(error))
     except SystemExit as ended:
         wrong = ended.__context__  # click's own, which is in the log already
+        if isinstance(wrong, BrokenPipeError):
+            _end_closed()
         if ended.code == UsageError.code and wrong is not None:
             _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="See `bgci COMMAND --help`."))
         raise

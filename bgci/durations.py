@@ -6,14 +6,18 @@ import re
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_LONGEST = 366 * 86400  # seconds: more is a mistake
 _DURATION = re.compile(f"(?:{_PART.pattern})+")
 
 
 def parse_duration(text: str) -> float:
     """Seconds. Raises ValueError for anything else, also for a number without its unit."""
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration; write it with its unit, such as 90s or 10m")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        raise ValueError(f"{text[:40]!r} is not a duration; write it with its unit, such as 90s or 10m")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than a year")
+    return seconds
 
 
 def duration_text(seconds: float) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
@@ -18,15 +17,10 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
-from bgci import redaction
+from bgci import configuration, redaction
 from bgci.durations import duration_text, parse_duration
 from bgci.engine.strategies import STRATEGIES
 from bgci.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FILE = "bgci.toml"
 _SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
@@ -89,6 +83,14 @@ def duration(text: str | float) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def share(text: str | int) -> int:
+    """A share in percent, written as ``25`` or ``25%``."""
+    number = str(text).strip().removesuffix("%")
+    if not (number.isascii() and number.isdecimal() and len(number) <= 3 and int(number) <= 100):
+        raise typer.BadParameter(f"{str(text)[:40]!r} is not a share; write it as 25 or 25%, at most 100")
+    return int(number)
+
+
 def setting(default: Any, text: str, **more: Any) -> Any:
     """A field of ``Settings``. ``more`` goes to typer.Option; ``flags``: instead of the one of its name."""
     kind: dict[str, Any] = (
@@ -129,9 +131,6 @@ class Settings:
     set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", callback=_one_per_line)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
-    replaces: str = setting(
-        "", "The earlier id of this app, such as /team/old-name: what runs under it is replaced by this release."
-    )
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
     strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
     marathon_version: MarathonVersion = setting(
@@ -181,7 +180,10 @@ class Settings:
     wave: int = setting(1, "rolling: number of instances that one step exchanges.", min=1)
     instances: int = setting(1, "Number of canary instances.", min=1)
     percent: int = setting(
-        0, "Canary size in percent of the target, rounded up; 0: --instances counts.", min=0, max=100
+        0,
+        "Canary size in percent of the target, rounded up, such as 25 or 25%; 0: --instances counts.",
+        parser=share,
+        metavar="PERCENT",
     )
     timeout: float = seconds(1800.0, "Time limit of the goal.")
     drain_timeout: float = seconds(300.0, "Time limit for open sessions to end.")
@@ -262,7 +264,6 @@ GOAL = (
     "allow_no_health_check",
     "allow_port_change",
     "check_config",
-    "replaces",
     "dry_run",
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
@@ -375,6 +376,11 @@ def _kinds() -> dict[str, Any]:
     return get_type_hints(Settings)
 
 
+def _options() -> dict[str, Any]:
+    """The types of the options."""
+    return {name: kind for name, kind in _kinds().items() if name not in ("origins", "taken")}
+
+
 def _default(found: Field[Any]) -> Any:
     return found.default if found.default_factory is MISSING else found.default_factory()
 
@@ -386,7 +392,8 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
         def command(context: typer.Context, **given: Any) -> None:
             _require_no_login_in(given)
             _require_paths(given)
-            function(Settings(**given, origins=_origins(context, given), taken=tuple(given)))
+            origins = _origins(context, given)
+            function(Settings(**_one_size(given, origins), origins=origins, taken=tuple(given)))
 
         command.__name__ = function.__name__
         command.__doc__ = function.__doc__
@@ -396,6 +403,30 @@ def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., N
         return command
 
     return decorate
+
+
+_RANKS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+
+
+def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
+    """The values with one size of the canary: the one from the stronger source.
+
+    Raises UsageError for two from the same source. A job's document always has both: a share of 0 is none there.
+    """
+    sized = {name: given[name] for name in ("steps", "percent", "instances") if name in origins and given[name]}
+    if not sized or os.environ.get("BGCI_JOB"):
+        return given
+    strongest = min(_RANKS.index(origins[name]) for name in sized)
+    chosen, *others = (name for name in sized if _RANKS.index(origins[name]) == strongest)
+    if others:
+        raise UsageError(
+            f"--{chosen} and --{others[0]} are both given, and each says how large the canary is.",
+            remedy=f"Leave one of them out: --{chosen} {given[chosen]}, or --{others[0]} {given[others[0]]}.",
+        )
+    weaker = {"steps": "", "percent": 0, "instances": 1}
+    for name in sized.keys() - {chosen}:
+        del origins[name]
+    return {**given, **{name: value for name, value in weaker.items() if name in given and name != chosen}}
 
 
 def _require_no_login_in(given: Mapping[str, Any]) -> None:
@@ -446,18 +477,29 @@ def read_file(path: str) -> dict[str, Any]:
     file = Path(path or FILE)
     if not path and not file.exists():
         return {}
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
-    known = {one.name for one in fields(Settings)} - {"origins", "taken"}
-    named = {key.replace("-", "_"): value for key, value in values.items()}
-    unknown = sorted(set(named) - known)
-    if unknown:
-        raise UsageError(
-            f"{file} has settings that bgci does not know: {', '.join(unknown)}.",
-            remedy="The names are those of the options, with - or _.",
-        )
-    return named
+    return configuration.read(file, _options(), shares=("percent",), lists=("steps",))
+
+
+# Variables beside the options that bgci reads or sets itself: logins, what a job carries, what a test program is told,
+# the outputs of an earlier GitLab job, what the wrappers and the sandbox use among themselves.
+OWN_VARIABLES = (
+    *("BGCI_CONFIG", "BGCI_JOB"),
+    *("BGCI_TOKEN", "BGCI_TOKEN_FILE", "BGCI_USERNAME", "BGCI_PASSWORD", "BGCI_PASSWORD_FILE"),
+    *("BGCI_SERVICE_ACCOUNT", "BGCI_SERVICE_ACCOUNT_FILE"),
+    *("BGCI_CANARY_URL", "BGCI_CANARY_URLS", "BGCI_BASELINE_URLS", "BGCI_LB_URL"),
+    *("BGCI_RESULT", "BGCI_EXIT_CODE", "BGCI_STATE", "BGCI_ACTIVE_COLOUR", "BGCI_CANARY_PERCENT", "BGCI_URL"),
+    *("BGCI_PLAN_FILE", "BGCI_JUNIT", "BGCI_REPORT", "BGCI_STAGE", "BGCI_EXECUTABLE", "BGCI_SANDBOX_BODY"),
+)
+OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
+
+
+def require_known_variables(environ: Mapping[str, str]) -> None:
+    """Raises UsageError for a variable ``BGCI_*`` with a value that is none of the options: it would do nothing."""
+    known = {f"BGCI_{name.upper()}" for name in _options()} | set(OWN_VARIABLES)
+    for name in sorted(environ):
+        if name.startswith("BGCI_") and environ[name] and name not in known and not name.startswith(OWN_PREFIXES):
+            raise UsageError(
+                f"bgci knows no variable {name}.{configuration.nearest(name, known)}",
+                remedy="Correct or unset it. The options are in docs/options.md; variables of your own that begin with "
+                "BGCI_X_ are left alone.",
+            )

@@ -53,8 +53,8 @@ def step_sizes(steps: str) -> list[CanarySize]:
 
 def _step(text: str) -> CanarySize:
     number = text.removesuffix("%")
-    if not number.isdecimal() or not 1 <= int(number) <= (100 if "%" in text else MOST):
-        raise UsageError(f"--steps: {text!r} is no size of a canary.", remedy="Write it as 1,25%,50%.")
+    if not number.isdecimal() or len(number) > 5 or not 1 <= int(number) <= (100 if "%" in text else MOST):
+        raise UsageError(f"--steps: {text[:40]!r} is no size of a canary.", remedy="Write it as 1,25%,50%.")
     return CanarySize(percent=int(number)) if "%" in text else CanarySize(int(number))
 
 

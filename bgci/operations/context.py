@@ -24,7 +24,7 @@ from bgci.options import LogFormat, Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
-from bgci.reporting.console import Console, bare
+from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 
@@ -61,6 +61,7 @@ class Context:
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
+        self.reader_gone = False  # whoever read the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
             self.result = replace(self.result, dry_run=True, plan=())
@@ -158,7 +159,14 @@ class Context:
     def answer(self, text: str) -> None:
         """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
         as_json = self.settings.output is LogFormat.JSON
-        print(redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()))
+        try:
+            print(
+                redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()),
+                flush=True,
+            )
+        except BrokenPipeError:
+            abandon(sys.stdout)
+            self.reader_gone = True
 
     @contextmanager
     def part(self, name: str, step: str = "") -> Iterator[None]:
@@ -218,7 +226,10 @@ def _print_journal(line: str) -> None:
 
 def _tell_follower(mark: str, document: str) -> None:
     """Print a line for the command that follows this job: JSON without secrets."""
-    print(mark + redacted_json(document), flush=True)
+    try:
+        print(mark + redacted_json(document), flush=True)
+    except BrokenPipeError:
+        abandon(sys.stdout)
 
 
 class _Beside:
@@ -276,3 +287,5 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
             raise bug from error
         signals.over = True
         context.finish(None)
+        if context.reader_gone:
+            raise SystemExit(PIPE_CLOSED)

@@ -14,7 +14,6 @@ from bgci.dcos.running_app import Address, RunningApp, require_dates
 from bgci.durations import duration_text
 from bgci.errors import ConflictError, UnhealthyError
 from bgci.operations.context import Context
-from bgci.operations.ownership import require_owned
 
 PAUSE = 0.5  # seconds between two polls
 
@@ -57,9 +56,9 @@ def _secure_ports(running: RunningApp) -> set[int]:
 
 
 def group_of(context: Context) -> str:
-    """The deployment group of the app as it runs, empty when it does not run. Raises ConflictError for another app in
-    it."""
-    return require_owned(context).claim.group
+    """The deployment group of the app as it runs, empty when it does not run."""
+    groups = {app.group for app in context.cluster.marathon.colours(context.app_id)} - {""}
+    return min(groups, default="")
 
 
 def look(context: Context, *, alone: bool = False) -> Hybrid:
@@ -67,7 +66,8 @@ def look(context: Context, *, alone: bool = False) -> Hybrid:
 
     Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
     """
-    running = require_owned(context).apps
+    group = group_of(context)
+    running = context.cluster.marathon.group_apps(group) if group else []
     require_dates(running)
     sides = sorted(running, key=lambda side: side.app.started_at)
     match sides:

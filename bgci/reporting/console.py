@@ -8,9 +8,11 @@ No line holds a secret.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Literal, TextIO
 
@@ -18,6 +20,7 @@ from bgci.errors import BgciError
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.live_line import LiveLine
 
+PIPE_CLOSED = 128 + 13  # the exit code of a program that SIGPIPE ended, as a shell has it
 LogFormat = Literal["text", "json"]
 REPEAT_AFTER = 10.0  # seconds until an unchanged wait is said again
 MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
@@ -143,7 +146,15 @@ class Console:
             self._stream.write(text.encode(encoding, "replace").decode(encoding))
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
-            return
+            abandon(self._stream)
+
+
+def abandon(stream: TextIO) -> None:
+    """Let what is still to be written to a closed pipe go nowhere: Python would complain about it at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def plain(text: str) -> str:

@@ -243,11 +243,9 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "allow_no_health_check": True,
         "allow_port_change": True,
         "check_config": "always",
-        "replaces": "/old-web",
-        "instances": "2",
-        "percent": "50",
+        "percent": "50%",
     }
-    assert given.keys() == {*options.GOAL, *options.CANARY} - set(options.NOT_IN_JOB)
+    assert {*given, "instances"} == {*options.GOAL, *options.CANARY} - set(options.NOT_IN_JOB)
     words = [
         word
         for name, value in given.items()
@@ -260,6 +258,38 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
     assert inside.returncode == 5, inside.stderr
     result = json.loads((directory / "bgci-artifacts" / "result.json").read_text())
     assert {name for name, source in result["options"].items() if source == "DEFAULT_MAP"} >= given.keys()
+
+
+def test_two_sizes_of_the_canary_from_one_source_are_refused(directory: Path) -> None:
+    release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
+    done = bgci(directory, *release, "--instances", "2", "--percent", "25%")
+    assert done.returncode == 2
+    assert "--percent and --instances are both given" in done.stderr
+    (directory / "bgci.toml").write_text('percent = "25%"\ninstances = 1\n')
+    assert bgci(directory, *release).returncode == 2
+
+
+@pytest.mark.parametrize(("given", "size"), [((), (1, 50)), (("--instances", "2"), (2, 0))])
+def test_the_size_of_the_stronger_source_counts(directory: Path, given: tuple[str, ...], size: tuple[int, int]) -> None:
+    (directory / "bgci.toml").write_text('percent = "50%"\n')
+    done = bgci(directory, "render", "--app", "web", "--revision", "v1", "--image", "x", *given)
+    assert done.returncode == 0, done.stderr
+    job = canary_job(directory)
+    assert (job["instances"], job["percent"]) == size
+
+
+def test_an_unknown_variable_is_exit_2(directory: Path) -> None:
+    done = bgci(directory, "render", BGCI_REVSION="hush-hush")
+    assert done.returncode == 2
+    assert "Did you mean BGCI_REVISION?" in done.stderr
+    assert "hush-hush" not in done.stderr
+
+
+def test_numbers_of_thousands_of_digits_are_exit_2(directory: Path) -> None:
+    many = "9" * 5000
+    for given in (("--percent", many), ("--wave", many), ("--timeout", f"{many}s"), ("--steps", many)):
+        done = bgci(directory, "release", "--app", "web", "--revision", "v1", "--image", "x", *given)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), given[0]
 
 
 def test_a_damaged_job_is_exit_3(directory: Path) -> None:

@@ -1,0 +1,153 @@
+"""Reads the settings of ``bgci.toml``: which file, which line, and natural TOML beside texts. Knows no single option.
+
+Raises UsageError with file and line for everything that is not a setting of the right type.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_origin
+
+from bgci.durations import parse_duration
+from bgci.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LONGEST_NUMBER = 15  # digits of an integer: more is a mistake, and Python refuses to read thousands
+
+
+def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings of a file, by name. kinds: the type of each known option; a duration is a ``float``.
+
+    shares: options that may be written as ``25`` or ``"25%"``. lists: text options that may be written as a list.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
+    except ValueError:  # Python reads no number of thousands of digits
+        line = next((n for n, row in enumerate(text.splitlines(), start=1) if re.search(r"\d{4000}", row)), 0)
+        raise UsageError(
+            f"{file}:{line}: a number has thousands of digits.", remedy="See docs/configuration.md."
+        ) from None
+    unknown = [key for key in values if key.replace("-", "_") not in kinds]
+    if unknown:
+        raise UsageError(
+            f"{_place(file, text, unknown[0])}: bgci does not know: {', '.join(sorted(unknown))}."
+            f"{nearest(unknown[0].replace('-', '_'), kinds)}",
+            remedy="The names are those of the options, with - or _ (docs/options.md).",
+        )
+    found = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        try:
+            found[name] = _value(value, kinds[name], share=name in shares, joined=name in lists)
+        except ValueError as wrong:
+            raise UsageError(
+                f"{_place(file, text, key)}: {key} {wrong}.", remedy="See docs/configuration.md and docs/options.md."
+            ) from None
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean X?`` as the end of a message, empty where nothing known is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def _place(file: Path, text: str, key: str) -> str:
+    """``bgci.toml:7``: the line of a key of the file's top level."""
+    names = "[-_]".join(re.escape(part) for part in re.split("[-_]", key))
+    pattern = re.compile(rf"\s*(?:\[\s*)?(['\"]?){names}\1\s*[.=\]]")
+    line = next((number for number, row in enumerate(text.splitlines(), start=1) if pattern.match(row)), 0)
+    return f"{file}:{line}" if line else str(file)
+
+
+def _value(value: Any, kind: Any, *, share: bool, joined: bool) -> Any:
+    """The value as click takes it for a default. Raises ValueError: why it is none, as the end of a sentence."""
+    if joined:
+        return value if isinstance(value, str) else ",".join(_items(value))
+    if get_origin(kind) is list:
+        return _items(value)
+    if kind is bool:
+        return _of(value, bool, "true or false")
+    if kind is int:
+        return _share(value) if share and isinstance(value, str) else _whole(value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _choice(value, kind)
+    if kind is float:
+        return _duration(value)
+    return _of(value, str, "a text in quotes")
+
+
+def _of(value: Any, kind: type, wanted: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"is {_shown(value)}, not {wanted}")
+    return value
+
+
+def _duration(value: Any) -> str:
+    wanted = 'a duration with its unit, such as "90s"'
+    try:
+        parse_duration(_of(value, str, wanted).strip())
+    except ValueError:
+        raise ValueError(f"is {_shown(value)}, not {wanted}") from None
+    return str(value)
+
+
+def _share(text: str) -> str:
+    if not re.fullmatch(r"\s*[0-9]{1,3}%?\s*", text) or int(text.strip().removesuffix("%")) > 100:
+        raise ValueError(f'is {_shown(text)}, not a share such as 25 or "25%"')
+    return text
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 10**LONGEST_NUMBER:
+        raise ValueError(f"is {_shown(value)}, not a whole number of at most {LONGEST_NUMBER} digits")
+    return value
+
+
+def _choice(value: Any, kind: type[Enum]) -> str:
+    choices = [str(one.value) for one in kind]
+    if str(value) not in choices or isinstance(value, bool):
+        raise ValueError(f"is {_shown(value)}, not one of {', '.join(choices)}")
+    return str(value)
+
+
+def _items(value: Any) -> list[str]:
+    """A list of texts: from a list, from one text, or from a table, whose entries become KEY=VALUE."""
+    if isinstance(value, Mapping):
+        return [f"{key}={_plain(inner)}" for key, inner in value.items()]
+    return [_plain(inner) for inner in (value if isinstance(value, list) else [value])]
+
+
+def _plain(value: Any) -> str:
+    """A text, number or truth value as one would write it on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | float):
+        return str(value)
+    if isinstance(value, int):
+        return str(_whole(value))
+    raise ValueError(f"has the item {_shown(value)}, which is not a text or a number")
+
+
+def _shown(value: Any) -> str:
+    """The value as the file may have it, short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:
+        return "a number of more digits"
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

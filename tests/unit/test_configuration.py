@@ -1,0 +1,85 @@
+"""bgci.toml: natural TOML, and a wrong type is refused with its file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bgci import options
+from bgci.errors import UsageError
+from bgci.reporting.ci_systems import dotenv, outputs
+
+
+def written(directory: Path, text: str) -> str:
+    file = directory / "own.toml"
+    file.write_text(f"# settings\n\n{text}\n")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('set = {memory = 512, name = "x", on = true}', {"set": ["memory=512", "name=x", "on=true"]}),
+        ('set = ["memory=512"]', {"set": ["memory=512"]}),
+        ("[set]\nmemory = 512", {"set": ["memory=512"]}),
+        ('steps = [1, "25%"]', {"steps": "1,25%"}),
+        ('steps = "1,25%"', {"steps": "1,25%"}),
+        ('percent = "25%"', {"percent": "25%"}),
+        ("percent = 25", {"percent": 25}),
+        ('marathon-lb-url = "http://lb:9090"', {"marathon_lb_url": ["http://lb:9090"]}),
+        ('timeout = "90s"\ninsecure = true\nwave = 2', {"timeout": "90s", "insecure": True, "wave": 2}),
+        ('marathon_version = "1.11"', {"marathon_version": "1.11"}),
+        ("marathon_version = 1.11", {"marathon_version": "1.11"}),
+    ],
+)
+def test_natural_toml_is_read(tmp_path: Path, text: str, values: dict[str, object]) -> None:
+    assert options.read_file(written(tmp_path, text)) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("timeout = 5", "timeout is 5, not a duration"),
+        ("drain-timeout = 300", "drain-timeout is 300, not a duration"),
+        ('timeout = "5"', 'timeout is "5", not a duration'),
+        ('wave = "2"', 'wave is "2", not a whole number'),
+        ("wave = 1.5", "wave is 1.5, not a whole number"),
+        ("wave = true", "wave is true, not a whole number"),
+        ('insecure = "yes"', 'insecure is "yes", not true or false'),
+        ("image = 7", "image is 7, not a text in quotes"),
+        ('strategy = "zigzag"', "not one of bluegreen, rolling"),
+        ("set = [[1]]", "has the item [1]"),
+        ('percent = "101%"', 'percent is "101%", not a share'),
+        (f"wave = {'9' * 400}", "wave is a number of more digits"),
+        (f"wave = {'9' * 5000}", "a number has thousands of digits"),
+        ('image = {name = "x"}', "not a text in quotes"),
+        ("waves = 2", "bgci does not know: waves. Did you mean wave?"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_file_and_line(tmp_path: Path, text: str, why: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        options.read_file(file)
+    assert f"{file}:3: " in error.value.message
+    assert why in error.value.message
+
+
+@pytest.mark.parametrize("text", ["25", "25%", " 25% ", 25, "0", "100%"])
+def test_a_share_is_written_with_or_without_its_sign(text: str | int) -> None:
+    assert options.share(text) == int(str(text).strip(" %"))
+
+
+def test_every_option_and_own_variable_is_known() -> None:
+    names = {f"BGCI_{name.upper()}": "x" for name in options._options()}
+    told = {line.partition("=")[0]: "x" for line in dotenv(outputs({}, 0, Path()))}
+    options.require_known_variables({**names, **told, "BGCI_X_MINE": "1", "BGCI_EMPTY": "", "OTHER": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("BGCI_REVSION", "BGCI_REVISION"), ("BGCI_MARATHON_URLS", "BGCI_MARATHON_URL"), ("BGCI_PASSWRD", "BGCI_PASSWORD")],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"no variable {name}. Did you mean {nearest}?"):
+        options.require_known_variables({name: "secret"})
