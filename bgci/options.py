@@ -131,6 +131,9 @@ class Settings:
     set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", callback=_one_per_line)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
+    replaces: str = setting(
+        "", "The earlier id of this app, such as /team/old-name: what runs under it is replaced by this release."
+    )
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
     strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
     marathon_version: MarathonVersion = setting(
@@ -264,6 +267,7 @@ GOAL = (
     "allow_no_health_check",
     "allow_port_change",
     "check_config",
+    "replaces",
     "dry_run",
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")

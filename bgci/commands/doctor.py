@@ -13,7 +13,7 @@ from bgci.dcos.running_app import RunningApp, started_at
 from bgci.doctor.adoption import Adoption, adoption, update
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, failed, failure, ok, skipped, table, tally, verdict, warning
-from bgci.doctor.running_apps import same_group
+from bgci.engine.ownership import same_group
 from bgci.errors import BgciError, ConflictError, DeadlineError
 from bgci.operations.context import Context, stage
 from bgci.options import LogFormat, Settings

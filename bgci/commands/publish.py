@@ -11,4 +11,4 @@ from bgci.options import Settings
 def run(settings: Settings) -> None:
     """Render, then replace the jobs of the same names in the cluster."""
     with stage("publish", settings) as context:
-        publish(context, render(context).jobs)
+        publish(context, render(context))

@@ -28,6 +28,7 @@ from bgci.operations.canary_size import CanarySize, size_of, step_sizes
 from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
 from bgci.operations.goal import as_job, reach, rollback_on_abort
+from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
 from bgci.operations.topology import look
@@ -47,10 +48,11 @@ def run(settings: Settings) -> None:
         _check_settings(context, rendered.release)
         if as_job(context):
             with context.part("publish"):
-                publish(context, rendered.jobs)
+                publish(context, rendered)
         else:
             # A missing cluster or load balancer ends the command here, before there is anything to roll back.
             _ = context.cluster, context.balancers
+        require_owned(context, rendered.release.group)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before anything is touched
         try:
             with rollback_on_abort(context):

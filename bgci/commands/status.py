@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from bgci.dcos.metronome import Job
+from bgci.dcos.running_app import RunningApp
 from bgci.engine.observation import Observation, Serving
-from bgci.errors import DeniedError
+from bgci.errors import DeniedError, UnavailableError
 from bgci.operations.context import Context, stage
+from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
-from bgci.operations.topology import group_of
 from bgci.options import LogFormat, Settings
 from bgci.reporting.console import plain
 from bgci.reporting.rollout_log import summary
@@ -23,7 +24,8 @@ def run(settings: Settings) -> None:
     """Print what runs. Changes nothing."""
     with stage("status", settings) as context:
         found = status(context)
-        context.result = replace(context.result, **{**found, "jobs": tuple(found["jobs"])})
+        listed = {name: tuple(found[name]) for name in ("jobs", "strangers")}
+        context.result = replace(context.result, **{**found, **listed})
         if settings.output is LogFormat.JSON:
             context.answer(json.dumps(found, indent=2, sort_keys=True))
         else:
@@ -32,24 +34,44 @@ def run(settings: Settings) -> None:
 
 def status(context: Context) -> dict[str, Any]:
     """The state of the app's group and its jobs."""
-    group = group_of(context)
-    seen = observer_of(context).observe(group) if group else None
+    members = context.cluster.marathon.members(context.app_id, "")
+    group = next((app.group for app in members if app.group), "")
+    seen = observer_of(context, refuse=False).observe(group) if group else None
+    foreign = _strangers(context, members, group) if seen else []
     return {
         "group": group,
         "state": summary(seen) if seen else {"apps": [], "load_balancers": []},
-        "share": shares(seen) if seen else {},
+        "share": shares(seen, sum(one["share"] for one in foreign)) if seen else {},
+        "strangers": foreign,
         "jobs": [_job(job) for job in _jobs(context)],
     }
 
 
-def shares(seen: Observation) -> dict[str, float]:
-    """Each app's share of the servers in rotation, 0..1: HAProxy gives each as much of the traffic."""
+def _strangers(context: Context, members: Sequence[RunningApp], group: str) -> list[dict[str, Any]]:
+    """Servers behind our ports that are not ours, one row for each address, with the share of the traffic that they
+    take, 0..1, over all load balancers and ports."""
+    try:
+        found = strangers(context.balancers, context.cluster.marathon, members, group, ())
+    except UnavailableError as error:
+        context.console.warn(f"Nobody can say who else serves these ports. {error.message}")
+        return []
+    places = len({(one.replica, one.port) for one in found}) or 1
+    rows: dict[str, dict[str, Any]] = {}
+    for one in found:
+        row = rows.setdefault(one.address, {"app": one.app, "address": one.address, "server": one.server, "share": 0.0})
+        row["share"] = round(row["share"] + one.share / places, 3)
+    return list(rows.values())
+
+
+def shares(seen: Observation, others: float = 0.0) -> dict[str, float]:
+    """Each app's share of the traffic, 0..1: HAProxy gives each server in rotation as much. ``others``: the share of
+    strangers."""
     up = {
         app.id: sum(replica.server(task.id).serving is Serving.UP for replica in seen.replicas for task in app.tasks)
         for app in seen.apps
     }
     total = sum(up.values())
-    return {app_id: round(count / total, 3) if total else 0.0 for app_id, count in up.items()}
+    return {app_id: round((1 - others) * count / total, 3) if total else 0.0 for app_id, count in up.items()}
 
 
 def _jobs(context: Context) -> list[Job]:
@@ -85,6 +107,9 @@ def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
         share = f"{found['share'].get(app['id'], 0):.0%}"
         lines.append(f"  {app['id']:<32} {app['revision'] or 'unknown':<16} {healthy:>9} {rotation:>24} {share:>8}")
         lines += [f"    deployment {deployment} is running" for deployment in app["deployments"]]
+    for one in found["strangers"]:
+        name = f"{one['app'] or 'an unknown app'} (not ours)"
+        lines.append(f"  {name:<32} {one['address']:<16} {'':>9} {'':>24} {one['share']:>8.0%}")
     for balancer in found["state"]["load_balancers"]:
         old = len(balancer["older_workers"])
         state = balancer["problem"] or (f"{old} older workers still draining" if old else "settled")

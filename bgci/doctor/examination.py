@@ -22,6 +22,7 @@ from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, sk
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
 from bgci.engine.observation import Serving
+from bgci.engine.ownership import same_group
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_login import way
@@ -280,7 +281,7 @@ class Examination:
         wanted = group(self.template or {})
         found = running_apps.of_app(self.visible, self.context.app_id)
         names = {app.group for app in found} | {wanted}
-        found += [app for app in self.visible if any(running_apps.same_group(app.group, name) for name in names)]
+        found += [app for app in self.visible if any(same_group(app.group, name) for name in names)]
         return list({app.id: app for app in found}.values())
 
     @property

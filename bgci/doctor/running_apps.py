@@ -9,18 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, group, labels, service_ports
-from bgci.appdef.colour import APP_ID_LABEL, STARTED_AT_LABEL, TARGET_LABEL
+from bgci.appdef.colour import STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.vips import vips
 from bgci.dcos.running_app import RunningApp
 from bgci.doctor.finding import Check, Outcome, counted, failure, ok, warning
+from bgci.engine.ownership import Claim, conflict, same_group
 from bgci.errors import ConflictError
 
 Definition = Mapping[str, Any]
-
-
-def same_group(one: str, other: str) -> bool:
-    """``web`` and ``/web`` are one group, as they are for marathon-lb (marathon_lb.py: get_apps)."""
-    return bool(one) and one.strip("/") == other.strip("/")
 
 
 def of_app(apps: Sequence[RunningApp], app_id: str) -> list[RunningApp]:
@@ -41,24 +37,13 @@ def groups(apps: Sequence[RunningApp]) -> dict[str, list[RunningApp]]:
 
 
 def taken_group(apps: Sequence[RunningApp], app_id: str, wanted: str) -> Check:
-    """Whether the template's group holds another app: it would be taken for the baseline, and deleted in the end."""
-    others = [app for app in apps if same_group(app.group, wanted) and app.base_id != app_id]
-    if not others:
+    """Whether the template's group holds another app, or our app runs in another group (engine.ownership)."""
+    claim = Claim(app_id, wanted)
+    members = [app.member for app in apps if same_group(app.group, wanted) or app.base_id == app_id]
+    found = conflict(members, claim)
+    if found is None:
         return ok("group", f"{wanted} holds no other app")
-    names = _names(others)
-    told = [app for app in others if app.labels.get(APP_ID_LABEL)]
-    if told or len(others) > 1:
-        return failure(
-            "group",
-            ConflictError,
-            f"HAPROXY_DEPLOYMENT_GROUP {wanted} is taken by {names}, which {app_id} would replace",
-            "give the template a group of its own",
-        )
-    return warning(
-        "group",
-        f"{names} is in the group {wanted}: the release takes it for the baseline, and deletes it when it is done",
-        "if it is another app, give the template a group of its own",
-    )
+    return failure("group", ConflictError, found.message, found.remedy)
 
 
 def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition) -> list[Check]:

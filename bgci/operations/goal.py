@@ -12,8 +12,9 @@ from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
+from bgci.operations.ownership import check_strangers, require_owned
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_step, observer_of, release_to_undo
-from bgci.operations.rendering import load, marathon_version
+from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import Outcome
 from bgci.options import OnFailure, Settings, Via
 from bgci.reporting.diff import definition_difference
@@ -68,7 +69,10 @@ def reach(
     """
     size = size or size_of(context.settings)
     if as_job(context) and not context.settings.dry_run:
+        require_owned(context, release.group if release else known_group(context))
         return follow(context, kind, release, size)
+    if kind is Kind.ROLLBACK:
+        require_owned(context, known_group(context))
     found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
     if not checked:
         require_servable(context, found)
@@ -88,7 +92,8 @@ def as_job(context: Context) -> bool:
 
 def _directly(context: Context, request: GoalRequest) -> bool:
     """Run the engine in this process."""
-    context.cluster.marathon.colours(context.app_id)  # a baseline that one may not read would be taken for none
+    mine = require_owned(context, request.release.group)
+    check_strangers(context, request.release, mine)
     if context.settings.dry_run:
         _plan(context, request)
         return False

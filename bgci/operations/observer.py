@@ -13,20 +13,30 @@ from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
 from bgci.engine.decisions import Create, Release
 from bgci.engine.observation import App, Observation, Serving
+from bgci.engine.ownership import Claim
 from bgci.errors import ConflictError
+from bgci.operations.ownership import require_ours
 
 
 class Observer:
-    """Observes one deployment group. ``idle`` asks the idle probe of one task by its URL."""
+    """Observes one deployment group: the apps of the claim in it.
+
+    ``refuse``: raise for another app in the group, instead of leaving it out. ``idle`` asks the idle probe of one task
+    by its URL.
+    """
 
     def __init__(
         self,
         marathon: Marathon,
         balancers: Sequence[LoadBalancer],
         *,
+        claim: Claim,
+        refuse: bool = True,
         idle: Callable[[str], bool] = lambda url: False,
     ) -> None:
         self._marathon = marathon
+        self._claim = claim
+        self._refuse = refuse
         self._balancers = balancers
         self._idle = idle
         self._running: list[RunningApp] = []
@@ -34,8 +44,10 @@ class Observer:
 
     def observe(self, group: str) -> Observation:
         """The group as it is now. Raises UnavailableError or DeniedError when Marathon cannot be read, ConflictError
-        for a label that marathon-lb cannot read either."""
-        running = self._marathon.group_apps(group)
+        for another app in the group, and for a label that marathon-lb cannot read either."""
+        members = self._marathon.group_apps(group)
+        claim = replace(self._claim, group=group)
+        running = require_ours(members, claim) if self._refuse else [one for one in members if claim.owns(one.member)]
         require_dates(running)
         queue = self._marathon.queue() if any(len(one.app.tasks) < one.app.instances for one in running) else []
         self._running = [one.queued(queue) for one in running]

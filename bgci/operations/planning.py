@@ -11,6 +11,7 @@ from bgci.engine.rollout import Rollout
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
 from bgci.operations.observer import Observer
+from bgci.operations.ownership import claim_of
 from bgci.operations.rollout_driver import Driver
 from bgci.operations.topology import group_of
 from bgci.options import OnDrainTimeout, Settings
@@ -48,10 +49,13 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def observer_of(context: Context) -> Observer:
+def observer_of(context: Context, *, refuse: bool = True) -> Observer:
+    """``refuse``: another app in the group ends the command."""
     from bgci.dcos.idle_probe import answers_ok
 
-    return Observer(context.cluster.marathon, context.balancers, idle=answers_ok)
+    return Observer(
+        context.cluster.marathon, context.balancers, claim=claim_of(context), refuse=refuse, idle=answers_ok
+    )
 
 
 def driver_of(context: Context) -> Driver:

@@ -12,14 +12,17 @@ from bgci.dcos.permissions import of_request
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
 from bgci.operations.context import Context
 from bgci.operations.job_login import require_secret
-from bgci.operations.rendering import masked
+from bgci.operations.ownership import require_owned
+from bgci.operations.rendering import Rendered, masked
 from bgci.reporting.diff import job_difference
 
 
-def publish(context: Context, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+def publish(context: Context, rendered: Rendered) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
     metronome = needed_metronome(context)
+    require_owned(context, rendered.release.group)
     require_secret(context)
+    jobs = rendered.jobs
     wanted = {str(job["id"]): job for job in jobs.values()}
     earlier = {job_id: metronome.job(job_id) for job_id in wanted}
     for job_id, before in earlier.items():

@@ -123,6 +123,14 @@ def _rendered_before(context: Context) -> Release:
     return _release(context, context.settings, definition, str(manifest.get("image", "")))
 
 
+def known_group(context: Context) -> str:
+    """The deployment group of the definition, where one is at hand; empty where it is not. A rollback needs none."""
+    try:
+        return load(context).group
+    except BgciError:
+        return ""
+
+
 def from_template(context: Context, settings: Settings | None = None) -> Release:
     """Render the template for this image. settings: others than the command's. Raises UsageError or InvalidError."""
     settings = settings or context.settings

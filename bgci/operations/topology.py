@@ -14,6 +14,7 @@ from bgci.dcos.running_app import Address, RunningApp, require_dates
 from bgci.durations import duration_text
 from bgci.errors import ConflictError, UnhealthyError
 from bgci.operations.context import Context
+from bgci.operations.ownership import require_owned
 
 PAUSE = 0.5  # seconds between two polls
 
@@ -56,9 +57,9 @@ def _secure_ports(running: RunningApp) -> set[int]:
 
 
 def group_of(context: Context) -> str:
-    """The deployment group of the app as it runs, empty when it does not run."""
-    groups = {app.group for app in context.cluster.marathon.colours(context.app_id)} - {""}
-    return min(groups, default="")
+    """The deployment group of the app as it runs, empty when it does not run. Raises ConflictError for another app in
+    it."""
+    return require_owned(context).claim.group
 
 
 def look(context: Context, *, alone: bool = False) -> Hybrid:
@@ -66,8 +67,7 @@ def look(context: Context, *, alone: bool = False) -> Hybrid:
 
     Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
     """
-    group = group_of(context)
-    running = context.cluster.marathon.group_apps(group) if group else []
+    running = require_owned(context).apps
     require_dates(running)
     sides = sorted(running, key=lambda side: side.app.started_at)
     match sides:

@@ -15,7 +15,7 @@ def foreign(app: App, instances: int = 2, **labels: str) -> Json:
     definition["container"] = {**definition["container"], "docker": {"image": "old"}}
     definition["env"] = {}
     own = {"HAPROXY_GROUP": "external", "HAPROXY_DEPLOYMENT_GROUP": app.group, **labels}
-    return {"id": f"{app.id}-old", "instances": instances, **definition, "labels": own}
+    return {"id": app.id, "instances": instances, **definition, "labels": own}
 
 
 def deployed(app: App, definition: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def test_h15_a_baseline_without_a_health_check_needs_a_word_from_the_user(app: A
 def test_h33_two_apps_that_cannot_be_told_apart_are_a_conflict(app: App) -> None:
     deployed(app, foreign(app, 1))
     second = foreign(app, 1)
-    second["id"] = f"{app.id}-other"
+    second["id"] = f"{app.id}-blue"
     second["container"]["portMappings"] = [{**second["container"]["portMappings"][0], "servicePort": app.port + 5000}]
     app.lab.marathon.create(second)
     for goal in ("canary", "promote", "rollback"):

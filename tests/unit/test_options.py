@@ -243,6 +243,7 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "allow_no_health_check": True,
         "allow_port_change": True,
         "check_config": "always",
+        "replaces": "/old-web",
         "percent": "50%",
     }
     assert {*given, "instances"} == {*options.GOAL, *options.CANARY} - set(options.NOT_IN_JOB)

@@ -203,9 +203,9 @@ def test_a_group_of_its_own_is_fine_and_one_of_another_app_a_conflict() -> None:
     assert "/shop-blue" in taken.found
 
 
-def test_an_app_without_a_name_in_the_group_is_shown_as_what_would_be_replaced() -> None:
-    foreign = app("/old-site", BGCI_REVISION="")
-    assert running_apps.taken_group([foreign], "/web", "web").outcome is Outcome.WARNING
+def test_h51_an_app_of_another_name_in_the_group_is_a_conflict_however_it_was_deployed() -> None:
+    foreign = app("/old-site", BGCI_REVISION="", HAPROXY_APP_ID="")
+    assert running_apps.taken_group([foreign], "/web", "web").error is ConflictError
 
 
 @pytest.mark.parametrize(

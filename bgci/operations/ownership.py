@@ -1,0 +1,134 @@
+"""Which running apps a command may touch: checked before anything is changed, and at every look of a rollout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bgci.appdef.app_definition import service_ports
+from bgci.appdef.names import parse_app
+from bgci.dcos.haproxy_config import Stranger
+from bgci.dcos.marathon import Marathon
+from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
+from bgci.dcos.running_app import RunningApp, endpoints
+from bgci.engine.decisions import Release
+from bgci.engine.ownership import Claim, conflict
+from bgci.errors import ConflictError, UnavailableError
+from bgci.operations.context import Context
+
+SETTLE_SECONDS = 5.0  # after a reload request, for which a load balancer may still show tasks that have ended
+PAUSE = 0.2
+
+
+@dataclass(frozen=True)
+class Owned:
+    """The apps of ours that run, and the claim under which they are ours."""
+
+    claim: Claim
+    apps: tuple[RunningApp, ...] = ()
+
+
+def require_owned(context: Context, group: str = "") -> Owned:
+    """Our running apps for this command. ``group``: of the definition, empty where none is at hand."""
+    return owned(context.cluster.marathon, claim_of(context, group))
+
+
+def claim_of(context: Context, group: str = "") -> Claim:
+    """The claim of this command."""
+    replaces = context.settings.replaces
+    return Claim(context.app_id, group, parse_app(replaces) if replaces else "")
+
+
+def check_strangers(context: Context, release: Release, mine: Owned) -> None:
+    """Raises ConflictError for a stranger behind our service ports; only a warning while our canary stands."""
+    ports = service_ports(release.definition or {})
+    found = strangers(context.balancers, context.cluster.marathon, mine.apps, mine.claim.group, ports)
+    if release.definition is None or any(app.revision == release.revision for app in mine.apps):
+        for one in found:
+            context.console.warn(f"The load balancer serves {one} with {one.share:.0%} of the traffic of its port.")
+        return
+    require_no_strangers(found, mine.claim.base_id)
+
+
+def owned(marathon: Marathon, claim: Claim) -> Owned:
+    """Our running apps, in whatever group they are. Raises ConflictError when the group holds another app or was
+    renamed, DeniedError for one of our ids that runs and cannot be read.
+
+    Without a group in the claim, that of our own apps counts.
+    """
+    bases = [base for base in (claim.base_id, claim.replaces) if base]
+    members = _distinct(app for base in bases for app in marathon.members(base, claim.group))
+    group = claim.group or next((app.group for app in members if claim.owns(app.member) and app.group), "")
+    if group and not claim.group:
+        members = _distinct([*members, *marathon.group_apps(group)])
+    return Owned(replace(claim, group=group), require_ours(members, replace(claim, group=group)))
+
+
+def require_ours(apps: Sequence[RunningApp], claim: Claim) -> tuple[RunningApp, ...]:
+    """Those of the apps that are ours. Raises ConflictError for another app in the group (hazards 51 and 52)."""
+    found = conflict([app.member for app in apps], claim)
+    if found:
+        raise ConflictError(found.message, remedy=found.remedy)
+    return tuple(app for app in apps if claim.owns(app.member))
+
+
+def _distinct(apps: Iterable[RunningApp]) -> list[RunningApp]:
+    return list({app.id: app for app in apps}.values())
+
+
+# -- strangers at the load balancer -----------------------------------------------------------------------------------
+
+
+def strangers(
+    balancers: Sequence[LoadBalancer], marathon: Marathon, apps: Sequence[RunningApp], group: str, ports: Iterable[int]
+) -> list[Stranger]:
+    """Servers behind our service ports that are none of our tasks, each with its app where this account can read it.
+
+    A load balancer may still show tasks of ours that have just ended (hazard 38): it is asked to reload, and what is
+    gone in some seconds was ours. Raises UnavailableError when no load balancer can be read.
+    """
+    wanted = sorted({port for port in ports if port} | {port for app in apps for port in app.public_ports if port})
+    ours = [end for ends in endpoints(apps, group).values() for end in ends]
+    until = time.monotonic() + SETTLE_SECONDS
+    found = _behind(balancers, wanted, ours)
+    if found:
+        for balancer in balancers:
+            balancer.nudge()
+    while found and time.monotonic() < until:
+        time.sleep(PAUSE)
+        found = _behind(balancers, wanted, ours)
+    return _named(found, marathon) if found else []
+
+
+def _behind(balancers: Sequence[LoadBalancer], ports: Sequence[int], ours: Sequence[Endpoint]) -> list[Stranger]:
+    """Of every load balancer that answers. Raises UnavailableError when none does."""
+    found: list[Stranger] = []
+    problems = []
+    for balancer in balancers:
+        try:
+            found += balancer.strangers(ports, ours)
+        except UnavailableError as error:
+            problems.append(error)
+    if problems and len(problems) == len(balancers):
+        raise problems[0]
+    return found
+
+
+def _named(found: Sequence[Stranger], marathon: Marathon) -> list[Stranger]:
+    """The strangers with the ids of their apps, as far as this account can read them."""
+    owners = {at.netloc: app.id for app in marathon.apps() for ats in app.addresses.values() for at in ats}
+    return [replace(one, app=owners.get(one.address, "")) for one in found]
+
+
+def require_no_strangers(found: Sequence[Stranger], base_id: str) -> None:
+    """Raises ConflictError that names each stranger (hazard 53)."""
+    if not found:
+        return
+    listed = "\n".join(f"  - {one}: {one.share:.0%} of the traffic of port {one.port}" for one in found)
+    ports = ", ".join(str(port) for port in sorted({one.port for one in found}))
+    raise ConflictError(
+        f"The load balancer serves tasks on the service port {ports} of {base_id} that do not belong to it:\n{listed}",
+        remedy="Give one of the two apps another service port and another HAPROXY_DEPLOYMENT_GROUP, or remove the "
+        "other app. If it cannot be read with this account, ask its team.",
+    )
