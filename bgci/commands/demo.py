@@ -67,7 +67,7 @@ def run(settings: Settings) -> None:
     with stage("demo", settings) as context, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
         from bgci.sandbox import control
 
-        context.console.info("starting a DC/OS on this machine: Marathon, Metronome and two load balancers")
+        context.console.info("Starting a DC/OS on this machine: Marathon, Metronome and two load balancers.")
         where = control.up(Path(directory), replicas=2)
         try:
             context.settings = replace(
@@ -233,4 +233,4 @@ def _report(context: Context, done: list[Stage], total: Mapping[str, Any]) -> No
         wrong.append(f"{failed} of {sent} requests failed")
     if wrong:
         raise BgciError(f"The lab did not go as it should: {'; '.join(wrong)}.", remedy="Please report this.")
-    context.console.result(f"the lab went as it should: {sent} requests, none failed")
+    context.console.result(f"The lab went as it should: {sent} requests, none failed.")

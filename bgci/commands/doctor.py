@@ -106,7 +106,7 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
     now = marathon.app(plan.app_id)
     if now is None or now.version != app.version:
         raise ConflictError(f"{plan.app_id} has been changed meanwhile.", remedy="Run the command again.")
-    context.console.step(f"set {', '.join(plan.changes)} of {plan.app_id}")
+    context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
     marathon.change(plan.app_id, update(now, plan.changes))
     context.result = replace(context.result, changed=True)
     until = time.monotonic() + context.settings.timeout

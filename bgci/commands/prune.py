@@ -20,13 +20,13 @@ def run(settings: Settings) -> None:
         doomed = superfluous(jobs, running, settings.keep)
         for job in doomed:
             if settings.dry_run:
-                context.plan(f"remove job {job.id}")
+                context.plan(f"Remove job {job.id}.")
             else:
                 metronome.delete(job.id, stop_runs=False)
-                context.console.step(f"removed job {job.id}")
+                context.console.step(f"Removed job {job.id}.")
         removed = () if settings.dry_run else tuple(job.id for job in doomed)
         context.result = replace(context.result, removed=removed)
-        context.console.result(f"{len(jobs) - len(doomed)} jobs of {context.app_id} remain")
+        context.console.result(f"{len(jobs) - len(doomed)} jobs of {context.app_id} remain.")
 
 
 def superfluous(jobs: Sequence[Job], running: set[str], keep: int) -> list[Job]:

@@ -85,7 +85,7 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
         if tests.judgements and tests.granted:
             wanted = size.of(instances(release.definition or {}))
             if wanted == standing:
-                context.console.info(f"no larger canary than {standing}: --max-failed-requests is not enough for it")
+                context.console.info(f"No larger canary than {standing}: --max-failed-requests is not enough for it.")
                 continue
             standing = wanted
         size = _at_least_standing(context, release, size)
@@ -110,7 +110,7 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
         return size
     if standing <= size.of(instances(release.definition or {})):
         return size
-    context.console.info(f"going on with the {standing} canary instances that there are")
+    context.console.info(f"Going on with the {standing} canary instances that there are.")
     return CanarySize(standing)
 
 
@@ -131,14 +131,14 @@ def _within_budget(context: Context, release: Release, size: CanarySize, tests: 
     allowed = size_within_budget(context, wanted, target, tests.judgements, tests.granted)
     if allowed >= wanted:
         return size
-    context.console.warn(f"a canary of {allowed} instances instead of {wanted}: --max-failed-requests buys no more")
+    context.console.warn(f"A canary of {allowed} instances instead of {wanted}: --max-failed-requests buys no more.")
     return CanarySize(allowed)
 
 
 def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> None:
     """Run the tests at one step; their cases are added to ``cases``."""
     if not tests:
-        context.console.info("no tests: there is no suite and no --test-command")
+        context.console.info("No tests: there is no suite and no --test-command.")
         return
     try:
         with context.part("test", step):
@@ -146,7 +146,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
     except InconclusiveError as error:
         if context.settings.on_inconclusive is not OnInconclusive.PROMOTE:
             raise
-        context.console.warn(f"{error.message}; going on, as --on-inconclusive says")
+        context.console.warn(f"{error.message} The release goes on, as --on-inconclusive says.")
 
 
 def _go_back(context: Context, cause: BgciError) -> None:
@@ -158,12 +158,12 @@ def _go_back(context: Context, cause: BgciError) -> None:
     if context.settings.on_failure is OnFailure.LEAVE or inconclusive or context.settings.dry_run:
         raise cause
     context.console.error(cause)
-    context.console.step(f"rolling back {context.revision}")
+    context.console.step(f"Rolling back {context.revision}.")
     try:
         with context.part("rollback"):
             reach(context, Kind.ROLLBACK)
     except BgciError as error:
-        context.console.warn(f"no rollback: {error.message}")
+        context.console.warn(f"No rollback: {error.message}")
         raise cause from error
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
     raise RolledBackError(

@@ -79,7 +79,7 @@ def _jobs(context: Context) -> list[Job]:
     try:
         return jobs_of_app(context)
     except DeniedError as error:
-        context.console.warn(f"jobs are left out: {error.message}")
+        context.console.warn(f"Jobs are left out: {error.message}")
         return []
 
 

@@ -50,7 +50,7 @@ def require_servable(context: Context, release: Release) -> None:
     if changes and context.settings.dry_run:
         context.plan("The load balancer changes after the promotion.", "\n".join(map(str, changes)))
     elif changes:
-        context.console.info("the load balancer changes after the promotion:")
+        context.console.info("The load balancer changes after the promotion:")
         for change in changes:
             context.console.info(f"  {change}")
 

@@ -113,7 +113,7 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Ben
     bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)), granted)
     began = told = time.monotonic()
     until, sized = began + context.settings.judge_for, False
-    context.console.step(f"judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s")
+    context.console.step(f"Judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s.")
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         while True:
             next_look = time.monotonic() + PAUSE
@@ -133,7 +133,7 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Ben
                 return verdicts, bench
             if time.monotonic() >= told + TELLING:
                 told = time.monotonic()
-                context.console.wait(f"the judge: {bench.judge.verdict().reason}")
+                context.console.wait(f"The judge: {bench.judge.verdict().reason}")
             time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
 
 

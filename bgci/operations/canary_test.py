@@ -130,7 +130,7 @@ def _suite(
         )
     places = hybrid.places(balancers)
     count = len(places[CANARY])
-    context.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}")
+    context.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}.")
     alone = hybrid.baseline is None
     ended: list[Case] = []
 
@@ -189,7 +189,7 @@ def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence
     target = test_program.Target(
         context.app_id, context.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
     )
-    context.console.step(f"test program: {command}")
+    context.console.step(f"Test program: {command}")
     before = _written(context.settings.junit_glob)
     case = test_program.run(
         command,
@@ -251,7 +251,7 @@ def _report(context: Context, hybrid: Hybrid, cases: Sequence[Case]) -> None:
     ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
     document = junit.report(cases, {**described(hybrid, context), **ci})
     path = context.artifacts.write_bytes(REPORT, document)
-    context.console.info(f"wrote {path}")
+    context.console.info(f"Wrote {path}")
     bad = [case for case in cases if case.bad]
     report = {
         "total": len(cases),

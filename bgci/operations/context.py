@@ -65,10 +65,10 @@ class Context:
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
             self.result = replace(self.result, dry_run=True, plan=())
-            self.console.info("dry run: nothing is changed")
+            self.console.info("Dry run: nothing is changed.")
         if settings.insecure:
             self.console.warn(
-                "--insecure: nobody checks who answers, and whoever is in between can read the credentials"
+                "--insecure: nobody verifies the server, and anybody in between can read the credentials."
             )
         self._began = time.monotonic()
 
@@ -129,7 +129,7 @@ class Context:
 
     def plan(self, text: str, details: str = "") -> None:
         """One line of a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a difference."""
-        self.console.info(f"plan: {text}")
+        self.console.info(f"Plan: {text}")
         lines = [f"- {escaped(text)}"]
         if details:
             self.console.info(details)
@@ -154,7 +154,7 @@ class Context:
         try:
             self.ci.finish(told, effective(self.settings), self.artifacts)
         except Exception as problem:
-            self.console.warn(f"the CI system could not be told: {type(problem).__name__}: {problem}")
+            self.console.warn(f"The CI system could not be told: {type(problem).__name__}: {problem}")
 
     def answer(self, text: str) -> None:
         """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
@@ -217,7 +217,7 @@ class Context:
 
             write(self.artifacts)
         except Exception as problem:
-            self.console.warn(f"no report.html: {type(problem).__name__}: {problem}")
+            self.console.warn(f"No report.html: {type(problem).__name__}: {problem}")
 
 
 def _print_journal(line: str) -> None:

@@ -44,12 +44,12 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
     except AbortedError as aborted:
         if context.settings.on_abort is not OnFailure.ROLLBACK:
             raise
-        context.console.warn("aborted: rolling back, as --on-abort says")
+        context.console.warn("Aborted: rolling back, as --on-abort says.")
         try:
             with context.part("rollback"):
                 reach(context, Kind.ROLLBACK)
         except (BgciError, AbortedError) as error:
-            context.console.warn(f"the rollback has not ended: {error.message}")
+            context.console.warn(f"The rollback has not ended: {error.message}")
             raise aborted from error
         raise amended(aborted, more="bgci rolled back, as --on-abort says.", remedy="") from None
 
@@ -99,7 +99,7 @@ def _directly(context: Context, request: GoalRequest) -> bool:
         return False
     driver = driver_of(context)
     kind, strategy = request.goal.kind.value, request.policy.strategy
-    context.console.info(f"goal: {kind} {request.release.revision} of {context.app_id} ({strategy})")
+    context.console.info(f"Goal: {kind} {request.release.revision} of {context.app_id} ({strategy}).")
     try:
         outcome = driver.run(request.release, request.goal, request.policy)
     except (BgciError, AbortedError):
@@ -115,7 +115,7 @@ def _plan(context: Context, request: GoalRequest) -> None:
     observer = observer_of(context)
     seen, step = next_step(observer, request)
     for app in seen.apps:
-        context.console.info(f"runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances")
+        context.console.info(f"Runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances.")
     difference_of = ""
     if isinstance(step, Create):
         definition = request.release.definition or {}
@@ -151,5 +151,5 @@ def _report(context: Context, outcome: Outcome) -> None:
         },
     )
     context.console.result(
-        f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})"
+        f"{message} ({times.total:.1f}s, physical limit {times.limit:.1f}s, overhead {times.overhead:.0%})."
     )

@@ -67,7 +67,7 @@ def _embedded(context: Context) -> dict[str, str]:
     hide_credentials(environment)
     context.console.warn(
         f"--job-service-account embed: whoever may read the jobs of {context.app_id} can read this login in them; "
-        "with `secret` nobody can. The artifacts have *** in its place"
+        "with `secret` nobody can. The artifacts have *** in its place."
     )
     return environment
 
@@ -89,7 +89,7 @@ def require_secret(context: Context) -> None:
 
     there = secret_there(http, path)
     if there is None:
-        context.console.info(f"whether the secret {path} exists cannot be seen with these credentials")
+        context.console.info(f"Whether the secret {path} exists cannot be seen with these credentials.")
     if there is False:
         raise InvalidError(
             f"There is no secret {path}, with which the jobs are to log in.",

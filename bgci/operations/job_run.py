@@ -69,7 +69,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
         state = watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort is OnFailure.ROLLBACK:
-            context.console.warn(f"the run of {job_id} goes on without being followed")
+            context.console.warn(f"The run of {job_id} goes on without being followed.")
         else:
             _stop(watch)
         raise
@@ -120,13 +120,13 @@ def _joined_or_started(
                 f"Run {run_id} of {job.id} is under way with other options: {'; '.join(map(str, changes))}.",
                 remedy="Wait for it to end or stop it, or give the options that it has.",
             )
-        context.console.info(f"joining run {run_id} of {job.id}, which is under way")
+        context.console.info(f"Joining run {run_id} of {job.id}, which is under way.")
         return run_id
     if changes:
         metronome.update(spec)
-        context.console.info(f"updated {job.id}: {'; '.join(map(str, changes))}")
+        context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
     run = metronome.start(job.id)
-    context.console.step(f"started {job.id}, run {run.id}")
+    context.console.step(f"Started {job.id}, run {run.id}.")
     return run.id
 
 
@@ -137,7 +137,7 @@ def _stop(watch: _Watch) -> None:
         # A signal may have come before the answer that has the run's id. None was active then but ours.
         for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
             if metronome.stop(job_id, run_id):
-                console.warn(f"stopped run {run_id} of {job_id}")
+                console.warn(f"Stopped run {run_id} of {job_id}.")
         until = time.monotonic() + STOPPED
         while metronome.active_runs(job_id) and time.monotonic() < until:
             time.sleep(FASTEST_POLL)
@@ -145,7 +145,7 @@ def _stop(watch: _Watch) -> None:
         if watch.result and "state" in watch.result:
             watch.context.result = replace(watch.context.result, state=watch.result["state"])
     except BgciError as error:
-        console.warn(f"the run of {job_id} could not be stopped: {error.message}")
+        console.warn(f"The run of {job_id} could not be stopped: {error.message}")
 
 
 class _Watch:
@@ -228,7 +228,7 @@ class _Watch:
             self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
         else:
             why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
-            self.context.console.wait(f"run {self.run_id} is {state.status}: {why}")
+            self.context.console.wait(f"Run {self.run_id} is {state.status}: {why}")
 
     def read_rest(self, seconds: float) -> None:
         """Read the log until the run's result is in it: the log may lag behind the run's end."""
@@ -327,7 +327,7 @@ def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
     _, step = next_step(observer_of(context), request)
     match step:
         case Done(message):
-            context.console.warn(f"{where}, yet the goal is reached")
+            context.console.warn(f"{where}, yet the goal is reached.")
             context.result = replace(context.result, message=message)
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)

@@ -32,7 +32,7 @@ def publish(context: Context, rendered: Rendered) -> None:
         for job_id, job in wanted.items():
             before = earlier[job_id]
             shown = job_difference(masked(before.spec) if before else {}, masked(job))
-            context.plan(f"publish job {job_id}", shown)
+            context.plan(f"Publish job {job_id}.", shown)
         return
     _replace(context, metronome, wanted, earlier)
     context.result = replace(context.result, jobs=tuple(sorted(earlier)))
@@ -80,7 +80,7 @@ def _replace(
             if earlier[job_id]:
                 metronome.delete(job_id, stop_runs=True)
             _create(metronome, job, new=not earlier[job_id])
-            context.console.step(f"{'replaced' if earlier[job_id] else 'added'} job {job_id}")
+            context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")
     except BaseException as error:
         whole = _put_back(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
@@ -119,5 +119,5 @@ def _put_back(context: Context, metronome: Metronome, touched: list[str], earlie
                 metronome.create(before.spec)
         except BgciError as error:
             whole = False
-            context.console.warn(f"job {job_id} could not be put back: {error.message}")
+            context.console.warn(f"Job {job_id} could not be put back: {error.message}")
     return whole

@@ -66,7 +66,7 @@ def render(context: Context) -> Rendered:
         template=(template.name, template.read_bytes()) if template else None,
     )
     for path in paths:
-        context.console.info(f"wrote {path}")
+        context.console.info(f"Wrote {path}")
     return Rendered(release, jobs)
 
 

@@ -123,7 +123,7 @@ def test_a_release_that_is_aborted_in_its_promotion_is_finished_by_the_same_comm
     ended = running.end()
     assert (ended.code, ended.result["stages"][-1]["name"]) == (143, "aborted")
     again = app.run("release", "v2", BGCI_VIA=via)
-    assert "going on with the 2 canary instances" in again.text
+    assert "Going on with the 2 canary instances" in again.text
     assert app.healthy() == {"v2": 2}
 
 
@@ -135,5 +135,5 @@ def test_an_abort_of_a_first_deployment_says_that_there_is_no_way_back(app: App)
     running.process.terminate()
     ended = running.end()
     assert ended.code == 143
-    assert "the rollback has not ended" in ended.text
+    assert "The rollback has not ended" in ended.text
     assert "rolled back" not in ended.result["message"]

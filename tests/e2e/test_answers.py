@@ -71,7 +71,7 @@ def test_release_that_fails_with_nothing_to_go_back_to_keeps_its_own_code(app: A
 def test_release_that_cannot_begin_does_not_go_back(app: App, missing: str) -> None:
     failed = app.run("release", "v1", expect=2, **{missing: ""})
     assert "give --" in failed.err
-    assert "rolling back" not in failed.text
+    assert "Rolling back" not in failed.text
     assert [stage["command"] for stage in failed.result["stages"]] == ["render"]
 
 
@@ -87,22 +87,22 @@ def test_release_of_a_dry_run_says_what_would_fail_and_does_not_go_back(app: App
     before = app.state()
     failed = app.run("release", "v3", "--dry-run", expect=6)
     assert "canary of v3 cannot begin" in failed.err
-    assert "rolling back" not in failed.text
+    assert "Rolling back" not in failed.text
     assert app.state() == before
 
 
 def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
     would = app.canary("v1", "--dry-run")
     assert app.apps() == []
-    assert "plan: Create v1 with 2 instances." in would.out
+    assert "Plan: Create v1 with 2 instances." in would.out
 
     app.promote("v1")
     before = app.state()
     would = app.canary("v2", "--dry-run")
-    assert "plan: Create v2 with 1 instance." in would.out
+    assert "Plan: Create v2 with 1 instance." in would.out
     assert '+    "RELEASE": "v2"' in would.out
     assert '-    "RELEASE": "v1"' in would.out
-    assert "plan: v1 serves alone" in app.promote("v1", "--dry-run").out
+    assert "Plan: v1 serves alone" in app.promote("v1", "--dry-run").out
     assert "nothing to go back to" in app.rollback("v1", "--dry-run", expect=6).err
     assert app.state() == before
 

@@ -103,7 +103,7 @@ def test_a_run_whose_job_is_replaced_is_said_to_be_gone_at_once(app: App) -> Non
     assert ended.code == 6, ended.text
     assert job in ended.err
     assert "gone" in ended.err or "stopped in the cluster" in ended.err
-    assert "stopped run" not in ended.text
+    assert "Stopped run" not in ended.text
 
 
 def test_a_definition_that_is_too_large_as_text_is_carried_compressed_and_runs(app: App) -> None:

@@ -186,7 +186,7 @@ def test_h36_the_code_of_a_run_whose_log_may_not_be_read_follows_from_the_group(
     with proxy(app.lab.where["cluster_url"]) as cluster:
         cluster.fault = lambda method, path, body: 403 if path.startswith(hidden) else None
         ended = app.canary("v2", "--via", "job", "--timeout", "6s", expect=8, BGCI_CLUSTER_URL=cluster.url)
-    assert "may not be read" in ended.out
+    assert "is not readable with these credentials" in ended.out
     assert "0 of 1 instances" in ended.err
 
 
@@ -293,5 +293,5 @@ def test_publish_dry_run_shows_the_difference_and_changes_nothing(app: App) -> N
     would = app.publish("v1", "--dry-run")
     assert mine(app) == []
     for job in names(app, "v1"):
-        assert f"plan: publish job {job}" in would.out
+        assert f"Plan: Publish job {job}." in would.out
     assert Path(app.directory / "bgci-artifacts" / "manifest.json").exists()

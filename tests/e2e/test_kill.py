@@ -110,7 +110,7 @@ def test_the_follower_is_killed_and_joins_the_run_that_is_under_way(app: App) ->
         until(lambda: len(app.apps()) == 2)
         running.kill()
         joined = app.promote("v2", "--via", "job")
-    assert "joining run" in joined.out
+    assert "Joining run" in joined.out
     assert app.healthy() == {"v2": 2}
     history = app.lab.job(joined.result["job"], "history")["history"]
     assert [run["id"] for run in history["successfulFinishedRuns"]] == [joined.result["run"]]
