@@ -237,7 +237,7 @@ def _tell(error: Failure) -> None:
     try:
         refused(error, command, os.environ, lambda line: print(redacted(line), file=sys.stderr))
     except (OSError, BgciError) as problem:
-        sys.stderr.write(redacted(f"bgci: the CI system could not be told: {problem}\n"))
+        sys.stderr.write(redacted(f"bgci: the CI system could not be reached: {problem}\n"))
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
@@ -269,7 +269,7 @@ def main() -> None:
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
-        if not error.told:
+        if not error.reported:
             _tell(error)
         sys.exit(exit_code(error))
     except SystemExit as ended:

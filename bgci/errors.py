@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 
-class _Told(BaseException):
-    """Message and remedy, which is what the reader can do about it. ``told``: a stage has written it down."""
+class _Explained(BaseException):
+    """Message and remedy, which is what the reader can do about it. ``reported``: a command has reported it."""
 
-    told = False
+    reported = False
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ class _Told(BaseException):
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
 
 
-T = TypeVar("T", bound=_Told)
+T = TypeVar("T", bound=_Explained)
 
 
 def amended(error: T, *, more: str = "", remedy: str | None = None) -> T:
@@ -34,7 +34,7 @@ def amended(error: T, *, more: str = "", remedy: str | None = None) -> T:
     return changed
 
 
-class BgciError(_Told, Exception):
+class BgciError(_Explained, Exception):
     """An expected failure."""
 
     code: ClassVar[int] = 1
@@ -111,7 +111,7 @@ class InconclusiveError(BgciError):
     name = "inconclusive"
 
 
-class AbortedError(_Told):
+class AbortedError(_Explained):
     """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out.
 
     A signal comes anywhere, also where a failure is expected and handled: like KeyboardInterrupt it is no Exception, so

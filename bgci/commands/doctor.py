@@ -33,7 +33,7 @@ def run(settings: Settings) -> None:
             if context.result.changed:
                 checks = Examination(context).run()
             checks.append(adopted)
-        summary, rows = tally(checks), [check.told() for check in checks]
+        summary, rows = tally(checks), [check.row() for check in checks]
         context.result = replace(context.result, summary=summary, checks=tuple(rows))
         if settings.output is LogFormat.JSON:
             context.answer(json.dumps({"summary": summary, "checks": rows}, indent=2, sort_keys=True))

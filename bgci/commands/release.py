@@ -31,7 +31,7 @@ from bgci.operations.goal import as_job, reach, rollback_on_abort
 from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
-from bgci.operations.topology import look
+from bgci.operations.topology import current_hybrid
 from bgci.options import OnFailure, OnInconclusive, Settings
 
 # Failures whose remedy is still right after the rollback; the others' is about the canary, which is gone.
@@ -105,7 +105,7 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
     A canary only grows, and an earlier release may have been stopped in its promotion.
     """
     try:
-        standing = look(context).canary.app.instances
+        standing = current_hybrid(context).canary.app.instances
     except ConflictError:  # there is no canary yet
         return size
     if standing <= size.of(instances(release.definition or {})):
@@ -142,7 +142,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
         return
     try:
         with context.part("test", step):
-            carry_out(context, tests, alone=True, step=step, told=cases)
+            carry_out(context, tests, alone=True, step=step, earlier=cases)
     except InconclusiveError as error:
         if context.settings.on_inconclusive is not OnInconclusive.PROMOTE:
             raise

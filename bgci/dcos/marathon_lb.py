@@ -124,7 +124,7 @@ class LoadBalancer:
         known = [name for end in ours if (name := _named(end, names))]
         return [one for port in ports for one in strangers(config, port, known, replica=self.url)]
 
-    def nudge(self) -> None:
+    def request_reload(self) -> None:
         """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
         with suppress(BgciError, HttpFailure):
             self._http.text("/_mlb_signal/hup", headers=FRESH)

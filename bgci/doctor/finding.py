@@ -43,7 +43,7 @@ class Check:
     command: str = ""
     error: type[BgciError] | None = None
 
-    def told(self) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """The row for ``--output json``."""
         code = {"exit_code": self.error.code, "exit_name": self.error.name} if self.error else {}
         row = {"name": self.name, "outcome": self.outcome.value, "found": self.found}

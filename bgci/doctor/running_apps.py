@@ -234,8 +234,8 @@ def everything(apps: Sequence[RunningApp], now: float) -> list[Check]:
         if len(members) < 3:
             checks += [check for check in baselines(app_id, name, members) if check.outcome is not Outcome.OK]
     hybrids = sum(len(members) == 2 for members in found.values())
-    told = f"apps that one may read: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
-    return [ok("apps", told), *checks]
+    counts = f"apps that one may read: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
+    return [ok("apps", counts), *checks]
 
 
 def _apart(apps: Sequence[RunningApp]) -> bool:

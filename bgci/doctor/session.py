@@ -18,8 +18,8 @@ def session(credentials: Credentials | None, header: str, now: float) -> Check:
     if credentials is None:
         return ok("login", "no credentials are given, and none are asked for")
     who = _named(credentials)
-    told = claims(header)
-    uid, end = str(told.get("uid", "")), float(told.get("exp", math.inf))
+    claimed = claims(header)
+    uid, end = str(claimed.get("uid", "")), float(claimed.get("exp", math.inf))
     found = who if not uid or uid in who else f"{who}, which is {uid}"
     if end == math.inf:
         return ok("login", found)

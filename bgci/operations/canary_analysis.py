@@ -21,15 +21,15 @@ from bgci.engine.observation import Serving
 from bgci.errors import ConflictError, UnavailableError
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
-from bgci.operations.topology import Hybrid, group_of, look, places_of
+from bgci.operations.topology import Hybrid, current_hybrid, group_of, places_of
 
 SUITE = "judge"
-PAUSE = 1.0  # seconds between two looks
-TELLING = 5.0  # seconds between two lines about them
+PAUSE = 1.0  # seconds between two polls
+REPORT_EVERY = 5.0  # seconds between two lines of the log
 ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
-FEARED = 0.05  # the error rate of a canary as bad as is feared: what --max-failed-requests is reckoned with
-HIGHEST = 0.499  # of a baseline's error rate, so that a worse one can be feared
-SIZING = 10.0  # seconds of traffic before it is
+WORST_CASE = 0.05  # the error rate of a worst-case canary, for --max-failed-requests
+HIGHEST = 0.499  # of a baseline's error rate, so that the worst-case rate can be higher
+SIZING = 10.0  # seconds of live traffic before the time that the granted failures allow is computed
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Verdicts:
 
 
 @dataclass
-class Bench:
+class Evidence:
     """The data so far."""
 
     judge: Judge
@@ -80,17 +80,17 @@ def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int) -> I
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, bench = watch(context, Policy().part(1 / judgements), granted)
+    verdicts, evidence = watch(context, Policy().part(1 / judgements), granted)
     report = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
         "canary": vars(verdicts.errors.canary),
         "baseline": vars(verdicts.errors.baseline),
         "p_value": verdicts.errors.p_value,
-        "probes": bench.probed["canary"].requests + bench.probed["baseline"].requests,
-        "counter_resets": bench.tally.resets,
-        "blind_seconds": round(bench.tally.blind_seconds, 1),
-        "failed_beyond_baseline": round(_excess(bench), 1),
+        "probes": evidence.probed["canary"].requests + evidence.probed["baseline"].requests,
+        "counter_resets": evidence.tally.resets,
+        "blind_seconds": round(evidence.tally.blind_seconds, 1),
+        "failed_beyond_baseline": round(_excess(evidence), 1),
     }
     context.result = replace(context.result, judge=report)
     yield _case("error rate", verdicts.errors)
@@ -104,43 +104,44 @@ def _case(name: str, verdict: Verdict) -> Case:
     return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
 
 
-def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Bench]:
+def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Evidence]:
     """Poll until the judge decides, and at most for --judge-for.
 
     Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
     """
     errors = policy.part(ERRORS_PART)
-    bench = Bench(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)), granted)
-    began = told = time.monotonic()
+    evidence = Evidence(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)), granted)
+    began = reported = time.monotonic()
     until, sized = began + context.settings.judge_for, False
     context.console.step(f"Judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s.")
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         while True:
             next_look = time.monotonic() + PAUSE
-            hybrid = look(context)
-            _see(context, bench, hybrid, pool)
-            if granted and time.monotonic() - began > SIZING and _compared(bench):
+            hybrid = current_hybrid(context)
+            _poll(context, evidence, hybrid, pool)
+            if granted and time.monotonic() - began > SIZING and _compared(evidence):
                 if not sized:
-                    _require_enough(bench)
-                until, sized = min(began + context.settings.judge_for, _affordable_until(bench, began)), True
+                    _require_enough(evidence)
+                until, sized = min(began + context.settings.judge_for, _affordable_until(evidence, began)), True
             over = time.monotonic() >= until
             verdicts = Verdicts(
-                bench.judge.verdict(over=over), bench.latency.verdict(over=over) if bench.latency.pairs else None
+                evidence.judge.verdict(over=over),
+                evidence.latency.verdict(over=over) if evidence.latency.pairs else None,
             )
-            if verdicts.outcome not in ("pass", "fail") and _spent(bench):
-                return _too_costly(bench, verdicts), bench
+            if verdicts.outcome not in ("pass", "fail") and _spent(evidence):
+                return _too_costly(evidence, verdicts), evidence
             if verdicts.outcome != "undecided":
-                return verdicts, bench
-            if time.monotonic() >= told + TELLING:
-                told = time.monotonic()
-                context.console.wait(f"The judge: {bench.judge.verdict().reason}")
+                return verdicts, evidence
+            if time.monotonic() >= reported + REPORT_EVERY:
+                reported = time.monotonic()
+                context.console.wait(f"The judge: {evidence.judge.verdict().reason}")
             time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
 
 
-def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
+def _poll(context: Context, evidence: Evidence, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
     """One poll of all load balancers, and one round of synthetic traffic where live traffic brought too little.
 
     Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
@@ -148,37 +149,37 @@ def _see(context: Context, bench: Bench, hybrid: Hybrid, pool: ThreadPoolExecuto
     assert hybrid.baseline is not None  # noqa: S101 - `look` has seen to it
     sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
     for colour, side in sides.items():
-        bench.colours[colour] |= {task.id for task in side.app.tasks}
-    before = bench.live("canary").requests
-    rows_by_task = _read(context, bench, list(sides.values()))
-    canary, baseline = (_timing(bench, colour, rows_by_task) for colour in sides)
-    bench.stretches, pair = bench.stretches.see(canary, baseline)
+        evidence.colours[colour] |= {task.id for task in side.app.tasks}
+    before = evidence.live("canary").requests
+    rows_by_task = _read(context, evidence, list(sides.values()))
+    canary, baseline = (_timing(evidence, colour, rows_by_task) for colour in sides)
+    evidence.stretches, pair = evidence.stretches.see(canary, baseline)
     pairs = [pair] if pair else []
-    bench.judge = bench.judge.see(*bench.totals())
+    evidence.judge = evidence.judge.see(*evidence.totals())
     if context.settings.judge_traffic and canary.requests - before < PAIRS:
         path = "/" + context.settings.judge_path.lstrip("/")
         ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
         got = probe(ours, theirs, pool)
-        bench.probed["canary"] += got.canary
-        bench.probed["baseline"] += got.baseline
-        bench.judge = bench.judge.see(*bench.totals())
+        evidence.probed["canary"] += got.canary
+        evidence.probed["baseline"] += got.baseline
+        evidence.judge = evidence.judge.see(*evidence.totals())
         pairs += got.pairs
     for canary_ms, baseline_ms in pairs:
-        bench.latency = bench.latency.see(canary_ms, baseline_ms)
+        evidence.latency = evidence.latency.see(canary_ms, baseline_ms)
     times = [round(fmean(both), 3) for both in zip(*pairs, strict=True)]
     context.journal.sample(
         {
             colour: {
                 **vars(total),
-                "probes": bench.probed[colour].requests,
+                "probes": evidence.probed[colour].requests,
                 **({"ms": times[index]} if times else {}),
             }
-            for index, (colour, total) in enumerate(zip(sides, bench.totals(), strict=True))
+            for index, (colour, total) in enumerate(zip(sides, evidence.totals(), strict=True))
         }
     )
 
 
-def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[str, list[ServerRow]]:
+def _read(context: Context, evidence: Evidence, apps: Sequence[RunningApp]) -> dict[str, list[ServerRow]]:
     """Add every replica's counters to the tally. Returns the rows of each task."""
     wanted = endpoints(apps, group_of(context))
     rows_by_task: dict[str, list[ServerRow]] = {}
@@ -190,7 +191,7 @@ def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[st
             problems.append(error.message)
             continue
         counts = {task: sum((row.counts for row in rows), Counts()) for task, rows in found.items()}
-        bench.tally = bench.tally.fold(balancer.url, time.monotonic(), counts)
+        evidence.tally = evidence.tally.fold(balancer.url, time.monotonic(), counts)
         for task, rows in found.items():
             rows_by_task.setdefault(task, []).extend(rows)
     if len(problems) == len(context.balancers):
@@ -198,10 +199,10 @@ def _read(context: Context, bench: Bench, apps: Sequence[RunningApp]) -> dict[st
     return rows_by_task
 
 
-def _timing(bench: Bench, colour: str, rows_by_task: Mapping[str, Sequence[ServerRow]]) -> Timing:
-    rows = [row for task in bench.colours[colour] for row in rows_by_task.get(task, ())]
+def _timing(evidence: Evidence, colour: str, rows_by_task: Mapping[str, Sequence[ServerRow]]) -> Timing:
+    rows = [row for task in evidence.colours[colour] for row in rows_by_task.get(task, ())]
     weighed = [(row.counts.requests, row.response_ms) for row in rows]
-    return Timing(bench.live(colour).requests, len(rows), mean_time(weighed))
+    return Timing(evidence.live(colour).requests, len(rows), mean_time(weighed))
 
 
 def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow]], path: str) -> list[str]:
@@ -215,52 +216,52 @@ def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow
 # -- what it may cost -------------------------------------------------------------------------------------------------
 
 
-def _excess(bench: Bench) -> float:
+def _excess(evidence: Evidence) -> float:
     """Failed requests of live traffic beyond what the baseline would have failed in the canary's place."""
-    canary, baseline = bench.live("canary"), bench.live("baseline")
+    canary, baseline = evidence.live("canary"), evidence.live("baseline")
     return canary.errors - canary.requests * baseline.rate
 
 
-def _spent(bench: Bench) -> bool:
-    return 0 < bench.granted <= _excess(bench)
+def _spent(evidence: Evidence) -> bool:
+    return 0 < evidence.granted <= _excess(evidence)
 
 
-def _too_costly(bench: Bench, verdicts: Verdicts) -> Verdicts:
+def _too_costly(evidence: Evidence, verdicts: Verdicts) -> Verdicts:
     """The verdict of a canary that used up its failed requests before the judge could decide: failed."""
-    why = f"--max-failed-requests {bench.granted} is used up: {bench.judge.verdict().reason}"
-    failed = Verdict("fail", why, 1.0, 1.0, canary=bench.judge.canary, baseline=bench.judge.baseline)
+    why = f"--max-failed-requests {evidence.granted} is used up: {evidence.judge.verdict().reason}"
+    failed = Verdict("fail", why, 1.0, 1.0, canary=evidence.judge.canary, baseline=evidence.judge.baseline)
     return Verdicts(failed, verdicts.slow)
 
 
-def _compared(bench: Bench) -> bool:
-    return all(bench.live(colour).requests for colour in bench.colours)
+def _compared(evidence: Evidence) -> bool:
+    return all(evidence.live(colour).requests for colour in evidence.colours)
 
 
-def _affordable_until(bench: Bench, began: float) -> float:
+def _affordable_until(evidence: Evidence, began: float) -> float:
     """Until when the canary may run with the failed requests that are left.
 
     It assumes the worst-case rate, or the worst rate that the data so far allow: a better canary may run longer.
     """
-    canary, baseline = bench.live("canary"), bench.live("baseline")
+    canary, baseline = evidence.live("canary"), evidence.live("baseline")
     now = time.monotonic()
     total = canary.requests + baseline.requests
-    worst = min(feared(baseline.rate), plausible(canary))
-    left_over = bench.granted - max(0.0, _excess(bench))
+    worst = min(worst_case_rate(baseline.rate), plausible(canary))
+    left_over = evidence.granted - max(0.0, _excess(evidence))
     return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
 
 
-def _require_enough(bench: Bench) -> None:
+def _require_enough(evidence: Evidence) -> None:
     """Raises ConflictError when the granted failures buy too few requests to learn anything."""
-    canary, baseline = bench.live("canary"), bench.live("baseline")
+    canary, baseline = evidence.live("canary"), evidence.live("baseline")
     rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
-    refused = refusal(bench.granted, share, rate, feared(rate), bench.judge.policy)
+    refused = refusal(evidence.granted, share, rate, worst_case_rate(rate), evidence.judge.policy)
     if refused:
         raise _refused(refused)
 
 
-def feared(baseline_rate: float) -> float:
+def worst_case_rate(baseline_rate: float) -> float:
     """The worst-case error rate of a canary."""
-    return min(1.0, max(FEARED, 2 * baseline_rate))
+    return min(1.0, max(WORST_CASE, 2 * baseline_rate))
 
 
 def size_within_budget(context: Context, instances: int, target: int, judgements: int, granted: int) -> int:
@@ -276,9 +277,9 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
         raise _refused("the only instance gets all of the traffic, and is compared with nothing")
     rate = min(_rate_of(context, apps, group), HIGHEST)
     policy = Policy().part(1 / judgements).part(ERRORS_PART)
-    size = affordable(granted, instances, target, rate, feared(rate), policy)
+    size = affordable(granted, instances, target, rate, worst_case_rate(rate), policy)
     if not size:
-        raise _refused(refusal(granted, 1 / target, rate, feared(rate), policy))
+        raise _refused(refusal(granted, 1 / target, rate, worst_case_rate(rate), policy))
     return size
 
 

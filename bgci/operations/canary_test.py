@@ -21,7 +21,7 @@ from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveErro
 from bgci.operations import canary_analysis
 from bgci.operations.context import Context
 from bgci.operations.rendering import variables
-from bgci.operations.topology import Hybrid, balancer_places, described, look, places_of, settled
+from bgci.operations.topology import Hybrid, balancer_places, current_hybrid, described, healthy_hybrid, places_of
 from bgci.reporting import junit
 from bgci.reporting.artifacts import ci_run
 
@@ -73,17 +73,17 @@ def read(context: Context, file: Path, image: str) -> Suite:
 
 
 def carry_out(
-    context: Context, tests: Planned, *, alone: bool = False, step: str = "", told: list[Case] | None = None
+    context: Context, tests: Planned, *, alone: bool = False, step: str = "", earlier: list[Case] | None = None
 ) -> None:
     """Run the tests and report.
 
     ``alone``: a first deployment, which has no baseline, is tested too. ``step``: the canary's size, where it is tested
-    at several; ``told``: the cases of the steps before, to which these are added. Raises RejectedError when one fails
+    at several; ``earlier``: the cases of the steps before; these are added. Raises RejectedError when one fails
     or none was executed.
     """
-    hybrid = settled(context, alone=alone)
+    hybrid = healthy_hybrid(context, alone=alone)
     cases: list[Case] = []
-    told = [] if told is None else told
+    earlier = [] if earlier is None else earlier
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
     try:
         for case in _carried_out(context, tests, hybrid, cases):
@@ -95,8 +95,8 @@ def carry_out(
         raise
     finally:
         at = f" at {step}" if step else ""
-        told += [replace(case, suite=f"{case.suite}{at}", began=began) for case in cases]
-        _report(context, hybrid, told)
+        earlier += [replace(case, suite=f"{case.suite}{at}", began=began) for case in cases]
+        _report(context, hybrid, earlier)
     _conclude(context, cases)
 
 
@@ -168,7 +168,7 @@ def _nothing_to_share(suite: Suite) -> Iterator[Case]:
 def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
     """Whether each tested instance is still there and healthy: tests can pass while an instance crashes in between."""
     try:
-        after = look(context, alone=before.baseline is None).canary
+        after = current_hybrid(context, alone=before.baseline is None).canary
         well, trouble = set(places_of(after)), after.app.trouble
     except ConflictError as error:
         well, trouble = set(), error.message

@@ -137,8 +137,8 @@ class Context:
         self.result = replace(self.result, plan=(*(self.result.plan or ()), *lines))
 
     def _write_result(self, code: int) -> None:
-        told = {**self.result.document(), "command": self.command}
-        self.result = replace(self.result, outputs=outputs(told, code, self.artifacts.directory))
+        document = {**self.result.document(), "command": self.command}
+        self.result = replace(self.result, outputs=outputs(document, code, self.artifacts.directory))
         try:
             plan = (self.result.outputs or {}).get("plan")
             if plan:
@@ -150,11 +150,16 @@ class Context:
     def _tell_ci(self, code: int) -> None:
         """Tell the CI system. A failure here is a warning and does not change how the command ended."""
         self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
-        told = {**self.result.document(), "command": self.command, "code": code, "name": NAMES.get(code, "internal")}
+        document = {
+            **self.result.document(),
+            "command": self.command,
+            "code": code,
+            "name": NAMES.get(code, "internal"),
+        }
         try:
-            self.ci.finish(told, effective(self.settings), self.artifacts)
+            self.ci.finish(document, effective(self.settings), self.artifacts)
         except Exception as problem:
-            self.console.warn(f"The CI system could not be told: {type(problem).__name__}: {problem}")
+            self.console.warn(f"The CI system could not be reached: {type(problem).__name__}: {problem}")
 
     def answer(self, text: str) -> None:
         """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
@@ -190,8 +195,8 @@ class Context:
             sized = {"step": step} if step else {}
             row = {"command": name, "code": code, "name": NAMES.get(code, "internal"), **sized, "seconds": seconds}
             self.record(name, code, replace(self.result, seconds=seconds), step)
-            told = self.result if code == 0 else replace(self.result, message=None)
-            self.result = replace(before.followed_by(told), stages=(*(before.stages or ()), row))
+            added = self.result if code == 0 else replace(self.result, message=None)
+            self.result = replace(before.followed_by(added), stages=(*(before.stages or ()), row))
 
     def record(self, command: str, code: int, result: Result, step: str = "") -> bool:
         """Write how a command, or one part of a release, ended into the journal, if there is a journal or test results.
@@ -271,7 +276,7 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
             with closing(context.console):
                 yield context
         except (BgciError, AbortedError) as error:
-            signals.over = error.told = True
+            signals.over = error.reported = True
             context.finish(error)
             raise
         except Exception as error:
@@ -282,7 +287,7 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
                 f"A bug in bgci: {type(error).__name__}: {error}.",
                 remedy=f"Please report it with {where}; running the same command again is safe.",
             )
-            bug.told = True
+            bug.reported = True
             context.finish(bug)
             raise bug from error
         signals.over = True

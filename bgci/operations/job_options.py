@@ -59,8 +59,8 @@ def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
     if kind is Kind.CANARY and size.given:
         given |= {"instances": size.instances, "percent": size.percent}
     connection = job_connection(settings)
-    told = [name for name, sources in CONNECTION.items() if not settings.origins.keys().isdisjoint(sources)]
-    return given | {name: connection[name] for name in told}
+    named = [name for name, sources in CONNECTION.items() if not settings.origins.keys().isdisjoint(sources)]
+    return given | {name: connection[name] for name in named}
 
 
 def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind, release: Release | None) -> None:

@@ -86,7 +86,7 @@ class Observer:
     def request_reload(self) -> None:
         """Ask every load balancer to read Marathon again (hazard 38)."""
         for balancer in self._balancers:
-            balancer.nudge()
+            balancer.request_reload()
 
     def _probed(self, running: RunningApp, seen: Observation) -> App:
         """Ask the drained tasks of the app whether they are idle, where the app has an idle probe."""

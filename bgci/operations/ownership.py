@@ -94,7 +94,7 @@ def strangers(
     found = _behind(balancers, wanted, ours)
     if found:
         for balancer in balancers:
-            balancer.nudge()
+            balancer.request_reload()
     while found and time.monotonic() < until:
         time.sleep(PAUSE)
         found = _behind(balancers, wanted, ours)

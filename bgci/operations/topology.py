@@ -62,7 +62,7 @@ def group_of(context: Context) -> str:
     return require_owned(context).claim.group
 
 
-def look(context: Context, *, alone: bool = False) -> Hybrid:
+def current_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
     """The canary and its baseline as they run now.
 
     Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
@@ -83,11 +83,11 @@ def look(context: Context, *, alone: bool = False) -> Hybrid:
     )
 
 
-def settled(context: Context, *, alone: bool = False) -> Hybrid:
+def healthy_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
     """The same once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
     until = time.monotonic() + context.settings.timeout
     while True:
-        hybrid = look(context, alone=alone)
+        hybrid = current_hybrid(context, alone=alone)
         app = hybrid.canary.app
         if len(app.healthy) >= max(1, app.instances):
             return hybrid

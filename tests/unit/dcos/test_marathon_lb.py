@@ -195,11 +195,11 @@ def test_rows_are_what_each_task_serves_and_its_counters(lb):
     assert rows == {"t": [ServerRow(UP)], "unknown": []}
 
 
-def test_h38_a_nudge_never_fails(lb, stub, answer):
+def test_h38_a_request_to_reload_never_fails(lb, stub, answer):
     client = lb(ROW)
-    client.nudge()
+    client.request_reload()
     stub.tell("GET", "/_mlb_signal/hup", answer(500, "failed", "text/plain"))
-    client.nudge()
+    client.request_reload()
     assert [asked.path for asked in stub.asked] == ["/_mlb_signal/hup"] * 2
 
 

@@ -74,7 +74,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def make(rates: Callable[[int], dict[str, Counts]]) -> World:
         made = World(rates)
         monkeypatch.setattr(canary_analysis, "time", made)
-        monkeypatch.setattr(canary_analysis, "look", lambda context: HYBRID)
+        monkeypatch.setattr(canary_analysis, "current_hybrid", lambda context: HYBRID)
         monkeypatch.setattr(canary_analysis, "group_of", lambda context: "web")
         return made
 
@@ -93,13 +93,13 @@ def test_live_traffic_and_probes_are_compared_each_for_itself(
     made = world(steady((1, 0), (99, 0)))
     monkeypatch.setattr(canary_analysis, "probe", _half_fails)
     context = made.context(judge_for=300.0, judge_traffic=True)
-    verdicts, bench = canary_analysis.watch(
+    verdicts, evidence = canary_analysis.watch(
         context, Policy(floor=1e-6, ratio=1.05), context.settings.max_failed_requests
     )
     assert verdicts.outcome == "inconclusive", verdicts.reason
-    assert bench.totals()[0].rate > 1.8 * bench.totals()[1].rate
-    assert bench.live("canary").errors == 0
-    assert bench.probed["canary"].rate == bench.probed["baseline"].rate == 0.5
+    assert evidence.totals()[0].rate > 1.8 * evidence.totals()[1].rate
+    assert evidence.live("canary").errors == 0
+    assert evidence.probed["canary"].rate == evidence.probed["baseline"].rate == 0.5
 
 
 def _half_fails(*about: Any) -> Probed:
@@ -121,10 +121,10 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
 def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
     made = world(steady((2, 1), (2, 0)))
     context = made.context(judge_for=600.0, max_failed_requests=3)
-    verdicts, bench = canary_analysis.watch(context, Policy(alpha=1e-6), 3)
+    verdicts, evidence = canary_analysis.watch(context, Policy(alpha=1e-6), 3)
     assert verdicts.outcome == "fail"
     assert verdicts.reason.startswith("--max-failed-requests 3 is used up: insufficient traffic: 6 of ")
-    assert bench.live("canary").errors == 3
+    assert evidence.live("canary").errors == 3
 
 
 def test_the_time_is_what_the_granted_failures_allow(
@@ -136,16 +136,18 @@ def test_the_time_is_what_the_granted_failures_allow(
     monkeypatch.setattr(canary_analysis, "refusal", lambda *about: "")  # with so small an alpha it would be refused
     # 4 requests a second to the canary, of which 5 % fail as is feared: 6 failed ones in 30 seconds.
     made = world(lambda second: {"canary": Counts(4, int(second % 5 == 0)), "baseline": Counts(12, 0)})
-    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9), 6)
+    verdicts, evidence = canary_analysis.watch(
+        made.context(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9), 6
+    )
     assert verdicts.reason.startswith("--max-failed-requests 6 is used up: ")
-    assert (made.second, bench.live("canary").errors) == (30, 6)
+    assert (made.second, evidence.live("canary").errors) == (30, 6)
 
 
 def test_a_canary_that_does_well_may_stand_until_it_has_passed(world: Callable[..., World]) -> None:
     made = world(steady((5, 0), (45, 0)))
-    verdicts, bench = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), Policy(), 5)
+    verdicts, evidence = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), Policy(), 5)
     assert verdicts.outcome == "pass"
-    assert bench.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
+    assert evidence.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
 
 
 def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(world: Callable[..., World]) -> None:
