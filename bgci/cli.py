@@ -26,6 +26,7 @@ from bgci.options import (
     RELEASE,
     TEST,
     Settings,
+    expand_lists,
     read_file,
     require_known_variables,
     takes,
@@ -59,6 +60,7 @@ def _global_options(
     ] = False,
 ) -> None:
     require_known_variables(os.environ)
+    expand_lists(os.environ)
     values = read_file(config) | _of_job()
     context.default_map = {
         **dict.fromkeys(app_names(), values),

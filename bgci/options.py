@@ -6,9 +6,10 @@ Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from functools import cache
@@ -113,6 +114,25 @@ def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: Any
         return value
     lines = os.environ.get(str(param.envvar), "").splitlines()
     return [line.strip() for line in lines if line.strip()]
+
+
+def expand_lists(environ: MutableMapping[str, str]) -> None:
+    """Write each repeatable option that is a JSON list as lines, which every such option takes.
+
+    GitLab passes an input of type array in that form. Raises UsageError for an item of several lines.
+    """
+    lists = [name for name, text in environ.items() if name.startswith("BGCI_") and text.lstrip().startswith("[")]
+    repeatable = [option.name for option in shared_options() if option.repeatable] if lists else []
+    for name in lists:
+        try:
+            items = json.loads(environ[name])
+        except ValueError:
+            continue
+        if name.removeprefix("BGCI_").lower().replace("_", "-") in repeatable:
+            lines = [str(item) for item in items]
+            if any("\n" in line for line in lines):
+                raise UsageError(f"{name} has an item of several lines.", remedy="Write each item on one line.")
+            environ[name] = "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +318,7 @@ class Shared:
     help: str
     repeatable: bool
     flag: bool
+    number: bool = False
     choices: tuple[str, ...] = ()
 
     @property
@@ -325,6 +346,7 @@ def _shared(name: str) -> Shared:
         help=found.metadata["help"],
         repeatable=get_origin(kind) is list,
         flag=kind is bool,
+        number=kind is int,
         choices=tuple(one.value for one in kind) if isinstance(kind, type) and issubclass(kind, Enum) else (),
     )
 
@@ -493,6 +515,7 @@ OWN_VARIABLES = (
     *("BGCI_CANARY_URL", "BGCI_CANARY_URLS", "BGCI_BASELINE_URLS", "BGCI_LB_URL"),
     *("BGCI_RESULT", "BGCI_EXIT_CODE", "BGCI_STATE", "BGCI_ACTIVE_COLOUR", "BGCI_CANARY_PERCENT", "BGCI_URL"),
     *("BGCI_PLAN_FILE", "BGCI_JUNIT", "BGCI_REPORT", "BGCI_STAGE", "BGCI_EXECUTABLE", "BGCI_SANDBOX_BODY"),
+    *("BGCI_WORKING_DIRECTORY", "BGCI_ID_TOKEN"),
 )
 OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
 

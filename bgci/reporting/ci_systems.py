@@ -23,6 +23,7 @@ from bgci.reporting.console import plain, plain_lines
 DOTENV = "bgci.env"
 PLAN = "plan.md"
 PATHS = ("artifacts", "junit", "plan-file", "report")
+MOST_DOTENV = 5 * 1024  # bytes
 MOST = 4000  # characters of a message: GitHub cuts an annotation off at about that
 Option = tuple[str, str, str]  # name, value, where it came from
 
@@ -85,7 +86,13 @@ class Ci:
             self._append("GITHUB_OUTPUT", github_output(result["outputs"], self._environ))
             self._append("GITHUB_STEP_SUMMARY", summary(result, options, links(self._environ)), redacted)
         elif self.system is System.GITLAB:
-            artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in dotenv(result["outputs"])).encode())
+            lines, left_out = dotenv(result["outputs"])
+            artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in lines).encode())
+            if left_out:
+                self._say(
+                    f"bgci: BGCI_CANARY_URLS lacks {left_out} of the canary's URLs: GitLab takes 5 KB of variables "
+                    "from a job. result.json has them all."
+                )
 
     def _append(self, variable: str, lines: Iterable[str], redact: Callable[[str], str] = redacted_values) -> None:
         """To the file that the runner named; it may hold what an earlier command of the same step wrote."""
@@ -143,10 +150,22 @@ def _percent(apps: Sequence[Mapping[str, Any]]) -> int:
 NOT_FOR_JOBS = ("artifacts", "dry-run", "plan")  # the first two would be read as options there; the plan has many lines
 
 
-def dotenv(values: Mapping[str, str]) -> list[str]:
-    """Variables for later GitLab jobs."""
+def dotenv(values: Mapping[str, str]) -> tuple[list[str], int]:
+    """Variables for later GitLab jobs, and how many of the canary's URLs are left out.
+
+    GitLab refuses a file of more than 5 KB, and the job fails (gitlab: limits, dotenv variables).
+    """
     named = {name: value for name, value in values.items() if name not in NOT_FOR_JOBS}
-    return [f"BGCI_{name.upper().replace('-', '_')}={value}" for name, value in named.items()]
+    urls = named.get("canary-urls", "").split()
+    while True:
+        lines = [f"BGCI_{name.upper().replace('-', '_')}={value}" for name, value in named.items()]
+        left_out = len(urls) - len(named.get("canary-urls", "").split())
+        if sum(len(line.encode()) + 1 for line in lines) <= MOST_DOTENV or not any(named.values()):
+            return lines, left_out
+        if kept := named.get("canary-urls", "").split():
+            named["canary-urls"] = " ".join(kept[:-1])
+        else:
+            named[max(named, key=lambda name: len(named[name]))] = ""
 
 
 def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:

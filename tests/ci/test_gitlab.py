@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from e2e.lab import App, until
 
 from ci.processes import pids_with
@@ -47,7 +49,7 @@ def repository(directory: Path, app: App | None = None) -> Path:
     assert count == 1
     if app:
         text = text.replace("https://dcos.example.com", app.lab.where["cluster_url"])
-        text = text.replace("http://marathon-lb.example.com:9090", " ".join(app.lab.balancers))
+        text = text.replace("http://marathon-lb.example.com:9090", "', '".join(app.lab.balancers))
     (directory / ".gitlab-ci.yml").write_text(text)
     (directory / ".gitignore").write_text("/bgci-artifacts\n/.gitlab-ci-local\n/bin\n")
     (directory / "web.canary.yaml").write_text("checks:\n- {name: home, path: /, expect: {status: 200}}\n")
@@ -79,8 +81,8 @@ def run(directory: Path, *words: str, app: App | None = None) -> Pipeline:
 def start(directory: Path, *words: str, app: App | None = None) -> subprocess.Popen[str]:
     binaries = directory / "bin"
     binaries.mkdir(exist_ok=True)
-    (binaries / "bgci").write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
-    (binaries / "bgci").chmod(0o755)
+    if not (binaries / "bgci").exists():
+        program(binaries / "bgci", f'exec {sys.executable} -m bgci "$@"')
     more = app.lab.environment() if app else {}
     variables = [
         word
@@ -100,13 +102,37 @@ def start(directory: Path, *words: str, app: App | None = None) -> subprocess.Po
     )
 
 
+def program(file: Path, text: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def stand_in(directory: Path) -> Path:
+    """A ``bgci`` that writes what it was called for; the file that it writes."""
+    calls = directory / "bin" / "calls"
+    told = f'echo "$1 $BGCI_APP in $(basename "$PWD") wave=${{BGCI_WAVE-none}}" >> {calls}'
+    program(directory / "bin" / "bgci", f"{told}\nmkdir -p bgci-artifacts\n: > bgci-artifacts/bgci.env")
+    return calls
+
+
+def pipeline(directory: Path, *releases: str, before: str = "") -> None:
+    """The pipeline of a file: other jobs, and the component once for each text of inputs."""
+    included = "".join(f"  - local: templates/bgci.yml\n    inputs:\n{indented(inputs)}" for inputs in releases)
+    (directory / ".gitlab-ci.yml").write_text(f"include:\n{included}\n{before}")
+
+
+def indented(inputs: str) -> str:
+    return "".join(f"      {line.strip()}\n" for line in inputs.strip().splitlines())
+
+
 def ended(runner: subprocess.Popen[str]) -> Pipeline:
     try:
         text, _ = runner.communicate(timeout=SECONDS)
     finally:
         runner.kill()
     log = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
-    jobs = {name: sign == "PASS" for sign, name in re.findall(r"^\s*(PASS|FAIL)\s+(bgci-[\w-]+)", log, re.M)}
+    jobs = {name: sign == "PASS" for sign, name in re.findall(r"^\s*(PASS|FAIL)\s+([\w-]+)", log, re.M)}
     return Pipeline(runner.returncode == 0, jobs, log)
 
 
@@ -163,8 +189,30 @@ def test_a_cancelled_job_does_as_on_abort_says(make_app: Callable[..., App]) -> 
         raise
     cancelled = ended(runner)
     assert cancelled.jobs["bgci-canary"] is False, cancelled.log
-    assert "rolled back, as --on-abort says" in cancelled.log
+    assert "olled back, as --on-abort says" in cancelled.log
     assert app.healthy() == {"v1": 2}
+
+
+@needs_runner
+@pytest.mark.timeout(600)
+@pytest.mark.xfail(reason="`test` of a revision that serves alone is a conflict as yet")
+def test_from_nothing_on_a_release_is_made_and_made_again_and_each_job_may_be_repeated(
+    make_app: Callable[..., App],
+) -> None:
+    app = make_app(2, name="/web", group="web-{}")
+    app.write("first")
+    (app.directory / "web.first.template.json").rename(app.directory / "web.template.json")
+    directory = repository(app.directory, app)
+    revision = commit(directory)
+    for time in ("first deployment", "the green pipeline again"):
+        ran = run(directory, "--manual", "bgci-promote", app=app)
+        assert ran.passed, f"{time}: {ran.log}"
+        assert ran.jobs == dict.fromkeys(STAGES, True), time
+        assert app.healthy() == {revision: 2}
+    for job in STAGES[1:]:
+        again = run(directory, job, app=app)
+        assert again.jobs == {job: True}, again.log
+        assert app.healthy() == {revision: 2}
 
 
 def released(make_app: Callable[..., App], **changes: Any) -> tuple[App, Path]:
@@ -175,6 +223,129 @@ def released(make_app: Callable[..., App], **changes: Any) -> tuple[App, Path]:
     (app.directory / "web.next.template.json").rename(app.directory / "web.template.json")
     (app.directory / "web.v1.template.json").unlink()
     return app, repository(app.directory, app)
+
+
+BUILD = """
+stages: [build, deploy, production]
+build:
+  stage: build
+  script: {script}
+"""
+WEB = """
+app: web
+revision: v2
+image: web:2
+"""
+
+
+@needs_runner
+@pytest.mark.parametrize(
+    ("branch", "inputs", "script", "released"),
+    [
+        ("main", "", "exit 0", True),
+        ("main", "", "exit 1", False),
+        ("feature/wip", "", "exit 0", False),
+        ("feature/wip", "", "exit 1", False),
+        ("feature/wip", "rules-if: $CI_COMMIT_BRANCH", "exit 0", True),
+        ("feature/wip", "rules-if: $CI_COMMIT_BRANCH", "exit 1", False),
+    ],
+)
+def test_only_a_pipeline_of_the_default_branch_whose_build_passed_releases(
+    tmp_path: Path, branch: str, inputs: str, script: str, released: bool
+) -> None:
+    directory = repository(tmp_path)
+    git(directory, "checkout", "--quiet", "-b", branch) if branch != "main" else None
+    pipeline(directory, f"{WEB}\napproval: false\n{inputs}", before=BUILD.format(script=script))
+    calls = stand_in(directory)
+    ran = run(directory)
+    assert ran.jobs["build"] is (script == "exit 0")
+    if released:
+        assert [line.split()[0] for line in calls.read_text().splitlines()] == [
+            *("render", "publish", "canary", "test", "promote")
+        ], ran.log
+    else:
+        assert not calls.exists(), ran.log
+        assert set(ran.jobs) == {"build"}
+
+
+@needs_runner
+def test_two_apps_in_one_pipeline_are_eighteen_jobs(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    shop = "app: shop\nrevision: v2\nimage: shop:2\njob-prefix: shop\nenvironment: shop\nwave: 2"
+    pipeline(directory, f"{WEB}\njob-prefix: web\napproval: false", f"{shop}\napproval: false")
+    jobs = listed(directory)
+    assert len(jobs) == 18
+    calls = stand_in(directory)
+    ran = run(directory)
+    assert ran.passed, ran.log
+    lines = calls.read_text().splitlines()
+    for app, wave in (("web", "none"), ("shop", "2")):
+        assert [line.split()[0] for line in lines if line.split()[1] == app] == [
+            *("render", "publish", "canary", "test", "promote")
+        ]
+        assert {line.split("wave=")[1] for line in lines if line.split()[1] == app} == {wave}
+
+
+@needs_runner
+def test_a_service_of_a_monorepo_is_released_from_its_own_directory(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    for app in ("web", "shop"):
+        service = directory / "services" / app
+        service.mkdir(parents=True)
+        template = (ROOT / "examples" / "testapp.template.json").read_text().replace("testapp", app)
+        (service / f"{app}.template.json").write_text(template)
+        (service / "bgci.toml").write_text(f'app = "{app}"\n')
+    commit(directory)
+    pipeline(
+        directory,
+        *(
+            f"app: {app}\nrevision: v2\nimage: {app}:2\njob-prefix: {app}\nenvironment: {app}\n"
+            f"working-directory: services/{app}"
+            for app in ("web", "shop")
+        ),
+    )
+    ran = run(directory, "web-render", "shop-render")
+    assert ran.jobs == {"web-render": True, "shop-render": True}, ran.log
+    kept = directory / ".gitlab-ci-local" / "artifacts"
+    for app in ("web", "shop"):
+        assert list(kept.glob(f"{app}-render/services/{app}/bgci-artifacts/{app}-v2-new-app-definition.json")), ran.log
+
+
+STAGING = (
+    "app: web\nrevision: v2\nimage: web:2\njob-prefix: staging\nenvironment: staging\napproval: false\nvia: direct"
+)
+PRODUCTION = "app: web\nrevision: v2\njob-prefix: production\nenvironment: production\nstage: production\nvia: direct"
+BETWEEN = """
+stages: [deploy, between, production]
+between:
+  stage: between
+  script: {script}
+  artifacts: {paths: [bgci-artifacts/]}
+"""
+
+
+@needs_runner
+@pytest.mark.parametrize(
+    ("script", "passes"), [("ls", True), ("sed -i s/web:2/web:3/ bgci-artifacts/web-v2-new-app-definition.json", False)]
+)
+def test_production_gets_the_app_definition_of_staging_and_no_other(tmp_path: Path, script: str, passes: bool) -> None:
+    directory = repository(tmp_path)
+    template = (ROOT / "examples" / "testapp.template.json").read_text().replace("testapp", "web")
+    (directory / "web.template.json").write_text(template)
+    commit(directory)
+    pipeline(directory, STAGING, PRODUCTION, before=BETWEEN.replace("{script}", f"['{script}']"))
+    assert run(directory, "staging-render", "between").passed
+    ran = run(directory, "production-render")
+    assert ran.jobs == {"production-render": passes}, ran.log
+    assert ("is not what was rendered" in ran.log) is not passes
+
+
+@needs_runner
+def test_jobs_wait_for_named_jobs_alone_with_dag(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    pipeline(directory, f"{WEB}\ndag: true\nneeds: [build]", before=BUILD.format(script="ls"))
+    log = run(directory, "--list").log
+    assert re.search(r"^bgci-render .*\[build\]", log, re.M), log
 
 
 @needs_runner
@@ -195,15 +366,32 @@ def test_promotion_waits_for_somebody_unless_it_is_not_to(tmp_path: Path) -> Non
 def listed(directory: Path) -> dict[str, tuple[str, str]]:
     """Each job with its ``when`` and ``allow_failure``."""
     log = run(directory, "--list").log
-    return {name: (when, may) for name, when, may in re.findall(r"^(bgci-\S+) .*?(\w+) +(true|false) ", log, re.M)}
+    return {name: (when, may) for name, when, may in re.findall(r"^(\S+-\S+) .*?(\w+) +(true|false) ", log, re.M)}
+
+
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gitlab.md").read_text(), re.S)
 
 
 @needs_runner
-def test_the_example_of_the_page_is_a_pipeline(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "promotions"), [(0, 1), (1, 1), (2, 2), (3, 2)])
+def test_the_examples_of_the_page_are_pipelines(tmp_path: Path, number: int, promotions: int) -> None:
     directory = repository(tmp_path)
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gitlab.md").read_text(), re.S)
-    (directory / ".gitlab-ci.yml").write_text(re.sub(r"component: .*", "local: templates/bgci.yml", example))
-    assert "bgci-promote" in listed(directory)
+    text = re.sub(r"component: .*", "local: templates/bgci.yml", EXAMPLES[number])
+    text = re.sub(r"    rules:\n      - changes: .*\n", "", text)  # nothing has changed in this repository
+    (directory / ".gitlab-ci.yml").write_text(text)
+    jobs = listed(directory)
+    assert len([name for name in jobs if name.endswith("-promote")]) == promotions
+    assert len(EXAMPLES) == 4
+
+
+@needs_runner
+def test_the_hidden_job_takes_what_is_in_the_users_own_file(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    own = ".bgci:\n  before_script: ['echo \"token for $BGCI_APP\"']\n"
+    pipeline(directory, WEB, before=own)
+    stand_in(directory)
+    ran = run(directory, "bgci-render")
+    assert "token for web" in ran.log
 
 
 @needs_runner
@@ -216,13 +404,33 @@ def test_an_input_that_the_component_does_not_know_is_an_error(tmp_path: Path) -
     assert "sideways" in ran.log
 
 
+@needs_runner
 @pytest.mark.skipif(not CHECKER, reason="check-jsonschema is missing: make ci-tools")
-def test_the_jobs_are_as_the_schema_of_gitlab_says(tmp_path: Path) -> None:
-    _, _, body = (ROOT / "templates" / "bgci.yml").read_text().partition("\n---\n")
-    jobs = tmp_path / "jobs.yml"
-    jobs.write_text(body)
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        "",
+        "tagged: true\ntags: [linux, dcos]\nretry: 2\nid-token: true\nid-token-audience: https://vault.example.com\n"
+        "environment-url: https://web.example.com\ndag: true\nneeds: [build]\nwave: 3\nset: [memory=512, 'note=a b']",
+    ],
+    ids=["defaults", "all-kinds"],
+)
+def test_the_jobs_are_as_the_schema_of_gitlab_says(tmp_path: Path, inputs: str) -> None:
+    directory = repository(tmp_path)
+    pipeline(directory, f"{WEB}\n{inputs}", before=BUILD.format(script="ls"))
+    text = run(directory, "--preview").log.partition("\n---\n")[2]
+    jobs = yaml.safe_load(text)
+    if inputs:
+        render = jobs["bgci-render"]
+        assert render["tags"] == ["linux", "dcos"]
+        assert render["retry"] == 2
+        assert render["id_tokens"] == {"BGCI_ID_TOKEN": {"aud": "https://vault.example.com"}}
+        assert jobs["bgci-promote"]["environment"]["url"] == "https://web.example.com"
+        assert json.loads(render["variables"]["BGCI_SET"]) == ["memory=512", "note=a b"]
+    file = tmp_path / "jobs.yml"
+    file.write_text(text)
     ran = subprocess.run(
-        [str(CHECKER), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", jobs],
+        [str(CHECKER), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", file],
         capture_output=True,
         text=True,
     )

@@ -84,7 +84,7 @@ def test_no_expression_stands_in_a_script_of_the_action() -> None:
 
 def test_no_variable_for_later_jobs_is_read_as_an_option() -> None:
     environment = {f"BGCI_{name.upper().replace('-', '_')}" for name in OPTIONS}
-    assert not environment & {line.partition("=")[0] for line in dotenv(outputs({}, 0, Path("a")))}
+    assert not environment & {line.partition("=")[0] for line in dotenv(outputs({}, 0, Path("a")))[0]}
 
 
 def test_what_is_generated_is_up_to_date() -> None:

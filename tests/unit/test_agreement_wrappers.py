@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from bgci.errors import NAMES
 from bgci.options import EXPOSED, Shared, shared_options
 
 ROOT = Path(__file__).parents[2]
-COMPONENT_ONLY = {"stage", "runner-image", "environment", "approval", "test", "job-timeout"}
+COMPONENT_ONLY = {
+    *("stage", "job-prefix", "rules-if", "dag", "needs", "runner-image", "executable", "tagged", "tags"),
+    "retry",
+    *("working-directory", "config", "environment", "environment-url", "id-token", "id-token-audience"),
+    *("approval", "test", "job-timeout"),
+}
+OWN_VARIABLES = {f"BGCI_{name}" for name in ("CONFIG", "EXECUTABLE", "WORKING_DIRECTORY")}
 JENKINS_ONLY = {"executable", "config", "credentials-id", "token-credentials-id", "service-account-credentials-id"}
 PIPELINE_ONLY = {
     *("label", "working-directory", "keep", "test", "approval", "submitter", "approval-minutes", "milestone"),
@@ -82,9 +89,11 @@ def test_every_key_that_a_help_text_names_is_one() -> None:
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 def test_the_component_has_an_input_for_each_option(option: Shared) -> None:
     given = documents()[0]["spec"]["inputs"][option.name]
-    assert given["type"] == "string"
-    assert given["description"] == option.description
-    assert given["default"] == (option.default if option.name == "artifacts" else "")
+    kind = "array" if option.repeatable else "number" if option.number else "string"
+    assert given["type"] == kind
+    assert given["description"] == option.description.replace(" One per line.", "")
+    not_given = {"array": [], "number": -1, "string": ""}[kind]
+    assert given["default"] == (option.default if option.name == "artifacts" else not_given)
     choices = ("true", "false") if option.flag else option.choices
     assert given.get("options", []) == (["", *choices] if choices else [])
 
@@ -93,11 +102,40 @@ def test_the_component_passes_each_input_on_and_has_no_other() -> None:
     spec, jobs = documents()
     inputs = set(spec["spec"]["inputs"])
     assert inputs == set(OPTIONS) | COMPONENT_ONLY
-    variables = jobs[".bgci"]["variables"]
-    assert variables == {f"BGCI_{name.upper().replace('-', '_')}": f"$[[ inputs.{name} ]]" for name in OPTIONS}
+    variables = jobs[".$[[ inputs.job-prefix ]]"]["variables"]
+    passed = {name: value.strip() for name, value in variables.items() if name not in OWN_VARIABLES}
+    assert passed == {f"BGCI_{name.upper().replace('-', '_')}": f"$[[ inputs.{name} ]]" for name in OPTIONS}
     used = set(re.findall(r"\$\[\[ inputs\.([\w-]+) \]\]", (ROOT / "templates" / "bgci.yml").read_text()))
     assert used == inputs
 
 
 def test_the_component_has_nothing_that_reaches_other_jobs_of_a_pipeline() -> None:
-    assert all(name.lstrip(".").startswith("bgci") for name in documents()[1])
+    assert all(name.lstrip(".").startswith("$[[ inputs.job-prefix ]]") for name in documents()[1])
+
+
+def test_the_component_takes_texts_of_any_form_as_gitlab_inserts_them() -> None:
+    """GitLab replaces an input in the text of the file, before it is YAML: lists and numbers as JSON."""
+    values = {
+        "test-command": ["pytest -k \"smoke\" 'a b'", "C:\\tests"],
+        "set": ["memory=512", "note=it's"],
+        "wave": 2,
+        "judge-path": '/a?b="c"',
+        "rules-if": '"$CI_PIPELINE_SOURCE" == "push"',
+        "config": "",
+        "tags": ["linux"],
+    }
+    _, _, text = (ROOT / "templates" / "bgci.yml").read_text().partition("\n---\n")
+    inputs = {name: one.get("default") for name, one in documents()[0]["spec"]["inputs"].items()} | values
+    for name, value in inputs.items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        text = text.replace(f"$[[ inputs.{name} ]]", shown)
+    jobs = yaml.safe_load(text)
+    base = jobs[".bgci"]
+    variables = base["variables"]
+    assert all(isinstance(value, str) for value in variables.values())
+    assert json.loads(variables["BGCI_TEST_COMMAND"]) == values["test-command"]
+    assert json.loads(variables["BGCI_SET"]) == values["set"]
+    assert variables["BGCI_JUDGE_PATH"] == values["judge-path"]
+    assert (variables["BGCI_WAVE"], variables["BGCI_INSTANCES"], variables["BGCI_CONFIG"]) == ("2", "-1", "")
+    assert base["rules"] == [{"if": values["rules-if"]}]
+    assert jobs[".bgci-tagged-true"]["tags"] == ["linux"]

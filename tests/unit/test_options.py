@@ -297,3 +297,34 @@ def test_a_damaged_job_is_exit_3(directory: Path) -> None:
     done = bgci(directory, "canary", BGCI_JOB="{")
     assert done.returncode == 3
     assert "bgci publish" in done.stderr
+
+
+def test_a_list_of_json_in_the_environment_is_each_of_its_items() -> None:
+    environment = {
+        "BGCI_SET": '["memory=512", "note=a b"]\n',
+        "BGCI_MARATHON_LB_URL": '["http://a:9090", "http://b:9090"]',
+        "BGCI_TEST_COMMAND": "[]\n",
+        "BGCI_IMAGE": "[1]",
+        "BGCI_JUNIT_GLOB": "[ab]*.xml",
+    }
+    options.expand_lists(environment)
+    assert environment == {
+        "BGCI_SET": "memory=512\nnote=a b",
+        "BGCI_MARATHON_LB_URL": "http://a:9090\nhttp://b:9090",
+        "BGCI_TEST_COMMAND": "",
+        "BGCI_IMAGE": "[1]",
+        "BGCI_JUNIT_GLOB": "[ab]*.xml",
+    }
+    with pytest.raises(UsageError, match="BGCI_SET has an item of several lines"):
+        options.expand_lists({"BGCI_SET": '["a=1\\n2"]'})
+
+
+def test_lists_and_not_given_ones_reach_a_command_from_the_environment(directory: Path) -> None:
+    lists = {"BGCI_SET": '["a=1", "b=2 3"]\n', "BGCI_JOB_MARATHON_LB_URL": '["http://a:9090", "http://b:9090"]\n'}
+    ran = bgci(
+        directory, "render", "--app", "web", "--revision", "v1", "--image", "i:1", BGCI_SERVICE_URL="[]\n", **lists
+    )
+    assert ran.returncode == 0, ran.stderr
+    job = (directory / "bgci-artifacts" / "web-v1-deploy-single-canary.json").read_text()
+    assert "http://a:9090" in job
+    assert "http://b:9090" in job

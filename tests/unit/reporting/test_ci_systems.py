@@ -303,6 +303,27 @@ def test_a_difference_cannot_end_its_block() -> None:
     assert fenced('+ "```": "<b>"\n- x') == ["````diff", '+ "```": "<b>"', "- x", "````"]
 
 
+def test_a_dotenv_file_is_never_over_what_gitlab_takes_and_the_log_says_what_it_lacks(tmp_path: Path) -> None:
+    urls = [f"http://agent-{number}.example.com:31000" for number in range(200)]
+    values = outputs({}, 0, tmp_path) | {"canary-urls": " ".join(urls)}
+    log: list[str] = []
+    Ci(System.GITLAB, {}, log.append).finish({"code": 0, "outputs": values}, (), Artifacts(tmp_path))
+    text = (tmp_path / "bgci.env").read_text()
+    assert 5000 < len(text.encode()) <= 5120
+    (kept,) = re.findall("^BGCI_CANARY_URLS=(.*)$", text, re.M)
+    assert urls[: len(kept.split())] == kept.split()
+    assert log == [
+        f"bgci: BGCI_CANARY_URLS lacks {200 - len(kept.split())} of the canary's URLs: GitLab takes 5 KB of variables "
+        "from a job. result.json has them all."
+    ]
+
+
+def test_a_dotenv_file_is_small_whatever_is_long(tmp_path: Path) -> None:
+    lines, _ = dotenv(outputs({}, 0, tmp_path) | {"report": "r" * 6000})
+    assert "BGCI_REPORT=" in lines
+    assert "BGCI_RESULT=ok" in lines
+
+
 def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
     said: list[str] = []
     ci = Ci(System.GITLAB, {}, said.append)
@@ -315,7 +336,7 @@ def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
     assert "BGCI_CANARY_URLS=http://b:1 http://c:2" in lines
     assert "BGCI_EXIT_CODE=0" in lines
     assert not any(line.startswith("BGCI_ARTIFACTS=") for line in lines)
-    assert lines == dotenv(outputs({"state": hybrid()}, 0, tmp_path))
+    assert (lines, 0) == dotenv(outputs({"state": hybrid()}, 0, tmp_path))
 
 
 @pytest.mark.parametrize("system", [System.JENKINS, System.NONE])
