@@ -69,7 +69,7 @@ def _adopt(context: Context, examination: Examination) -> Check:
         return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by other means")
     if len(examination.own) > 1:
         names = ", ".join(app.id for app in examination.own)
-        remedy = "end that deployment first: one app, without a second colour, can be adopted"
+        remedy = "End that deployment first: one app, without a second colour, can be adopted."
         return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
     app = foreign[0]
     plan = adoption(app, app_id=context.app_id, definition=examination.template, now=started_at(time.time(), None))
@@ -91,11 +91,11 @@ def _offer(context: Context, plan: Adoption) -> Check:
     command = f"bgci doctor --app {context.app_id} --adopt --adopt-restart"
     found = f"not adopted: it would set {listed}. {plan.cost}"
     if plan.vital:
-        remedy = f"a release needs {', '.join(plan.vital)} there; else write the app's own group in the template"
+        remedy = f"A release needs {', '.join(plan.vital)} there; else write the app's own group in the template."
         return failure("adopt", ConflictError, found, remedy, command)
     remedy = (
-        "not needed: a release with --strategy bluegreen takes the app for its baseline as it is, and replaces it with "
-        "nothing lost; only a canary beside it could not be drained on going back"
+        "Not needed: a release with --strategy bluegreen takes the app for its baseline as it is, and replaces it with "
+        "nothing lost; only a canary beside it could not be drained on going back."
     )
     return warning("adopt", found, remedy, command)
 

@@ -22,16 +22,16 @@ def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> 
     until = f"certificate until {end:%Y-%m-%d} ({left.days} days)"
     if left <= timedelta(0):
         return failure(
-            "tls", UnavailableError, f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC", "renew it on the cluster"
+            "tls", UnavailableError, f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC", "Renew it on the cluster."
         )
     if not verified:
         return warning(
             "tls",
             f"not verified: --insecure is given; {until}",
-            "whoever is in between can read the credentials: give the cluster's CA with --ca-cert, or --ca-sha256",
+            "Whoever is in between can read the credentials: give the cluster's CA with --ca-cert, or --ca-sha256.",
         )
     if left < EXPIRES_SOON:
-        return warning("tls", f"{trust}; {until}", "renew it on the cluster before it stops every release")
+        return warning("tls", f"{trust}; {until}", "Renew it on the cluster before it stops every release.")
     return ok("tls", f"{trust}; {until}")
 
 
@@ -44,7 +44,7 @@ def clock(offset: float, uncertainty: float) -> Check:
     return warning(
         "clock",
         f"{off:.0f} s {way} the cluster's: a service account's login and the times of logs depend on it",
-        "set the clock of this machine by NTP",
+        "Set the clock of this machine by NTP.",
     )
 
 
@@ -64,7 +64,7 @@ def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account
             skipped(
                 "permissions",
                 f"could not be probed without changing something: {'; '.join(map(str, unknown))}",
-                "an administrator sees them in the account's permissions; a release names the one that it lacks",
+                "An administrator sees them in the account's permissions; a release names the one that it lacks.",
             )
         )
     return checks
@@ -109,5 +109,5 @@ def space(secret: str, app_id: str) -> Check | None:
     if may_use(app_id, secret):
         return None
     found = f"{secret} cannot be used by the jobs of {app_id}: DC/OS gives it to its own folder and below only"
-    remedy = f"store the service account in {job_secret(app_id)}, or name another secret with --job-secret"
+    remedy = f"Store the service account in {job_secret(app_id)}, or name another secret with --job-secret."
     return failure("secret", InvalidError, found, remedy)

@@ -109,7 +109,7 @@ class Examination:
             if is_loopback(parts.hostname or ""):
                 yield ok("tls", "plain http, to this machine itself")
             else:
-                yield warning("tls", "plain http: everybody on the way can read along", "write https:// in the URL")
+                yield warning("tls", "plain http: everybody on the way can read along", "Write https:// in the URL.")
             return
         end = certificate_end(self.url)
         if end is None:
@@ -225,7 +225,7 @@ class Examination:
                 "secret",
                 ConflictError,
                 f"there is no secret {self.secret}: the job could not log in",
-                "store the job's service account there, or name another with --job-secret",
+                "Store the job's service account there, or name another with --job-secret.",
                 f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
             )
 
@@ -242,7 +242,7 @@ class Examination:
             if older:
                 found += f"; {counted(older, 'older worker')} may still hold sessions, of any app: drains wait for that"
             if lone:
-                remedy = "run HAProxy with -W, as marathon-lb's own image does, to tell drains apart for sure"
+                remedy = "Run HAProxy with -W, as marathon-lb's own image does, to tell drains apart for sure."
                 yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
             else:
                 yield ok("load-balancer", found)
@@ -325,5 +325,5 @@ class Examination:
                     yield warning(
                         "rotation",
                         f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app.id}",
-                        "does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?",
+                        "Does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?",
                     )

@@ -70,7 +70,7 @@ def failed(name: str, error: Exception) -> Check:
     """The failure that an exception tells of."""
     if isinstance(error, BgciError):
         return failure(name, type(error), error.message, error.remedy)
-    return failure(name, BgciError, f"a bug in bgci: {type(error).__name__}: {error}", "please report it")
+    return failure(name, BgciError, f"a bug in bgci: {type(error).__name__}: {error}", "Please report it.")
 
 
 def verdict(checks: Sequence[Check]) -> BgciError | None:

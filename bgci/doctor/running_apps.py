@@ -62,7 +62,7 @@ def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition)
                 "ports",
                 ConflictError,
                 f"{what} {port} is taken by {app.id}, which uses it {held[port]}",
-                "choose a free one in the template",
+                "Choose a free one in the template.",
             )
             for port, what in wanted.items()
             if port in held
@@ -93,7 +93,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
             "state",
             ConflictError,
             f"{len(apps)} apps in one group: {_names(apps)}; a release can tell two apart",
-            "delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP",
+            "Delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP.",
         )
     busy = [one for app in apps for one in app.app.deployments]
     if len(apps) == 1:
@@ -103,7 +103,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
             "state",
             ConflictError,
             f"{_names(apps)} cannot be told apart: {STARTED_AT_LABEL} is equal or missing",
-            "delete the one that should not be there",
+            "Delete the one that should not be there.",
         )
     old, new = sorted(apps, key=lambda app: app.app.started_at)
     if busy:
@@ -112,16 +112,16 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
     found = f"hybrid with no deployment running: {_shown(old)} and {_shown(new)}"
     if not revision:
         return warning(
-            "state", f"{found}; the newer one is not bgci's", f"delete one of them by hand: {old.id}, or {new.id}"
+            "state", f"{found}; the newer one is not bgci's", f"Delete one of them by hand: {old.id}, or {new.id}."
         )
     more = f"--app {app_id} --revision {revision}"
-    remedy = "if no release is under way: finish it, or go back with `bgci rollback` and the same options"
+    remedy = "If no release is under way: finish it, or go back with `bgci rollback` and the same options."
     return warning("state", found, remedy, f"bgci promote {more}")
 
 
 def _alone(app: RunningApp, busy: Sequence[str]) -> Check:
     if busy:
-        remedy = "wait for it; a deployment whose tasks never become healthy has to be cancelled"
+        remedy = "Wait for it; a deployment whose tasks never become healthy has to be cancelled."
         return warning("state", f"{_shown(app)}; deployment {', '.join(busy)} holds its lock", remedy)
     return ok("state", f"{_shown(app)} serves alone")
 
@@ -136,7 +136,7 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[Check]:
     for app in apps:
         text = app.labels.get(STARTED_AT_LABEL, "")
         if app.wrong_date:
-            remedy = "correct the label, which restarts the app's tasks, or delete the app"
+            remedy = "Correct the label, which restarts the app's tasks, or delete the app."
             found = f"{app.id}: {STARTED_AT_LABEL} is {text!r}, which is no date"
             checks.append(failure("started-at", ConflictError, f"{found}: marathon-lb would stop on it", remedy))
             continue
@@ -149,7 +149,7 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[Check]:
                 "started-at",
                 ConflictError,
                 f"{_names(apps)}: one label has a time zone, one has none: marathon-lb updates no app at all",
-                "delete one of the two now",
+                "Delete one of the two now.",
             )
         )
     return checks
@@ -160,7 +160,7 @@ def _foreign_time(app: RunningApp, text: str, now: float) -> list[Check]:
         return []
     if app.app.started_at > now + 60:
         found = f"{app.id}: {STARTED_AT_LABEL} is {text}, which is yet to come"
-        remedy = "nothing: the next release writes a later one; no other tool must deploy this app any more"
+        remedy = "Nothing: the next release writes a later one; no other tool must deploy this app any more."
         return [warning("started-at", f"{found}: another clock, or local time without a zone", remedy)]
     kind = "a time zone" if app.app.started_at_zoned else "no time zone, which may be local time"
     return [ok("started-at", f"{app.id}: written by other means with {kind}; the next release follows its form")]
@@ -176,32 +176,35 @@ def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Chec
     for app in apps:
         if wanted and not same_group(app.group, wanted):
             found = f"{app.id} is in {'the group ' + app.group if app.group else 'no group'}, not in {wanted}"
-            remedy = "adopt it, or write its group in the template: else it is left running beside the release"
+            remedy = "Adopt it, or write its group in the template: else it is left running beside the release."
             checks.append(failure("baseline", ConflictError, f"{found}: releases do not see it", remedy, adopt))
             continue
-        lacking = "" if app.revision else "was deployed by other means"
-        target = app.labels.get(TARGET_LABEL)
-        if target is None:
-            lacking = f"{lacking or 'was changed by hand'}, without {TARGET_LABEL}"
-        elif len(apps) == 1 and target != str(app.app.instances):
-            lacking = f"{lacking or 'was scaled by hand'}: {TARGET_LABEL} is {target}, instances {app.app.instances}"
-        if lacking:
-            checks.append(_unlabelled(app, lacking, target is None, adopt))
+        checks += _labels_of(app, alone=len(apps) == 1, adopt=adopt)
         if not app.app.has_health_checks:
-            remedy = "give it one in the template; until it is replaced, --allow-no-health-check accepts lost requests"
+            remedy = "Give it one in the template; until it is replaced, --allow-no-health-check accepts lost requests."
             checks.append(warning("baseline", f"{app.id} has no health check", remedy))
     return checks
 
 
-def _unlabelled(app: RunningApp, lacking: str, targetless: bool, adopt: str) -> Check:
-    found = f"{app.id} {lacking}"
-    if not targetless and "other means" in lacking and ":" not in lacking:
-        return ok("baseline", f"{found}; it can be a baseline as it is")
+def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[Check]:
+    """Whether the app has the labels of a baseline. alone: whether its target must be its number of instances."""
+    target, foreign = app.labels.get(TARGET_LABEL), not app.revision
+    stale = alone and target is not None and target != str(app.app.instances)
+    origin = "was deployed by other means"
+    if foreign and target is not None and not stale:
+        return [ok("baseline", f"{app.id} {origin}; it can be a baseline as it is")]
+    if target is None:
+        found = f"{app.id} {origin if foreign else 'was changed by hand'}, without {TARGET_LABEL}"
+    elif stale:
+        how = origin if foreign else "was scaled by hand"
+        found = f"{app.id} {how}: {TARGET_LABEL} is {target}, instances {app.app.instances}"
+    else:
+        return []
     remedy = (
-        "it can be a baseline as it is with --strategy bluegreen; but a canary beside it cannot be drained on going "
-        "back, and --strategy rolling refuses. The next promotion puts that right; --adopt does it before"
+        "It can be a baseline as it is with --strategy bluegreen; but a canary beside it cannot be drained on going "
+        "back, and --strategy rolling refuses. The next promotion puts that right; --adopt does it before."
     )
-    return warning("baseline", found, remedy, adopt)
+    return [warning("baseline", found, remedy, adopt)]
 
 
 def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[Check]:
@@ -211,7 +214,7 @@ def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[Check]:
         warning(
             "vips",
             f"{app.id}: the VIP {vip.value} is of one colour: its consumers find nothing after the next release",
-            f"write {app_id}:{vip.port} in the template, and let them use that name",
+            f"Write {app_id}:{vip.port} in the template, and let them use that name.",
         )
         for app, vip in found
         if vip.names_a_colour(app_id)
