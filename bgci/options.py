@@ -65,6 +65,12 @@ class CheckConfig(str, Enum):
     NEVER = "never"
 
 
+class Preview(str, Enum):
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class LogFormat(str, Enum):
     TEXT = "text"
     JSON = "json"
@@ -153,6 +159,11 @@ class Settings:
     job_template: str = setting("", "Another template for the three jobs.")
     replaces: str = setting(
         "", "The earlier id of this app, such as /team/old-name: what runs under it is replaced by this release."
+    )
+    preview: Preview = setting(
+        Preview.AUTO,
+        "Before the canary, run one instance outside of the pair, with its own load-balancer settings in force. auto: "
+        "where they differ from those of the running app.",
     )
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
     strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
@@ -288,6 +299,7 @@ GOAL = (
     "allow_port_change",
     "check_config",
     "replaces",
+    "preview",
     "dry_run",
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")

@@ -8,9 +8,10 @@ import groovy.transform.Field
     'marathonVersion', 'clusterUrl', 'marathonUrl', 'metronomeUrl', 'marathonLbUrl', 'caCert', 'caSha256',
     'insecure', 'via', 'jobClusterUrl', 'jobMarathonUrl', 'jobMarathonLbUrl', 'jobCaCert', 'jobServiceAccount',
     'jobSecret', 'jobImage', 'jobTemplate', 'strategy', 'wave', 'timeout', 'drainTimeout', 'onDrainTimeout',
-    'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'dryRun', 'suite', 'testCommand',
-    'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath', 'maxFailedRequests',
-    'instances', 'percent', 'onFailure', 'onInconclusive', 'steps', 'adopt', 'adoptRestart', 'output',
+    'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'preview', 'dryRun', 'suite',
+    'testCommand', 'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath',
+    'maxFailedRequests', 'instances', 'percent', 'onFailure', 'onInconclusive', 'steps', 'adopt', 'adoptRestart',
+    'output',
     // END generated
 ]
 

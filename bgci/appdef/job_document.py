@@ -22,6 +22,8 @@ class JobDocument:
 
     definition: normalised, without a colour. options: by the name of the option, as ``bgci.toml`` would have them.
     published: the options that formed the job itself, such as its image; a later stage compares its own with them.
+    suite, variables: the text of a test suite that has checks for the preview, which runs inside the job, and its
+    variables; both empty without such checks. Variables of the environment stay outside: they can be secrets.
     """
 
     app: str
@@ -30,6 +32,8 @@ class JobDocument:
     definition: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+    suite: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self, *, compressed: bool = False) -> str:
         """The value of the variable. The same document gives the same text; compressed: gzip, then base64."""

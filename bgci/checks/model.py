@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-CANARY, BASELINE, BOTH, LOAD_BALANCER = "canary", "baseline", "both", "load-balancer"
-TARGETS = (CANARY, BASELINE, BOTH, LOAD_BALANCER)
+CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW = "canary", "baseline", "both", "load-balancer", "preview"
+TARGETS = (CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 MAX_REPEAT = 100_000

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bgci.appdef.names import suite_candidates
 from bgci.checks import runner, test_program
 from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
-from bgci.checks.suite import parse
 from bgci.checks.test_result import Case, Outcome, folded, require_some
 from bgci.dcos.credentials import without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.operations import canary_analysis
 from bgci.operations.context import Context
-from bgci.operations.rendering import variables
+from bgci.operations.suites import canary_suite, read_suite, suite_file
 from bgci.operations.topology import Hybrid, balancer_places, current_hybrid, described, healthy_hybrid, places_of
 from bgci.reporting import junit
 from bgci.reporting.artifacts import ci_run
@@ -52,24 +50,11 @@ def planned(context: Context, steps: int = 1) -> Planned:
         (context.artifacts.directory / REPORT).unlink(missing_ok=True)
     if not all(command.strip() for command in context.settings.test_command):
         raise UsageError("--test-command is empty: nothing would be tested.", remedy="Name a program, or leave it out.")
-    given, directory = context.settings.suite, Path(context.settings.template_dir)
-    candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
-    suite = Path(given) if given else next((path for path in candidates if path.is_file()), None)
-    if suite:
-        read(context, suite, context.settings.image)
+    suite = suite_file(context)
+    if suite and not canary_suite(read_suite(context, suite, context.settings.image)):
+        suite = None
     judgements = steps if context.settings.judge_for > 0 else 0
     return Planned(suite, tuple(context.settings.test_command), judgements, context.settings.max_failed_requests)
-
-
-def read(context: Context, file: Path, image: str) -> Suite:
-    """The suite in that file, for this revision and image."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The test suite {file} cannot be read: {error}.", remedy="Check --suite.") from None
-    known = variables(context.settings)
-    environment = {f"env.{name}": value for name, value in known.pop("env").items()}
-    return parse(text, file=str(file), variables={**known, "image": image}, secret=environment)
 
 
 def carry_out(
@@ -122,7 +107,9 @@ def _suite(
     context: Context, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
 ) -> Iterator[Case]:
     """The cases in the suite's order. When the suite is aborted, the cases that had ended are added to ``cases``."""
-    suite = read(context, file, described(hybrid, context)["image"])
+    suite = canary_suite(read_suite(context, file, described(hybrid, context)["image"]))
+    if suite is None:  # it has been changed since it was planned
+        return
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
             f"{file} has checks for the load balancer, and none is named.",

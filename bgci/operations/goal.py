@@ -14,6 +14,7 @@ from bgci.operations.context import Context, stage
 from bgci.operations.job_run import follow
 from bgci.operations.ownership import check_strangers, require_owned
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_step, observer_of, release_to_undo
+from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import Outcome
 from bgci.options import OnFailure, Settings, Via
@@ -94,6 +95,9 @@ def _directly(context: Context, request: GoalRequest) -> bool:
     """Run the engine in this process."""
     mine = require_owned(context, request.release.group)
     check_strangers(context, request.release, mine)
+    remove_preview(context)
+    if request.goal.kind is not Kind.ROLLBACK:
+        preview(context, request.release, mine)
     if context.settings.dry_run:
         _plan(context, request)
         return False

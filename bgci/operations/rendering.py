@@ -6,7 +6,6 @@ Touches no cluster.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +29,8 @@ from bgci.operations.canary_size import size_of
 from bgci.operations.context import Context, app_id_of, revision_of
 from bgci.operations.job_addresses import job_connection, require_confidential_jobs
 from bgci.operations.job_login import login
+from bgci.operations.suites import preview_suite, suite_file, suite_text
+from bgci.operations.variables import variables
 from bgci.options import MarathonVersion, Settings, job_options, option_value
 from bgci.redaction import MASK, redacted_json
 from bgci.reporting.artifacts import sha256
@@ -162,24 +163,6 @@ def template_file(settings: Settings) -> Path:
     return found
 
 
-def variables(settings: Settings) -> dict[str, Any]:
-    """What a template may use."""
-    pairs = [text.partition("=") for text in settings.set]
-    wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
-    if wrong:
-        raise UsageError(f"--set {wrong[0]} is not KEY=VALUE.", remedy="Write --set name=value; a name has no dashes.")
-    reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
-    if reserved:
-        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option.", remedy=f"Use --{reserved[0]}.")
-    return {
-        **{key: value for key, _, value in pairs},
-        "image": settings.image,
-        "app": app_id_of(settings),
-        "revision": revision_of(settings),
-        "env": {name: os.environ[name] for name in settings.template_env if name in os.environ},
-    }
-
-
 def _release(context: Context, settings: Settings, definition: Mapping[str, Any], image: str) -> Release:
     app_id, revision = app_id_of(settings), revision_of(settings)
     findings = check_definition(
@@ -248,6 +231,8 @@ def document_of(context: Context, release: Release) -> JobDocument:
     """What the jobs of the release must know, from the settings of this command."""
     settings, definition = context.settings, release.definition or {}
     size_of(settings).of(instances(definition))  # a canary that is too large is said now
+    file = suite_file(context) if preview_suite(context, release.image) else None
+    known = {key: value for key, value in variables(settings).items() if key != "env"}
     return JobDocument(
         app=context.app_id,
         revision=context.revision,
@@ -255,6 +240,8 @@ def document_of(context: Context, release: Release) -> JobDocument:
         definition=definition,
         options={**job_goal_options(settings), **job_connection(settings)},
         published=published_options(settings),
+        suite=suite_text(file) if file else "",
+        variables={**known, "image": release.image} if file else {},
     )
 
 

@@ -35,6 +35,7 @@ class Result:
     advice: tuple[str, ...] | None = None
     balancer_changes: tuple[Json, ...] | None = None
     url: str | None = None
+    preview: Json | None = None
     job: str | None = None
     run: str | None = None
     jobs: tuple[Any, ...] | None = None

@@ -244,6 +244,7 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "allow_port_change": True,
         "check_config": "always",
         "replaces": "/old-web",
+        "preview": "always",
         "percent": "50%",
     }
     assert {*given, "instances"} == {*options.GOAL, *options.CANARY} - set(options.NOT_IN_JOB)

@@ -145,6 +145,7 @@ def test_the_outputs_of_a_canary_beside_its_baseline(tmp_path: Path) -> None:
         "exit-code": "0",
         "state": "hybrid",
         "active-colour": "blue",
+        "preview-url": "",
         "canary-urls": "http://b:1 http://c:2",
         "canary-percent": "25",
         "url": "http://lb:10001",

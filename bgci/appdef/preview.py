@@ -1,0 +1,99 @@
+"""The preview: one instance of a new revision as an app of its own, with its own load-balancer labels in force. Pure.
+
+While two colours run, marathon-lb uses the baseline's labels for both (hazard 50). So a new revision's labels are tried
+outside of the pair first: on its alternative ports, under a virtual host that no user asks for.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bgci.appdef.app_definition import (
+    alt_ports,
+    as_list,
+    as_mapping,
+    labels,
+    port_table,
+    service_ports,
+    set_service_ports,
+)
+from bgci.appdef.colour import APP_ID_LABEL
+
+PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # the base id of the app that this is a preview of
+_PAIR_LABEL = re.compile(r"HAPROXY_DEPLOYMENT_.*")
+_VHOST_LABEL = re.compile(r"HAPROXY_\d+_VHOST")
+_NOT_KEPT = {APP_ID_LABEL, "MARATHON_SINGLE_INSTANCE_APP"}
+
+
+def preview_id(app_id: str) -> str:
+    """The id of the app's preview."""
+    return f"{app_id}-preview"
+
+
+def preview_ports(definition: Mapping[str, Any]) -> list[int]:
+    """The port of the load balancer for each port of the app, 0 for one that it does not serve.
+
+    Empty when a served port has no alternative in HAPROXY_DEPLOYMENT_ALT_PORT: then there is nowhere to preview it.
+    """
+    spare = iter(alt_ports(definition))
+    ports = [next(spare, 0) if port else 0 for port in service_ports(definition)]
+    complete = all(port for port, own in zip(ports, service_ports(definition), strict=True) if own)
+    return ports if complete and any(ports) else []
+
+
+def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    """The app to create. ``definition`` is normalised, without a colour, and has preview ports.
+
+    It keeps everything that marathon-lb reads but what makes it part of the pair. A virtual host is replaced, not
+    dropped: marathon-lb derives the mode and the path rules from it. Names of virtual addresses (VIPs) are dropped, or
+    the preview would get traffic of the app's other users.
+    """
+    app_id, ports = str(definition["id"]), preview_ports(definition)
+    app = set_service_ports(definition, ports)
+    own = labels(definition)
+    kept = {key: value for key, value in own.items() if not _PAIR_LABEL.fullmatch(key) and key not in _NOT_KEPT}
+    hosts = {key: f"{preview_host(app_id)}" for key in kept if _VHOST_LABEL.fullmatch(key)}
+    numbers = {f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(ports) if port}
+    app["id"], app["instances"] = preview_id(app_id), 1
+    app["labels"] = {**kept, **hosts, **numbers, PREVIEW_LABEL: app_id, "BGCI_PREVIEW_REVISION": revision}
+    app.pop("dependencies", None)
+    for entry in port_table(app)[2]:
+        if isinstance(entry, dict):
+            _make_private(entry)
+    return app
+
+
+def preview_host(app_id: str) -> str:
+    """The virtual host of a preview: a name that exists nowhere (RFC 2606)."""
+    return f"{app_id.strip('/').replace('/', '-')}-preview.invalid"
+
+
+def settle_seconds(definition: Mapping[str, Any]) -> float:
+    """For how long a server must stay UP until HAProxy's own checks are known to pass.
+
+    marathon-lb writes ``fall`` as maxConsecutiveFailures + 1, and a failing server is DOWN after so many checks.
+    """
+    checks = [as_mapping(check) for check in as_list(definition.get("healthChecks"))]
+    return max((_until_down(check) for check in checks if check.get("protocol") != "COMMAND"), default=0.0)
+
+
+def _until_down(check: Mapping[str, Any]) -> float:
+    fall = _number(check.get("maxConsecutiveFailures"), 3) + 1
+    return fall * (_number(check.get("intervalSeconds"), 60) + _number(check.get("timeoutSeconds"), 20))
+
+
+def _number(value: object, default: int) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def _make_private(entry: dict[str, Any]) -> None:
+    """Without a fixed port of the agent, which the running colour holds, and without virtual addresses."""
+    if entry.get("hostPort"):
+        entry["hostPort"] = 0
+    if isinstance(entry.get("labels"), dict):
+        entry["labels"] = {
+            key: value for key, value in copy.deepcopy(entry["labels"]).items() if not key.upper().startswith("VIP")
+        }

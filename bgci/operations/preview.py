@@ -1,0 +1,208 @@
+"""Preview: the new revision's load-balancer settings run before a user meets them (hazards 44, 45, 50)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+
+from bgci.appdef.balancer_changes import balancer_changes
+from bgci.appdef.preview import PREVIEW_LABEL, preview_app, preview_id, preview_ports, settle_seconds
+from bgci.checks import runner
+from bgci.checks.model import PREVIEW, Suite
+from bgci.checks.runner import Place
+from bgci.dcos.running_app import RunningApp, endpoints
+from bgci.dcos.tls import verification
+from bgci.engine.decisions import Release
+from bgci.engine.observation import Serving
+from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
+from bgci.operations.context import Context
+from bgci.operations.ownership import Owned, require_no_strangers, strangers
+from bgci.operations.suites import preview_suite
+from bgci.options import Preview
+from bgci.reporting import junit
+
+PAUSE = 0.3  # seconds between two looks
+APPEAR_SECONDS = 20.0  # for a healthy preview to be in rotation (measured: 1.2 to 1.5 s)
+RELOAD_EVERY = 5.0  # seconds between two requests to a load balancer to read Marathon again
+REPORT = "junit/bgci-preview.xml"
+
+
+def preview(context: Context, release: Release, mine: Owned) -> None:
+    """Deploy the preview where the settings ask for it, wait until it serves, test it, and delete it.
+
+    Raises UnhealthyError when it does not become healthy or does not serve, RejectedError when a check for the preview
+    fails. Nothing is left behind.
+    """
+    definition = release.definition
+    if definition is None or not _wanted(context, release, mine):
+        return
+    suite = preview_suite(context, release.image)
+    if context.settings.dry_run:
+        ports = ", ".join(str(port) for port in preview_ports(definition) if port)
+        context.plan(f"Create {preview_id(context.app_id)} on port {ports} to preview the load-balancer settings.")
+        return
+    own_id, ports = preview_id(context.app_id), preview_ports(definition)
+    require_no_strangers(strangers(context.balancers, context.cluster.marathon, (), own_id, ports), own_id)
+    began = time.monotonic()
+    context.console.step(f"preview: create {preview_id(context.app_id)}, outside of the pair")
+    with _deployed(context, preview_app(definition, release.revision)):
+        running = _until_healthy(context)
+        urls = [url for place in _places(context, running) for url in place.urls]
+        _until_serving(context, running, settle_seconds(definition))
+        context.console.info(f"preview: in rotation everywhere, at {' '.join(urls)}")
+        context.result = replace(context.result, preview={"urls": tuple(urls)})
+        _test(context, suite, _places(context, running))
+    seconds = time.monotonic() - began
+    context.result = replace(context.result, preview={"urls": tuple(urls), "seconds": round(seconds, 1)})
+    context.console.result(f"The preview of {release.revision} served everywhere; it took {seconds:.1f} s.")
+
+
+def remove_preview(context: Context) -> None:
+    """Remove the preview that an interrupted command of this app left behind."""
+    marathon, app_id = context.cluster.marathon, preview_id(context.app_id)
+    found = marathon.app(app_id)
+    if found and found.labels.get(PREVIEW_LABEL) == context.app_id and not context.settings.dry_run:
+        context.console.step(f"remove {app_id}, which an interrupted command left behind")
+        marathon.delete(app_id)
+
+
+def _wanted(context: Context, release: Release, mine: Owned) -> bool:
+    """Whether there is something to preview, and somewhere to do it."""
+    chosen, definition = context.settings.preview, release.definition or {}
+    if chosen is Preview.NEVER or any(app.revision == release.revision for app in mine.apps):
+        return False
+    baseline = min(mine.apps, key=lambda app: app.app.started_at, default=None)
+    if chosen is Preview.AUTO and (baseline is None or not balancer_changes(baseline.definition, definition)):
+        return False
+    if preview_ports(definition):
+        return True
+    if chosen is Preview.ALWAYS:
+        raise UsageError(
+            "There is no port to preview the app on: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT.",
+            remedy="Give each service port an alternative there, or give --preview auto.",
+        )
+    context.console.warn(
+        "No preview of the changed load-balancer settings: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT."
+    )
+    return False
+
+
+@contextmanager
+def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
+    """The preview's app while the block runs. It is deleted in any case, and the load balancers are told."""
+    marathon, app_id = context.cluster.marathon, str(app["id"])
+    if marathon.app(app_id):
+        raise ConflictError(
+            f"{app_id} exists already, and it is not a preview of {context.app_id}.",
+            remedy="Remove it or rename it, or give --preview never.",
+        )
+    marathon.create(app)
+    try:
+        yield
+    finally:
+        marathon.delete(app_id)
+        for balancer in context.balancers:
+            balancer.nudge()
+
+
+def _until_healthy(context: Context) -> RunningApp:
+    """The preview's app once its instance is healthy. Raises UnhealthyError after --timeout."""
+    until = time.monotonic() + context.settings.timeout
+    app_id = preview_id(context.app_id)
+    while True:
+        found = context.cluster.marathon.app(app_id)
+        if found is None:
+            raise ConflictError(f"{app_id} has disappeared.", remedy="Somebody removed it: run the command again.")
+        running = found.queued(context.cluster.marathon.queue()) if not found.app.tasks else found
+        if running.app.healthy:
+            return running
+        why = f"preview: {app_id} is not healthy yet" + (f": {running.app.trouble}" if running.app.trouble else "")
+        if time.monotonic() > until:
+            raise UnhealthyError(
+                f"The preview did not become healthy within {context.settings.timeout:.0f} s (--timeout). {why}.",
+                remedy="Look at the new revision's tasks and its health check. No user was affected.",
+            )
+        context.console.wait(why)
+        time.sleep(PAUSE)
+
+
+def _until_serving(context: Context, running: RunningApp, settle: float) -> None:
+    """Until every load balancer has had the preview UP for ``settle`` seconds without a break.
+
+    UP in the statistics means little at first: a fresh server counts as up until HAProxy's checks have failed.
+    """
+    wanted = endpoints([running], running.id)
+    (task,) = running.app.healthy[:1]
+    up_since: dict[str, float] = {}
+    began = reloaded = time.monotonic()
+    while True:
+        now = time.monotonic()
+        for balancer in context.balancers:
+            replica = balancer.read(wanted)
+            serving = replica.server(task.id).serving
+            if serving is Serving.UP:
+                up_since.setdefault(balancer.url, now)
+            elif balancer.url in up_since:
+                raise _not_serving(
+                    f"{balancer.url} takes the preview out of rotation {now - up_since[balancer.url]:.0f} s after it "
+                    f"appeared there ({serving.value}): HAProxy's own checks fail with the new load-balancer settings"
+                )
+            elif now - began > APPEAR_SECONDS:
+                raise _not_serving(
+                    f"{balancer.url} does not serve the healthy preview after {APPEAR_SECONDS:.0f} s "
+                    f"({replica.problem or serving.value}): marathon-lb leaves the app out, because HAProxy refuses "
+                    "what its labels make, or it updates no app at all"
+                )
+        if len(up_since) == len(context.balancers) and now - max(up_since.values(), default=now) >= settle:
+            return
+        if len(up_since) < len(context.balancers) and now - reloaded > RELOAD_EVERY:
+            reloaded = now
+            for balancer in context.balancers:
+                balancer.nudge()
+        context.console.wait(f"preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers")
+        time.sleep(PAUSE)
+
+
+def _not_serving(why: str) -> UnhealthyError:
+    return UnhealthyError(
+        f"The preview does not serve: {why}. After the promotion the app would be unreachable in the same way.",
+        remedy="Correct the HAPROXY labels of the template (docs/labels.md). No user was affected; nothing is left.",
+    )
+
+
+def _places(context: Context, running: RunningApp) -> list[Place]:
+    """The preview behind each load balancer."""
+    ports = [port for port in running.public_ports if port]
+    hosts = [urlsplit(balancer.url).hostname or "" for balancer in context.balancers]
+    netlocs = [[f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for port in ports] for host in hosts]
+    return [Place(found[0], tuple(f"http://{netloc}" for netloc in found)) for found in netlocs if found]
+
+
+def _test(context: Context, suite: Suite | None, places: Sequence[Place]) -> None:
+    """The suite's checks with ``target: preview``. Raises RejectedError when one fails."""
+    if suite is None:
+        return
+    context.console.step(f"preview: {len(suite.checks)} checks of {suite.file}")
+    cases = runner.run(
+        suite,
+        {PREVIEW: places},
+        timeout=context.settings.timeout,
+        verify=verification(context.ca_cert, context.settings.insecure),
+    )
+    began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
+    about = {"app": context.app_id, "revision": context.revision}
+    try:
+        context.artifacts.write_bytes(REPORT, junit.report([replace(one, began=began) for one in cases], about))
+    except BgciError as problem:
+        context.console.warn(problem.message)
+    bad = [case for case in cases if case.bad]
+    if bad:
+        named = "; ".join(f"{case.title}: {case.message}" for case in bad[:3])
+        raise RejectedError(
+            f"The preview is rejected, {len(bad)} of {len(cases)} checks failed: {named}",
+            remedy=f"{REPORT} in the artifacts has requests and answers. No user was affected; nothing is left.",
+        )

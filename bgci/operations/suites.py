@@ -1,0 +1,61 @@
+"""The test suite of a revision: where its file is, and its checks with the variables filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgci.appdef.names import suite_candidates
+from bgci.checks.model import PREVIEW, Suite
+from bgci.checks.suite import parse
+from bgci.errors import UsageError
+from bgci.operations.context import Context
+from bgci.operations.variables import variables
+
+
+def suite_file(context: Context) -> Path | None:
+    """The file of --suite, else the one in --template-dir; None where there is none."""
+    given, directory = context.settings.suite, Path(context.settings.template_dir)
+    candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
+    return Path(given) if given else next((path for path in candidates if path.is_file()), None)
+
+
+def read_suite(context: Context, file: Path, image: str) -> Suite:
+    """The suite in that file, for this revision and image. Raises UsageError or InvalidError."""
+    return _parsed(context, suite_text(file), str(file), image)
+
+
+def suite_text(file: Path) -> str:
+    """The text of the file. Raises UsageError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The test suite {file} cannot be read: {error}.", remedy="Check --suite.") from None
+
+
+def preview_suite(context: Context, image: str) -> Suite | None:
+    """The checks with ``target: preview``, from the document of the job or from the file; None where there are none."""
+    if context.job:
+        text, name = context.job.suite, "the suite"
+        suite = _parsed(context, text, name, image) if text else None
+    else:
+        file = suite_file(context)
+        suite = read_suite(context, file, image) if file else None
+    return _only(suite, preview=True) if suite else None
+
+
+def canary_suite(suite: Suite) -> Suite | None:
+    """The checks for everything but the preview; None where there are none."""
+    return _only(suite, preview=False)
+
+
+def _only(suite: Suite, *, preview: bool) -> Suite | None:
+    checks = tuple(check for check in suite.checks if (check.target == PREVIEW) is preview)
+    return Suite(suite.file, checks, suite.secrets) if checks else None
+
+
+def _parsed(context: Context, text: str, name: str, image: str) -> Suite:
+    known = variables(context.settings)
+    if context.job:
+        known = {**known, **context.job.variables}
+    environment = {f"env.{name}": value for name, value in known.pop("env").items()}
+    return parse(text, file=name, variables={**known, "image": image}, secret=environment)

@@ -1,0 +1,28 @@
+"""The variables of templates and test suites."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bgci.errors import UsageError
+from bgci.operations.context import app_id_of, revision_of
+from bgci.options import Settings
+
+
+def variables(settings: Settings) -> dict[str, Any]:
+    """What a template may use."""
+    pairs = [text.partition("=") for text in settings.set]
+    wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
+    if wrong:
+        raise UsageError(f"--set {wrong[0]} is not KEY=VALUE.", remedy="Write --set name=value; a name has no dashes.")
+    reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
+    if reserved:
+        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option.", remedy=f"Use --{reserved[0]}.")
+    return {
+        **{key: value for key, _, value in pairs},
+        "image": settings.image,
+        "app": app_id_of(settings),
+        "revision": revision_of(settings),
+        "env": {name: os.environ[name] for name in settings.template_env if name in os.environ},
+    }
