@@ -45,8 +45,9 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
         ports = ", ".join(str(port) for port in preview_ports(definition) if port)
         context.plan(f"Create {preview_id(context.app_id)} on port {ports} to preview the load-balancer settings.")
         return
-    own_id, ports = preview_id(context.app_id), preview_ports(definition)
-    require_no_strangers(strangers(context.balancers, context.cluster.marathon, (), own_id, ports), own_id)
+    own_id = preview_id(context.app_id)
+    found = strangers(context.balancers, context.cluster.marathon, (), own_id, preview_ports(definition))
+    require_no_strangers(found, own_id)
     began = time.monotonic()
     context.console.step(f"preview: create {preview_id(context.app_id)}, outside of the pair")
     with _deployed(context, preview_app(definition, release.revision)):
@@ -106,7 +107,7 @@ def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
     finally:
         marathon.delete(app_id)
         for balancer in context.balancers:
-            balancer.nudge()
+            balancer.request_reload()
 
 
 def _until_healthy(context: Context) -> RunningApp:
@@ -162,7 +163,7 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
         if len(up_since) < len(context.balancers) and now - reloaded > RELOAD_EVERY:
             reloaded = now
             for balancer in context.balancers:
-                balancer.nudge()
+                balancer.request_reload()
         context.console.wait(f"preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers")
         time.sleep(PAUSE)
 
