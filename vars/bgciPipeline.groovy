@@ -167,12 +167,13 @@ private void rollback(Map own, Map rendered) {
     }
 }
 
-/** Patterns: the artifacts, bgci.toml, the CA certificates that either names, and what else is to be kept. */
+/** Patterns: the artifacts, bgci.toml, the CA certificates that either names, bgci itself, and what is to be kept. */
 private String kept(Map own, Map options) {
     String file = options.config ?: env.BGCI_CONFIG ?: 'bgci.toml'
     String settings = fileExists(file) ? readFile(file: file, encoding: 'UTF-8') : ''
     String certificates = options.caCert ?: env.BGCI_CA_CERT ?: named(settings)
-    return joined([bgciRun.directory(options) + '/**', file, inWorkspace(certificates), own.keep])
+    String program = options.executable?.contains('/') ? inWorkspace(options.executable) : ''
+    return joined([bgciRun.directory(options) + '/**', file, inWorkspace(certificates), program, own.keep])
 }
 
 @NonCPS
@@ -183,8 +184,8 @@ private String named(String settings) {
 
 /** A path in the workspace; nothing for one on every agent, or for the certificates themselves. */
 @NonCPS
-private String inWorkspace(String certificates) {
-    return certificates && !certificates.startsWith('/') && !certificates.contains('-----BEGIN') ? certificates : ''
+private String inWorkspace(String path) {
+    return path && !path.startsWith('/') && !path.contains('-----BEGIN') ? path.replaceAll(/^\.\//, '') : ''
 }
 
 @NonCPS

@@ -311,6 +311,19 @@ def test_a_service_of_a_monorepo_is_released_from_its_own_directory(tmp_path: Pa
         assert list(kept.glob(f"{app}-render/services/{app}/bgci-artifacts/{app}-v2-new-app-definition.json")), ran.log
 
 
+@needs_runner
+def test_a_pyz_in_the_repository_is_the_executable(tmp_path: Path) -> None:
+    directory = repository(tmp_path)
+    program(
+        directory / "tools" / "bgci.pyz",
+        "echo the file itself: $1\nmkdir -p bgci-artifacts\n: > bgci-artifacts/bgci.env",
+    )
+    commit(directory)
+    pipeline(directory, f"{WEB}\nexecutable: ./tools/bgci.pyz")
+    ran = run(directory, "bgci-render")
+    assert "the file itself: render" in ran.log
+
+
 STAGING = (
     "app: web\nrevision: v2\nimage: web:2\njob-prefix: staging\nenvironment: staging\napproval: false\nvia: direct"
 )

@@ -162,6 +162,15 @@ def test_other_agents_have_what_promote_and_rollback_need(tmp_path: Path) -> Non
     assert len(ran.steps("checkout")) == 1
 
 
+def test_a_pyz_in_the_repository_runs_every_stage_on_every_agent(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    (tmp_path / "scm" / "tools").mkdir(parents=True)
+    (tmp_path / "bgci").rename(tmp_path / "scm" / "tools" / "bgci.pyz")
+    ran = build(tmp_path, f"bgciPipeline({RELEASE}, executable: './tools/bgci.pyz')")
+    assert (ran.result, ran.error) == ("SUCCESS", None)
+    assert files_of(tmp_path, "promote") == {"bgci-artifacts", "tools"}
+
+
 def test_what_was_tested_is_what_is_promoted(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input="swap")

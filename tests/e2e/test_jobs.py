@@ -68,6 +68,23 @@ def test_publish_adds_three_jobs_and_touches_no_other(app: App, stranger: str) -
     assert app.lab.job(stranger) == before
 
 
+def test_rollback_stops_the_canary_run_whose_follower_was_lost(make_app: Callable[..., App]) -> None:
+    """A CI agent that is lost leaves the run of its job in the cluster: another agent rolls back all the same."""
+    app = make_app(2)
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_START_SECONDS": "5"})
+    app.publish("v2")
+    canary = names(app, "v2")[0]
+    following = app.start("canary", "v2", "--via", "job")
+    until(lambda: "v2" in app.runs())
+    following.kill()
+    assert runs(app, canary)
+    back = app.run("rollback", "v2", "--via", "job")
+    assert f"of {canary}" in back.text
+    assert runs(app, canary) == []
+    assert app.healthy() == {"v1": 2}
+
+
 def test_publish_stops_a_run_of_the_job_that_it_replaces(app: App) -> None:
     app.publish("v1", "--job-template", job_template(app, "exec sleep 600"))
     job = names(app, "v1")[0]
