@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit ci-tools image-tools zipapp dist release release-tools lock clean
+.PHONY: help demo test lint unit ci-tools image-tools zipapp dist release release-tools lock coverage clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -12,6 +12,7 @@ help:
 	@echo "make unit   the fast tests alone"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
+	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
 	@echo "make dist   a release's files in dist/: wheel, source distribution, bgci.pyz, bill of materials, checksums"
 	@echo "make release VERSION=0.2.0  version, changelog, commit, tags and dist/; pushes nothing"
@@ -56,6 +57,12 @@ release: release-tools
 
 lock: release-tools
 	tools/lock $(if $(UPGRADE),--upgrade)
+
+# The tests that need no sandbox. The second table lists each line and each branch of the engine that none of them takes.
+coverage: .venv/ready
+	.venv/bin/pytest -q $(PARALLEL) --cov=bgci --cov-branch --cov-report= tests/unit tests/property tests/replay
+	.venv/bin/coverage report --skip-covered --skip-empty --omit='bgci/sandbox/*'
+	.venv/bin/coverage report --show-missing --include='bgci/engine/*'
 
 test: lint
 	.venv/bin/pytest -q $(PARALLEL)

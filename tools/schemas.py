@@ -82,7 +82,7 @@ class Raml:
         return {"type": "string"} if declared.get("type") == "string" else self.schema(kind, file)
 
     def array(self, declared: dict[str, Any], items: Any, file: str) -> dict[str, Any]:
-        made = {"type": "array", "items": self.schema(items, file, limits=False)}
+        made: dict[str, Any] = {"type": "array", "items": self.schema(items, file, limits=False)}
         for name in ("minItems", "maxItems"):
             made["items"].pop(name, None)
             if name in declared:

@@ -155,14 +155,14 @@ def test_server_that_cannot_start_is_told_with_its_reason(tmp_path: Path) -> Non
 
 
 def test_missing_haproxy_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(UnavailableError) as caught:
         control.up(tmp_path / "s")
     assert "`haproxy`" in caught.value.remedy
 
 
 def test_missing_aiohttp_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UnavailableError) as caught:
         control.up(tmp_path / "s")
     assert "pip install 'bgci[sandbox]'" in caught.value.remedy

@@ -76,7 +76,7 @@ def test_estimate_and_interval_are_wilcoxons() -> None:
 
 
 def test_too_few_pairs_have_no_interval() -> None:
-    assert ratio_interval([(2, 1), (2, 1)]) == (pytest.approx(2), 0.0, math.inf)
+    assert ratio_interval([(2, 1), (2, 1)]) == pytest.approx((2, 0.0, math.inf))
 
 
 def test_time_that_haproxy_rounds_to_zero_has_a_ratio() -> None:

@@ -13,7 +13,7 @@ FORMS = ("portDefinitions", "container.portMappings", "container.docker.portMapp
 
 def app(form: str, labels: dict[str, Any]) -> dict[str, Any]:
     entry = {"labels": labels}
-    return {
+    forms: dict[str, dict[str, Any]] = {
         "portDefinitions": {"portDefinitions": [{"port": 1, **entry}]},
         "container.portMappings": {
             "networks": [{"mode": "container", "name": "dcos"}],
@@ -25,7 +25,8 @@ def app(form: str, labels: dict[str, Any]) -> dict[str, Any]:
         "ipAddress.discovery.ports": {
             "ipAddress": {"networkName": "dcos", "discovery": {"ports": [{"number": 80, **entry}]}}
         },
-    }[form]
+    }
+    return forms[form]
 
 
 def findings(labels: dict[str, Any], app_id: str = "/web", form: str = FORMS[0]) -> list[str]:

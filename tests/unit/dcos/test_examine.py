@@ -26,7 +26,7 @@ def http(stub):
 
 @pytest.fixture(autouse=True)
 def _no_chance(monkeypatch):
-    monkeypatch.setattr(examine.uuid, "uuid4", lambda: NOBODY)
+    monkeypatch.setattr("uuid.uuid4", lambda: NOBODY)
 
 
 TASK = f"/v2/apps/team/web-blue/tasks/team_web-blue.{NOBODY}"

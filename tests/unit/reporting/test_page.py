@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,9 @@ def test_no_text_of_others_becomes_markup():
         event("step", 2, do="delete", app_id=HOSTILE),
         result(3, HOSTILE, 8, HOSTILE, HOSTILE, message=HOSTILE, timings={"waited_seconds": {HOSTILE: 9}}),
     ]
-    outcome = dict.fromkeys(("app", "revision", "command", "name", "message", "remedy", "bgci"), HOSTILE)
+    outcome: dict[str, Any] = dict.fromkeys(
+        ("app", "revision", "command", "name", "message", "remedy", "bgci"), HOSTILE
+    )
     outcome["balancer_changes"] = [dict.fromkeys(("name", "before", "after"), HOSTILE)]
     outcome |= {"code": 8, "cause": {"message": HOSTILE + " first"}}
     html = html_of(
