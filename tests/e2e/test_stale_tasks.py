@@ -10,6 +10,7 @@ import requests
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Marathon
 from bgci.engine.decisions import Goal, Kill, Kind, Policy, Release
+from bgci.engine.ownership import Claim
 from bgci.engine.rollout import Rollout
 from bgci.operations.observer import Observer
 from bgci.operations.rollout_driver import Driver
@@ -23,7 +24,8 @@ def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_ap
     assert app.canary("v1").code == 0
     (running,) = app.apps()
     marathon = Marathon(Http(lab.where["marathon_url"]))
-    driver = Driver(marathon, Observer(marathon, []), journal=Journal(None), reporter=Console(sys.stdout))
+    observer = Observer(marathon, [], claim=Claim(app.id, app.group))
+    driver = Driver(marathon, observer, journal=Journal(None), reporter=Console(sys.stdout))
     rollout = Rollout(Goal(Kind.PROMOTE, "v1", target=1), Policy())
     seen = driver.observer.observe(app.group)
     rollout.decide(seen)
