@@ -106,7 +106,7 @@ def _networks(job: Job) -> Iterator[Finding]:
         yield Finding(path, "has a network twice", "Keep one")
     for index, network in enumerate(networks):
         mode, place = network["mode"], f"{path}[{index}]"
-        if (mode == "container") != bool(network.get("name")):
+        if not network.get("name") if mode == "container" else "name" in network:
             message = "is missing" if mode == "container" else f"is not possible with mode {mode}"
             yield Finding(f"{place}.name", message, "Name the network of mode container, and no other one")
         if mode == "host" and network.get("labels"):
@@ -124,6 +124,8 @@ def _schedules(job: Job) -> Iterator[Finding]:
         if not is_cron(schedule["cron"]):
             remedy = "Write minute, hour, day, month and weekday, such as 0 3 * * *"
             yield Finding(f"{path}.cron", f"is {schedule['cron']!r}, which is not a cron expression", remedy)
+        if schedule.get("startingDeadlineSeconds", 60) < 60:
+            yield Finding(f"{path}.startingDeadlineSeconds", "is less than a minute", "Write 60 or more")
         if not _is_time_zone(schedule.get("timezone", "UTC")):
             yield Finding(f"{path}.timezone", f"is {schedule['timezone']!r}", "Write a name such as Europe/Berlin")
 

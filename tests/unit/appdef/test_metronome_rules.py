@@ -57,6 +57,7 @@ def test_an_unusual_job_that_metronome_accepts_passes(run: dict[str, Any]) -> No
         ({"volumes": [{"containerPath": "/a", "hostPath": "/b"}]}, "$.run.volumes[0]"),
         ({"networks": [{"mode": "container/bridge"}]}, "$.run.networks"),
         ({"networks": [{"mode": "host", "name": "x"}]}, "$.run.networks[0].name"),
+        ({"networks": [{"mode": "host", "name": ""}]}, "$.run.networks[0].name"),
         ({"networks": [{"mode": "host", "labels": {"a": "b"}}]}, "$.run.networks[0].labels"),
         ({"docker": {"image": "x"}, "networks": [{"mode": "container", "name": n} for n in "ab"]}, "$.run.networks"),
         ({"taskKillGracePeriodSeconds": 2**40}, "$.run.taskKillGracePeriodSeconds"),
@@ -66,6 +67,13 @@ def test_an_unusual_job_that_metronome_accepts_passes(run: dict[str, Any]) -> No
 )
 def test_a_job_that_metronome_refuses_is_refused(run: dict[str, Any], path: str) -> None:
     assert path in paths(run)
+
+
+def test_a_schedule_needs_a_minute_and_a_time_zone() -> None:
+    schedule = {"id": "d", "cron": "0 3 * * *", "startingDeadlineSeconds": 59, "timezone": "Mars/Base"}
+    found = [f"$.schedules[0].{name}" for name in ("startingDeadlineSeconds", "timezone")]
+    assert paths({}, schedules=[schedule]) == found
+    assert paths({}, schedules=[{"id": "d", "cron": "0 3 * * *", "timezone": "UTC"}]) == []
 
 
 def test_a_job_that_waits_for_another_one_is_refused_because_bgci_starts_it() -> None:
