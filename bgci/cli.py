@@ -7,12 +7,12 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from bgci import __version__
-from bgci.appdef.job_document import VARIABLE, decode_job
+from bgci.command_options import default_values, require_known_variables, takes
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.options import (
@@ -27,9 +27,6 @@ from bgci.options import (
     TEST,
     Settings,
     expand_lists,
-    read_file,
-    require_known_variables,
-    takes,
 )
 from bgci.redaction import redacted
 
@@ -61,17 +58,11 @@ def _global_options(
 ) -> None:
     require_known_variables(os.environ)
     expand_lists(os.environ)
-    values = read_file(config) | _of_job()
+    values = default_values(config)
     context.default_map = {
         **dict.fromkeys(app_names(), values),
         "sandbox": dict.fromkeys(("up", "down", "status"), values),
     }
-
-
-def _of_job() -> dict[str, Any]:
-    """Inside a job, its document holds the values of the options. Raises InvalidError."""
-    text = os.environ.get(VARIABLE)
-    return decode_job(text).defaults if text else {}
 
 
 def app_names() -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bgci import options
+from bgci import command_options, options
 from bgci.errors import UsageError
 from bgci.reporting.ci_systems import dotenv, outputs
 
@@ -34,7 +34,7 @@ def written(directory: Path, text: str) -> str:
     ],
 )
 def test_natural_toml_is_read(tmp_path: Path, text: str, values: dict[str, object]) -> None:
-    assert options.read_file(written(tmp_path, text)) == values
+    assert command_options.read_file(written(tmp_path, text)) == values
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_natural_toml_is_read(tmp_path: Path, text: str, values: dict[str, objec
 def test_a_wrong_type_is_refused_with_file_and_line(tmp_path: Path, text: str, why: str) -> None:
     file = written(tmp_path, text)
     with pytest.raises(UsageError) as error:
-        options.read_file(file)
+        command_options.read_file(file)
     assert f"{file}:3: " in error.value.message
     assert why in error.value.message
 
@@ -71,9 +71,9 @@ def test_a_share_is_written_with_or_without_its_sign(text: str | int) -> None:
 
 
 def test_every_option_and_own_variable_is_known() -> None:
-    names = {f"BGCI_{name.upper()}": "x" for name in options._options()}
+    names = {f"BGCI_{name.upper()}": "x" for name in command_options.option_kinds()}
     told = {line.partition("=")[0]: "x" for line in dotenv(outputs({}, 0, Path()))[0]}
-    options.require_known_variables({**names, **told, "BGCI_X_MINE": "1", "BGCI_EMPTY": "", "OTHER": "1"})
+    command_options.require_known_variables({**names, **told, "BGCI_X_MINE": "1", "BGCI_EMPTY": "", "OTHER": "1"})
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_every_option_and_own_variable_is_known() -> None:
 )
 def test_an_unknown_variable_is_refused_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"no variable {name}. Did you mean {nearest}?"):
-        options.require_known_variables({name: "secret"})
+        command_options.require_known_variables({name: "secret"})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from bgci import options
+from bgci import command_options, options
 from bgci.errors import UsageError
 
 TEMPLATE = {
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) ->
     broken.write_text("a = ")
     for path in (broken, tmp_path / "absent.toml"):
         with pytest.raises(UsageError):
-            options.read_file(str(path))
+            command_options.read_file(str(path))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_text_of_a_certificate_is_not_shown_in_full() -> None:
 
 def test_without_a_file_there_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert options.read_file("") == {}
+    assert command_options.read_file("") == {}
 
 
 def test_rendering_twice_gives_the_same_bytes(directory: Path) -> None:
