@@ -13,14 +13,18 @@ from bgci.appdef.shape import shape_findings
 Job = Mapping[str, Any]
 # A duration is a 64-bit number of nanoseconds (scala.concurrent.duration.Duration).
 _MAX_SECONDS = 9_223_372_036
+_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
+_DAYS = "MON TUE WED THU FRI SAT SUN"
+# Lowest and highest value, names, and a pattern of other forms.
 _CRON = (
     (0, 59, "", ""),
     (0, 23, "", ""),
-    (1, 31, "", "LW?"),
-    (1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC", ""),
-    (0, 7, "MON TUE WED THU FRI SAT SUN", "LW#?"),
+    (1, 31, "", "LW?|(?:[1-9]|[12][0-9]|3[01])W"),
+    (1, 12, _MONTHS, ""),
+    (0, 7, _DAYS, rf"L|(?:[0-7]|{_DAYS.replace(' ', '|')})(?:L|#[1-5])"),
     (1970, 2099, "", ""),
 )
+_DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def check_job(job: Job, *, job_id: str) -> list[Finding]:
@@ -138,21 +142,22 @@ def _dependencies(job: Job) -> Iterator[Finding]:
 
 def is_cron(text: str) -> bool:
     """Whether Metronome reads the text as a cron expression (metronome: CronSpec.scala)."""
-    fields = text.split()
+    fields = text.upper().split()
     if len(fields) not in (5, 6):
         return False
-    return all(
-        _is_cron_part(part, *rule) for field, rule in zip(fields, _CRON, strict=False) for part in field.split(",")
-    )
+    parts = [(part, rule) for field, rule in zip(fields, _CRON, strict=False) for part in field.split(",")]
+    if not all(_is_cron_part(part, *rule) for part, rule in parts):
+        return False
+    day, month = _cron_value(fields[2], ""), _cron_value(fields[3], _MONTHS)
+    return day is None or month is None or day <= _DAYS_OF_MONTHS[month - 1]
 
 
-def _is_cron_part(part: str, low: int, high: int, names: str, special: str) -> bool:
+def _is_cron_part(part: str, low: int, high: int, names: str, others: str) -> bool:
     base, slash, step = part.partition("/")
     if slash and not (step.isdecimal() and int(step) > 0):
         return False
-    if base == "*" or (base and base in special.replace("#", "")):
+    if base == "*" or (others and not slash and re.fullmatch(others, base)):
         return True
-    base = re.sub(r"(?<=[0-9A-Z])(?:[LW]|#[1-5])\Z", "", base) if special else base
     values = [_cron_value(value, names) for value in base.split("-")]
     return len(values) in (1, 2) and all(value is not None and low <= value <= high for value in values)
 
@@ -160,7 +165,7 @@ def _is_cron_part(part: str, low: int, high: int, names: str, special: str) -> b
 def _cron_value(text: str, names: str) -> int | None:
     if text.isdecimal() and len(text) < 5:
         return int(text)
-    return names.split().index(text.upper()) + 1 if text.upper() in names.split() else None
+    return names.split().index(text) + 1 if text in names.split() else None
 
 
 def _is_time_zone(name: str) -> bool:

@@ -81,14 +81,26 @@ def test_a_job_that_waits_for_another_one_is_refused_because_bgci_starts_it() ->
 
 
 @pytest.mark.parametrize(
-    "text", ["* * * * *", "*/5 0-6 1,15 * MON-FRI", "0 3 L * ?", "0 0 1 JAN * 2030", "0 0 * * 5#2"]
+    "text", ["* * * * *", "*/5 0-6 1,15 * MON-FRI", "0 3 LW * fri#2", "0 0 1 JAN * 2030", "0 0 * * 5#2"]
 )
 def test_a_cron_expression_is_accepted(text: str) -> None:
     assert is_cron(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "*/0 * * * *"]
+    "text",
+    [
+        "",
+        "x",
+        "* * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * * 13 *",
+        "*/0 * * * *",
+        "0 0 30 2 *",
+        "* * * * ?",
+    ],
 )
 def test_a_broken_cron_expression_is_refused(text: str) -> None:
     assert not is_cron(text)
