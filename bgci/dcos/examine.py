@@ -18,7 +18,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from bgci.appdef.names import app_slug
 from bgci.dcos import openssl, tls
 from bgci.dcos.answer import Answer
-from bgci.dcos.http import Http, proxied
+from bgci.dcos.http import Http, Params, proxied
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.metronome import Metronome
@@ -129,43 +129,36 @@ def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
 
 
 def _allowed(http: Http, method: str, path: str, body: Any = None) -> bool | None:
-    try:
-        http.request(method, path, json=body)
-    except DeniedError as error:
-        cause = error.__cause__
-        return False if isinstance(cause, HttpFailure) and cause.status == 403 and cause.is_api else None
-    except HttpFailure as failure:
-        return True if failure.status == 404 and failure.is_api else None
-    except UnavailableError:
-        return None
-    return None
+    """Whether a change that cannot happen is permitted; None where the answer does not tell."""
+    return {(403, True): False, (404, True): True}.get(_answer_to(http, method, path, json=body))
 
 
 def answers(http: Http, path: str) -> bool | None:
     """Whether the router lets a request for this path through, whatever the service says to it; None without answer."""
-    try:
-        http.request("GET", path)
-    except DeniedError as error:
-        cause = error.__cause__
-        return False if isinstance(cause, HttpFailure) and cause.status == 403 and not cause.is_api else None
-    except HttpFailure:
-        return True
-    except UnavailableError:
-        return None
-    return True
+    status, by_service = _answer_to(http, "GET", path)
+    if (status, by_service) == (403, False):
+        return False
+    return None if status in (0, 401, 403) else True
 
 
 def secrets_listed(http: Http, secret: str) -> bool | None:
     """Whether the names of the secret's folder may be listed; None without answer."""
+    status, _ = _answer_to(http, "GET", _secret_path(_parent(secret)), params=[("list", "true")])
+    return {200: True, 404: True, 401: False, 403: False}.get(status)
+
+
+def _answer_to(http: Http, method: str, path: str, *, params: Params = (), json: Any = None) -> tuple[int, bool]:
+    """(status, whether the service itself answered rather than a proxy); 200 for each success, 0 without an answer."""
     try:
-        http.request("GET", _secret_path(_parent(secret)), params=[("list", "true")])
-    except DeniedError:
-        return False
+        http.request(method, path, params=params, json=json)
+    except DeniedError as error:
+        cause = error.__cause__
+        return (cause.status, cause.is_api) if isinstance(cause, HttpFailure) else (0, False)
     except HttpFailure as failure:
-        return True if failure.status == 404 else None
+        return failure.status, failure.is_api
     except UnavailableError:
-        return None
-    return True
+        return 0, False
+    return 200, True
 
 
 def secret_there(http: Http, secret: str) -> bool | None:
