@@ -1,5 +1,22 @@
-"""The sandbox of the end-to-end tests, for the pipelines that are really run."""
+"""The sandboxes of the end-to-end tests, for the pipelines that are really run."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from e2e.conftest import app, lab, make_app, make_secured_app, secured_lab
+from e2e.lab import Lab
+
+from bgci.sandbox import control
 
 __all__ = ["app", "lab", "make_app", "make_secured_app", "secured_lab"]
+
+
+@pytest.fixture
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Another cluster, for a test that releases to one and then to the other."""
+    home: Path = tmp_path_factory.mktemp("production")
+    yield Lab(home, control.up(home, server_options=["--offer-delay", "0.1"]))
+    control.down(home)

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from e2e.lab import App, until
+from e2e.lab import App, Lab, until
 
 from ci.processes import pids_with
 
@@ -351,6 +351,37 @@ def test_production_gets_the_app_definition_of_staging_and_no_other(tmp_path: Pa
     ran = run(directory, "production-render")
     assert ran.jobs == {"production-render": passes}, ran.log
     assert ("is not what was rendered" in ran.log) is not passes
+
+
+@needs_runner
+@pytest.mark.timeout(600)
+def test_what_was_released_to_staging_is_released_to_production(make_app: Callable[..., App], production: Lab) -> None:
+    app = make_app(2, name="/web", group="web-{}")
+    app.write("any")
+    (app.directory / "web.any.template.json").rename(app.directory / "web.template.json")
+    directory = repository(app.directory, app)
+    clusters = [
+        f"cluster-url: {lab.where['cluster_url']}\nmarathon-lb-url: {json.dumps(lab.balancers)}\ntest: false"
+        for lab in (app.lab, production)
+    ]
+    staging = STAGING.replace("via: direct", clusters[0])
+    pipeline(directory, staging, PRODUCTION.replace("via: direct", clusters[1]), before="stages: [deploy, production]")
+    released = run(directory, *(f"staging-{job}" for job in ("render", "publish", "canary", "promote")), app=app)
+    assert released.passed, released.log
+    assert app.healthy() == {"v2": 2}
+    for running in app.apps():  # both clusters are on this machine, and have one service port for both
+        app.lab.marathon.delete(running["id"])
+    until(lambda: not app.apps())
+    (directory / "web.template.json").unlink()
+
+    there = replace(app, lab=production)
+    for job in ("render", "publish", "canary", "promote"):
+        ran = run(directory, f"production-{job}", app=there)
+        assert ran.passed, ran.log
+    assert there.healthy() == {"v2": 2}
+    assert [running["container"]["docker"]["image"] for running in there.apps()] == ["web:2"]
+    for running in there.apps():
+        production.marathon.delete(running["id"])
 
 
 @needs_runner
