@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,6 +50,15 @@ class ServerRow:
     serving: Serving
     counts: Counts = Counts()
     response_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Census:
+    """The tasks (by id) that a load balancer has a server for. ``duplicates``: ``backend/server`` listed repeatedly."""
+
+    url: str
+    tasks: frozenset[str] = frozenset()
+    duplicates: tuple[str, ...] = ()
 
 
 class LoadBalancer:
@@ -94,6 +104,19 @@ class LoadBalancer:
             task_id: [_server_row(row) for end in endpoints if (row := _named(end, backends.get(end.backend, {})))]
             for task_id, endpoints in wanted.items()
         }
+
+    def census(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Census:
+        """Which of the tasks ``wanted`` (by task id) have a server. Raises UnavailableError or DeniedError."""
+        try:
+            rows = self._rows()
+        except HttpFailure as failure:
+            raise failure.unavailable("marathon-lb fails") from failure
+        backends = _by_backend(rows)
+        tasks = (
+            task for task, ends in wanted.items() if any(_named(end, backends.get(end.backend, {})) for end in ends)
+        )
+        counts = Counter(f"{row['pxname']}/{row['svname']}" for row in rows)
+        return Census(self.url, frozenset(tasks), tuple(sorted(name for name, count in counts.items() if count > 1)))
 
     def about(self) -> tuple[str, int, bool]:
         """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs

@@ -66,6 +66,7 @@ class RunningApp:
 
     ``definition``: as it runs, with Marathon's defaults, without tasks and state. ``addresses``: of each port, by task
     id. ``ready``: tasks that are healthy, or that run where there is no health check.
+    ``since``: when each task became healthy, or started where it has no health result; by task id.
     """
 
     app: App
@@ -74,6 +75,7 @@ class RunningApp:
     addresses: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     version: str = ""
     ready: int = 0
+    since: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -107,6 +109,12 @@ class RunningApp:
     def public_ports(self) -> list[int]:
         """The service ports as the load balancer binds them: label HAPROXY_{n}_PORT, else the app's own."""
         return [number(self.labels.get(f"HAPROXY_{n}_PORT")) or port for n, port in enumerate(self.service_ports)]
+
+    @cached_property
+    def balancer_groups(self) -> frozenset[str]:
+        """The load balancers that serve the app: the parts of HAPROXY_GROUP and of each HAPROXY_{n}_GROUP."""
+        names = ("HAPROXY_GROUP", *(f"HAPROXY_{index}_GROUP" for index in range(len(self.service_ports))))
+        return frozenset(part for name in names for part in self.labels.get(name, "").split(",") if part)
 
     @property
     def drain_path(self) -> str:
@@ -162,7 +170,8 @@ def running_app(answer: Answer) -> RunningApp:
         complaint="; ".join(complaints),
     )
     ready = answer["tasksHealthy" if checked else "tasksRunning"].whole()
-    return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready)
+    since = {task["id"].text(): _healthy_since(task) for task in listed}
+    return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready, since)
 
 
 def queue_entry(answer: Answer) -> QueueEntry:
@@ -211,6 +220,13 @@ def _task(task: Answer, addresses: Mapping[str, tuple[Address, ...]], checked: b
         url="".join(f"http://{at.netloc}" for at in addresses[task_id][:1]),
         ever_healthy=not checked or any(result["firstSuccess"].text() or result["alive"].flag() for result in results),
     )
+
+
+def _healthy_since(task: Answer) -> float:
+    """Since the first success of a health check; where there is none, since the start."""
+    first = [result["firstSuccess"].text() for result in task["healthCheckResults"].items() if not result.missing]
+    text = min(filter(None, first), default=task["startedAt"].text())
+    return (_moment(text) or (0.0, False))[0]
 
 
 def _addresses(app: Answer, task: Answer) -> tuple[Address, ...]:

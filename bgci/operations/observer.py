@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from bgci.appdef.colour import coloured
+from bgci.dcos.balancer_state import balancer_state, every_endpoint
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
 from bgci.engine.decisions import Create, Release
 from bgci.engine.observation import App, Observation, Serving
 from bgci.engine.ownership import Claim
-from bgci.errors import ConflictError
+from bgci.errors import BgciError, ConflictError
 from bgci.operations.ownership import require_ours
 
 
@@ -82,6 +83,18 @@ class Observer:
             started_at=started_at(seen.now, baseline),
             swappable=step.swappable,
         )
+
+    def diagnosis(self) -> str:
+        """Why a load balancer does not take up what Marathon has; empty where it does, or where nothing can be read."""
+        try:
+            apps = self._marathon.apps()
+            wanted = every_endpoint(apps)
+            base = next((one.base_id for one in self._running), "")
+            censuses = [balancer.census(wanted) for balancer in self._balancers]
+        except BgciError:  # the engine hears of it with the next observation
+            return ""
+        states = (balancer_state(apps, census, base, time.time()) for census in censuses)
+        return " ".join(state.text.strip() for state in states if state.text)
 
     def request_reload(self) -> None:
         """Ask every load balancer to read Marathon again (hazard 38)."""

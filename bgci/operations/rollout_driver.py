@@ -9,6 +9,7 @@ from typing import Protocol
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import (
     Action,
+    Cause,
     Create,
     Delete,
     Done,
@@ -29,6 +30,9 @@ from bgci.operations.observer import Observer
 from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import told
+
+# Seconds for which a load balancer can lag behind Marathon before all apps are compared with it, and between two looks.
+DIAGNOSE_AFTER, DIAGNOSE_EVERY = 12.0, 15.0
 
 ERRORS: dict[Ending, type[BgciError]] = {
     Ending.CONFLICT: ConflictError,
@@ -72,6 +76,9 @@ class Driver:
         self.reporter = reporter
         self.cancelled = cancelled
         self.last: Observation | None = None
+        self._lags_since: float | None = None
+        self._diagnosed = 0.0
+        self._diagnosis = ""  # why a load balancer lags; empty while none does
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
@@ -89,7 +96,7 @@ class Driver:
                     watch.stop()
                     return Outcome(message, observation, watch, actions)
                 case Fail(message, remedy, ending):
-                    raise ERRORS[ending](message, remedy=remedy)
+                    raise ERRORS[ending](f"{message} {self._diagnosis}".rstrip(), remedy=remedy)
                 case Wait():
                     self._wait(step, watch)
 
@@ -109,10 +116,21 @@ class Driver:
 
     def _wait(self, step: Wait, watch: Stopwatch) -> None:
         watch.note(step)
-        self.reporter.wait(step.reason)
+        self._diagnose(step)
+        self.reporter.wait(f"{step.reason} {self._diagnosis}".rstrip())
         if step.request_reload:
             self.observer.request_reload()
         watch.sleep()
+
+    def _diagnose(self, step: Wait) -> None:
+        """Compare all apps with the load balancers while the wait for these goes on."""
+        if step.cause not in (Cause.LOAD_BALANCER, Cause.DRAIN):
+            self._lags_since, self._diagnosis = None, ""
+            return
+        now = self.observer.now()
+        self._lags_since = now if self._lags_since is None else self._lags_since
+        if now - self._lags_since >= DIAGNOSE_AFTER and now - self._diagnosed >= DIAGNOSE_EVERY:
+            self._diagnosis, self._diagnosed = self.observer.diagnosis(), now
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step; the next step where that is known without another observation."""
