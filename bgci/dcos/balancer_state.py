@@ -14,11 +14,14 @@ from itertools import combinations
 from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.balancer_changes import freezing_change
 from bgci.appdef.colour import STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
-from bgci.appdef.haproxy_labels import check_labels, is_enabled
+from bgci.appdef.haproxy_label_table import TEXTS_WITH_LINES
+from bgci.appdef.haproxy_labels import check_labels, is_enabled, known_label
 from bgci.appdef.haproxy_values import Effect, as_number
 from bgci.dcos.marathon_lb import Census, Endpoint
 from bgci.dcos.running_app import RunningApp, endpoints
 
+# The templates of every app that is served; the others depend on other labels.
+_ALWAYS_USED = ("FRONTEND_HEAD", "FRONTEND_BACKEND_GLUE", "BACKEND_HEAD", "BACKEND_SERVER_OPTIONS")
 SETTLING = 5.0  # seconds that marathon-lb may need for a task that has become healthy
 
 
@@ -33,12 +36,13 @@ class Condition(Enum):
 
 @dataclass(frozen=True)
 class FreezingLabel:
-    """A label, or a pair of apps, on which marathon-lb fails for every app."""
+    """A label on which marathon-lb fails for every app. ``certain``: also while it does not use the app's template."""
 
     app_id: str
     label: str
     message: str
     remedy: str
+    certain: bool = True
 
     def __str__(self) -> str:
         return f"{self.app_id}: the label {self.label} {self.message}"
@@ -70,7 +74,11 @@ def _of_app(app: RunningApp) -> Iterator[FreezingLabel]:
     for finding in check_labels(app.definition):
         if finding.effect is Effect.FROZEN:
             label = finding.path.removeprefix("$.labels.")
-            yield FreezingLabel(app.id, label, finding.message, f"{finding.remedy}, or delete the app")
+            row, _ = known_label(label)
+            always = (
+                row is None or row.kind not in TEXTS_WITH_LINES or (row.name in _ALWAYS_USED and bool(app.app.healthy))
+            )
+            yield FreezingLabel(app.id, label, finding.message, f"{finding.remedy}, or delete the app", always)
     labels = app.labels
     if labels.get(GROUP_LABEL) == "":
         yield FreezingLabel(app.id, GROUP_LABEL, "is empty", "remove the label, or delete the app")

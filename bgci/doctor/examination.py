@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.names import job_secret
+from bgci.dcos.balancer_state import every_endpoint
 from bgci.dcos.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
-from bgci.doctor import access, running_apps
+from bgci.doctor import access, balancer_labels, running_apps
 from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, skipped, warning
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
@@ -57,6 +58,8 @@ class Examination:
             ("load-balancer", "", self._load_balancers),
             ("template", "", self._template),
             ("apps", "marathon", self._apps),
+            ("labels", "marathon", self._labels),
+            ("marathon-lb", "marathon load-balancer", self._follows),
         ]
         if self.settings.app:
             looks += [
@@ -299,6 +302,19 @@ class Examination:
             yield from running_apps.everything(self.visible, time.time())
             return
         yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.context.app_id}: {len(self.own)}")
+
+    @property
+    def own_id(self) -> str:
+        """The app's id, empty where none is named."""
+        return self.context.app_id if self.settings.app else ""
+
+    def _labels(self) -> Iterator[Check]:
+        yield from balancer_labels.labels_of(self.visible, self.own_id)
+
+    def _follows(self) -> Iterator[Check]:
+        wanted = every_endpoint(self.visible)
+        censuses = [balancer.census(wanted) for balancer in self.context.balancers]
+        yield from balancer_labels.follows(self.visible, censuses, self.own_id, time.time())
 
     def _group(self) -> Iterator[Check]:
         yield running_apps.taken_group(self.visible, self.context.app_id, group(self.definition))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from e2e.lab import App
+from e2e.lab import App, until
 
 SERVER = "  server {serverName} {host_ipv4}:{port}{cookieOptions}{healthCheckOptions}{otherOptions}"
 BAD = {
@@ -83,6 +84,39 @@ def test_changes_are_in_the_plan_the_log_the_summary_and_the_page(app: App) -> N
     assert ran.result["balancer_changes"][0]["name"] == "HAPROXY_0_STICKY"
     assert re.search(r"\| HAPROXY.*STICKY \| none \| .*true.* \|", summary.read_text())
     assert "The load balancer changes after the promotion" in (ran.artifacts / "report.html").read_text()
+
+
+def test_h42_frozen_load_balancer_is_named_with_its_cause(app: App) -> None:
+    """Somebody else's label; each canary on the cluster would hang without a reason."""
+    bad = {key: value for key, value in app.definition.items() if key != "labels"}
+    bad_id = f"{app.id}-bad"
+    app.lab.marathon.create({**bad, "id": bad_id, "instances": 0, "labels": {"HAPROXY_0_BACKEND_WEIGHT": "high"}})
+    try:
+        ran = app.canary("v1", "--timeout", "22s", expect=9)
+        cause = f"{bad_id}: the label HAPROXY_0_BACKEND_WEIGHT is 'high'"
+        for text in (ran.out, ran.err):
+            assert "is frozen for every app" in text
+            assert cause in text
+        found = app.run("doctor", "v1", expect=5)
+        assert cause in " ".join(found.text.split())
+        assert "is frozen for every app" in " ".join(found.text.split())
+    finally:
+        app.lab.marathon.delete(bad_id)
+    app.canary("v1")
+    app.run("doctor", "v1")
+
+
+def test_h44_app_that_is_left_out_is_told_from_a_frozen_load_balancer(app: App, make_app: Callable[..., App]) -> None:
+    app.write("v1", labels=BAD["syntax"])
+    running = app.start("canary", "v1", "--check-config", "never", "--timeout", "40s")
+    until(lambda: app.healthy() == {"v1": 2})
+    make_app().promote("v1")
+    ran = running.end()
+    assert ran.code == 9
+    assert f"leaves out {app.id} alone" in ran.err
+    app.write("v1")
+    found = app.run("doctor", "v1", expect=6)
+    assert f"leaves out {app.id} alone" in " ".join(found.text.split())
 
 
 def mapped(app: App, port: int) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""Judgements about labels that marathon-lb reads, and about whether it follows Marathon. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bgci.appdef.haproxy_labels import check_labels
+from bgci.appdef.haproxy_values import Effect
+from bgci.dcos.balancer_state import Condition, balancer_state, freezing_labels
+from bgci.dcos.marathon_lb import Census
+from bgci.dcos.running_app import RunningApp
+from bgci.doctor.finding import Check, counted, failure, ok, warning
+from bgci.errors import ConflictError, UnavailableError
+
+# Another team's label counts where it harms more than that team.
+_HARMS_OTHERS = (Effect.LEFT_OUT, Effect.UNDRAINED)
+LOG = "look into the log of marathon-lb, which names the app and the error"
+
+
+def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[Check]:
+    """The labels of every app that the account can read. ``own_id``: the app of which everything is told, or empty."""
+    checks: list[Check] = []
+    for label in freezing_labels(apps):
+        if label.certain:
+            found = f"{label}: marathon-lb updates no app of the cluster any more"
+            checks.append(failure("labels", ConflictError, found, label.remedy))
+        else:
+            found = f"{label}: marathon-lb updates no app of the cluster any more as soon as it uses this template"
+            checks.append(warning("labels", found, label.remedy))
+    for app in apps:
+        for finding in check_labels(app.definition):
+            own = bool(own_id) and app.base_id == own_id
+            if finding.effect is not Effect.FROZEN and (own or finding.effect in _HARMS_OTHERS):
+                checks.append(warning("labels", f"{app.id}: {finding.path} {finding.message}", finding.remedy))
+    return checks or [ok("labels", f"marathon-lb can read those of {counted(len(apps), 'app')}")]
+
+
+def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str, now: float) -> Iterator[Check]:
+    """Whether each load balancer takes up what Marathon has: of the app ``own_id``, or of all where it is empty."""
+    bases = [own_id] if own_id else sorted({app.base_id for app in apps})
+    for census in censuses:
+        states = [balancer_state(apps, census, base, now) for base in bases]
+        told = {state.text: state.condition for state in states if state.text}
+        if not told:
+            yield ok("marathon-lb", f"{census.url} has every healthy task of {own_id or 'every app that it serves'}")
+        for text, condition in told.items():
+            if condition is Condition.FROZEN:
+                yield failure("marathon-lb", UnavailableError, text.strip(), f"correct the cause, or {LOG}")
+            elif condition is Condition.LEFT_OUT:
+                yield failure("marathon-lb", ConflictError, text.strip(), f"correct the labels; {LOG}")
+            else:
+                yield warning("marathon-lb", text.strip(), LOG)
