@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bgci.appdef.app_definition import instances
 from bgci.checks.test_result import Case
+from bgci.dcos.running_app import RunningApp
 from bgci.engine.decisions import Kind, Release
 from bgci.errors import (
     NAMES,
@@ -45,14 +46,14 @@ def run(settings: Settings) -> None:
         tests = planned(context, len(steps))  # a suite that is not valid is said before anything is touched
         with context.part("render"):
             rendered = render(context)
-        _check_settings(context, rendered.release)
+        mine = require_owned(context, rendered.release.group)
+        _check_settings(context, rendered.release, mine.apps)
         if as_job(context):
             with context.part("publish"):
                 publish(context, rendered)
         else:
             # A missing cluster or load balancer ends the command here, before there is anything to roll back.
             _ = context.cluster, context.balancers
-        require_owned(context, rendered.release.group)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before anything is touched
         try:
             with rollback_on_abort(context):
@@ -63,16 +64,16 @@ def run(settings: Settings) -> None:
             _go_back(context, cause)
 
 
-def _check_settings(context: Context, release: Release) -> None:
+def _check_settings(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
     """Refuse what the load balancers could not serve while there is nothing to roll back.
 
     The jobs check the same again: they can reach what this process perhaps cannot.
     """
     if not as_job(context):
-        require_servable(context, release)
+        require_servable(context, release, running)
     elif context.settings.marathon_lb_url:
         with suppress(DeniedError, UnavailableError):
-            require_servable(context, release)
+            require_servable(context, release, running)
 
 
 def _climb(context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned) -> bool:

@@ -31,17 +31,18 @@ def config_findings(settings: Settings, definition: Mapping[str, Any]) -> list[F
     return _run(check, settings, definition) if check else []
 
 
-def require_servable(context: Context, release: Release) -> None:
+def require_servable(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
     """Refuse what the load balancers could not serve, and report what they would do otherwise.
 
-    Raises InvalidError for labels that the live configurations cannot take, ConflictError for a service port that
-    would be lost and for settings that cannot stand beside the baseline's.
+    running: our apps. Raises InvalidError for labels that the live configurations cannot take, ConflictError for a
+    service port that would be lost and for settings that cannot stand beside the baseline's.
     """
     definition = release.definition
     if definition is None:
         return
     _check_live(context, release, definition)
-    baseline = _baseline(context, release)
+    others = [app for app in running if app.revision != release.revision]
+    baseline = min(others, key=lambda app: app.app.started_at, default=None)
     if baseline is None:
         return
     _require_ports(context, release, baseline.definition, definition)
@@ -104,13 +105,6 @@ def _program(settings: Settings) -> ConfigCheck | None:
             remedy="Install the package haproxy, or give --check-config auto.",
         )
     return check
-
-
-def _baseline(context: Context, release: Release) -> RunningApp | None:
-    """The app that serves now, where it is another revision of this app."""
-    running = context.cluster.marathon.group_apps(release.group)
-    others = [one for one in running if one.base_id == context.app_id and one.revision != release.revision]
-    return min(others, key=lambda one: one.app.started_at, default=None)
 
 
 def _require_ports(

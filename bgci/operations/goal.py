@@ -75,9 +75,7 @@ def reach(
     if kind is Kind.ROLLBACK:
         require_owned(context, known_group(context))
     found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
-    if not checked:
-        require_servable(context, found)
-    return _directly(context, goal_request(context, kind, found, size))
+    return _directly(context, goal_request(context, kind, found, size), checked=checked)
 
 
 def as_job(context: Context) -> bool:
@@ -91,10 +89,12 @@ def as_job(context: Context) -> bool:
     return there
 
 
-def _directly(context: Context, request: GoalRequest) -> bool:
+def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     """Run the engine in this process."""
     mine = require_owned(context, request.release.group)
     check_strangers(context, request.release, mine)
+    if not checked:
+        require_servable(context, request.release, mine.apps)
     remove_preview(context)
     if request.goal.kind is not Kind.ROLLBACK:
         preview(context, request.release, mine)
