@@ -107,18 +107,29 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
     if now is None or now.version != app.version:
         raise ConflictError(f"{plan.app_id} has been changed meanwhile.", remedy="Run the command again.")
     context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
-    marathon.change(plan.app_id, update(now, plan.changes))
+    marathon.change(plan.app_id, update(now, plan))
     context.result = replace(context.result, changed=True)
     until = time.monotonic() + context.settings.timeout
     while not _settled(marathon.app(plan.app_id), plan):
         if time.monotonic() > until:
-            raise DeadlineError(
-                f"{plan.app_id} has its labels, but its new tasks are not healthy in time.",
-                remedy="See `bgci status`; cancel the deployment in Marathon to go back to the old labels.",
-            )
+            raise _cancelled(context, plan.app_id)
         context.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
         time.sleep(PAUSE)
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
+
+
+def _cancelled(context: Context, app_id: str) -> DeadlineError:
+    """The error for a change that did not end in time, after its deployments were cancelled: no app stays locked."""
+    marathon = context.cluster.marathon
+    running = marathon.app(app_id)
+    for deployment in running.app.deployments if running else ():
+        context.console.warn(f"Cancelling deployment {deployment} of {app_id}.")
+        marathon.cancel(deployment)
+    return DeadlineError(
+        f"The new tasks of {app_id} did not become healthy in time. bgci has cancelled the change, and Marathon goes "
+        "back to the old labels.",
+        remedy="See `bgci status`. Instead of adopting it, let a release with --strategy bluegreen replace the app.",
+    )
 
 
 def _settled(app: RunningApp | None, plan: Adoption) -> bool:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
+from bgci.errors import (
+    BgciError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    InvalidError,
+    UnavailableError,
+    UsageError,
+)
 from bgci.redaction import redacted
 
 # What decides the exit code first: who may not log in sees nothing of the rest.
@@ -18,6 +26,7 @@ WORST_FIRST: tuple[type[BgciError], ...] = (
     DeniedError,
     UnavailableError,
     ConflictError,
+    DeadlineError,
     InvalidError,
     UsageError,
     BgciError,

@@ -232,6 +232,21 @@ def test_an_app_by_hand_is_adopted_at_its_price_only_when_that_is_wanted(app: Ap
         app.promote("v1")
 
 
+@pytest.mark.parametrize("least", [0, 0.5, 1])
+def test_adoption_ends_where_the_apps_own_strategy_would_lock_it_for_ever(app: App, least: float) -> None:
+    with foreign(app, app.id, {}, upgradeStrategy={"minimumHealthCapacity": least, "maximumOverCapacity": 0}):
+        assert "maximumOverCapacity 1" in row(doctor(app, "--adopt", expect=6), "adopt", "failure")["found"]
+        assert "is adopted" in row(doctor(app, "--adopt", "--adopt-restart"), "adopt", "ok")["found"]
+
+
+def test_an_adoption_that_does_not_end_in_time_is_cancelled_and_leaves_no_lock(app: App) -> None:
+    with foreign(app, app.id, {}, upgradeStrategy={"minimumHealthCapacity": 1, "maximumOverCapacity": 1}):
+        ended = row(doctor(app, "--adopt", "--adopt-restart", "--timeout", "1ms", expect=6), "adopt", "failure")
+        assert ended["exit_name"] == "timeout"
+        assert "has cancelled the change" in ended["found"]
+        until(lambda: app.lab.marathon.counts(app.id) == (2, 2, []))
+
+
 def test_an_app_without_tasks_is_adopted_for_nothing(app: App) -> None:
     with foreign(app, app.id, {}, instances=0):
         assert "is adopted" in row(doctor(app, "--adopt"), "adopt", "ok")["found"]
@@ -242,7 +257,7 @@ def test_a_baseline_that_releases_can_do_with_is_left_alone(app: App) -> None:
     with foreign(app, f"{app.id}-blue", {GROUP: app.group}):
         before = tasks(app, f"{app.id}-blue")
         offered = row(doctor(app, "--adopt"), "adopt", "warning")
-        assert "not needed" in offered["remedy"]
+        assert "Not needed" in offered["remedy"]
         assert tasks(app, f"{app.id}-blue") == before
 
 

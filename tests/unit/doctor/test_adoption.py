@@ -95,4 +95,33 @@ def test_an_app_without_tasks_is_adopted_for_nothing() -> None:
 
 def test_the_update_sends_all_labels_and_what_marathon_would_clear() -> None:
     limited = app({"a": "1"}, resourceLimits={"cpus": 1}, env={"x": "y"})
-    assert update(limited, {"b": "2"}) == {"labels": {"a": "1", "b": "2"}, "resourceLimits": {"cpus": 1}}
+    found = update(limited, adoption(limited, app_id="/web", definition=None, now=NOW))
+    assert found == {"labels": {"a": "1", **ADOPTED}, "resourceLimits": {"cpus": 1}}
+
+
+@pytest.mark.parametrize(
+    ("checks", "over", "instances", "needed"),
+    [
+        (["HTTP"], 0, 3, True),
+        (["TCP"], 0, 3, True),
+        (["HTTP"], 0.5, 1, True),  # rounded down there is no room either
+        (["HTTP"], 0.5, 3, False),
+        (["HTTP"], None, 3, False),
+        (["MESOS_HTTP"], 0, 3, False),
+        (["HTTP", "COMMAND"], 0, 3, False),
+        ([], 0, 3, False),
+    ],
+)
+def test_a_change_that_marathon_would_never_end_gets_room(
+    checks: list[str], over: float | None, instances: int, needed: bool
+) -> None:
+    strategy = {"minimumHealthCapacity": 0.5} | ({} if over is None else {"maximumOverCapacity": over})
+    trapped = app(
+        {}, healthChecks=[{"protocol": name} for name in checks], upgradeStrategy=strategy, instances=instances
+    )
+    found = adoption(trapped, app_id="/web", definition=None, now=NOW)
+    assert found.needs_room is needed
+    assert ("maximumOverCapacity 1" in found.cost) is needed
+    sent = update(trapped, found).get("upgradeStrategy")
+    assert sent == ({"minimumHealthCapacity": 0.5, "maximumOverCapacity": 1} if needed else None)
+    assert found.most > instances or not needed
