@@ -70,7 +70,7 @@ def test_release_that_fails_with_nothing_to_go_back_to_keeps_its_own_code(app: A
 @pytest.mark.parametrize("missing", ["BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL"])
 def test_release_that_cannot_begin_does_not_go_back(app: App, missing: str) -> None:
     failed = app.run("release", "v1", expect=2, **{missing: ""})
-    assert "give --" in failed.err
+    assert "Give --" in failed.err
     assert "Rolling back" not in failed.text
     assert [stage["command"] for stage in failed.result["stages"]] == ["render"]
 
