@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bgci.analysis.e_process import Bet, hypergeometric
+from bgci.analysis.e_process import EProcess, hypergeometric
 from bgci.analysis.judge import WORSE, Counts, Judge, Policy
 from bgci.analysis.latency import Latency, LatencyPolicy
 from bgci.operations.canary_analysis import ERRORS_PART
@@ -54,33 +54,33 @@ def bets_on_errors(
     tilts = np.array(alternatives)
     theta = tilts * share / (tilts * share + 1 - share)
     gain = np.log(np.array([(1 - theta) / (1 - share), theta / share]))  # by whose error it is
-    goal = math.log(policy.fail_goal)
-    beliefs, wealth = np.zeros((releases, len(tilts))), np.zeros(releases)
+    threshold = math.log(policy.fail_threshold)
+    beliefs, e_value = np.zeros((releases, len(tilts))), np.zeros(releases)
     won_at, playing = np.zeros(releases, int), np.arange(releases)
     for error in range(1, errors + 1):
         now = beliefs[playing]
         weights = np.exp(now - now.max(axis=1, keepdims=True))
         hit = weights @ theta / weights.sum(axis=1) / share
-        hit = np.minimum(hit, np.exp(goal - wealth[playing]))  # what is beyond the goal is paid out on the miss
+        hit = np.minimum(hit, np.exp(threshold - e_value[playing]))  # a gain beyond it goes to the miss
         miss = (1 - share * hit) / (1 - share)
         canary = rng.random(len(playing)) < mine
-        wealth[playing] += np.log(np.where(canary, hit, miss))
+        e_value[playing] += np.log(np.where(canary, hit, miss))
         beliefs[playing] = now + gain[canary.astype(int)]
-        done = wealth[playing] >= goal - 1e-9
+        done = e_value[playing] >= threshold - 1e-9
         won_at[playing[done]] = error
         playing = playing[~done]
         if not len(playing):
             break
-    return Runs(won_at, wealth)
+    return Runs(won_at, e_value)
 
 
 def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
-    """The arrays above and `bgci.analysis.e_process.Bet` give the same wealth for the same errors."""
+    """The arrays above and `bgci.analysis.e_process.EProcess` give the same e_value for the same errors."""
     parts = round(1 / share)
     for _ in range(50):
         seed = int(rng.integers(2**32))
         runs = bets_on_errors(share, min(0.9, 2 * share), 1, 60, np.random.default_rng(seed))
-        draws, bet = np.random.default_rng(seed), Bet(WORSE, POLICY.fail_goal)
+        draws, bet = np.random.default_rng(seed), EProcess(WORSE, POLICY.fail_threshold)
         won_at = 0
         for error in range(1, 61):
             count = int(draws.random(1)[0] < min(0.9, 2 * share))
@@ -88,7 +88,7 @@ def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
             if bet.won:
                 won_at = error
                 break
-        assert math.isclose(math.log(bet.wealth), runs.log_wealth[0], abs_tol=1e-6)
+        assert math.isclose(math.log(bet.e_value), runs.log_wealth[0], abs_tol=1e-6)
         assert runs.won_at[0] == won_at
 
 

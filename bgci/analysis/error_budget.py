@@ -1,7 +1,7 @@
-"""What a canary may cost, in failed requests: how large and how long it may be, or that it must not be. Pure.
+"""The error budget of a canary: how large and how long it can be for a number of failed requests. Pure.
 
-``p0``, ``p1`` everywhere: the error rates of the baseline and of a canary as bad as is feared; ``max_failed``: requests
-that may fail beyond the baseline's.
+``p0``, ``p1`` everywhere: the error rate of the baseline, and the worst-case rate of the canary. ``max_failed``: how
+many requests can fail beyond the baseline's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bgci.analysis.judge import Counts, Policy
 
 
 def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
-    """For how many seconds: share * rate * seconds * (p1 - p0) <= max_failed. Infinite where nothing is feared.
+    """For how many seconds: share * rate * seconds * (p1 - p0) <= max_failed. Infinite where p1 is not above p0.
 
     ``rate_per_second``: requests of the whole app; ``share``: the canary's part of them.
     """
@@ -45,5 +45,5 @@ def affordable(
 
     A smaller canary is compared with more of the baseline, so that fewer of its requests tell as much.
     """
-    fewer = range(min(instances, target - 1), 0, -1)  # all of the traffic could be compared with nothing
+    fewer = range(min(instances, target - 1), 0, -1)  # nothing would be left to compare with
     return next((n for n in fewer if not refusal(max_failed, n / target, p0, p1, policy)), 0)

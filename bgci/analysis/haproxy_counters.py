@@ -1,4 +1,4 @@
-"""HAProxy's counters per server, which start again at 0 at every reload, folded into sums since the beginning. Pure."""
+"""HAProxy's counters per server, added up over reloads, which start them at 0 again. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reading(cells: Mapping[str, int]) -> Counts:
 
 
 @dataclass(frozen=True)
-class Tally:
+class CounterSums:
     """What each server answered since the first look at its replica.
 
     ``resets``: how often counters were seen to start again; ``blind_seconds``: the time between the last reading before
@@ -37,7 +37,7 @@ class Tally:
     blind_seconds: float = 0.0
     last: Mapping[str, tuple[float, Mapping[str, Counts]]] = field(default_factory=dict)  # by replica
 
-    def fold(self, replica: str, at: float, readings: Mapping[str, Counts]) -> Tally:
+    def fold(self, replica: str, at: float, readings: Mapping[str, Counts]) -> CounterSums:
         """One look at all server rows that one replica shows. ``at``: seconds on any clock that does not go back.
 
         The first look at a replica counts nothing: how old its counters are is unknown.
@@ -52,7 +52,7 @@ class Tally:
         for server, new in readings.items():
             gained = new if reset or server not in old else new - old[server]
             counted[server] = counted.get(server, Counts()) + gained
-        return Tally(counted, self.resets + reset, self.blind_seconds + (at - before if reset else 0.0), last)
+        return CounterSums(counted, self.resets + reset, self.blind_seconds + (at - before if reset else 0.0), last)
 
     def total(self, servers: set[str] | frozenset[str]) -> Counts:
         """The sum over ``servers``, over all replicas."""
@@ -60,5 +60,5 @@ class Tally:
 
 
 def _restarted(old: Counts, new: Counts) -> bool:
-    """No counter of a running process falls: neither errors nor successes."""
+    """Whether a counter has fallen, which no counter of a running process does."""
     return new.errors < old.errors or new.requests - new.errors < old.requests - old.errors

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bgci.analysis.e_process import Bet, binomial, hypergeometric
+from bgci.analysis.e_process import EProcess, binomial, hypergeometric
 from bgci.errors import UsageError
 
 Outcome = Literal["pass", "fail", "inconclusive", "undecided"]
@@ -83,13 +83,13 @@ class Policy:
         return max(self.ratio * baseline_rate, self.floor)
 
     @property
-    def fail_goal(self) -> float:
-        """The wealth at which a bet against "no worse" is won."""
+    def fail_threshold(self) -> float:
+        """The e_value at which a bet against "no worse" is won."""
         return 1 / (self.alpha * (1 - self.end_share))
 
     @property
-    def pass_goal(self) -> float:
-        """The wealth at which one of the two bets against "beyond what is allowed" is won."""
+    def pass_threshold(self) -> float:
+        """The e_value at which one of the two bets against "beyond what is allowed" is won."""
         return 2 / (self.beta * (1 - self.end_share))
 
     def requests_to_detect(self, baseline_rate: float, canary_rate: float, share: float) -> int:
@@ -102,21 +102,21 @@ class Policy:
             raise ValueError("the canary is not worse")
         errors = canary_rate * share + baseline_rate * (1 - share)  # per request of the whole traffic
         mine = canary_rate * share / errors
-        # An error of the canary multiplies the wealth by at most 1 / share: there is a least number of them.
-        least = math.ceil(math.log(self.fail_goal) / math.log(1 / share))
+        # An error of the canary multiplies the e_value by at most 1 / share: there is a least number of them.
+        least = math.ceil(math.log(self.fail_threshold) / math.log(1 / share))
         information = errors / share * _divergence(mine, share)  # per canary request
-        return math.ceil(max(math.log(self.fail_goal * len(WORSE)) / information, least / canary_rate))
+        return math.ceil(max(math.log(self.fail_threshold * len(WORSE)) / information, least / canary_rate))
 
     def requests_to_pass(self, baseline_rate: float, share: float) -> int:
         """About how many canary requests a canary as good as the baseline needs to pass; 0 when it never can."""
         found = []
         if baseline_rate < self.floor:
             information = _divergence(baseline_rate, self.floor)
-            found.append(math.log(self.pass_goal * len(UNDER_FLOOR)) / information)
+            found.append(math.log(self.pass_threshold * len(UNDER_FLOOR)) / information)
         if 0 < share < 1 and baseline_rate > 0:
             at_limit = self.ratio * share / (self.ratio * share + 1 - share)
             information = baseline_rate / share * _divergence(share, at_limit)
-            found.append(math.log(self.pass_goal * 2) / information)
+            found.append(math.log(self.pass_threshold * 2) / information)
         return math.ceil(min(found, default=0))
 
 
@@ -155,9 +155,9 @@ class Judge:
     """
 
     policy: Policy
-    worse: Bet
-    within_ratio: Bet
-    under_floor: Bet
+    worse: EProcess
+    within_ratio: EProcess
+    under_floor: EProcess
     canary: Counts = Counts()
     baseline: Counts = Counts()
 
@@ -168,9 +168,9 @@ class Judge:
         even, better = 1 / policy.ratio, 0.25 / policy.ratio  # the canary's odds are the baseline's, or a quarter
         return cls(
             policy,
-            worse=Bet(WORSE, policy.fail_goal),
-            within_ratio=Bet((even, better), policy.pass_goal),
-            under_floor=Bet(UNDER_FLOOR, policy.pass_goal),
+            worse=EProcess(WORSE, policy.fail_threshold),
+            within_ratio=EProcess((even, better), policy.pass_threshold),
+            under_floor=EProcess(UNDER_FLOOR, policy.pass_threshold),
         )
 
     def see(self, canary: Counts, baseline: Counts) -> Judge:
@@ -218,7 +218,7 @@ class Judge:
                 return self._verdict("pass", bet)
         return self._verdict("inconclusive", self.worse)
 
-    def _verdict(self, outcome: Outcome, bet: Bet) -> Verdict:
+    def _verdict(self, outcome: Outcome, bet: EProcess) -> Verdict:
         requests = self.canary.requests + self.baseline.requests
         share = self.canary.requests / requests if requests else 0.5
         needed = self.policy.requests_to_pass(self.baseline.rate, share)
@@ -226,14 +226,14 @@ class Judge:
             outcome,
             self._reason(outcome, bet, needed),
             p_value=bet.p_value,
-            e_value=bet.wealth,
+            e_value=bet.e_value,
             canary=self.canary,
             baseline=self.baseline,
             allowed=self.policy.allowed(self.baseline.rate),
             needed=needed,
         )
 
-    def _reason(self, outcome: Outcome, bet: Bet, needed: int) -> str:
+    def _reason(self, outcome: Outcome, bet: EProcess, needed: int) -> str:
         counts = f"canary {self.canary}, baseline {self.baseline.errors:,} in {self.baseline.requests:,}"
         if outcome == "fail":
             return f"{counts}; p = {p_text(bet.p_value)}"

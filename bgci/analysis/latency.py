@@ -1,7 +1,7 @@
-"""Does the canary answer as fast as the baseline? Decided from pairs of times taken side by side. Pure.
+"""Decides whether the canary answers as fast as the baseline, from pairs of response times. Pure.
 
-A pair is either one probe to each colour, or the two mean response times of one stretch of live traffic. What can be
-said from HAProxy's averages and what not: `docs/judge.md`.
+A pair is one synthetic request to each variant, or the two mean response times of one window of live traffic.
+`docs/judge.md` says what HAProxy's averages can prove and what they cannot.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bgci.analysis.e_process import Bet, binomial
+from bgci.analysis.e_process import EProcess, binomial
 from bgci.analysis.judge import Outcome, Policy, Verdict, p_text
 from bgci.errors import UsageError
 
@@ -25,7 +25,7 @@ TAILS = (0.5, 0.02)
 
 @dataclass(frozen=True)
 class LatencyPolicy:
-    """``ratio``: the canary may take up to this many times as long, plus ``slack_ms`` (what nobody notices).
+    """``ratio``: the canary may take up to this many times as long, plus ``slack_ms`` (too little to notice).
 
     Raises UsageError.
     """
@@ -43,21 +43,26 @@ class LatencyPolicy:
 
 @dataclass(frozen=True)
 class Latency:
-    """The pairs seen, and two bets on how many of them are slower than allowed: against "at most half", and against
+    """The pairs, and two e-processes on how many of them are slower than allowed: against "at most half" and against
     "at least half". Only which pairs are slower counts, not by how much: one outlier cannot decide.
     """
 
     policy: Policy
     limits: LatencyPolicy
-    slower: Bet
-    fast_enough: Bet
+    slower: EProcess
+    fast_enough: EProcess
     pairs: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def under(cls, policy: Policy | None = None, limits: LatencyPolicy | None = None) -> Latency:
         policy = policy or Policy()
-        # One bet for passing instead of the two of the error rate: it needs to win half as much.
-        return cls(policy, limits or LatencyPolicy(), Bet(HEADS, policy.fail_goal), Bet(TAILS, policy.pass_goal / 2))
+        # One e-process can pass the canary, where the error rate has two: half the threshold is enough.
+        return cls(
+            policy,
+            limits or LatencyPolicy(),
+            EProcess(HEADS, policy.fail_threshold),
+            EProcess(TAILS, policy.pass_threshold / 2),
+        )
 
     def see(self, canary_ms: float, baseline_ms: float) -> Latency:
         """After one more pair, in milliseconds."""
@@ -76,11 +81,11 @@ class Latency:
             return self._verdict("pass", good)
         return self._verdict("inconclusive" if over else "undecided", bad)
 
-    def _verdict(self, outcome: Outcome, bet: Bet) -> Verdict:
-        # The bets end when one is won, and pairs may go on coming: what is told is about all of them.
+    def _verdict(self, outcome: Outcome, bet: EProcess) -> Verdict:
+        # The e-processes end when one reaches its threshold. The reason is about all pairs, later ones included.
         late, pairs = sum(ours > self.limits.allowed(theirs) for ours, theirs in self.pairs), len(self.pairs)
-        law = binomial(pairs, 0.5)
-        p_value = law.at_least(late) if bet is self.slower else law.at_most(late)
+        distribution = binomial(pairs, 0.5)
+        p_value = distribution.at_least(late) if bet is self.slower else distribution.at_most(late)
         limit = f"{self.limits.ratio:g} times the baseline's response time + {self.limits.slack_ms:g} ms"
         reason = f"canary above {limit} in {late:,} of {pairs:,} pairs"
         if self.pairs:
@@ -88,7 +93,7 @@ class Latency:
             reason += f", ratio {middle:.2f} ({low:.2f} to {high:.2f})"
         if outcome in ("pass", "fail"):
             reason += f"; p = {p_text(p_value)}"
-        return Verdict(outcome, reason, p_value=p_value, e_value=bet.wealth, allowed=self.limits.ratio)
+        return Verdict(outcome, reason, p_value=p_value, e_value=bet.e_value, allowed=self.limits.ratio)
 
 
 def ratio_interval(pairs: Sequence[tuple[float, float]], level: float = 0.9) -> tuple[float, float, float]:
@@ -124,7 +129,7 @@ def _signed_rank_cut(n: int, tail: float) -> int:
 
 @dataclass(frozen=True)
 class Timing:
-    """One colour at one look: requests answered since the beginning, by how many servers, and their mean of rtime."""
+    """One variant at one look: requests answered since the beginning, the number of servers, and the mean of rtime."""
 
     requests: int
     servers: int
@@ -132,24 +137,24 @@ class Timing:
 
 
 def mean_time(rows: Sequence[tuple[int, float]]) -> float:
-    """The mean over servers of (requests in the stretch, rtime in ms), weighted by requests."""
+    """The mean over servers of (requests in the window, rtime in ms), weighted by requests."""
     total = sum(requests for requests, _ in rows)
     return sum(requests * ms for requests, ms in rows) / total if total else 0.0
 
 
 @dataclass(frozen=True)
-class Stretches:
-    """Cuts live traffic into stretches long enough that HAProxy's moving means of two stretches share no request."""
+class Windows:
+    """Cuts live traffic into windows so long that HAProxy's moving means of two windows share no request."""
 
     canary: int = 0
     baseline: int = 0
 
-    def see(self, canary: Timing, baseline: Timing) -> tuple[Stretches, tuple[float, float] | None]:
-        """The next state, and a pair (canary ms, baseline ms) whenever a stretch is complete for both colours."""
+    def see(self, canary: Timing, baseline: Timing) -> tuple[Windows, tuple[float, float] | None]:
+        """The next state, and a pair (canary ms, baseline ms) whenever a window is complete for both variants."""
         full = all(
             timing.servers > 0 and timing.requests - start >= WINDOW * timing.servers
             for timing, start in ((canary, self.canary), (baseline, self.baseline))
         )
         if not full:
             return self, None
-        return Stretches(canary.requests, baseline.requests), (canary.mean_ms, baseline.mean_ms)
+        return Windows(canary.requests, baseline.requests), (canary.mean_ms, baseline.mean_ms)

@@ -11,9 +11,9 @@ from math import ceil
 from statistics import fmean
 
 from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
-from bgci.analysis.haproxy_counters import Tally
+from bgci.analysis.haproxy_counters import CounterSums
 from bgci.analysis.judge import Counts, Judge, Policy, Verdict
-from bgci.analysis.latency import Latency, Stretches, Timing, mean_time
+from bgci.analysis.latency import Latency, Timing, Windows, mean_time
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import RunningApp, endpoints
@@ -59,13 +59,13 @@ class Evidence:
     judge: Judge
     latency: Latency
     granted: int = 0  # --max-failed-requests, or what earlier steps have left of it; 0: any number
-    tally: Tally = field(default_factory=Tally)
-    stretches: Stretches = field(default_factory=Stretches)
+    sums: CounterSums = field(default_factory=CounterSums)
+    windows: Windows = field(default_factory=Windows)
     probed: dict[str, Counts] = field(default_factory=lambda: {"canary": Counts(), "baseline": Counts()})
     colours: dict[str, set[str]] = field(default_factory=lambda: {"canary": set(), "baseline": set()})
 
     def live(self, colour: str) -> Counts:
-        return self.tally.total(self.colours[colour])
+        return self.sums.total(self.colours[colour])
 
     def totals(self) -> tuple[Counts, Counts]:
         """Live traffic and probes together: of the canary, and of the baseline."""
@@ -88,8 +88,8 @@ def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int) -> I
         "baseline": vars(verdicts.errors.baseline),
         "p_value": verdicts.errors.p_value,
         "probes": evidence.probed["canary"].requests + evidence.probed["baseline"].requests,
-        "counter_resets": evidence.tally.resets,
-        "blind_seconds": round(evidence.tally.blind_seconds, 1),
+        "counter_resets": evidence.sums.resets,
+        "blind_seconds": round(evidence.sums.blind_seconds, 1),
         "failed_beyond_baseline": round(_excess(evidence), 1),
     }
     context.result = replace(context.result, judge=report)
@@ -153,7 +153,7 @@ def _poll(context: Context, evidence: Evidence, hybrid: Hybrid, pool: ThreadPool
     before = evidence.live("canary").requests
     rows_by_task = _read(context, evidence, list(sides.values()))
     canary, baseline = (_timing(evidence, colour, rows_by_task) for colour in sides)
-    evidence.stretches, pair = evidence.stretches.see(canary, baseline)
+    evidence.windows, pair = evidence.windows.see(canary, baseline)
     pairs = [pair] if pair else []
     evidence.judge = evidence.judge.see(*evidence.totals())
     if context.settings.judge_traffic and canary.requests - before < PAIRS:
@@ -180,7 +180,7 @@ def _poll(context: Context, evidence: Evidence, hybrid: Hybrid, pool: ThreadPool
 
 
 def _read(context: Context, evidence: Evidence, apps: Sequence[RunningApp]) -> dict[str, list[ServerRow]]:
-    """Add every replica's counters to the tally. Returns the rows of each task."""
+    """Add every replica's counters to the sums. Returns the rows of each task."""
     wanted = endpoints(apps, group_of(context))
     rows_by_task: dict[str, list[ServerRow]] = {}
     problems = []
@@ -191,7 +191,7 @@ def _read(context: Context, evidence: Evidence, apps: Sequence[RunningApp]) -> d
             problems.append(error.message)
             continue
         counts = {task: sum((row.counts for row in rows), Counts()) for task, rows in found.items()}
-        evidence.tally = evidence.tally.fold(balancer.url, time.monotonic(), counts)
+        evidence.sums = evidence.sums.fold(balancer.url, time.monotonic(), counts)
         for task, rows in found.items():
             rows_by_task.setdefault(task, []).extend(rows)
     if len(problems) == len(context.balancers):

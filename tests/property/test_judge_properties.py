@@ -7,8 +7,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgci.analysis.e_process import Bet, Law, binomial, hypergeometric
-from bgci.analysis.haproxy_counters import Tally
+from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
+from bgci.analysis.haproxy_counters import CounterSums
 from bgci.analysis.judge import Counts, Judge, judge
 
 requests = st.integers(0, 200)
@@ -16,53 +16,53 @@ strata = st.lists(st.tuples(requests, requests, st.integers(0, 30)), max_size=6)
 UP, DOWN = (2.0, 5.0, 30.0), (0.5, 0.125)
 
 
-def draw(data: st.DataObject, law: Law) -> int:
-    return data.draw(st.integers(law.start, law.end))
+def draw(data: st.DataObject, dist: Distribution) -> int:
+    return data.draw(st.integers(dist.start, dist.end))
 
 
-def expected(bet: Bet, bet_on: Law, truth: Law) -> float:
-    """The mean wealth after the next count."""
-    return math.fsum(m * bet.see(bet_on, x).wealth for x, m in enumerate(truth.mass, truth.start))
+def expected(bet: EProcess, bet_on: Distribution, truth: Distribution) -> float:
+    """The mean e_value after the next count."""
+    return math.fsum(m * bet.see(bet_on, x).e_value for x, m in enumerate(truth.mass, truth.start))
 
 
 @settings(max_examples=100)
 @given(strata, st.sampled_from([UP, DOWN]), st.sampled_from([1.0, 2.0]), st.floats(1.5, 100), st.data())
 def test_a_bet_is_fair_after_any_past(
-    past: list[tuple[int, int, int]], tilts: tuple[float, ...], odds: float, goal: float, data: st.DataObject
+    past: list[tuple[int, int, int]], tilts: tuple[float, ...], odds: float, threshold: float, data: st.DataObject
 ) -> None:
-    bet = Bet(tilts, goal)
+    bet = EProcess(tilts, threshold)
     for canary, baseline, errors in past:
-        law = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
+        dist = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
         if not bet.won:
-            assert expected(bet, law, law) <= bet.wealth * (1 + 1e-9)
-        bet = bet.see(law, draw(data, law))
-        assert 0 <= bet.wealth <= goal
+            assert expected(bet, dist, dist) <= bet.e_value * (1 + 1e-9)
+        bet = bet.see(dist, draw(data, dist))
+        assert 0 <= bet.e_value <= threshold
 
 
 @settings(max_examples=100)
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 20), st.floats(0.05, 1.0), st.floats(1.5, 100))
 def test_a_better_canary_makes_the_bet_against_it_unfavourable(
-    canary: int, baseline: int, errors: int, odds: float, goal: float
+    canary: int, baseline: int, errors: int, odds: float, threshold: float
 ) -> None:
     errors = min(errors, canary + baseline)
     null, truth = hypergeometric(canary, baseline, errors), hypergeometric(canary, baseline, errors, odds)
-    assert expected(Bet(UP, goal), null, truth) <= 1 + 1e-9
+    assert expected(EProcess(UP, threshold), null, truth) <= 1 + 1e-9
     limit, worse = hypergeometric(canary, baseline, errors, 2.0), hypergeometric(canary, baseline, errors, 2 / odds)
-    assert expected(Bet(DOWN, goal), limit, worse) <= 1 + 1e-9
+    assert expected(EProcess(DOWN, threshold), limit, worse) <= 1 + 1e-9
 
 
 @settings(max_examples=60)
 @given(st.integers(1, 400), st.floats(0.001, 0.5), st.floats(1.0, 1.9))
 def test_a_rate_above_the_floor_makes_the_bet_under_it_unfavourable(trials: int, floor: float, times: float) -> None:
-    assert expected(Bet(DOWN, 20), binomial(trials, floor), binomial(trials, floor * times)) <= 1 + 1e-9
+    assert expected(EProcess(DOWN, 20), binomial(trials, floor), binomial(trials, floor * times)) <= 1 + 1e-9
 
 
 @settings(max_examples=60)
 @given(requests, requests, st.integers(0, 400), st.floats(0.01, 100))
 def test_laws_add_up_to_one(canary: int, baseline: int, errors: int, odds: float) -> None:
-    law = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
-    assert math.isclose(math.fsum(law.mass), 1, rel_tol=1e-12)
-    assert max(0, min(errors, canary + baseline) - baseline) <= law.start <= law.end <= min(canary, errors)
+    dist = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
+    assert math.isclose(math.fsum(dist.mass), 1, rel_tol=1e-12)
+    assert max(0, min(errors, canary + baseline) - baseline) <= dist.start <= dist.end <= min(canary, errors)
 
 
 @settings(max_examples=60)
@@ -91,12 +91,12 @@ def test_no_pass_without_the_canarys_own_requests(baseline: int, errors: int) ->
 @given(st.lists(st.lists(st.booleans(), max_size=30), min_size=1, max_size=5))
 def test_tally_never_counts_more_than_was_answered(workers: list[list[bool]]) -> None:
     """Each inner list: what one worker process answered (True: an error), read after every answer."""
-    tally = Tally().fold("lb", 0, {"s": Counts()})
+    sums = CounterSums().fold("lb", 0, {"s": Counts()})
     for failed in workers:
         now = Counts()
         for error in failed:
             now += Counts(1, int(error))
-            tally = tally.fold("lb", 0, {"s": now})
-    total = tally.total({"s"})
+            sums = sums.fold("lb", 0, {"s": now})
+    total = sums.total({"s"})
     assert total.requests <= sum(map(len, workers))
     assert total.errors <= sum(map(sum, workers))

@@ -7,44 +7,44 @@ import math
 import pytest
 from scipy import stats
 
-from bgci.analysis.e_process import Bet, Law, binomial, hypergeometric
+from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
 from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
 from bgci.analysis.judge import Counts, Judge, Policy, judge, p_text
 from bgci.errors import UsageError
 
 
-def masses(law: Law) -> dict[int, float]:
-    return dict(enumerate(law.mass, law.start))
+def masses(dist: Distribution) -> dict[int, float]:
+    return dict(enumerate(dist.mass, dist.start))
 
 
 @pytest.mark.parametrize(
     ("canary", "baseline", "errors"), [(500, 1500, 40), (3, 5, 7), (10, 2, 4), (20000, 60000, 900)]
 )
 def test_fishers_law_is_scipys(canary: int, baseline: int, errors: int) -> None:
-    law = hypergeometric(canary, baseline, errors)
+    dist = hypergeometric(canary, baseline, errors)
     expected = stats.hypergeom(canary + baseline, canary, errors)
-    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-9, abs=1e-15)
-    middle = (law.start + law.end) // 2
-    assert law.at_least(middle) == pytest.approx(expected.sf(middle - 1), rel=1e-9)
-    assert law.at_most(middle) == pytest.approx(expected.cdf(middle), rel=1e-9)
+    assert masses(dist) == pytest.approx({x: expected.pmf(x) for x in masses(dist)}, rel=1e-9, abs=1e-15)
+    middle = (dist.start + dist.end) // 2
+    assert dist.at_least(middle) == pytest.approx(expected.sf(middle - 1), rel=1e-9)
+    assert dist.at_most(middle) == pytest.approx(expected.cdf(middle), rel=1e-9)
 
 
 @pytest.mark.parametrize("odds", [0.3, 2.0, 10.0])
 def test_fishers_noncentral_law_is_scipys(odds: float) -> None:
-    law = hypergeometric(500, 1500, 40, odds)
+    dist = hypergeometric(500, 1500, 40, odds)
     expected = stats.nchypergeom_fisher(2000, 500, 40, odds)
-    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-6, abs=1e-12)
+    assert masses(dist) == pytest.approx({x: expected.pmf(x) for x in masses(dist)}, rel=1e-6, abs=1e-12)
 
 
 @pytest.mark.parametrize(("trials", "rate"), [(1, 0.5), (800, 0.005), (100_000, 0.01), (7, 0.999)])
 def test_binomial_law_is_scipys(trials: int, rate: float) -> None:
-    law = binomial(trials, rate)
+    dist = binomial(trials, rate)
     expected = stats.binom(trials, rate)
-    assert masses(law) == pytest.approx({x: expected.pmf(x) for x in masses(law)}, rel=1e-8, abs=1e-15)
+    assert masses(dist) == pytest.approx({x: expected.pmf(x) for x in masses(dist)}, rel=1e-8, abs=1e-15)
 
 
 @pytest.mark.parametrize(
-    ("law", "only"),
+    ("dist", "only"),
     [
         (hypergeometric(5, 5, 10), 5),
         (hypergeometric(0, 5, 3), 0),
@@ -53,8 +53,8 @@ def test_binomial_law_is_scipys(trials: int, rate: float) -> None:
         (binomial(0, 0.5), 0),
     ],
 )
-def test_a_certain_count_is_certain(law: Law, only: int) -> None:
-    assert law == Law(only, (1.0,))
+def test_a_certain_count_is_certain(dist: Distribution, only: int) -> None:
+    assert dist == Distribution(only, (1.0,))
 
 
 def test_sum_of_strata_is_the_convolution_of_their_laws() -> None:
@@ -71,27 +71,27 @@ def test_p_value_of_one_look_is_fishers() -> None:
 
 
 def test_bet_is_won_at_its_goal_and_stays_won() -> None:
-    bet = Bet((2.0, 5.0, 30.0), 20.0)
-    wealth = []
+    bet = EProcess((2.0, 5.0, 30.0), 20.0)
+    e_value = []
     for count in (1, 1, 1, 0, 0, 0):
         bet = bet.see(hypergeometric(10, 30, 1), count)
-        wealth.append(bet.wealth)
-    assert wealth[1] < 20
-    assert wealth[2:] == [20.0] * 4
+        e_value.append(bet.e_value)
+    assert e_value[1] < 20
+    assert e_value[2:] == [20.0] * 4
 
 
 def test_bet_that_is_lost_for_a_million_requests_stays_a_number() -> None:
-    bet = Bet((0.5, 0.25, 0.05), 10.0)
+    bet = EProcess((0.5, 0.25, 0.05), 10.0)
     for _ in range(40):
         bet = bet.see(binomial(25_000, 0.005), 1250)
-    assert 0 < bet.wealth < 1e-20
+    assert 0 < bet.e_value < 1e-20
     assert bet.p_value == 1.0
 
 
 @pytest.mark.parametrize("count", [0, 400])
 def test_count_far_outside_its_law_overflows_nothing(count: int) -> None:
-    bet = Bet((2.0, 30.0), 20.0).see(hypergeometric(5000, 5000, 400), count)
-    assert bet.wealth == (20.0 if count else pytest.approx(0.0, abs=1e-6))
+    bet = EProcess((2.0, 30.0), 20.0).see(hypergeometric(5000, 5000, 400), count)
+    assert bet.e_value == (20.0 if count else pytest.approx(0.0, abs=1e-6))
 
 
 def test_nothing_seen_is_insufficient_never_a_pass() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bgci.analysis.judge import Policy
-from bgci.analysis.latency import Latency, LatencyPolicy, Stretches, Timing, mean_time, ratio_interval
+from bgci.analysis.latency import Latency, LatencyPolicy, Timing, Windows, mean_time, ratio_interval
 from bgci.errors import UsageError
 
 
@@ -84,7 +84,7 @@ def test_time_that_haproxy_rounds_to_zero_has_a_ratio() -> None:
 
 
 def test_stretch_is_complete_when_every_server_answered_a_window_of_requests() -> None:
-    state, pair = Stretches().see(Timing(1024, 1, 30.0), Timing(3071, 3, 20.0))
+    state, pair = Windows().see(Timing(1024, 1, 30.0), Timing(3071, 3, 20.0))
     assert pair is None
     state, pair = state.see(Timing(1100, 1, 31.0), Timing(3072, 3, 21.0))
     assert pair == (31.0, 21.0)
