@@ -142,6 +142,13 @@ def test_an_agent_that_is_lost_leaves_everything_where_on_abort_says_so(tmp_path
     assert ran.result == "ABORTED"
 
 
+def test_a_bgci_that_was_killed_is_a_failure_that_says_so_and_goes_back(tmp_path: Path) -> None:
+    stand_in(tmp_path, canary=137)
+    ran = build(tmp_path, f"bgciPipeline({RELEASE})")
+    assert str(ran.error).startswith("bgci canary: it was killed, as when an agent has no memory left (exit code 137)")
+    went_back(ran, "canary", 137)
+
+
 def test_on_abort_is_heeded_where_the_environment_gives_it(tmp_path: Path) -> None:
     stand_in(tmp_path, canary="abort")
     ran = build(tmp_path, f"withEnv(['BGCI_ON_ABORT=rollback']) {{ bgciPipeline({RELEASE}) }}", lose="waiting")
@@ -296,6 +303,9 @@ def test_the_declarative_example_promotes_and_goes_back(tmp_path: Path) -> None:
     refused = build(tmp_path, example, input="refuse", **wanted)
     assert refused.result == "ABORTED"
     assert refused.commands[-1] == ("rollback", 0)
+    stand_in(tmp_path, canary="abort")
+    lost = build(tmp_path, example, lose="waiting", **wanted)
+    assert lost.commands == [("publish", 0), ("canary", None), ("rollback", 0)]
 
 
 def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
