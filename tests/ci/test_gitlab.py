@@ -91,8 +91,14 @@ def start(directory: Path, *words: str, app: App | None = None) -> subprocess.Po
         for word in ("--variable", f"{name}={more[name]}")
     ]
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    looks = {"--list", "--preview"} & set(words)  # the schema is compared there: it takes seconds
     return subprocess.Popen(
-        [str(RUNNER), "--force-shell-executor", *variables, *words],
+        [
+            str(RUNNER),
+            "--force-shell-executor",
+            *variables,
+            *(words if looks else ("--no-json-schema-validation", *words)),
+        ],
         cwd=directory,
         env={**kept, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
