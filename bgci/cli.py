@@ -24,6 +24,7 @@ from bgci.options import (
     JOB,
     JUDGE,
     RELEASE,
+    ROLLBACK,
     TEST,
     Settings,
     expand_lists,
@@ -116,7 +117,7 @@ def promote(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
+@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *ROLLBACK)
 def rollback(settings: Settings) -> None:
     """Remove the canary, so that the baseline serves alone again."""
     from bgci.commands import rollback as command
@@ -125,10 +126,43 @@ def rollback(settings: Settings) -> None:
 
 
 @app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, "on_failure", "on_inconclusive", "steps")
+@takes(
+    *RELEASE,
+    *DEFINE,
+    *CLUSTER,
+    *JOB,
+    *GOAL,
+    *TEST,
+    *JUDGE,
+    *CANARY,
+    "on_rejected",
+    "on_failure",
+    "on_inconclusive",
+    "steps",
+)
 def release(settings: Settings) -> None:
     """Render, publish, canary, test and promote; roll back when a stage fails."""
     from bgci.commands import release as command
+
+    command.run(settings)
+
+
+@app.command()
+@takes("app", "artifacts", "log_format", *CLUSTER, "via", *GOAL)
+def undo(settings: Settings) -> None:
+    """Promote the revision that served before this one. Needs no template and no image."""
+    from bgci.commands import undo as command
+
+    command.run(settings)
+
+
+@app.command()
+@takes(
+    "app", "artifacts", "log_format", *CLUSTER, "via", "timeout", "drain_timeout", "on_drain_timeout", "yes", "dry_run"
+)
+def remove(settings: Settings) -> None:
+    """Take the app away: a canary is drained, then the app and its jobs are deleted."""
+    from bgci.commands import remove as command
 
     command.run(settings)
 

@@ -45,6 +45,11 @@ class OnDrainTimeout(str, Enum):
     FORCE = "force"
 
 
+class OnRejected(str, Enum):
+    DRAIN = "drain"
+    CUT = "cut"
+
+
 class OnFailure(str, Enum):
     ROLLBACK = "rollback"
     LEAVE = "leave"
@@ -231,6 +236,12 @@ class Settings:
         "When --drain-timeout passes. abort: stop and leave everything as it is; force: cut the sessions.",
     )
     on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
+    on_rejected: OnRejected = setting(
+        OnRejected.DRAIN,
+        "When the tests or the judge reject the canary: drain it, or cut its sessions and kill it at once.",
+    )
+    cut: bool = setting(False, "rollback: kill the canary at once; its open sessions are lost.")
+    yes: bool = setting(False, "remove: do not ask; needed where there is no terminal.")
     on_failure: OnFailure = setting(OnFailure.ROLLBACK, "What to do when a stage of the release fails.")
     suite: str = setting(
         "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
@@ -302,6 +313,7 @@ GOAL = (
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
+ROLLBACK = ("cut",)
 DOCTOR = ("job_service_account", "job_secret", "adopt", "adopt_restart", "timeout", "output")
 
 # Options of the goal that no job gets, and why.
@@ -311,10 +323,22 @@ NOT_IN_JOB = {
 }
 
 # What the wrappers (action.yml, vars/, templates/) offer.
-EXPOSED = ("render", "publish", "canary", "test", "promote", "rollback", "release", "status", "doctor")
+EXPOSED = (
+    "render",
+    "publish",
+    "canary",
+    "test",
+    "promote",
+    "rollback",
+    "release",
+    "undo",
+    "remove",
+    "status",
+    "doctor",
+)
 SHARED = (
-    *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY),
-    *("on_failure", "on_inconclusive", "steps", "adopt", "adopt_restart", "output"),
+    *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, *ROLLBACK),
+    *("yes", "on_rejected", "on_failure", "on_inconclusive", "steps", "adopt", "adopt_restart", "output"),
 )
 
 
@@ -371,7 +395,7 @@ def _text(value: Any, *, of_duration: bool) -> str:
 
 def job_options(settings: Settings) -> dict[str, Any]:
     """The options of the goal as a job gets them, by name, as ``bgci.toml`` would have them."""
-    return {name: option_value(settings, name) for name in (*GOAL, *CANARY) if name not in NOT_IN_JOB}
+    return {name: option_value(settings, name) for name in (*GOAL, *CANARY, *ROLLBACK) if name not in NOT_IN_JOB}
 
 
 def option_value(settings: Settings, name: str) -> Any:

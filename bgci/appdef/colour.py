@@ -12,6 +12,7 @@ from bgci.appdef.app_definition import alt_ports, as_int, labels, service_ports,
 from bgci.appdef.app_definition import instances as target_of
 from bgci.appdef.marathon_forms import stored
 from bgci.appdef.marathon_schema import LATEST
+from bgci.appdef.previous import DEFINITION_LABEL, REVISION_LABEL, record
 
 COLOUR_LABEL = "HAPROXY_DEPLOYMENT_COLOUR"
 STARTED_AT_LABEL = "HAPROXY_DEPLOYMENT_STARTED_AT"
@@ -22,6 +23,7 @@ APP_ID_LABEL = "HAPROXY_APP_ID"
 _OWN_LABELS = (
     *(COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL, SWAPPABLE_LABEL, APP_ID_LABEL),
     *("BGCI_REVISION", "BGCI_IMAGE", "BGCI_DEFINITION", "BGCI_BASELINE_INSTANCES"),
+    *(REVISION_LABEL, DEFINITION_LABEL),
 )
 
 
@@ -62,6 +64,7 @@ def coloured(
         "BGCI_IMAGE": image,
         "BGCI_DEFINITION": fingerprint(definition),
         "BGCI_BASELINE_INSTANCES": str(as_int(baseline.get("instances")) if baseline else 0),
+        **(record(baseline, {**colourless(baseline), "id": app_id}, revision) if baseline else {}),
     }
     return app
 
@@ -78,6 +81,16 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     app: an app that Marathon returned, or a definition without a colour: both have the same result. version: of
     Marathon, whose defaults differ.
     """
+    made = stored(colourless(app), version)
+    for check in made.get("healthChecks", ()):
+        # Marathon adds it when it reads the app from its store (marathon: PortReference.fromProto).
+        if check.get("protocol") != "COMMAND" and "port" not in check:
+            check.setdefault("portIndex", 0)
+    return made
+
+
+def colourless(app: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition from which the app was made, with the defaults that Marathon has added to it."""
     own = labels(app)
     ports = [_own_port(own, index, port) for index, port in enumerate(service_ports(app))]
     changed = set_service_ports(app, ports)
@@ -89,12 +102,7 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     }
     changed["id"] = own.get(APP_ID_LABEL, app.get("id", ""))
     changed["instances"] = int(target) if re.fullmatch("[0-9]{1,9}", target) else app.get("instances", 1)
-    made = stored(changed, version)
-    for check in made.get("healthChecks", ()):
-        # Marathon adds it when it reads the app from its store (marathon: PortReference.fromProto).
-        if check.get("protocol") != "COMMAND" and "port" not in check:
-            check.setdefault("portIndex", 0)
-    return made
+    return changed
 
 
 def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:

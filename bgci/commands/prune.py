@@ -15,7 +15,8 @@ def run(settings: Settings) -> None:
     """Remove the jobs of all revisions but the --keep latest and the running ones."""
     with stage("prune", settings) as context:
         metronome = needed_metronome(context)
-        running = {app.revision for app in context.cluster.marathon.colours(context.app_id)}
+        apps = context.cluster.marathon.colours(context.app_id)
+        running = {name for app in apps for name in (app.revision, app.previous.revision if app.previous else "")}
         jobs = jobs_of_app(context)
         doomed = superfluous(jobs, running, settings.keep)
         for job in doomed:

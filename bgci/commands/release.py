@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from bgci.errors import (
     RolledBackError,
     UnavailableError,
     UsageError,
+    amended,
     exit_code,
 )
 from bgci.operations.balancer_settings import require_servable
@@ -33,7 +35,8 @@ from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
 from bgci.operations.topology import current_hybrid
-from bgci.options import OnFailure, OnInconclusive, Settings
+from bgci.options import OnFailure, OnInconclusive, OnRejected, Settings
+from bgci.reporting.served_on import served_on
 
 # Failures whose remedy is still right after the rollback; the others' is about the canary, which is gone.
 LASTING = (UsageError, InvalidError, DeniedError, UnavailableError, RejectedError)
@@ -54,6 +57,7 @@ def run(settings: Settings) -> None:
         else:
             # A missing cluster or load balancer ends the command here, before there is anything to roll back.
             _ = context.cluster, context.balancers
+        stood = _stands(context)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before anything is touched
         try:
             with rollback_on_abort(context):
@@ -61,7 +65,32 @@ def run(settings: Settings) -> None:
                 if not settings.dry_run:
                     _promote(context, rendered.release, changed)
         except BgciError as cause:
+            if isinstance(cause, ConflictError) and stood and _only_canary(context):
+                raise  # an earlier release's canary, which this one has not touched
             _go_back(context, cause)
+
+
+def _stands(context: Context) -> bool:
+    """Whether an app of this revision is there; True where nobody can say."""
+    try:
+        members = context.cluster.marathon.members(context.app_id, "")
+    except (DeniedError, UnavailableError):
+        return True
+    return any(app.base_id == context.app_id and app.revision == context.revision for app in members)
+
+
+def _serves_anything(context: Context) -> bool:
+    """Whether an app is left after the rollback; True where nobody can say."""
+    try:
+        return any(app.base_id == context.app_id for app in context.cluster.marathon.members(context.app_id, ""))
+    except (DeniedError, UnavailableError):
+        return True
+
+
+def _only_canary(context: Context) -> bool:
+    """Whether the release came no further than to its first canary."""
+    rows = [str(row["command"]) for row in context.result.stages or ()]
+    return rows.count("canary") == 1 and not {"test", "promote"} & set(rows)
 
 
 def _check_settings(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
@@ -158,16 +187,37 @@ def _go_back(context: Context, cause: BgciError) -> None:
     inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive is OnInconclusive.LEAVE
     if context.settings.on_failure is OnFailure.LEAVE or inconclusive or context.settings.dry_run:
         raise cause
+    if isinstance(cause, RolledBackError) or not _stands(context):
+        raise cause  # the promotion has gone back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
+    rejected_at = time.time()
+    if isinstance(cause, RejectedError) and context.settings.on_rejected is OnRejected.CUT:
+        context.go_on_with(cut=True)
     try:
         with context.part("rollback"):
             reach(context, Kind.ROLLBACK)
     except BgciError as error:
         context.console.warn(f"No rollback: {error.message}")
         raise cause from error
+    if not _serves_anything(context):
+        raise amended(cause, more=f"{context.revision} is removed: it is the first revision, and it never served.")
+    if isinstance(cause, RejectedError):
+        _tell_served_on(context, rejected_at)
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
     raise RolledBackError(
         f"{context.revision} failed and was rolled back: {cause.message}",
         remedy=remedy or "Correct the cause and release it again.",
     ) from cause
+
+
+def _tell_served_on(context: Context, rejected_at: float) -> None:
+    """How long users still got answers of the rejected canary, as far as the journal shows it."""
+    seconds = served_on(context.artifacts.directory / "journal.jsonl", context.revision, rejected_at)
+    if seconds is None:
+        return
+    context.result = replace(
+        context.result, cause={**(context.result.cause or {}), "served_on_seconds": round(seconds, 1)}
+    )
+    how = "cut" if context.settings.cut else "drained; --on-rejected cut is quicker, and loses its open sessions"
+    context.console.info(f"The rejected canary got requests for {seconds:.1f} s after the verdict ({how}).")

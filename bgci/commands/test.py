@@ -20,4 +20,4 @@ def run(settings: Settings) -> None:
                 f"none of {names}.",
                 remedy="Write a suite (docs/testing.md), or name one with --suite.",
             )
-        carry_out(context, tests)
+        carry_out(context, tests, alone=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bgci.appdef.app_definition import GROUP_LABEL, service_ports
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
+from bgci.appdef.previous import Previous, previous
 from bgci.dcos.answer import Answer
 from bgci.dcos.marathon_lb import Endpoint, backend_name
 from bgci.engine.observation import App, Task
@@ -90,6 +91,11 @@ class RunningApp:
     def revision(self) -> str:
         """The label BGCI_REVISION, empty for an app that bgci did not deploy."""
         return self.labels.get("BGCI_REVISION", "")
+
+    @property
+    def previous(self) -> Previous | None:
+        """The revision that served before this app, None where none did or none is recorded."""
+        return previous(self.labels)
 
     @property
     def base_id(self) -> str:

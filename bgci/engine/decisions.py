@@ -46,7 +46,7 @@ class Release:
 class Policy:
     """How the goal is reached. Durations in seconds. ``strategy``: a row of ``strategies.STRATEGIES``.
 
-    ``force``: after ``drain_timeout``, cut the sessions that are left.
+    ``force``: after ``drain_timeout``, cut the sessions that are left. ``cut``: a rollback deletes the canary at once.
     """
 
     strategy: str = "bluegreen"
@@ -55,6 +55,7 @@ class Policy:
     drain_timeout: float = 300.0
     force: bool = False
     allow_no_health_check: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True)

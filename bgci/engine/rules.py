@@ -12,7 +12,7 @@ from bgci.engine.preconditions import unless_starting, until_serving
 from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
 from bgci.engine.strategies import STRATEGIES
-from bgci.engine.strategies.back import go_back, restore_role_order
+from bgci.engine.strategies.back import cut, go_back, restore_role_order
 
 
 def next_step(situation: Situation) -> Step:
@@ -67,15 +67,31 @@ def _from_nothing(situation: Situation) -> Step:
 def _from_this_revision(situation: Situation, app: App) -> Step:
     goal = situation.goal
     if goal.kind is Kind.ROLLBACK:
-        return Fail(
-            f"There is nothing to go back to: {goal.revision} is the only revision that runs.",
-            "Run `bgci promote` of the revision that you want.",
-        )
+        return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if app.instances < goal.target or surplus > 0:
         return remove_unused(app, surplus, situation) or unless_starting(app, Scale(app.id, goal.target))
     return until_serving(app, app.instances, situation) or Done(
         f"{goal.revision} serves alone with {app.instances} instances."
+    )
+
+
+def _never_served(situation: Situation, app: App) -> bool:
+    """Whether it is a first deployment that never became healthy: its deployment has not ended, and no task was
+    healthy or in rotation."""
+    served = any(task.healthy or task.ever_healthy or situation.observation.is_up(task) for task in app.tasks)
+    return app.baseline_instances is None and bool(app.deployments) and not served
+
+
+def _nothing_before(app: App) -> Fail:
+    if app.baseline_instances is None:
+        return Fail(
+            f"There is nothing to go back to: {app.revision} is the first revision of this app, and it serves.",
+            "Take the app away with `bgci remove`, or run `bgci promote` of the revision that you want.",
+        )
+    return Fail(
+        f"There is nothing to go back to: {app.revision} is the only revision that runs.",
+        "Run `bgci undo` to bring back the revision that served before, or `bgci promote` of the one that you want.",
     )
 
 
@@ -109,7 +125,7 @@ def _from_both(hybrid: Hybrid) -> Step:
             f"Promote or roll back {canary.name} first.",
         )
     if goal.kind is Kind.ROLLBACK:
-        return go_back(hybrid)
+        return cut(hybrid) if hybrid.policy.cut else go_back(hybrid)
     strategy = STRATEGIES[hybrid.policy.strategy]
     if goal.kind is Kind.CANARY and canary.instances > goal.instances and not strategy.has_placeholder(hybrid):
         return Fail(

@@ -18,6 +18,7 @@ from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.operations import canary_analysis
 from bgci.operations.context import Context
+from bgci.operations.same_release import require_same_image
 from bgci.operations.suites import canary_suite, read_suite, suite_file
 from bgci.operations.topology import Hybrid, balancer_places, current_hybrid, described, healthy_hybrid, places_of
 from bgci.reporting import junit
@@ -62,11 +63,14 @@ def carry_out(
 ) -> None:
     """Run the tests and report.
 
-    ``alone``: a first deployment, which has no baseline, is tested too. ``step``: the canary's size, where it is tested
-    at several; ``earlier``: the cases of the steps before; these are added. Raises RejectedError when one fails
+    ``alone``: a revision that serves alone, without a baseline, is tested too. ``step``: the canary's size, where it is
+    tested at several; ``earlier``: the cases of the steps before; these are added. Raises RejectedError when one fails
     or none was executed.
     """
     hybrid = healthy_hybrid(context, alone=alone)
+    require_same_image(hybrid.canary, context.settings.image)
+    if hybrid.baseline is None:
+        context.console.info(f"{context.revision} serves alone: there is no baseline to compare it with.")
     cases: list[Case] = []
     earlier = [] if earlier is None else earlier
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
@@ -148,7 +152,7 @@ def _without_shares(suite: Suite) -> Suite:
 def _nothing_to_share(suite: Suite) -> Iterator[Case]:
     for check in suite.checks:
         if check.expect.share:
-            why = "a first deployment has no baseline to share with"
+            why = "the revision serves alone: there is no baseline to share with"
             yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
 
 

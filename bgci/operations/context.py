@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
@@ -44,8 +44,8 @@ RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests",
 class Context:
     """Execution context of one command.
 
-    ``settings`` never change. ``result`` is replaced as the command learns more; it becomes ``result.json`` and, inside
-    a DC/OS job, the last line.
+    ``settings`` change by ``go_on_with`` only. ``result`` is replaced as the command learns more; it becomes
+    ``result.json`` and, inside a DC/OS job, the last line.
     """
 
     def __init__(self, command: str, settings: Settings) -> None:
@@ -79,6 +79,11 @@ class Context:
     @cached_property
     def revision(self) -> str:
         return revision_of(self.settings)
+
+    def go_on_with(self, **values: Any) -> None:
+        """Replace settings by what the command has learned from the cluster: which revision `undo` is about."""
+        self.settings = replace(self.settings, **values)
+        self.__dict__.pop("revision", None)
 
     @cached_property
     def job(self) -> JobDocument | None:

@@ -17,6 +17,7 @@ from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_
 from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import Outcome
+from bgci.operations.same_release import require_same_release
 from bgci.options import OnFailure, Settings, Via
 from bgci.reporting.diff import definition_difference
 from bgci.reporting.rollout_log import summary, told
@@ -74,6 +75,11 @@ def reach(
         return follow(context, kind, release, size)
     if kind is Kind.ROLLBACK:
         require_owned(context, known_group(context))
+        if context.settings.cut:
+            context.console.warn(
+                "The canary is killed at once while the baseline is in rotation. Its open sessions are lost, and "
+                "instances of the baseline that are out of rotation return after two checks of HAProxy."
+            )
     found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
     return _directly(context, goal_request(context, kind, found, size), checked=checked)
 
@@ -92,6 +98,8 @@ def as_job(context: Context) -> bool:
 def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     """Run the engine in this process."""
     mine = require_owned(context, request.release.group)
+    if request.release.definition is not None:
+        require_same_release(mine.apps, request.release, marathon_version(context))
     check_strangers(context, request.release, mine)
     if not checked:
         require_servable(context, request.release, mine.apps)

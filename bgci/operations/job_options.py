@@ -45,6 +45,8 @@ def honoured(
     document = job_document(job.spec)
     _require_same(context, job, document, kind, release)
     given = _given(context, kind, size)
+    if kind is Kind.ROLLBACK and (context.settings.cut or document.options.get("cut")):
+        given["cut"] = context.settings.cut  # of this rollback, never of an earlier one
     changes = [Change(name, document.options.get(name), value) for name, value in given.items()]
     changes = [change for change in changes if change.published != change.given]
     changed = replace(document, options={**document.options, **given})
@@ -74,7 +76,11 @@ def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind,
         if name in settings.origins and theirs.get(name, "") != value
     ]
     changes += _definition_changes(context, document, release) if deploys else []
-    if changes:
+    if changes and not deploys:
+        context.console.warn(
+            f"The job {job.id} was published with other options: {'; '.join(changes)}. It runs with its own."
+        )
+    elif changes:
         raise ConflictError(
             f"The job {job.id} was published with other options: {'; '.join(changes)}.",
             remedy="Publish this revision again with `bgci publish`, or leave the options out.",

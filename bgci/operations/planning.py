@@ -46,6 +46,7 @@ def policy_of(settings: Settings) -> Policy:
         drain_timeout=settings.drain_timeout,
         force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
         allow_no_health_check=settings.allow_no_health_check,
+        cut=settings.cut,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Delete, Scale, Step, Wait
+from bgci.engine.observation import Serving
 from bgci.engine.preconditions import unless_starting, until_drained, until_ended, until_healthy, until_launched
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
@@ -28,6 +29,20 @@ def go_back(hybrid: Hybrid) -> Step:
         return _prepare_role_swap(hybrid, target)
     settling = _grown(hybrid, target) or until_healthy(baseline, target)
     return settling or Wait(Cause.LOAD_BALANCER, f"The load balancers have not taken {canary.id} out of rotation yet.")
+
+
+def cut(hybrid: Hybrid) -> Step:
+    """Delete the canary at once, with its sessions, while the baseline is in rotation; drain it otherwise.
+
+    Tasks of the baseline in MAINT return once HAProxy has checked them twice. If all of them were, nothing would serve
+    in between.
+    """
+    baseline, canary, replicas = hybrid.baseline, hybrid.canary, hybrid.observation.replicas
+    if not all(any(one.server(task.id).serving is Serving.UP for task in baseline.tasks) for one in replicas):
+        return go_back(hybrid)
+    if baseline.instances < hybrid.initial_instances:
+        return Scale(baseline.id, hybrid.initial_instances)
+    return Delete(canary.id)
 
 
 def restore_role_order(hybrid: Hybrid) -> Step:

@@ -1,0 +1,54 @@
+"""The revision that served before, recorded on the app that replaces it: `bgci undo` needs no template.
+
+Marathon forgets a deleted app with all its versions, so the new app is the only place that is always there.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bgci.appdef.app_definition import as_mapping, labels
+
+REVISION_LABEL = "BGCI_PREVIOUS_REVISION"
+DEFINITION_LABEL = "BGCI_PREVIOUS_DEFINITION"
+# ZooKeeper takes 1 MiB for an app with all its labels. A larger record is left out; the jobs of that revision have it.
+MAX_LABEL = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Previous:
+    """``definition``: as the app ran, without a colour; None where it was too large to record."""
+
+    revision: str
+    image: str = ""
+    definition: Mapping[str, Any] | None = None
+
+
+def record(baseline: Mapping[str, Any], definition: Mapping[str, Any], revision: str) -> dict[str, str]:
+    """The labels on the app of ``revision`` that record the baseline, whose definition without a colour is given.
+
+    An app that bgci did not deploy has no revision: it is recorded under a name of its own.
+    """
+    own = labels(baseline)
+    image = own.get("BGCI_IMAGE") or as_mapping(as_mapping(baseline.get("container")).get("docker")).get("image", "")
+    text = json.dumps({"image": image, "definition": definition}, sort_keys=True, separators=(",", ":"))
+    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    kept = {DEFINITION_LABEL: packed} if len(packed) <= MAX_LABEL else {}
+    return {REVISION_LABEL: own.get("BGCI_REVISION") or f"before-{revision}"[:63].rstrip("._-"), **kept}
+
+
+def previous(own: Mapping[str, str]) -> Previous | None:
+    """The record in an app's labels; None without one."""
+    revision = own.get(REVISION_LABEL, "")
+    if not revision:
+        return None
+    try:
+        found = json.loads(gzip.decompress(base64.b64decode(own.get(DEFINITION_LABEL, ""), validate=True)))
+        return Previous(revision, str(found["image"]), dict(found["definition"]))
+    except (ValueError, TypeError, KeyError, OSError, EOFError):
+        return Previous(revision)

@@ -1,0 +1,34 @@
+"""Command ``remove``."""
+
+from __future__ import annotations
+
+import sys
+
+from bgci.errors import UsageError
+from bgci.operations.context import Context, stage
+from bgci.operations.removal import remove
+from bgci.options import Settings
+
+
+def run(settings: Settings) -> None:
+    """Take the app and its jobs away. Raises UsageError when nobody has confirmed it."""
+    with stage("remove", settings) as context:
+        if not (settings.yes or settings.dry_run):
+            _require_confirmed(context)
+        remove(context)
+
+
+def _require_confirmed(context: Context) -> None:
+    """Ask on a terminal. Raises UsageError without one, or when the answer is not the app's id."""
+    app_id = context.app_id
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"remove deletes {app_id} and its jobs, and there is no terminal on which to confirm it.",
+            remedy=f"Give --yes: bgci remove --app {app_id} --yes.",
+        )
+    sys.stderr.write(f"This deletes {app_id} and its jobs; users then get errors. Type {app_id} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() not in (app_id, app_id.lstrip("/")):
+        raise UsageError(
+            "That is not the app's id; nothing was removed.", remedy="Run the command again, or give --yes."
+        )

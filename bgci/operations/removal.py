@@ -1,0 +1,128 @@
+"""Takes an app away: the canary is rolled back, then the jobs and the app are deleted.
+
+marathon-lb drains a task only beside a second colour. The last colour cannot be drained: new requests reach it until
+Marathon ends its tasks, and a request under way has the tasks' kill grace period (taskKillGracePeriodSeconds) to end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from bgci.dcos.metronome import Job
+from bgci.dcos.running_app import RunningApp, endpoints
+from bgci.engine.decisions import Kind
+from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
+from bgci.operations.context import Context
+from bgci.operations.goal import reach
+from bgci.operations.publishing import jobs_of_app
+
+PAUSE = 0.3  # seconds between two looks
+GRACE_FIELD, GRACE_SECONDS = "taskKillGracePeriodSeconds", 3  # Marathon's own default (marathon: kill_grace_period)
+
+
+def remove(context: Context) -> None:
+    """Remove all apps and jobs of the app; nothing to remove is success. Raises the error of the rollback."""
+    apps, jobs = _apps(context), _jobs(context)
+    if context.settings.dry_run:
+        _plan(context, apps, jobs)
+        return
+    if not apps and not jobs:
+        _conclude(context, "Nothing to do. There is no app and no job of that name.", changed=False)
+        return
+    if len(apps) == 2 and apps[1].revision:
+        context.console.step(f"Rolling back {apps[1].revision}, so that its sessions end.")
+        context.go_on_with(revision=apps[1].revision)
+        reach(context, Kind.ROLLBACK)
+        context.go_on_with(revision="")
+    _remove_jobs(context)
+    for app in _apps(context):
+        _tell_cost(context, app)
+        context.cluster.marathon.delete(app.id)
+        context.console.step(f"Deleted {app.id}.")
+    _wait_until_gone(context)
+    removed = tuple([app.id for app in apps] + [job.id for job in jobs])
+    context.result = replace(context.result, removed=removed)
+    _conclude(context, f"{context.app_id} is removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
+
+
+def _conclude(context: Context, message: str, *, changed: bool) -> None:
+    context.result = replace(context.result, message=message, changed=changed)
+    context.console.result(message)
+
+
+def _apps(context: Context) -> list[RunningApp]:
+    """The app's colours and its preview, the oldest first. Raises ConflictError where they cannot be told apart."""
+    marathon, app_id = context.cluster.marathon, context.app_id
+    found = [app for app in marathon.members(app_id, "") if app.base_id == app_id]
+    preview = marathon.app(f"{app_id}-preview")
+    known = [app for app in found if app.id != f"{app_id}-preview"]
+    if len(known) > 2:
+        named = ", ".join(app.id for app in known)
+        raise ConflictError(
+            f"{len(known)} apps are {app_id}: {named}; a release can tell two apart.",
+            remedy="Delete those that do not belong to it by hand, then run this again.",
+        )
+    return sorted(known, key=lambda app: app.app.started_at) + ([preview] if preview and known else [])
+
+
+def _jobs(context: Context) -> list[Job]:
+    metronome = context.cluster.metronome
+    if metronome is None or not metronome.available():
+        return []
+    try:
+        return jobs_of_app(context)
+    except DeniedError as error:
+        context.console.warn(f"Its jobs stay: {error.message}")
+        return []
+
+
+def _plan(context: Context, apps: Sequence[RunningApp], jobs: Sequence[Job]) -> None:
+    if len(apps) > 1:
+        context.plan(f"Drain and delete the canary {apps[1].id} ({apps[1].revision or 'unknown revision'}).")
+    for job in jobs:
+        context.plan(f"Delete the job {job.id}" + (", and stop its run." if job.active_runs else "."))
+    for app in [*apps[:1], *apps[2:]]:
+        context.plan(f"Delete {app.id} ({app.revision or 'unknown revision'}, {app.app.instances} instances).")
+    if not apps and not jobs:
+        context.plan("Nothing to do. There is no app and no job of that name.")
+
+
+def _remove_jobs(context: Context) -> None:
+    """Before the app: a run that is under way would deploy it again."""
+    for job in _jobs(context):
+        if context.cluster.metronome:
+            context.cluster.metronome.delete(job.id, stop_runs=True)
+            context.console.step(f"Deleted the job {job.id}.")
+
+
+def _tell_cost(context: Context, app: RunningApp) -> None:
+    """Say how many sessions are open, where a load balancer can be read."""
+    grace = app.definition.get(GRACE_FIELD) or GRACE_SECONDS
+    open_now = 0
+    if context.settings.marathon_lb_url:
+        with suppress(BgciError):
+            wanted = endpoints([app], app.group)
+            seen = [balancer.read(wanted) for balancer in context.balancers]
+            open_now = sum(server.sessions for replica in seen for server in replica.servers.values())
+    context.console.warn(
+        f"Nothing can take over from {app.id}, so that marathon-lb cannot drain it. {open_now or 'No'} sessions are "
+        f"open now; each has {grace:g} s to end after SIGTERM ({GRACE_FIELD})."
+    )
+
+
+def _wait_until_gone(context: Context) -> None:
+    """Until Marathon has ended all tasks. Raises DeadlineError after --timeout."""
+    until = time.monotonic() + context.settings.timeout
+    while left := _apps(context):
+        if time.monotonic() > until:
+            raise DeadlineError(
+                f"Timed out after {context.settings.timeout:.0f} s (--timeout): {left[0].id} is still there.",
+                remedy="Run the same command again.",
+            )
+        context.console.wait(f"{len(left[0].app.tasks)} tasks of {left[0].id} have not ended yet.")
+        time.sleep(PAUSE)
+    for balancer in context.balancers if context.settings.marathon_lb_url else ():
+        balancer.nudge()  # a deletion alone makes no event (hazard 49)

@@ -1,0 +1,89 @@
+"""Which revision served before, and what is needed to promote it: its published job, or the record on the app."""
+
+from __future__ import annotations
+
+from bgci.appdef.app_definition import group
+from bgci.appdef.job_document import job_document
+from bgci.appdef.names import job_ids
+from bgci.appdef.previous import Previous
+from bgci.dcos.metronome import Job
+from bgci.dcos.running_app import RunningApp
+from bgci.engine.decisions import Kind, Release
+from bgci.errors import ConflictError
+from bgci.operations.context import Context
+from bgci.operations.goal import as_job
+from bgci.operations.ownership import require_owned
+from bgci.options import Via
+
+
+def begun(context: Context) -> Release | None:
+    """The release to promote, None where the job of that revision has it. From here on the command is about it.
+
+    Raises ConflictError unless one revision serves alone and the one before it is known.
+    """
+    app = _serving(context)
+    before = app.previous
+    if before is None:
+        raise ConflictError(
+            f"No revision before {app.revision or app.id} is known: it is the first one, or was not deployed by this "
+            "version of bgci.",
+            remedy="Run `bgci promote` of the revision that you want, or take the app away with `bgci remove`.",
+        )
+    context.go_on_with(revision=before.revision)
+    context.console.info(
+        f"Before {app.revision or app.id}, {before.revision} served (image {before.image or 'unknown'})."
+    )
+    job = _job(context)
+    if as_job(context):
+        if job:
+            return None
+        _require_way(context, before)
+        context.go_on_with(via=Via.DIRECT)
+    return _release(context, before, job)
+
+
+def _serving(context: Context) -> RunningApp:
+    apps = sorted(require_owned(context).apps, key=lambda app: app.app.started_at)
+    if len(apps) == 1:
+        return apps[0]
+    if not apps:
+        raise ConflictError(
+            f"Nothing of {context.app_id} runs, so there is nothing to undo.", remedy="`bgci status` lists the apps."
+        )
+    canary = apps[-1].revision or apps[-1].id
+    raise ConflictError(
+        f"{canary} runs beside {apps[0].revision or apps[0].id}: it has not been promoted yet.",
+        remedy=f"Go back with `bgci rollback --app {context.app_id} --revision {canary}`.",
+    )
+
+
+def _job(context: Context) -> Job | None:
+    """The job that promotes the revision, where there are jobs."""
+    metronome = context.cluster.metronome
+    if context.job or metronome is None or not metronome.available():
+        return None
+    return metronome.job(job_ids(context.app_id, context.revision)[Kind.PROMOTE.value])
+
+
+def _require_way(context: Context, before: Previous) -> None:
+    """Raises ConflictError where the job is missing and jobs are asked for, or nothing else has the definition."""
+    job_id = job_ids(context.app_id, context.revision)[Kind.PROMOTE.value]
+    if context.settings.via is Via.JOB or before.definition is None:
+        raise ConflictError(
+            f"There is no job {job_id}, which would promote {context.revision}.",
+            remedy=f"Publish {context.revision} again with `bgci publish`"
+            + (", or use --via direct: the app has its definition." if before.definition else "."),
+        )
+    context.console.warn(f"There is no job {job_id}: going on in this process, with the definition that the app has.")
+
+
+def _release(context: Context, before: Previous, job: Job | None) -> Release:
+    if before.definition is not None:
+        return Release(group(before.definition), before.revision, before.definition, before.image)
+    if job is None:
+        raise ConflictError(
+            f"The definition of {before.revision} is too large to be kept on the app, and there is no job with it.",
+            remedy="Run `bgci promote` with its template and image.",
+        )
+    document = job_document(job.spec)
+    return Release(group(document.definition), document.revision, document.definition, document.image)
