@@ -10,8 +10,8 @@ import groovy.transform.Field
     'jobSecret', 'jobImage', 'jobTemplate', 'strategy', 'wave', 'timeout', 'drainTimeout', 'onDrainTimeout',
     'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'preview', 'dryRun', 'suite',
     'testCommand', 'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath',
-    'maxFailedRequests', 'instances', 'percent', 'onFailure', 'onInconclusive', 'steps', 'adopt', 'adoptRestart',
-    'output',
+    'maxFailedRequests', 'instances', 'percent', 'cut', 'yes', 'onRejected', 'onFailure', 'onInconclusive', 'steps',
+    'adopt', 'adoptRestart', 'output',
     // END generated
 ]
 

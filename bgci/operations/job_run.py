@@ -80,6 +80,40 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
     return bool(context.result.changed)
 
 
+def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
+    """Run another command of bgci as ``carrier`` runs its goal, in a job that exists for it alone; end as it ends."""
+    metronome, goal = needed_metronome(context), command_in(carrier)
+    hide_credentials(carrier.env)
+    run = dict(carrier.spec["run"])
+    run["cmd"] = str(run["cmd"]).replace(f" {goal} --via direct", f" {command} --via direct")
+    metronome.delete(job_id)  # of a run that was killed
+    metronome.create({**carrier.spec, "id": job_id, "description": f"bgci {command}", "run": run})
+    watch = _Watch(context, metronome, job_id)
+    try:
+        watch.run_id = metronome.start(job_id).id
+        context.console.step(f"Started {job_id}, run {watch.run_id}.")
+        state = watch.to_the_end()
+        size = CanarySize()
+        _conclude(
+            context,
+            lambda: goal_request(context, Kind.ROLLBACK, release_to_undo(context), size),
+            watch,
+            state,
+            has_login(carrier),
+        )
+    except (AbortedError, DeadlineError):
+        _stop(watch)
+        raise
+    finally:
+        metronome.delete(job_id)
+
+
+def command_in(job: Job) -> str:
+    """The goal in a job's command; empty for a command of another form, such as of a job template."""
+    goal, command = job.labels.get("BGCI_GOAL", ""), str(dict(job.spec.get("run", {})).get("cmd", ""))
+    return goal if goal and command.endswith(f" {goal} --via direct") else ""
+
+
 def _request(context: Context, kind: Kind, document: JobDocument, size: CanarySize) -> GoalRequest:
     """The goal of the run, from what its job carries."""
     carried = Release(group(document.definition), document.revision, document.definition, document.image)

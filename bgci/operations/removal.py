@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from bgci.appdef.names import app_slug
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
 from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
 from bgci.operations.context import Context
-from bgci.operations.goal import reach
+from bgci.operations.goal import as_job, reach
+from bgci.operations.job_run import command_in, run_once
 from bgci.operations.publishing import jobs_of_app
 
 PAUSE = 0.3  # seconds between two looks
@@ -32,20 +34,30 @@ def remove(context: Context) -> None:
     if not apps and not jobs:
         _conclude(context, "Nothing to do. There is no app and no job of that name.", changed=False)
         return
+    _stop_runs(context, jobs)
+    carrier = next((job for job in jobs if command_in(job)), None)
+    if carrier and as_job(context):
+        run_once(context, carrier, "remove --yes", f"{app_slug(context.app_id)}-remove")
+    else:
+        _remove_apps(context, apps)
+    _remove_jobs(context)
+    removed = tuple([app.id for app in apps] + [job.id for job in jobs])
+    context.result = replace(context.result, removed=removed)
+    _conclude(context, f"{context.app_id} is removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
+
+
+def _remove_apps(context: Context, apps: Sequence[RunningApp]) -> None:
+    """In this process."""
     if len(apps) == 2 and apps[1].revision:
         context.console.step(f"Rolling back {apps[1].revision}, so that its sessions end.")
         context.go_on_with(revision=apps[1].revision)
         reach(context, Kind.ROLLBACK)
         context.go_on_with(revision="")
-    _remove_jobs(context)
     for app in _apps(context):
         _tell_cost(context, app)
         context.cluster.marathon.delete(app.id)
         context.console.step(f"Deleted {app.id}.")
     _wait_until_gone(context)
-    removed = tuple([app.id for app in apps] + [job.id for job in jobs])
-    context.result = replace(context.result, removed=removed)
-    _conclude(context, f"{context.app_id} is removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
 
 
 def _conclude(context: Context, message: str, *, changed: bool) -> None:
@@ -70,8 +82,8 @@ def _apps(context: Context) -> list[RunningApp]:
 
 def _jobs(context: Context) -> list[Job]:
     metronome = context.cluster.metronome
-    if metronome is None or not metronome.available():
-        return []
+    if context.job or metronome is None or not metronome.available():
+        return []  # inside a job: the command that follows it removes the jobs
     try:
         return jobs_of_app(context)
     except DeniedError as error:
@@ -90,8 +102,15 @@ def _plan(context: Context, apps: Sequence[RunningApp], jobs: Sequence[Job]) -> 
         context.plan("Nothing to do. There is no app and no job of that name.")
 
 
+def _stop_runs(context: Context, jobs: Sequence[Job]) -> None:
+    """A run that is under way would deploy the app again."""
+    metronome = context.cluster.metronome
+    for job_id, run_id in [(job.id, run.id) for job in jobs for run in job.active_runs]:
+        if metronome and metronome.stop(job_id, run_id):
+            context.console.warn(f"Stopped run {run_id} of {job_id}.")
+
+
 def _remove_jobs(context: Context) -> None:
-    """Before the app: a run that is under way would deploy it again."""
     for job in _jobs(context):
         if context.cluster.metronome:
             context.cluster.metronome.delete(job.id, stop_runs=True)
@@ -125,4 +144,4 @@ def _wait_until_gone(context: Context) -> None:
         context.console.wait(f"{len(left[0].app.tasks)} tasks of {left[0].id} have not ended yet.")
         time.sleep(PAUSE)
     for balancer in context.balancers if context.settings.marathon_lb_url else ():
-        balancer.nudge()  # a deletion alone makes no event (hazard 49)
+        balancer.request_reload()  # a deletion alone makes no event (hazard 49)

@@ -178,6 +178,7 @@ def test_remove_takes_both_colours_and_all_jobs_and_is_safe_to_repeat(app: App, 
     assert app.healthy() == {"v1": 2, "v2": 1}
     ran = in_empty_directory(app, tmp_path / "empty", "remove", "--yes", BGCI_VIA=via)
     assert "cannot drain it" in ran.text
+    assert (f"Started {app.id.strip('/')}-remove" in ran.text) == (via == "job")
     assert len(ran.result["removed"]) == 8
     assert app.apps() == []
     assert not [job for job in app.lab.jobs() if job.startswith(app.id.strip("/"))]
