@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
         else:
             # A missing cluster or load balancer ends the command here, before there is anything to roll back.
             _ = context.cluster, context.balancers
-        stood = _stands(context)
+        stood = any(app.revision == context.revision for app in mine.apps)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before anything is touched
         try:
             with rollback_on_abort(context):
