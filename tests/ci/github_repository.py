@@ -19,7 +19,7 @@ from e2e.lab import App
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "github" / ".github" / "workflows"
 TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-SECONDS = 150
+SECONDS = 250
 
 
 def tool(name: str) -> str:

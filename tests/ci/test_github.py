@@ -49,6 +49,17 @@ def test_a_fresh_repository_releases(repository: Repository) -> None:
 
 
 @needs("act")
+def test_a_release_beside_an_earlier_one_and_its_run_again_are_green(repository: Repository) -> None:
+    repository.app.promote("v1")
+    revision = repository.commit()
+    for _ in range(2):  # the second: somebody has clicked on "Re-run all jobs"
+        code, log = ended(repository.push())
+        assert code == 0, log
+        assert repository.app.healthy() == {revision: 2}
+        assert (repository.outputs()["result"], repository.outputs()["state"]) == ("ok", "full")
+
+
+@needs("act")
 def test_a_failing_canary_is_red_says_why_and_the_old_one_is_back(repository: Repository) -> None:
     repository.app.promote("v1")
     revision = repository.commit("timeout = '20s'", env={"SANDBOX_HEALTH": "fail"})
