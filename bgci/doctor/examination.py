@@ -30,7 +30,7 @@ from bgci.operations.job_login import way
 from bgci.operations.rendering import from_template, template_file
 from bgci.options import JobServiceAccount, Settings, Via
 
-Raw = dict[str, Any]
+Definition = dict[str, Any]
 STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
 
 
@@ -253,7 +253,7 @@ class Examination:
     # -- the template, and what runs ----------------------------------------------------------------------------------
 
     @cached_property
-    def definition(self) -> Raw:
+    def definition(self) -> Definition:
         """Of the template, as a release would send it. Raises InvalidError or UsageError."""
         return dict(from_template(self.context, self._stand_in()).definition or {})
 
@@ -288,7 +288,7 @@ class Examination:
         return list({app.id: app for app in found}.values())
 
     @property
-    def template(self) -> Raw | None:
+    def template(self) -> Definition | None:
         """The template's definition, where there is a valid one."""
         return None if "template" in self._spoilt else self.definition
 
