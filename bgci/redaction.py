@@ -1,8 +1,8 @@
-"""No secret is ever written: ``hide`` tells of one, ``redacted`` takes all of them out of a text.
+"""No secret is ever written: ``hide`` registers one, ``redacted`` replaces all of them in a text.
 
-One registry for the process, for a secret may turn up anywhere: in a server's error, a job's log, a traceback. A secret
-is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one in the
-other), in base64 at any place of a longer value, and line by line.
+The process has one registry, because a secret can turn up anywhere: in a server's error, a job's log, a traceback. A
+secret is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one in
+the other), in base64 at any place of a longer value, and line by line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from functools import cached_property
 from urllib.parse import unquote, urlsplit
 
 MASK = "***"
-SHORTEST = 4  # characters: what is shorter stands in every text, and is no secret
-DEEPEST = 16  # backslashes that four escapings of one make; a bound, or a text of backslashes would take for ever
+SHORTEST = 4  # characters: a shorter text occurs everywhere
+DEEPEST = 16  # backslashes that four escapings of one make; the bound keeps a text of backslashes fast
 LONG_LINE = 8  # characters of a line that gives something away without the others
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -46,7 +46,7 @@ class _Form:
 
 
 class Redactor:
-    """Secrets, and texts without them."""
+    """Registers secrets and removes them from texts."""
 
     def __init__(self) -> None:
         # Replaced, never changed: another thread may be reading.
@@ -54,7 +54,7 @@ class Redactor:
         self._forms: tuple[_Form, ...] = ()
 
     def hide(self, *values: str) -> None:
-        """These are secret from now on. Blanks around a value do not count; less than 4 characters are none."""
+        """Register secrets. Blanks around a value do not count; less than 4 characters are none."""
         for secret in (part for value in values for part in _parts(value)):
             if secret not in self._secrets:
                 self._forms += tuple(_forms(secret))
@@ -67,7 +67,7 @@ class Redactor:
             self.hide(password, unquote(password))
 
     def hidden(self) -> list[str]:
-        """The secrets in the order of their coming, each a single line: what other programs that hide are told."""
+        """The secrets in the order of their registration, each a single line: for other programs that mask them."""
         return [secret for secret in self._secrets if "\n" not in secret]
 
     def longest(self) -> int:
@@ -84,7 +84,7 @@ class Redactor:
         return text
 
     def redacted_json(self, text: str) -> str:
-        """The same for a JSON text, which stays one: what is no string in it (a number, a brace) is no secret."""
+        """The same for a JSON text, which stays valid: only its strings are changed."""
         if not any(True for _ in self._spans(text)):
             return text
         try:
@@ -94,14 +94,14 @@ class Redactor:
         return _LITERAL.sub(lambda found: self._literal(found[0]), text)
 
     def redacted_markup(self, text: str) -> str:
-        """The same for XML or HTML, which stays that: its tags and the names of attributes are no secrets."""
+        """The same for XML or HTML, which stays valid: tags and names of attributes are kept."""
         parts = _TAG.split(text)  # text, tag, text, ...
         parts[::2] = map(self.redacted, parts[::2])
         parts[1::2] = [_VALUE.sub(lambda value: f'"{self.redacted(value[0][1:-1])}"', tag) for tag in parts[1::2]]
         return "".join(parts)
 
     def redacted_values(self, text: str) -> str:
-        """The same for lines of NAME=VALUE: the names are no secrets."""
+        """The same for lines of NAME=VALUE: names are kept."""
         return _ASSIGNED.sub(lambda line: line[1] + self.redacted(line[2]), text)
 
     def _literal(self, literal: str) -> str:

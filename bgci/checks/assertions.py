@@ -139,7 +139,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
-    text = redaction.redacted(text)  # before it is cut: nobody finds half a secret
+    text = redaction.redacted(text)  # before it is cut: half a secret would not be found
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 

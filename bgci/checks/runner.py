@@ -1,7 +1,7 @@
-"""Performs the checks of a suite: all places at once, each with a bounded number of connections.
+"""Performs the checks of a suite: at all places at once, each with a bounded number of connections.
 
-Every request has a connection of its own, so that no answer comes from an HAProxy worker of the past and each one is
-balanced anew; its time runs from connecting to the last byte.
+Every request has a connection of its own: a kept one could lead to an older HAProxy worker, and would not be balanced
+again. Its time runs from connecting to the last byte.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
 
-MAX_CONNECTIONS = 48  # in all: more would make our own work a part of the times that are measured
+MAX_CONNECTIONS = 48  # in all: more would add our own work to the measured times
 MAX_BODY = 1 << 20  # bytes of an answer that are read
-GIVE_UP_AFTER = 3  # requests in a row that got no answer: the rest of them would not either
+GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
 
 
@@ -72,10 +72,10 @@ def run(
     verify: bool | str = True,
     report: Callable[[Case], None] = lambda case: None,
 ) -> list[Case]:
-    """Every check at every place of its target, in the suite's order; those without a place are skipped.
+    """Every check at every place of its target, in the suite's order; checks without a place are skipped.
 
-    ``timeout``: seconds for all of them; what has not ended by then has failed. ``report`` is called with each case as
-    it ends. Raises nothing for an instance that does not answer: that is a failed case.
+    ``timeout``: seconds for all of them; a check that has not ended by then has failed. ``report`` is called with each
+    case as it ends. Raises nothing for an instance that does not answer: that is a failed case.
     """
     jobs = [job for check in suite.checks for job in _jobs(check, places)]
     finished: queue.Queue[_Job | BaseException] = queue.Queue()
@@ -145,7 +145,7 @@ def _start(
     verify: bool | str,
     matcher: Matcher,
 ) -> None:
-    """Threads for each place. They are daemons: one that hangs in a name lookup must not keep the command alive."""
+    """Start threads for each place. They are daemons: a hanging name lookup must not keep the command alive."""
     jobs = list(jobs)
     if not all(job.check.verify for job in jobs):
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite has asked for it
@@ -197,7 +197,7 @@ def _work(
 
 
 def _drive(lane: _Lane, session: requests.Session, stop: threading.Event, matcher: Matcher) -> None:
-    """One lane's requests; the rest of them is given up when several in a row got no answer."""
+    """Send one lane's requests; skip the rest when several in a row got no answer."""
     job, silent = lane.job, 0
     for number in range(lane.requests):
         if stop.is_set():
@@ -218,7 +218,7 @@ def _drive(lane: _Lane, session: requests.Session, stop: threading.Event, matche
 
 
 def send(session: requests.Session, check: Check, url: str) -> Answer:
-    """One request and what came of it, within the check's time-out. Redirects are answers like others."""
+    """Send one request within the check's timeout. A redirect is an answer like any other."""
     began = time.monotonic()
     until = began + check.timeout
     session.cookies.clear()
@@ -243,7 +243,7 @@ def send(session: requests.Session, check: Check, url: str) -> Answer:
 
 
 def _read(response: requests.Response, until: float) -> tuple[bytes, bool]:
-    """The body, and whether it is longer than what is read. Raises TimeoutError, also for one that trickles in."""
+    """The body, and whether it was cut. Raises TimeoutError, also for a body that arrives too slowly."""
     parts: list[bytes] = []
     size = 0
     while size <= MAX_BODY:
@@ -265,7 +265,7 @@ def _why(error: BaseException, timeout: float) -> str:
     for error in chain:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"no answer: the certificate is not trusted: {error.verify_message}".rstrip(". ")
-    # Before what is late: urllib3's NewConnectionError is a time-out by its class, whatever the system said.
+    # Before timeouts: urllib3's NewConnectionError is a timeout by its class, also for a refused connection.
     system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
     said = next((one.strerror for one in reversed(system) if one.strerror), "")
     if said:
@@ -279,7 +279,7 @@ def _why(error: BaseException, timeout: float) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The error and what it was made from: requests keeps urllib3's reason in its arguments."""
+    """The error and its causes: requests keeps urllib3's reason in its arguments."""
     found: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in found:

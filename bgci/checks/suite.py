@@ -296,7 +296,7 @@ class Reader:
 
     def header_name(self, value: Any, path: str) -> str:
         if not TOKEN.fullmatch(str(value)):
-            self.wrong(path, f"{value!r} is no header's name", "write it as Content-Type: value")
+            self.wrong(path, f"{value!r} is not a header name", "write it as Content-Type: value")
         return str(value)
 
     def regex(self, value: Any, path: str) -> str:
@@ -308,16 +308,16 @@ class Reader:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
             self.wrong(
-                path, f"is no regular expression: {error}", "mend it; single quotes keep backslashes as they are"
+                path, f"is not a regular expression: {error}", "correct it; single quotes keep backslashes as they are"
             )
         return pattern
 
     def jsonpath(self, value: Any, path: str) -> str:
         from bgci.checks.json_path import problem
 
-        wrong = problem(value) if isinstance(value, str) else "it is no text"
+        wrong = problem(value) if isinstance(value, str) else "it is not text"
         if wrong:
-            self.wrong(path, f"is no JSONPath: {wrong}", "write it as RFC 9535 has it, such as $.items[0].name")
+            self.wrong(path, f"is not a JSONPath: {wrong}", "write it as RFC 9535 has it, such as $.items[0].name")
         return str(value)
 
     def json_value(self, value: Any, path: str) -> Any:
@@ -371,5 +371,5 @@ class Reader:
         )
         raise InvalidError(
             f"{self.file} is not a valid test suite ({count} finding{'s' * (count > 1)}); nothing was sent.\n{listed}",
-            remedy="mend the suite; docs/testing.md says what it can hold",
+            remedy="Correct the suite; docs/testing.md has its grammar.",
         )

@@ -1,4 +1,4 @@
-"""Runs a test program of the user's own against the canary, and ends all that it started."""
+"""Runs a test program of the user against the canary, and ends every process that it started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAIN = 2.0  # seconds for the last output of what was ended
 
 @dataclass(frozen=True)
 class Target:
-    """What the program is told, as environment variables."""
+    """What the program gets as environment variables."""
 
     app: str
     revision: str
@@ -36,7 +36,7 @@ class Target:
     lb_url: str
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` and what is told; lists are separated by blanks."""
+        """``base`` and these variables; lists are separated by blanks."""
         return {
             **base,
             "BGCI_APP": self.app,
@@ -60,8 +60,7 @@ def run(
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
     ``base``: the environment, without what authenticates bgci at the cluster. ``show`` gets each line of the output as
-    it comes. Whatever it started in its process group is ended with it, also when an exception (a signal's) comes in
-    between.
+    it comes. Every process in its process group is ended with it, also when an exception (of a signal) interrupts this.
     """
     began = time.monotonic()
     kept: deque[str] = deque()
@@ -143,7 +142,7 @@ def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
 
 
 def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:
-    """SIGTERM to the whole group, SIGKILL to what is left of it after ``grace``."""
+    """Send SIGTERM to the whole group, and SIGKILL to the rest after ``grace``."""
     try:
         if _signal(process, signal.SIGTERM):
             until = time.monotonic() + grace

@@ -1,4 +1,4 @@
-"""What became of one test, whoever ran it: the suite, an external command, the judge."""
+"""The result of one test: of the suite, of a test program or of the judge."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Case:
 
 
 def require_some(cases: Iterable[Case]) -> list[Case]:
-    """The cases, and a failed one beside them when none was executed: nothing tested is no success."""
+    """The cases, and a failed one beside them when none was executed: a run without a test must not pass."""
     found = list(cases)
     if not any(case.executed for case in found):
         why = f"all {len(found)} tests were skipped" if found else "there was no test to execute"

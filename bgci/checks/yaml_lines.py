@@ -13,7 +13,7 @@ MOST_VALUES = 50_000  # of a document, its aliases written out: nine levels of t
 def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     """The document, the line of each value by its path (``$.checks[0].path``), and the paths of doubled keys.
 
-    Dates stay text, as in JSON. Raises InvalidError with the line for what is not one YAML document.
+    Dates stay text, as in JSON. Raises InvalidError with the line when the text is not one YAML document.
     """
     import yaml
 
@@ -60,12 +60,12 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"
         raise InvalidError(
-            f"{file}, {where}: not YAML: {error.problem}", remedy="a text with special characters needs quotes"
+            f"{file}, {where}: not YAML: {error.problem}", remedy="Put text with special characters in quotes."
         ) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidError(f"{file}, line 1: not YAML: {error}", remedy="mend the suite") from None
+        raise InvalidError(f"{file}, line 1: not YAML: {error}", remedy="Correct the suite.") from None
     except RecursionError:
         raise InvalidError(
-            f"{file}, line 1: nested too deeply, or contains itself", remedy="flatten the suite"
+            f"{file}, line 1: nested too deeply, or contains itself", remedy="Flatten the suite."
         ) from None
     return document, lines, sorted(set(doubled))

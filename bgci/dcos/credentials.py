@@ -132,7 +132,7 @@ def _file_text(path: str, name: str) -> str:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is one
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         # Nothing but the variable's name: who mistakes one for the other puts the secret itself here.
         raise UsageError(
             f"The file that {name} names cannot be read: {why}.",
@@ -164,7 +164,7 @@ def _service_account(value: str, origin: str) -> ServiceAccount:
         found = None
     if not isinstance(found, dict):
         redaction.hide(value)
-        raise UsageError(f"{origin} is no service account: it is not a JSON object.", remedy=SERVICE_ACCOUNT_REMEDY)
+        raise UsageError(f"{origin} is not a service account: it is not a JSON object.", remedy=SERVICE_ACCOUNT_REMEDY)
     uid, given = found.get("uid"), found.get("private_key")
     # Copied once too often, its line breaks are written out.
     key = re.sub(r"\\r|\r", "", given).replace("\\n", "\n").strip() + "\n" if isinstance(given, str) else ""
@@ -177,5 +177,5 @@ def _service_account(value: str, origin: str) -> ServiceAccount:
     elif found.get("scheme", "RS256") != "RS256":
         problem = "its scheme is not RS256"
     if problem:
-        raise UsageError(f"{origin} is no service account: {problem}.", remedy=SERVICE_ACCOUNT_REMEDY)
+        raise UsageError(f"{origin} is not a service account: {problem}.", remedy=SERVICE_ACCOUNT_REMEDY)
     return ServiceAccount(str(uid), key, origin)

@@ -139,7 +139,7 @@ class Http:
         """One call with its retries. A POST is sent again only if it certainly was not carried out, or if it is
         ``harmless``: it changes nothing.
 
-        Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other status that is no success).
+        Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other error status).
         """
         repeatable = harmless or method != "POST"
         url = self.base_url + path
@@ -184,7 +184,7 @@ class Http:
     def _follow(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
-        """The first reply that is no redirect; credentials go to ``base_url``'s own origin only."""
+        """The first reply that is not a redirect; credentials go to ``base_url``'s own origin only."""
         if method == "POST":
             self._session.close()  # an idle connection that the server drops just now would leave its fate unknown
         for _ in range(MAX_REDIRECTS):
@@ -288,7 +288,7 @@ def _checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"{shown(url)!r} is no usable URL.", remedy="Write it as https://host or http://host:port.")
+        raise UsageError(f"{shown(url)!r} is not a usable URL.", remedy="Write it as https://host or http://host:port.")
     if "@" in parts.netloc:
         raise UsageError(f"The URL {shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
     return url.rstrip("/")

@@ -202,7 +202,9 @@ def _translated(failure: HttpFailure, app_id: str) -> Exception:
             remedy="Correct the template or its variables.",
         )
     if failure.status == 404 and failure.is_api:
-        return ConflictError(f"Marathon: {failure.message}", remedy="Somebody else changed it: run the command again.")
+        return ConflictError(
+            f"Marathon: {failure.message}", remedy="The app was changed meanwhile: run the command again."
+        )
     return failure.unavailable("Marathon fails")
 
 

@@ -148,7 +148,7 @@ class LoadBalancer:
         return [one for port in ports for one in strangers(config, port, known, replica=self.url)]
 
     def request_reload(self) -> None:
-        """Asks marathon-lb to write its configuration anew (hazard 38). A hint: that it fails is no failure."""
+        """Ask marathon-lb to write its configuration again (hazard 38). A failure does not matter: it is a hint."""
         with suppress(BgciError, HttpFailure):
             self._http.text("/_mlb_signal/hup", headers=FRESH)
 
@@ -190,7 +190,9 @@ def resolve_replicas(urls: Sequence[str]) -> list[str]:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https"):
-            raise UsageError("A --marathon-lb-url is no usable URL.", remedy=f"Write it as http://host:{STATS_PORT}.")
+            raise UsageError(
+                "A --marathon-lb-url is not a usable URL.", remedy=f"Write it as http://host:{STATS_PORT}."
+            )
         port = port or (443 if parts.scheme == "https" else STATS_PORT)
         hosts = [host] if parts.scheme == "https" else _addresses(host, port)
         for name in hosts if len(hosts) > 1 else [host]:
@@ -233,7 +235,7 @@ def serving(status: str) -> Serving:
 
 
 def parse_stats(text: str) -> list[Row] | None:
-    """The rows of a statistics CSV by column name, whatever columns this HAProxy has; None if it is none."""
+    """The rows of a statistics CSV by column name, for any version of HAProxy; None for any other text."""
     lines = csv.reader(text.lstrip("# \ufeff\r\n").splitlines())
     header = next(lines, [])
     if header[:2] != ["pxname", "svname"] or "status" not in header:

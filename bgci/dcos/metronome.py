@@ -154,7 +154,7 @@ class Metronome:
         job = self._read(job_id, "history")
         if job is None:
             raise ConflictError(
-                f"Job {job_id} and its run {run_id} are gone: somebody deleted or replaced the job during the run.",
+                f"Job {job_id} and its run {run_id} are gone: the job was deleted or replaced during the run.",
                 remedy="See what runs with `bgci status`. Without read permission for the job it looks the same.",
             )
         for key, status in (("successfulFinishedRuns", "SUCCESS"), ("failedFinishedRuns", "FAILED")):

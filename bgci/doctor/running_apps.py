@@ -68,7 +68,7 @@ def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition)
             if port in held
         ]
     free = ", ".join(map(str, wanted))
-    return clashes or [ok("ports", f"{free or 'none'}: nobody else's")]
+    return clashes or [ok("ports", f"service ports {free or 'none'} are free")]
 
 
 def _held(app: RunningApp) -> list[int]:
@@ -137,7 +137,7 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[Check]:
         text = app.labels.get(STARTED_AT_LABEL, "")
         if app.wrong_date:
             remedy = "Correct the label, which restarts the app's tasks, or delete the app."
-            found = f"{app.id}: {STARTED_AT_LABEL} is {text!r}, which is no date"
+            found = f"{app.id}: {STARTED_AT_LABEL} is {text!r}, which is not a date"
             checks.append(failure("started-at", ConflictError, f"{found}: marathon-lb would stop on it", remedy))
             continue
         if text:

@@ -54,7 +54,7 @@ def step_sizes(steps: str) -> list[CanarySize]:
 def _step(text: str) -> CanarySize:
     number = text.removesuffix("%")
     if not number.isdecimal() or len(number) > 5 or not 1 <= int(number) <= (100 if "%" in text else MOST):
-        raise UsageError(f"--steps: {text[:40]!r} is no size of a canary.", remedy="Write it as 1,25%,50%.")
+        raise UsageError(f"--steps: {text[:40]!r} is not a size of a canary.", remedy="Write it as 1,25%,50%.")
     return CanarySize(percent=int(number)) if "%" in text else CanarySize(int(number))
 
 
@@ -62,4 +62,4 @@ def _require_growth(sizes: Sequence[CanarySize]) -> None:
     for one, other in pairwise(sizes):
         comparable = bool(one.percent) == bool(other.percent)
         if comparable and (other.percent, other.instances) <= (one.percent, one.instances):
-            raise UsageError(f"--steps: {other} is no larger than {one}.", remedy="Write them as 1,25%,50%.")
+            raise UsageError(f"--steps: {other} is not larger than {one}.", remedy="Write them as 1,25%,50%.")

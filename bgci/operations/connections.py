@@ -77,7 +77,7 @@ class Connections:
 
         if not self._settings.marathon_lb_url:
             raise UsageError(
-                "No load balancer is named, and without it nobody knows what is in rotation.",
+                "No load balancer is named, and only a load balancer shows which instances are in rotation.",
                 remedy="Give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica.",
             )
         urls = resolve_replicas(self._settings.marathon_lb_url)

@@ -68,7 +68,7 @@ class Context:
             self.console.info("Dry run: nothing is changed.")
         if settings.insecure:
             self.console.warn(
-                "--insecure: nobody verifies the server, and anybody in between can read the credentials."
+                "--insecure: the server is not verified, and anybody on the network path can read the credentials."
             )
         self._began = time.monotonic()
 

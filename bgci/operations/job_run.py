@@ -241,7 +241,7 @@ class _Watch:
 
     def _gone(self) -> ConflictError:
         return ConflictError(
-            f"Run {self.run_id} of {self.job_id} is gone: somebody replaced the job, which stopped the run.",
+            f"Run {self.run_id} of {self.job_id} is gone: the job was replaced, which stopped the run.",
             remedy="See what runs with `bgci status`, then run the same command again.",
         )
 

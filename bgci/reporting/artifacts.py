@@ -1,4 +1,4 @@
-"""The artifacts directory: what a command leaves behind for people, CI systems and the next stage."""
+"""The artifacts directory: files for people, CI systems and the next stage."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "jenkins": ("JENKINS_URL", ("JOB_NAME", "BUILD_NUMBER", "BUILD_URL", "GIT_BRANCH", "GIT_COMMIT")),
 }
 
-# What would not be a file of its kind any more if a mask could stand anywhere in it.
+# Kinds of files that a mask in the wrong place would damage.
 FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
 
 
 class Artifacts:
-    """Files in ``directory``, which is made with the first of them. Each is replaced at once and as a whole.
+    """Files in ``directory``, which the first file creates. Each file is replaced at once and as a whole.
 
-    None holds a secret: ``***`` stands in its place. Everything raises UsageError (``--artifacts``) when the directory
+    No file holds a secret: ``***`` replaces it. Every method raises UsageError (``--artifacts``) when the directory
     cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._whole: dict[str, bool] = {}  # what was written, and whether nothing was taken out
+        self._whole: dict[str, bool] = {}  # the written bytes, and whether they hold no mask
 
     def write_json(self, name: str, value: Any) -> Path:
         """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
@@ -82,7 +82,7 @@ class Artifacts:
         return path
 
     def read_json(self, name: str) -> Any:
-        """What an earlier stage left, or None when it left nothing that can be read."""
+        """The file of an earlier stage; None when it is missing or cannot be read."""
         try:
             return json.loads((self.directory / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -132,7 +132,7 @@ class Artifacts:
 
 
 def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
-    """Which run of which CI system this is; None outside of one."""
+    """The CI system and its run; None outside of a CI system."""
     for system, (sign, names) in CI_SYSTEMS.items():
         if environ.get(sign):
             return {"system": system, **{name: environ[name] for name in names if environ.get(name)}}

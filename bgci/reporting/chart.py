@@ -1,6 +1,6 @@
-"""Pictures of a rollout as plain geometry in pixels, for the page to draw as SVG. Pure.
+"""Pictures of a rollout as geometry in pixels, which the page draws as SVG. Pure.
 
-Each picture is made for a given width: a phone gets another one, not the same with letters too small to read.
+Each picture is made for one width: a phone gets a picture of its own, with letters that are large enough.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Point = tuple[float, float]
 
 TOP, BOTTOM, RIGHT = 22.0, 24.0, 14.0
 LETTER = 6.4  # width of a letter of the labels, in pixels: a little more than the average one has
-SHORTEST = 0.06  # of the width: a stretch that is shorter is drawn as long
-LONGEST_GAP = 0.05  # of the watched time: what is longer between two stretches is drawn shortened
-DRAWN = 150  # points of a line: more cannot be seen
+SHORTEST = 0.06  # of the width: a shorter span is drawn this long
+LONGEST_GAP = 0.05  # of the watched time: a longer gap between two spans is drawn shortened
+DRAWN = 150  # points of a line: more are not visible
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Label:
 class Chart:
     width: float
     height: float
-    label: str  # what it shows, for those who cannot see it
+    label: str  # the text alternative
     shapes: list[Shape] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
 
 class Axis:
-    """Time (seconds since the epoch) to pixels: even within the spans, and what lies between two of them shortened."""
+    """Maps time (seconds since the epoch) to pixels: evenly within the spans, with the gaps between them shortened."""
 
     def __init__(self, spans: Sequence[Span], left: float, right: float) -> None:
         self.spans, self.left, self.right = spans, left, right
@@ -65,7 +65,7 @@ class Axis:
         for span, length, gap in zip(spans, lengths, [*gaps, 0.0], strict=True):
             self._stops += [(span.start, at), (max(span.end, span.start + 1e-6), at + length * scale)]
             at += (length + gap) * scale
-        self.scale = scale  # pixels a second, where nothing is stretched or shortened
+        self.scale = scale  # pixels a second, where the axis is even
 
     def x(self, at: float) -> float:
         if at <= self._stops[0][0]:
@@ -114,7 +114,7 @@ def elapsed(seconds: float, step: float = 1.0) -> str:
 
 
 class Plot:
-    """One chart being drawn: its frame, with both axes."""
+    """One chart: its frame and both axes."""
 
     def __init__(
         self, axis: Axis, height: float, label: str, ticks: Sequence[tuple[float, str]], *, names: bool
@@ -151,7 +151,7 @@ class Plot:
         return self.chart
 
     def _names(self) -> None:
-        """What watched each stretch, above it; where there is no room, the table of stages has to do."""
+        """The names of the stages above the chart, where there is room; the table of stages has them all."""
         starts = [self.axis.x(span.start) for span in self.axis.spans]
         for span, x, end in zip(self.axis.spans, starts, [*starts[1:], self.axis.right], strict=True):
             self.draw("stage", f"M{_p((x, TOP - 8))}V{_n(self.bottom)}")
@@ -163,7 +163,7 @@ class Plot:
 
 
 def thinned(points: Sequence[T]) -> list[T]:
-    """Evenly fewer, with the first and the last."""
+    """Fewer points at even distances, the first and the last included."""
     if len(points) <= DRAWN:
         return list(points)
     return [points[round(i * (len(points) - 1) / (DRAWN - 1))] for i in range(DRAWN)]

@@ -1,4 +1,4 @@
-"""What a CI system is told. Pure functions make the texts; ``Ci`` hands them over.
+"""Output for CI systems. Pure functions make the texts; ``Ci`` writes them.
 
 GitHub: groups in the log, an annotation for an error, step outputs, a summary. GitLab: sections, a dotenv file.
 Jenkins reads ``result.json``, which has the same outputs.
@@ -38,14 +38,14 @@ class System(Enum):
 
 
 def detect(environ: Mapping[str, str]) -> System:
-    """Whose job this process is. A DC/OS job is nobody's: its log reaches the CI system through another bgci."""
+    """The CI system that runs this process. Inside a DC/OS job: none, because the following bgci reports for it."""
     run = None if "MESOS_TASK_ID" in environ else ci_run(environ)
     return System(run["system"]) if run else System.NONE
 
 
 class Masks:
-    """For ``Console``: what must stand in the log before its next line, so that GitHub hides each secret that we know,
-    in what other programs write too (runner: AddMaskCommandExtension)."""
+    """For ``Console``: commands before its next line, after which GitHub hides each known secret in the log, also in
+    output of other programs (runner: AddMaskCommandExtension)."""
 
     def __init__(self, system: System, secrets: Callable[[], Sequence[str]] = hidden) -> None:
         self._secrets = secrets if system is System.GITHUB else lambda: ()
@@ -58,7 +58,7 @@ class Masks:
 
 
 class Ci:
-    """The CI system at hand. ``say`` writes a line of the log as it is; None where a log must have no such lines."""
+    """The CI system of this process. ``say`` writes a raw line to the log; None where the log has no place for it."""
 
     def __init__(self, system: System, environ: Mapping[str, str], say: Callable[[str], None] | None) -> None:
         self.system = system
@@ -66,7 +66,7 @@ class Ci:
         self._say = say or (lambda line: None)
 
     def open(self, name: str) -> None:
-        """A part of the log begins."""
+        """Begin a part of the log."""
         if self.system is System.GITHUB:
             self._say(f"::group::{name}")
         elif self.system is System.GITLAB:
@@ -79,7 +79,7 @@ class Ci:
             self._say(f"\x1b[0Ksection_end:{int(time.time())}:bgci_{name}\r\x1b[0K")
 
     def finish(self, result: Mapping[str, Any], options: Sequence[Option], artifacts: Artifacts) -> None:
-        """``result``: what ``result.json`` has, with its ``outputs``. Raises OSError or BgciError."""
+        """Write outputs and summary. ``result``: as in ``result.json``. Raises OSError or BgciError."""
         if self.system is System.GITHUB:
             if result["code"]:
                 self._say(annotation(result))
@@ -95,14 +95,14 @@ class Ci:
                 )
 
     def _append(self, variable: str, lines: Iterable[str], redact: Callable[[str], str] = redacted_values) -> None:
-        """To the file that the runner named; it may hold what an earlier command of the same step wrote."""
+        """Append to the file that the runner named: an earlier command of the same step may have written to it."""
         if self._environ.get(variable):
             with Path(self._environ[variable]).open("a", encoding="utf-8", errors="replace") as file:
                 file.write("".join(f"{redact(line)}\n" for line in lines))
 
 
 def refused(error: Failure, command: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Tell the CI system of a failure before any stage began, such as a wrong option. Raises OSError or BgciError."""
+    """Report a failure before any stage began, such as a wrong option. Raises OSError or BgciError."""
     system, code = detect(environ), exit_code(error)
     if system is System.NONE:
         return
@@ -114,10 +114,10 @@ def refused(error: Failure, command: str, environ: Mapping[str, str], say: Calla
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:
-    """What later steps may ask for, each a single line but the plan; empty what is not known.
+    """The outputs for later steps, each a single line but the plan; an unknown one is empty.
 
     ``state``: none, full or hybrid; ``active-colour``: of the baseline; ``canary-urls``: of its healthy instances,
-    parted by blanks, and ``canary-percent``: its share of the instances in rotation, both while the state is hybrid;
+    separated by blanks, and ``canary-percent``: its share of the instances in rotation, both while the state is hybrid;
     ``plan``: of a dry run, in Markdown.
     """
     state = result.get("state")
@@ -170,7 +170,7 @@ def dotenv(values: Mapping[str, str]) -> tuple[list[str], int]:
 
 
 def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
-    """Lines for GITHUB_OUTPUT. Paths are as seen from the workspace, where the next steps are."""
+    """Lines for GITHUB_OUTPUT. Paths are relative to the workspace, where the next steps run."""
     for name, value in values.items():
         if "\n" in value:
             end = f"end-{secrets.token_hex(16)}"  # no text can end the value before its end
@@ -201,7 +201,7 @@ def annotation(result: Mapping[str, Any]) -> str:
 def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequence[str] = ()) -> list[str]:
     """Lines of Markdown: verdict, links, stages with their times, why and what to do, plan, what runs, options.
 
-    They begin and end with an empty line: another summary, or a table, may stand before and after them.
+    They begin and end with an empty line, because another summary or table can precede or follow them.
     """
     about = " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
     lines = ["", f"## bgci {about}: {_verdict(result)}{_dry(result)}", ""]
@@ -262,7 +262,7 @@ def _advice(result: Mapping[str, Any]) -> list[str]:
 
 
 def _balancer(result: Mapping[str, Any]) -> list[str]:
-    """What the load balancer does otherwise after the promotion."""
+    """The load-balancer settings that change with the promotion."""
     changes = result.get("balancer_changes")
     if not changes:
         return []
@@ -320,13 +320,13 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def escaped(value: object) -> str:
-    """A text that is no Markdown and no HTML, on one line: what could be either becomes character references."""
+    """The text on one line, with character references for everything that Markdown or HTML would interpret."""
     text = " ".join(plain(line).strip() for line in plain_lines(redacted(str(value))[:MOST]))
     return re.sub(r"[^\w\s.,:;/=%'?()@-]|_", lambda sign: f"&#{ord(sign[0])};", text)
 
 
 def fenced(text: str) -> list[str]:
-    """A difference as a code block of Markdown, whose text cannot end it."""
+    """A difference as a Markdown code block that its text cannot end."""
     lines = [line.rstrip() for line in plain_lines(redacted(text))]
     fence = "`" * max(3, 1 + max((len(found) for line in lines for found in re.findall("`+", line)), default=0))
     return [f"{fence}diff", *lines, fence]

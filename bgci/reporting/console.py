@@ -1,4 +1,4 @@
-"""The one owner of every line that a user sees.
+"""Writes every line that a user sees.
 
 A CI system reads commands out of a log (``::error::``, ``##[``, ``section_start:``): no text of an app, a job or a
 server may become one. So every line starts with our own mark, and what could be read anywhere in it is taken apart.
@@ -22,7 +22,7 @@ from bgci.reporting.live_line import LiveLine
 
 PIPE_CLOSED = 128 + 13  # the exit code of a program that SIGPIPE ended, as a shell has it
 LogFormat = Literal["text", "json"]
-REPEAT_AFTER = 10.0  # seconds until an unchanged wait is said again
+REPEAT_AFTER = 10.0  # seconds until an unchanged wait is reported again
 MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
 
 # ECMA-48: CSI sequences, OSC strings, and other two-character escapes.
@@ -55,18 +55,18 @@ class Console:
         self._live = None if self._json else live
         self._masks = masks
         self._started = clock()
-        self._waits: dict[str, float] = {}  # when each was said last; all anew after a step
+        self._waits: dict[str, float] = {}  # when each was reported last; empty after a step
 
     def info(self, text: str, **fields: object) -> None:
         self._say("info", text, fields)
 
     def step(self, text: str, **fields: object) -> None:
-        """One thing that was done to the cluster."""
+        """Report one change to the cluster."""
         self._waits.clear()
         self._say("step", text, fields)
 
     def wait(self, text: str, **fields: object) -> None:
-        """What is waited for. The same text is said once in 10 seconds; on a terminal it is the live line."""
+        """Report the current wait: an unchanged text once in 10 seconds; on a terminal as the live line."""
         if self._live:
             self.live(text)
             return
@@ -76,12 +76,12 @@ class Console:
             self._say("wait", text, fields)
 
     def live(self, text: str) -> None:
-        """What is going on, for who looks at a terminal now; nothing in a log."""
+        """Show the current activity on a terminal; write nothing to a log."""
         if self._live:
             self._live.show(plain_lines(text)[0])
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self._live:
             self._live.clear()
 
@@ -89,7 +89,7 @@ class Console:
         self._say("warn", text, fields)
 
     def error(self, error: BgciError | str, **fields: object) -> None:
-        """An expected failure: message and remedy."""
+        """Report an expected failure: message and remedy."""
         if isinstance(error, BgciError):
             fields = {"name": error.name, "remedy": error.remedy, **fields} if self._json else fields
             self._say("error", error.message if self._json else str(error), fields)
@@ -97,11 +97,11 @@ class Console:
             self._say("error", error, fields)
 
     def result(self, text: str, **fields: object) -> None:
-        """The last word of a command."""
+        """Report how the command ended."""
         self._say("result", text, fields)
 
     def foreign(self, prefix: str, text: str, **fields: object) -> None:
-        """Text of somebody else, such as a job's log: each of its lines behind ``prefix``."""
+        """Write foreign text, such as a job's log, with ``prefix`` before each line."""
         for line in plain_lines(text):
             if self._json:
                 self._write_json("log", line, {"source": prefix, **fields})
@@ -109,11 +109,11 @@ class Console:
                 self._write(f"{plain(prefix)} | {line}")
 
     def mask(self) -> None:
-        """Write what must stand before the first line, even if none comes."""
+        """Write the masks now, even when no line follows."""
         self._write_redacted()
 
     def command(self, line: str) -> None:
-        """A line for the CI system itself, as it is (``report.ci``)."""
+        """Write a raw line for the CI system itself (``ci_systems``)."""
         self._write(line)
 
     def _say(self, kind: str, text: str, fields: dict[str, object]) -> None:
@@ -150,7 +150,7 @@ class Console:
 
 
 def abandon(stream: TextIO) -> None:
-    """Let what is still to be written to a closed pipe go nowhere: Python would complain about it at its end."""
+    """Discard further output to a closed pipe: Python would print an error about it when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -166,7 +166,7 @@ def plain(text: str) -> str:
 
 
 def bare(line: str) -> str:
-    """A plain line that stands in the log without our mark, in which GitHub would look for a command at its start."""
+    """A plain line without bgci's prefix, in which GitHub would look for a command at the start."""
     return re.sub(r"^(\s*):(?=:)", r"\1: ", plain(line))
 
 

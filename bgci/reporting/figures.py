@@ -1,4 +1,4 @@
-"""The pictures on the page: what was in rotation, who got the traffic, what the judge saw. Pure."""
+"""The figures of the page: rotation, share of traffic, error rates and response times. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HUES = {"blue": "blue", "green": "green"}
 
 
 def rotation(looks: Sequence[Look], axis: Axis, height: float) -> Chart:
-    """Instances in rotation, one colour upon the other, and how many run in all."""
+    """Instances in rotation, stacked by colour, and the number of all running instances."""
     most = max((sum(app.tasks for app in look.apps) for look in looks), default=0)
     ticks = [(float(value), f"{value}") for value in whole_ticks(most)]
     plot = Plot(axis, height, "Instances of each colour in rotation over time", ticks, names=True)
@@ -43,7 +43,7 @@ def rotation(looks: Sequence[Look], axis: Axis, height: float) -> Chart:
 
 
 def share(looks: Sequence[Look], judgements: Sequence[Sequence[Sample]], axis: Axis, height: float) -> Chart:
-    """Each colour's part of new sessions by what is in rotation, and where the requests that were measured divide."""
+    """Each colour's share of new sessions by its servers in rotation, and the measured share of the requests."""
     ticks = [(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")]
     plot = Plot(axis, height, "Share of the traffic of each colour over time", ticks, names=False)
     _stack(plot, looks, lambda look, app_id: app.share if (app := look.app(app_id)) else 0.0)
@@ -72,7 +72,7 @@ def measured_share(run: Sequence[Sample], least: int = 50) -> Iterator[Point]:
 
 
 def app_ids(looks: Iterable[Look]) -> list[str]:
-    """Of all that ran, in the order in which they came."""
+    """The ids of all apps that ran, in the order in which they appeared."""
     return list(dict.fromkeys(app.id for look in looks for app in look.apps))
 
 
@@ -100,12 +100,12 @@ def _stack(plot: Plot, looks: Sequence[Look], value: Callable[[Look, str], float
 
 
 def _changed(looks: Sequence[Look], state: Callable[[Look], object]) -> list[Look]:
-    """Those that differ from the one before."""
+    """The items that differ from their predecessor."""
     return [look for i, look in enumerate(looks) if i == 0 or state(look) != state(looks[i - 1])]
 
 
 def _runs(flags: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    """(first, behind the last) of each stretch of true values."""
+    """(first, one past the last) of each run of true values."""
     start: int | None = None
     for i, flag in enumerate([*flags, False]):
         if flag and start is None:

@@ -43,7 +43,7 @@ class Journal:
 
     Each line: ``time`` (UTC, ISO 8601, milliseconds), ``offset`` (monotonic seconds since this journal was opened),
     ``event`` and the value's own fields. A file that cannot be written is one warning only.
-    ``echo`` gets each line too: nobody ever sees the file inside a DC/OS job.
+    ``echo`` gets each line too, because the file inside a DC/OS job is out of reach.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Journal:
             self._guarded(lambda: self._open(path))
 
     def goal(self, goal: Goal, policy: Policy) -> None:
-        """A run of the engine begins."""
+        """Append the beginning of a run of the engine."""
         self._observation, self._step = None, {}
         self._append("goal", encode_goal(goal, policy))
 
@@ -83,21 +83,21 @@ class Journal:
         self._append("observed", {"now": round(observation.now, 3), **seen, **told})
 
     def unobserved(self, now: float, step: Step) -> None:
-        """Marathon did not answer."""
+        """Append that Marathon did not answer."""
         if (decision := encode_step(step)) != self._step:
             self._step = decision
             self._append("unobserved", {"now": round(now, 3), "step": decision})
 
     def refused(self, reason: str, now: float, problem: str = "") -> None:
-        """The last step was not performed."""
+        """Append that the last step was not performed."""
         self._append("refused", {"now": round(now, 3), "reason": reason, "problem": problem})
 
     def sample(self, sample: Mapping[str, Any]) -> None:
-        """What the judge counted: see ``reporting.timeline`` for its fields."""
+        """Append a sample of the judge: ``reporting.timeline`` has its fields."""
         self._append("sample", sample)
 
     def result(self, result: Mapping[str, Any]) -> None:
-        """How a stage ended."""
+        """Append the end of a stage."""
         self._append("result", result)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
 
     def copy(self, line: str) -> None:
-        """A line of another journal, as it is but for secrets."""
+        """Append a line of another journal, without its secrets."""
         self._guarded(lambda: self._write(redacted_json(line) + "\n"))
 
     def _append(self, event: str, value: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ class Journal:
             self._file.flush()
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """One warning, then silence: the journal is gone, the rollout is not."""
+        """Perform the action; on failure warn once and keep no journal. The rollout goes on."""
         try:
             action()
         except OSError as error:

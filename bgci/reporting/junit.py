@@ -79,12 +79,12 @@ def clean(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def read(document: bytes, *, suite: str) -> list[Case]:
-    """The cases in a JUnit document of any dialect, all of them in ``suite``. Raises ValueError for what is none."""
+    """The cases in a JUnit document of any dialect, in one ``suite``. Raises ValueError for any other document."""
     if b"<!ENTITY" in document.replace(b"\0", b""):  # in UTF-16 too
         raise ValueError("it declares entities")
     try:
         root = ET.fromstring(document)  # noqa: S314 - no entities: see above
-    except (ET.ParseError, LookupError) as error:  # LookupError: an encoding that nobody knows
+    except (ET.ParseError, LookupError) as error:  # LookupError: an unknown encoding
         raise ValueError(str(error)) from None
     if _tag(root) not in ("testsuites", "testsuite"):
         raise ValueError(f"its outermost element is {_tag(root)}")

@@ -1,4 +1,4 @@
-"""The one line on a terminal that changes: what is waited for, and for how long."""
+"""The line on a terminal that changes: the current wait and its duration."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PER_SECOND = 4  # how often it is drawn
 
 
 def live_line(stream: TextIO, environ: Mapping[str, str]) -> LiveLine | None:
-    """None where nobody looks: no terminal, a dumb one, or a CI system (some of which offer a terminal)."""
+    """The live line; None without a terminal, on a dumb one, and in a CI system (some offer a terminal)."""
     if not stream.isatty() or environ.get("CI") or environ.get("TERM", "dumb") == "dumb":
         return None
     return LiveLine(stream)
 
 
 class LiveLine:
-    """Is drawn below the log; gone before each line of the log and at the end."""
+    """Drawn below the log; removed before each line of the log and at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

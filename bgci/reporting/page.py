@@ -1,6 +1,6 @@
-"""``report.html``: what happened to a revision, in pictures: one file, no script, nothing loaded from anywhere.
+"""``report.html``: the release of a revision in pictures: one file, without scripts and without anything to load.
 
-Written anew at the end of every stage: the journal keeps what the stages before it found. The same input gives the
+Every stage writes it again: the journal keeps the findings of earlier stages. The same input gives the
 same bytes. What is on it is decided in ``view`` and ``pictures``; the template only draws it.
 """
 
@@ -20,7 +20,7 @@ MAX_FILES = 100
 
 
 def write(artifacts: Artifacts) -> Path:
-    """Write the page of what stands in the artifacts directory. Raises UsageError when it cannot be written."""
+    """Write the page from the artifacts directory. Raises UsageError when it cannot be written."""
     directory = artifacts.directory
     result, manifest = artifacts.read_json("result.json"), artifacts.read_json("manifest.json")
     cases = [case for path in sorted(directory.glob("junit/*.xml")) for case in _cases(path)]
@@ -61,7 +61,7 @@ def _cases(path: Path) -> list[Case]:
 
 
 def _ours(case: Case) -> Case:
-    """Taken apart again what ``junit.report`` put together: ``name [place]`` and ``bgci.suite``."""
+    """The parts of a name that ``junit.report`` composed: ``name [place]`` and ``bgci.suite``."""
     if not case.place.startswith("bgci."):
         return case
     name, bracket, place = case.name.rpartition(" [")

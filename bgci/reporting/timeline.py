@@ -1,17 +1,17 @@
-"""What happened to one revision, read from the journal: looks, samples, steps and how each stage ended. Pure.
+"""The timeline of one revision, read from the journal: looks, samples, steps and the end of each stage. Pure.
 
-The journal's events (one JSON object a line, each with ``time``, ``offset`` and ``event``) that are read here:
+It reads these events of the journal (one JSON object a line, each with ``time``, ``offset`` and ``event``):
 
 ``observed``, ``step``
     As ``reporting.journal`` writes them, in the plain form of ``journal_reader``.
 ``sample``
-    One look of the judge at live traffic or at its own probes::
+    One look of the judge at live or synthetic traffic::
 
         {"event": "sample", "canary": {"requests": 512, "errors": 14, "probes": 10, "ms": 12.5},
                             "baseline": {"requests": 1540, "errors": 3, "probes": 90, "ms": 11.0}}
 
     ``requests`` and ``errors``: totals since this judgement began (smaller ones begin another judgement). ``probes``:
-    how many of the requests are the judge's own. ``ms``: the mean response time since the last sample that had one, in
+    how many of the requests are synthetic traffic. ``ms``: the mean response time since the last sample that had one, in
     milliseconds; left out where none was measured.
 ``result``
     The end of a stage, with what ``result.json`` holds of it. That file is the last stage's; this keeps all. Of a stage
@@ -35,7 +35,7 @@ Event = Mapping[str, Any]
 
 MAX_TEXT = 600  # characters
 HIDDEN = "(hidden)"
-# No text of bgci's holds a secret. A server's answer that it cites might.
+# bgci's own texts hold no secret, but a quoted answer of a server can.
 SECRETS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
     (re.compile(r"\beyJ[\w-]{6,}(?:\.[\w-]*){1,2}"), HIDDEN),

@@ -169,9 +169,9 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         "line 5: checks[0].expect.statsu is unknown here",
         "line 6: checks[1] has no expect",
         "line 9: checks[2].expect expects nothing",
-        "line 12: checks[3].expect.body_regex is no regular expression: missing ), unterminated subpattern "
+        "line 12: checks[3].expect.body_regex is not a regular expression: missing ), unterminated subpattern "
         "at position 0",
-        "line 13: checks[3].expect.json['$.a['] is no JSONPath: unexpected end of query",
+        "line 13: checks[3].expect.json['$.a['] is not a JSONPath: unexpected end of query",
         "line 15: checks[4].path stands there twice",
     ]
 
@@ -186,7 +186,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ("{path: /, repeat: 0, expect: {status: 200}}", "repeat is 0"),
         ("{path: /, concurrency: 33, expect: {status: 200}}", "concurrency is 33"),
         ("{path: /, body: a, json: 1, expect: {status: 200}}", "json stands beside body"),
-        ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "is no header's name"),
+        ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "is not a header name"),
         ("{path: /, headers: {a: 'c\n\n d'}, expect: {status: 200}}", "printable ASCII"),
         ("{path: /, headers: {a: 1}, expect: {status: 200}}", "headers.a has to be text"),
         ("{path: /, expect: {status: 99}}", "status is 99"),

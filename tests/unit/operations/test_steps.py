@@ -33,11 +33,11 @@ def test_a_size_is_shown_as_one_would_say_it() -> None:
 
 @pytest.mark.parametrize("steps", ["0", "0%", "101%", "10001", "-1", "1,", "1;2", "a", "²", "%"])
 def test_what_is_no_size_is_refused(steps: str) -> None:
-    with pytest.raises(UsageError, match="is no size of a canary"):
+    with pytest.raises(UsageError, match="is not a size of a canary"):
         step_sizes(steps)
 
 
 @pytest.mark.parametrize("steps", ["1,1", "2,1", "1,50%,25%"])
 def test_steps_that_do_not_grow_are_refused(steps: str) -> None:
-    with pytest.raises(UsageError, match="is no larger than"):
+    with pytest.raises(UsageError, match="is not larger than"):
         step_sizes(steps)
