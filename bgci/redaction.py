@@ -1,8 +1,8 @@
 """No secret is ever written: ``hide`` registers one, ``redacted`` replaces all of them in a text.
 
 The process has one registry, because a secret can turn up anywhere: in a server's error, a job's log, a traceback. A
-secret is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one in
-the other), in base64 at any place of a longer value, and line by line.
+secret is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one
+in the other), in base64 at any place of a longer value, and line by line.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ It reads these events of the journal (one JSON object a line, each with ``time``
                             "baseline": {"requests": 1540, "errors": 3, "probes": 90, "ms": 11.0}}
 
     ``requests`` and ``errors``: totals since this judgement began (smaller ones begin another judgement). ``probes``:
-    how many of the requests are synthetic traffic. ``ms``: the mean response time since the last sample that had one, in
-    milliseconds; left out where none was measured.
+    how many of the requests are synthetic traffic. ``ms``: the mean response time since the last sample that had one,
+    in milliseconds; left out where none was measured.
 ``result``
     The end of a stage, with what ``result.json`` holds of it. That file is the last stage's; this keeps all. Of a stage
     that judged it has ``"judge": {"outcome": "fail", "reason": "canary 14 errors in 512 requests ..."}``.
