@@ -208,7 +208,14 @@ class Settings:
     job_secret: str = setting(
         "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."
     )
-    job_image: str = setting("bgci:latest", "The container image with bgci that the job runs in.")
+    job_image: str = setting(
+        "",
+        "The container image of the jobs: one with bgci in it, or with Python 3.10 or later where --job-artifact is "
+        "given. publish needs one of the two.",
+    )
+    job_artifact: str = setting(
+        "", "The URL of bgci.pyz (make zipapp): Mesos fetches it into the job's image; default image: python:3.12-slim."
+    )
     strategy: StrategyName = setting(
         StrategyName("bluegreen"),
         "bluegreen: the baseline keeps all its instances until the end; rolling: one for one, in waves.",
@@ -294,7 +301,7 @@ DEFINE = ("image", "template", "template_dir", "set", "template_env", "strict", 
 CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
 JOB = (
     *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
-    *("job_service_account", "job_secret", "job_image", "job_template"),
+    *("job_service_account", "job_secret", "job_image", "job_artifact", "job_template"),
 )
 GOAL = (
     "strategy",
@@ -314,7 +321,16 @@ TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
 ROLLBACK = ("cut",)
-DOCTOR = ("job_service_account", "job_secret", "adopt", "adopt_restart", "timeout", "output")
+DOCTOR = (
+    "job_service_account",
+    "job_secret",
+    "job_image",
+    "job_artifact",
+    "adopt",
+    "adopt_restart",
+    "timeout",
+    "output",
+)
 
 # Options of the goal that no job gets, and why.
 NOT_IN_JOB = {

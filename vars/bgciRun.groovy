@@ -7,11 +7,11 @@ import groovy.transform.Field
     'app', 'revision', 'artifacts', 'logFormat', 'image', 'template', 'templateDir', 'set', 'templateEnv', 'strict',
     'marathonVersion', 'clusterUrl', 'marathonUrl', 'metronomeUrl', 'marathonLbUrl', 'caCert', 'caSha256',
     'insecure', 'via', 'jobClusterUrl', 'jobMarathonUrl', 'jobMarathonLbUrl', 'jobCaCert', 'jobServiceAccount',
-    'jobSecret', 'jobImage', 'jobTemplate', 'strategy', 'wave', 'timeout', 'drainTimeout', 'onDrainTimeout',
-    'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'preview', 'dryRun', 'suite',
-    'testCommand', 'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath',
-    'maxFailedRequests', 'instances', 'percent', 'cut', 'yes', 'onRejected', 'onFailure', 'onInconclusive', 'steps',
-    'adopt', 'adoptRestart', 'output',
+    'jobSecret', 'jobImage', 'jobArtifact', 'jobTemplate', 'strategy', 'wave', 'timeout', 'drainTimeout',
+    'onDrainTimeout', 'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'preview',
+    'dryRun', 'suite', 'testCommand', 'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic',
+    'judgePath', 'maxFailedRequests', 'instances', 'percent', 'cut', 'yes', 'onRejected', 'onFailure',
+    'onInconclusive', 'steps', 'adopt', 'adoptRestart', 'output',
     // END generated
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ _DESCRIPTIONS = {
 class JobSettings:
     """What the jobs need besides the document that they carry.
 
-    image: the one with bgci in it. deadline_seconds: when the run is ended, whatever it does. cpus: shares; mem and
+    image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: when the run is ended, whatever it does. cpus: shares; mem and
     disk: MiB.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
     who may read jobs.
@@ -38,6 +39,7 @@ class JobSettings:
 
     image: str
     deadline_seconds: int
+    artifact: str = ""
     cpus: float = 0.1
     mem: float = 128
     disk: float = 0
@@ -106,7 +108,7 @@ def _rendered(
         "image": document.image,
         "description": _DESCRIPTIONS[goal].format(app=app, revision=revision),
         # Metronome itself ends no run, however long it takes (hazard 32): `timeout` does.
-        "cmd": f"exec {ended_at(settings.deadline_seconds)} bgci {goal} --via direct",
+        "cmd": f"exec {ended_at(settings.deadline_seconds)} {_program(settings.artifact)} {goal} --via direct",
         "env": {
             **settings.env,
             **{name: {"secret": name.lower()} for name in settings.secret_env},
@@ -115,12 +117,24 @@ def _rendered(
         "labels": {**settings.labels, "BGCI_APP": app, "BGCI_REVISION": revision, "BGCI_GOAL": goal},
         "secrets": {name.lower(): {"source": source} for name, source in settings.secret_env.items()},
         "job_image": settings.image,
+        "artifacts": [{"uri": settings.artifact, "extract": False}] if settings.artifact else [],
         "deadline_seconds": settings.deadline_seconds,
         "cpus": settings.cpus,
         "mem": settings.mem,
         "disk": settings.disk,
     }
     return render_template(template, name="job.template.json", variables=variables)
+
+
+def _program(artifact: str) -> str:
+    """bgci as the job's command calls it. Mesos fetches an artifact into the task's sandbox, under its own name."""
+    return f"python3 $MESOS_SANDBOX/{artifact_file(artifact)}" if artifact else "bgci"
+
+
+def artifact_file(url: str) -> str:
+    """The file name of an artifact; empty for a name that a shell would not read as one word."""
+    name = url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+    return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) else ""
 
 
 def ended_at(deadline_seconds: int) -> str:

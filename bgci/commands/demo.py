@@ -105,6 +105,7 @@ def _perform(context: Context, where: Mapping[str, Any], planned: Stage) -> Stag
         "BGCI_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
         "BGCI_JOB_CLUSTER_URL": where["cluster_url"],
         "BGCI_JOB_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
+        "BGCI_JOB_IMAGE": "bgci:latest",  # any: a job of the sandbox is a process of this machine
     }
     began = time.monotonic()
     process = subprocess.Popen(

@@ -55,5 +55,6 @@ def exports(where: Mapping[str, Any]) -> list[str]:
         f'export BGCI_MARATHON_LB_URL="{replicas}"',
         f'export BGCI_JOB_CLUSTER_URL="{where["cluster_url"]}"',
         f'export BGCI_JOB_MARATHON_LB_URL="{replicas}"',
+        'export BGCI_JOB_IMAGE="bgci:latest"',  # any: a job of the sandbox is a process of this machine
         *secured,
     ]

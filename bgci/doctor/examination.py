@@ -26,6 +26,7 @@ from bgci.engine.observation import Serving
 from bgci.engine.ownership import same_group
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.operations.context import Context
+from bgci.operations.job_image import REMEDY, job_image
 from bgci.operations.job_login import way
 from bgci.operations.rendering import from_template, template_file
 from bgci.options import JobServiceAccount, Settings, Via
@@ -55,6 +56,7 @@ class Examination:
             ("metronome", "login", self._metronome),
             ("permissions", "marathon", self._permissions),
             ("secret", "metronome", self._secret),
+            ("job-image", "metronome", self._job_image),
             ("load-balancer", "", self._load_balancers),
             ("template", "", self._template),
             ("apps", "marathon", self._apps),
@@ -231,6 +233,16 @@ class Examination:
                 "Store the job's service account there, or name another with --job-secret.",
                 f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
             )
+
+    def _job_image(self) -> Iterator[Check]:
+        if not self.via_job:
+            yield ok("job-image", "none needed: no goal runs as a job")
+        elif self.settings.job_image or self.settings.job_artifact:
+            artifact = f", with bgci from {self.settings.job_artifact}" if self.settings.job_artifact else ""
+            yield ok("job-image", f"jobs run in {job_image(self.settings)}{artifact}")
+        else:
+            found = "no image is given in which the jobs would find bgci: publish ends with exit 2"
+            yield warning("job-image", found, REMEDY)
 
     # -- the load balancers -----------------------------------------------------------------------------------------
 

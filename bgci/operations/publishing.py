@@ -11,6 +11,7 @@ from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
 from bgci.operations.context import Context
+from bgci.operations.job_image import require_job_image
 from bgci.operations.job_login import require_secret
 from bgci.operations.ownership import require_owned
 from bgci.operations.rendering import Rendered, masked
@@ -21,6 +22,7 @@ def publish(context: Context, rendered: Rendered) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
     metronome = needed_metronome(context)
     require_owned(context, rendered.release.group)
+    require_job_image(context.settings, rendered.jobs.values())
     require_secret(context)
     jobs = rendered.jobs
     wanted = {str(job["id"]): job for job in jobs.values()}

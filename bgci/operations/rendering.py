@@ -28,6 +28,7 @@ from bgci.operations.balancer_settings import config_findings
 from bgci.operations.canary_size import size_of
 from bgci.operations.context import Context, app_id_of, revision_of
 from bgci.operations.job_addresses import job_connection, require_confidential_jobs
+from bgci.operations.job_image import job_artifact, job_image
 from bgci.operations.job_login import login
 from bgci.operations.suites import preview_suite, suite_file, suite_text
 from bgci.operations.variables import variables
@@ -35,7 +36,7 @@ from bgci.options import MarathonVersion, Settings, job_options, option_value
 from bgci.redaction import MASK, redacted_json
 from bgci.reporting.artifacts import sha256
 
-FORMING = ("job_image", "job_template", "job_service_account", "job_secret")
+FORMING = ("job_image", "job_artifact", "job_template", "job_service_account", "job_secret")
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,8 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
             ) from None
     document = document_of(context, release)
     deadline = job_deadline(inner_timeout(settings.timeout), settings.drain_timeout)
-    job = JobSettings(image=settings.job_image, deadline_seconds=deadline, **login(context))
+    image = job_image(settings)
+    job = JobSettings(image=image, artifact=job_artifact(settings), deadline_seconds=deadline, **login(context))
     require_confidential_jobs(settings, logs_in=bool(job.secret_env or job.env))
     return render_jobs(document, settings=job, template=template)
 

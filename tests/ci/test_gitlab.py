@@ -86,7 +86,7 @@ def start(directory: Path, *words: str, app: App | None = None) -> subprocess.Po
     more = app.lab.environment() if app else {}
     variables = [
         word
-        for name in ("BGCI_JOB_CLUSTER_URL", "BGCI_JOB_MARATHON_LB_URL", "BGCI_TIMEOUT")
+        for name in ("BGCI_JOB_CLUSTER_URL", "BGCI_JOB_MARATHON_LB_URL", "BGCI_JOB_IMAGE", "BGCI_TIMEOUT")
         if name in more
         for word in ("--variable", f"{name}={more[name]}")
     ]

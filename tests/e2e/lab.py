@@ -143,6 +143,7 @@ class Lab:
             "BGCI_MARATHON_LB_URL": urls,
             "BGCI_JOB_CLUSTER_URL": self.where["cluster_url"],
             "BGCI_JOB_MARATHON_LB_URL": urls,
+            "BGCI_JOB_IMAGE": "bgci:latest",
             "BGCI_VIA": "direct",
             "BGCI_TIMEOUT": "90s",
             "BGCI_DRAIN_TIMEOUT": "60s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zipfile
 from pathlib import Path
 
 from e2e.faulty import proxy
@@ -120,3 +121,23 @@ def test_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_makes
     refused = app.run("render", "v1", expect=3)
     assert "$.env.NOISE" in refused.err
     assert "102400" in refused.err
+
+
+def test_publish_without_an_image_for_the_jobs_is_a_usage_error_that_says_what_to_give(app: App) -> None:
+    refused = app.publish("v1", expect=2, BGCI_JOB_IMAGE="")
+    assert "--job-artifact" in refused.err
+    assert not [job for job in app.lab.jobs() if job.startswith(app.id.strip("/"))]
+    app.run("release", "v1", expect=2, BGCI_JOB_IMAGE="", BGCI_VIA="job")
+    app.run("render", "v1", BGCI_JOB_IMAGE="")
+
+
+def test_a_job_runs_the_bgci_that_mesos_fetches_into_it(app: App, tmp_path: Path) -> None:
+    archive = tmp_path / "bgci-own.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", "print('fetched', flush=True)\nfrom bgci.cli import main\nmain()\n")
+    app.publish("v1", "--job-artifact", f"file://{archive}", BGCI_JOB_IMAGE="")
+    job = app.lab.job(next(one for one in app.lab.jobs() if one.startswith(app.id.strip("/"))))
+    assert job["run"]["docker"]["image"] == "python:3.12-slim"
+    ran = app.promote("v1", BGCI_VIA="job", BGCI_JOB_IMAGE="")
+    assert "job | fetched" in ran.text
+    assert app.healthy() == {"v1": 2}

@@ -17,6 +17,7 @@ from typing import Any
 from bgci.sandbox.clock import metronome_time, utc_now
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.metronome.fetcher import fetch
 from bgci.sandbox.metronome.model import ServerError
 from bgci.sandbox.processes import Child, Processes
 from bgci.sandbox.web import ApiError
@@ -232,10 +233,11 @@ class Metronome:
         directory = self._mesos.launched("metronome", task["id"], name, AGENT_ID, app_id)
         argv = ["/bin/sh", "-c", str(run.spec["cmd"])] if "cmd" in run.spec else run.spec.get("args") or ["true"]
         try:
+            await fetch(run.spec.get("artifacts", ()), directory)
             own = secret_environment(self._secrets, run.spec, service)
             environment = own | task_environment(run, task["id"], directory)
             run.child = await self._processes.start(argv, env=environment, directory=directory)
-        except (OSError, SecretError) as error:
+        except (OSError, ValueError, SecretError) as error:
             (directory / "stderr").write_text(f"{error}\n")
             code = 127
         else:
