@@ -31,7 +31,8 @@ _DESCRIPTIONS = {
 class JobSettings:
     """What the jobs need besides the document that they carry.
 
-    image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: when the run is ended, whatever it does. cpus: shares; mem and
+    image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: when the
+    run is ended, whatever it does. cpus: shares; mem and
     disk: MiB.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
     who may read jobs.
