@@ -7,11 +7,11 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from bgci import __version__
+from bgci import __version__, interruption
 from bgci.command_options import default_values, require_known_variables, takes
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
@@ -229,6 +229,12 @@ def demo(settings: Settings) -> None:
     command.run(settings)
 
 
+@sandbox_app.callback()
+def _sandbox_options() -> None:
+    for number in interruption.NUMBERS:
+        signal.signal(number, _abort)
+
+
 @sandbox_app.command("up")
 @takes("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
 def sandbox_up(settings: Settings) -> None:
@@ -268,44 +274,49 @@ def _tell(error: Failure) -> None:
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
-    """The signal handler outside of any command: there is nothing to roll back."""
+    """The signal handler of the sandbox's commands, which end what they have started."""
     raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
-def _end_closed() -> NoReturn:
-    """End as a program that writes to a closed pipe does: without a word."""
+def _closed() -> int:
+    """The exit code of a program that writes to a closed pipe. It ends without a word."""
     from bgci.reporting.console import PIPE_CLOSED, abandon
 
     abandon(sys.stdout)
-    sys.exit(PIPE_CLOSED)
+    return PIPE_CLOSED
 
 
 def main() -> None:
-    """The entry point. An expected failure shows no traceback, and no traceback shows a secret."""
+    """The entry point: the process ends here, whatever its libraries and threads still hold."""
+    for number in interruption.NUMBERS:
+        signal.signal(number, interruption.end_at_once)  # until a stage has its own way
+    interruption.end(_run())
+
+
+def _run() -> int:
+    """Run the command; its exit code. An expected failure shows no traceback, and no traceback shows a secret."""
     hide_credentials(os.environ)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _abort)  # until a stage has its own way
     try:
         app()
     except BrokenPipeError:  # only an answer is read from a pipe: nothing that was begun ends with it
-        _end_closed()
+        return _closed()
     except (BgciError, AbortedError) as error:
-        # The process ends now, with its own exit code, whatever comes: Python itself lets go of its handlers before.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         from bgci.reporting.console import plain_lines
 
         # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         if not error.reported:
             _tell(error)
-        sys.exit(exit_code(error))
+        return exit_code(error)
     except SystemExit as ended:
         wrong = ended.__context__  # click's own, which is in the log already
         if isinstance(wrong, BrokenPipeError):
-            _end_closed()
-        if ended.code == UsageError.code and wrong is not None:
+            return _closed()
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if code == UsageError.code and wrong is not None:
             _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="See `bgci COMMAND --help`."))
-        raise
+        return code
     except Exception:  # a bug outside of any stage
         sys.stderr.write(redacted(traceback.format_exc()))
-        sys.exit(BgciError.code)
+        return BgciError.code
+    return 0

@@ -22,11 +22,13 @@ from bgci.checks.assertions import Answer, Matcher, Tally, mismatches
 from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
+from bgci.interruption import signals
 
 MAX_CONNECTIONS = 48  # in all: more would add our own work to the measured times
 MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
+LOOK = 0.1  # seconds until a signal is seen
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,13 @@ def run(
     _start(jobs, finished, stop, verify, matcher)
     try:
         while len(ended) < len(jobs):
+            signals.check()
             try:
-                job = finished.get(timeout=max(0.0, until - time.monotonic()))
+                job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic())))
             except queue.Empty:
-                break
+                if time.monotonic() >= until:
+                    break
+                continue
             if isinstance(job, BaseException):
                 raise job
             ended[id(job)] = _case(job, suite)

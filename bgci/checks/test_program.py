@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from bgci import redaction
 from bgci.checks.test_result import Case, Outcome
+from bgci.interruption import pause
 
 SUITE = "commands"
 KEPT = 16_384  # characters of output, the last ones, that a report shows
 LINE = 8192  # bytes of a line that are passed on at once
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job leaves little time to go back
+LOOK = 0.02  # seconds between two looks whether it has ended
 DRAIN = 2.0  # seconds for the last output of what was ended
 
 
@@ -68,9 +70,7 @@ def run(
         reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
         reader.start()
         try:
-            code: int | None = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = None
+            code = _ended(process, began + timeout)
         except BaseException:
             grace = min(grace, HURRY)
             raise
@@ -87,6 +87,13 @@ def run(
         output="".join(list(kept)),
         seconds=time.monotonic() - began,
     )
+
+
+def _ended(process: subprocess.Popen[bytes], until: float) -> int | None:
+    """The exit code; None when it has none in time."""
+    while process.poll() is None and time.monotonic() < until:
+        pause(LOOK)
+    return process.poll()
 
 
 def _message(code: int | None, timeout: float) -> str:
@@ -147,7 +154,7 @@ def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:
         if _signal(process, signal.SIGTERM):
             until = time.monotonic() + grace
             while time.monotonic() < until and _alive(process):
-                time.sleep(0.02)
+                pause(LOOK)
     finally:  # a second signal to us must not let it live
         _signal(process, signal.SIGKILL)
     process.wait()

@@ -21,6 +21,7 @@ from typing import Any
 
 from bgci.engine.observation import App, Observation, Replica, Serving
 from bgci.errors import BgciError
+from bgci.interruption import call, pause
 from bgci.operations.context import Context, stage
 from bgci.operations.planning import observer_of
 from bgci.options import Settings
@@ -29,6 +30,8 @@ APP = "testapp"
 PORT = 10102
 HYBRID_SECONDS = 8.0  # how long the canary is looked at
 SLOW_SECONDS = 5.0
+LONGEST = 3600.0  # seconds of one command
+STARTED = 10.0  # seconds that the sandbox may take to start, and what runs beside to end
 IMAGES = {"v1": "httpd:2.4", "v2": "nginx:1.27", "v3": "broken:1.0"}
 UNHEALTHY = 8
 
@@ -68,8 +71,8 @@ def run(settings: Settings) -> None:
         from bgci.sandbox import control
 
         context.console.info("Starting a DC/OS on this machine: Marathon, Metronome and two load balancers.")
-        where = control.up(Path(directory), replicas=2)
         try:
+            where = call(lambda: control.up(Path(directory), replicas=2), LONGEST, settle=STARTED)
             context.settings = replace(
                 context.settings, cluster_url=where["cluster_url"], marathon_lb_url=list(where["marathon_lb_urls"])
             )
@@ -88,7 +91,7 @@ def _lab(context: Context, where: Mapping[str, Any], directory: Path) -> None:
         with _load(where["addresses"], log):
             for planned in LAB[2:]:
                 done.append(_perform(context, where, planned))
-                time.sleep(planned.pause)
+                pause(planned.pause)
     _report(context, done, _total(log))
 
 
@@ -116,9 +119,16 @@ def _perform(context: Context, where: Mapping[str, Any], planned: Stage) -> Stag
         text=True,
         errors="replace",
     )
-    for line in process.stdout or ():
-        context.console.foreign(f"{planned.command} {planned.revision}", line)
-    process.wait()
+
+    def followed() -> None:
+        for line in process.stdout or ():
+            context.console.foreign(f"{planned.command} {planned.revision}", line)
+        process.wait()
+
+    try:
+        call(followed, LONGEST)
+    finally:
+        process.terminate()
     return replace(planned, seconds=time.monotonic() - began, result=_result(artifacts))
 
 
@@ -168,7 +178,7 @@ def _timeline(context: Context, log: Path) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(STARTED)
 
 
 def _moment(seen: Observation, lines: list[dict[str, Any]]) -> str:

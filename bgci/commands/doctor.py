@@ -15,6 +15,7 @@ from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, failed, failure, ok, skipped, table, tally, verdict, warning
 from bgci.engine.ownership import same_group
 from bgci.errors import BgciError, ConflictError, DeadlineError
+from bgci.interruption import pause
 from bgci.operations.context import Context, stage
 from bgci.options import LogFormat, Settings
 from bgci.reporting.console import plain
@@ -114,7 +115,7 @@ def _change(context: Context, app: RunningApp, plan: Adoption) -> Check:
         if time.monotonic() > until:
             raise _cancelled(context, plan.app_id)
         context.console.wait(f"Marathon to replace the tasks of {plan.app_id}")
-        time.sleep(PAUSE)
+        pause(PAUSE)
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgci.dcos.credentials import Credentials
@@ -42,7 +41,6 @@ def connect(
     credentials: Credentials | None = None,
     ca_cert: str | None = None,
     insecure: bool = False,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Cluster:
     """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
 
@@ -59,7 +57,7 @@ def connect(
             require_confidential(url, insecure)
 
     def http(url: str, auth: Auth | None) -> Http:
-        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, cancelled=cancelled, name="DC/OS")
+        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, name="DC/OS")
 
     if not cluster_url:
         plain = PlainLogin(credentials)

@@ -21,6 +21,7 @@ from typing import Any
 from bgci.appdef.app_definition import labels
 from bgci.appdef.findings import Finding, at
 from bgci.appdef.haproxy_sections import Sections, haproxy_sections
+from bgci.interruption import call
 
 # What every configuration of marathon-lb has, for a check without a load balancer.
 MINIMAL = "global\ndefaults\n  timeout connect 3s\n  timeout client 30s\n  timeout server 30s\n"
@@ -51,6 +52,11 @@ class ConfigError:
     line: str = ""
 
 
+def _run(words: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end, or until a signal comes. Raises OSError or subprocess.TimeoutExpired."""
+    return call(lambda: subprocess.run(words, capture_output=True, timeout=_TIMEOUT, **more), 2 * _TIMEOUT)
+
+
 class ConfigCheck:
     """The program ``haproxy`` on this machine."""
 
@@ -60,8 +66,8 @@ class ConfigCheck:
     @cached_property
     def version(self) -> str:
         """Its version, such as ``2.6.12``; empty if it does not say. Raises OSError or subprocess.TimeoutExpired."""
-        done = subprocess.run([self._program, "-v"], capture_output=True, text=True, timeout=_TIMEOUT)
-        found = re.search(r"version (\d+\.\d+\.\d+)", done.stdout)
+        done = _run([self._program, "-v"])
+        found = re.search(r"version (\d+\.\d+\.\d+)", done.stdout.decode(errors="replace"))
         return found[1] if found else ""
 
     def findings(
@@ -128,13 +134,8 @@ class ConfigCheck:
             file = Path(directory, "haproxy.cfg")
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             # HAProxy replaces variables of the environment in its configuration, and quotes lines in its messages.
-            done = subprocess.run(
-                [self._program, "-c", "-f", str(file)],
-                capture_output=True,
-                cwd=directory,
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-                timeout=_TIMEOUT,
-            )
+            environment = {"PATH": os.environ.get("PATH", os.defpath)}
+            done = _run([self._program, "-c", "-f", str(file)], cwd=directory, env=environment)
             text = done.stderr.decode(errors="replace")
             return [_alert(found, str(file)) for found in _ALERT.findall(text) if not _SUMMARY.match(found)]
 

@@ -7,10 +7,9 @@ Expected failures become :mod:`bgci.errors`; a reply that only the caller can in
 from __future__ import annotations
 
 import copy
-import json as jsonlib
 import random
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -21,8 +20,10 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from bgci.dcos import tls
+from bgci.dcos.http_body import ENCODINGS, TooLarge, json_value, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
-from bgci.errors import DeniedError, UnavailableError, UsageError
+from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
+from bgci.interruption import SETTLE, call, pause
 
 Params = Sequence[tuple[str, str]]
 
@@ -71,8 +72,9 @@ class Http:
 
     ``auth`` is called for each request, but never for one to another origin. After a 401, which means that nothing was
     carried out, it may renew itself, once.
-    ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds.
-    While ``cancelled`` answers true nothing is retried. Not for use by several threads.
+    ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds;
+    an answer may take two read time-outs in all. A signal ends a request and its pauses. Not for use by several
+    threads.
     """
 
     def __init__(
@@ -86,7 +88,6 @@ class Http:
         read_timeout: float = 30.0,
         retries: int = 4,
         backoff: float = 0.5,
-        cancelled: Callable[[], bool] | None = None,
         name: str = "",
     ) -> None:
         self.base_url = _checked_url(base_url)
@@ -94,12 +95,10 @@ class Http:
         self._auth = auth
         self._verify = tls.verification(ca_cert, insecure)
         self._timeouts = (connect_timeout, read_timeout)
+        self._total = connect_timeout + 2 * read_timeout
         self._retries = retries
         self._backoff = backoff
-        self._cancelled = cancelled or (lambda: False)
-        self._session = requests.Session()
-        self._session.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._sessions = _Sessions()
 
     def below(self, path: str, *, name: str = "") -> Http:
         """The same session and settings for ``path`` below this base."""
@@ -145,13 +144,15 @@ class Http:
         url = self.base_url + path
         problem, remedy = "", ""
         for attempt in range(self._retries + 1):
-            pause = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            wait = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             try:
                 response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
             except (requests.exceptions.InvalidHeader, UnicodeError):
                 raise DeniedError(
                     "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
                 ) from None  # the original error shows the header
+            except (TooLarge, TimeoutError) as error:
+                problem, again = str(error) or f"its answer is not complete within {self._total:g} s", False
             except requests.RequestException as error:
                 problem, remedy = explained(error, self.base_url, self._timeouts)
                 again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
@@ -159,10 +160,11 @@ class Http:
                 if response.status_code not in TRY_AGAIN:
                     return self._judged(method, response, json)
                 problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
-                pause = max(pause, _retry_after(response))
+                wait = max(wait, _retry_after(response))
                 again = repeatable or response.status_code == 429
-            if not again or attempt == self._retries or not self._sleep(pause):
+            if not again or attempt == self._retries:
                 break
+            pause(wait)
         if method != "GET" and not harmless:
             problem += f" (the {method} may or may not have been carried out)"
             remedy = remedy or "Run the command again: it starts from what it finds."
@@ -185,14 +187,15 @@ class Http:
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
         """The first reply that is not a redirect; credentials go to ``base_url``'s own origin only."""
-        if method == "POST":
-            self._session.close()  # an idle connection that the server drops just now would leave its fate unknown
+        if method == "POST":  # an idle connection that the server drops just now would leave its fate unknown
+            self._sessions.current.close()
         for _ in range(MAX_REDIRECTS):
             response = self._send(method, url, params, json, headers, credentials)
             if not response.is_redirect:
                 return response
-            target = urljoin(url, response.headers["Location"])
-            if method != "GET" or urlsplit(target).scheme not in ("http", "https"):
+            target = _target(url, response.headers["Location"])
+            if method != "GET" or not target:
+                target = target or response.headers["Location"][:200]
                 raise UnavailableError(
                     f"{method} {shown(url)} is redirected to {shown(target)}.", remedy="Use that address as the URL."
                 )
@@ -203,22 +206,35 @@ class Http:
     def _send(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
-        sent = {"Accept": "application/json", "User-Agent": "bgci", **headers}
+        sent = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "User-Agent": "bgci", **headers}
         if method in ("POST", "PUT"):
             sent["Content-Type"] = "application/json"  # Metronome demands it without a body too
         if credentials and self._auth:
             self._auth(sent)
-        return self._session.request(
-            method,
-            url,
-            params=list(params) or None,
-            json=json,
-            headers=sent,
-            timeout=self._timeouts,
-            verify=self._verify,
-            proxies=_proxies(url),
-            allow_redirects=False,
-        )
+        session = self._sessions.current
+
+        def exchanged() -> requests.Response:
+            with session.request(
+                method,
+                url,
+                params=list(params) or None,
+                json=json,
+                headers=sent,
+                timeout=self._timeouts,
+                verify=self._verify,
+                proxies=_proxies(url),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                read_body(response)
+                return response
+
+        try:
+            # What changes something may be answered just now: what follows an abort must not meet it half done.
+            return call(exchanged, self._total, settle=0.0 if method == "GET" else SETTLE)
+        except (AbortedError, TimeoutError):
+            self._sessions.replace()  # the thread that was left behind still holds it
+            raise
 
     def _judged(self, method: str, response: requests.Response, sent: Any) -> Reply:
         status, url = response.status_code, shown(response.url)
@@ -253,22 +269,32 @@ class Http:
         try:
             if "html" in kind:
                 raise ValueError(kind)
-            return jsonlib.loads(reply.content)
+            return json_value(reply.content)
         except ValueError as error:
             raise UnavailableError(
                 f"{shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",
                 remedy=f"Is {self.base_url} the URL of {self.name}?",
             ) from error
 
-    def _sleep(self, seconds: float) -> bool:
-        """False as soon as the command is cancelled."""
-        until = time.monotonic() + seconds
-        while not self._cancelled():
-            left = until - time.monotonic()
-            if left <= 0:
-                return True
-            time.sleep(min(left, 0.2))
-        return False
+
+class _Session(requests.Session):
+    """It follows no redirect, and prepares for none: it would fail for an address that it cannot read."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _Sessions:
+    """The session of an Http and of those below it."""
+
+    def __init__(self) -> None:
+        self.replace()
+
+    def replace(self) -> None:
+        """Another session, with connections of its own. The earlier one is left to who may be using it."""
+        self.current = _Session()
+        self.current.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
+        self.current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _proxies(url: str) -> dict[str, str]:
@@ -299,11 +325,22 @@ def _origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def _target(url: str, location: str) -> str:
+    """Where a redirect leads; empty for an address that cannot be used."""
+    try:
+        target = urljoin(url, location)
+        return _checked_url(target) if "@" not in urlsplit(target).netloc else ""
+    except (ValueError, UsageError):
+        return ""
+
+
 def _retry_after(response: requests.Response) -> float:
     """Seconds that the server asks us to wait, capped; 0 when it does not say."""
     value = response.headers.get("Retry-After", "")
     try:
-        seconds = float(value) if value.isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
+        if value.isascii() and value.isdigit():
+            return min(MAX_PAUSE, float(value[:6]))
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return min(MAX_PAUSE, max(0.0, seconds))

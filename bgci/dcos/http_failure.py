@@ -9,6 +9,7 @@ import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from bgci.dcos import tls
+from bgci.dcos.http_body import json_value
 from bgci.errors import UnavailableError
 from bgci.redaction import redacted
 
@@ -101,7 +102,7 @@ def shown(url: str) -> str:
 def body_of(response: requests.Response) -> Any:
     if "json" in response.headers.get("Content-Type", ""):
         try:
-            return response.json()
+            return json_value(response.content)
         except ValueError:
             pass
     return shortened(response)

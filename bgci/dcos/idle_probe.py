@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import requests
 import urllib3
+
+from bgci.interruption import call
 
 TIMEOUT = 2.0  # seconds without a word
 LONGEST = 5.0  # seconds for the whole answer: one that trickles in has no end, and a cancelled run has no time
@@ -14,6 +17,13 @@ CHUNK, MOST = 65536, 4_194_304  # bytes; as much of an answer as is waited for
 
 def answers_ok(url: str) -> bool:
     """Whether GET ``url`` answers 200 now. False for any other answer, and without one."""
+    try:
+        return call(partial(_answers_ok, url), LONGEST)
+    except TimeoutError:
+        return False
+
+
+def _answers_ok(url: str) -> bool:
     try:
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
             return response.status_code == 200
@@ -27,6 +37,13 @@ def timed(url: str) -> float | None:
     A task's certificate is not verified: it is for the app's name, not for the task's address; nothing secret is sent.
     """
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    try:
+        return call(partial(_timed, url), LONGEST)
+    except TimeoutError:
+        return None
+
+
+def _timed(url: str) -> float | None:
     try:
         began = time.perf_counter()
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True, verify=False) as response:  # noqa: S501

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,8 +23,10 @@ from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.engine.observation import Replica, Server, Serving
 from bgci.errors import BgciError, UnavailableError, UsageError
+from bgci.interruption import call
 
 STATS_PORT = 9090
+RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # An older worker must not answer through a connection that it has kept alive.
 FRESH = {"Connection": "close"}
 # An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
@@ -169,7 +172,7 @@ class LoadBalancer:
 
     def _pids(self) -> list[int]:
         text = self._http.text("/_haproxy_getpids", headers=FRESH)
-        if not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", text):
+        if not re.fullmatch(r"\s*[0-9]{1,10}(\s+[0-9]{1,10})*\s*", text):
             raise UnavailableError(
                 f"{self.url}/_haproxy_getpids does not list process ids.",
                 remedy="--marathon-lb-url must lead to marathon-lb itself; `bgci doctor` checks its version.",
@@ -205,7 +208,8 @@ def _addresses(host: str, port: int) -> list[str]:
     """The A records, sorted; the AAAA records where there are none."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):
-            return sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)})
+            found = call(partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM), RESOLVE_SECONDS)
+            return sorted({str(info[4][0]) for info in found})
     raise UnavailableError(
         f"The load balancer's name {host} cannot be resolved.",
         remedy="Check --marathon-lb-url, and this machine's DNS: inside of the cluster other names are known.",
@@ -237,13 +241,18 @@ def serving(status: str) -> Serving:
 def parse_stats(text: str) -> list[Row] | None:
     """The rows of a statistics CSV by column name, for any version of HAProxy; None for any other text."""
     lines = csv.reader(text.lstrip("# \ufeff\r\n").splitlines())
-    header = next(lines, [])
-    if header[:2] != ["pxname", "svname"] or "status" not in header:
+    try:
+        header = next(lines, [])
+        if header[:2] != ["pxname", "svname"] or "status" not in header:
+            return None
+        # Later columns of one name and the nameless one after the last comma do not count.
+        return [
+            dict(reversed([pair for pair in zip(header, row, strict=False) if pair[0]]))
+            for row in lines
+            if len(row) > 1
+        ]
+    except csv.Error:  # such as a field of more than 128 KiB
         return None
-    # Later columns of one name and the nameless one after the last comma do not count.
-    return [
-        dict(reversed([pair for pair in zip(header, row, strict=False) if pair[0]])) for row in lines if len(row) > 1
-    ]
 
 
 def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
@@ -266,7 +275,7 @@ def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, R
 
 
 def _server_row(row: Row) -> ServerRow:
-    cells = {name: int(cell) for name, cell in row.items() if re.fullmatch(r"-?[0-9]+", cell)}
+    cells = {name: int(cell) for name, cell in row.items() if re.fullmatch(r"-?[0-9]{1,20}", cell)}
     return ServerRow(serving(row.get("status", "")), reading(cells), float(cells.get("rtime", 0)))
 
 
@@ -287,4 +296,4 @@ def _clean(text: str) -> str:
 
 
 def _count(cell: str) -> int:
-    return int(cell) if cell.isdecimal() else 0
+    return int(cell) if re.fullmatch(r"[0-9]{1,20}", cell) else 0

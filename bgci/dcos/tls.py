@@ -6,7 +6,6 @@ environment says, as CI images do. Only ``--insecure`` changes that.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import ipaddress
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from bgci.errors import UnavailableError, UsageError
+from bgci.interruption import at_end
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -62,7 +62,7 @@ def _file_of(pem: str) -> str:
     """A file with this text, as long as the process lives: requests takes nothing else."""
     # "\n" written out is what remains of line breaks in some CI systems.
     handle, path = tempfile.mkstemp(prefix="bgci-ca-", suffix=".pem")
-    atexit.register(_remove, path)
+    at_end(functools.partial(_remove, path))
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(pem.replace("\\n", "\n"))
     return path

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import fmean
@@ -19,12 +20,14 @@ from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.observation import Serving
 from bgci.errors import ConflictError, UnavailableError
+from bgci.interruption import call, pause
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
 from bgci.operations.topology import Hybrid, current_hybrid, group_of, places_of
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two polls
+ROUND = 300.0  # seconds that a round of synthetic traffic may take; each of its requests has a limit of its own
 REPORT_EVERY = 5.0  # seconds between two lines of the log
 ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
 WORST_CASE = 0.05  # the error rate of a worst-case canary, for --max-failed-requests
@@ -114,7 +117,7 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Evi
     began = reported = time.monotonic()
     until, sized = began + context.settings.judge_for, False
     context.console.step(f"Judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s.")
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+    with _pool() as pool:
         while True:
             next_look = time.monotonic() + PAUSE
             hybrid = current_hybrid(context)
@@ -135,7 +138,17 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Evi
             if time.monotonic() >= reported + REPORT_EVERY:
                 reported = time.monotonic()
                 context.console.wait(f"The judge: {evidence.judge.verdict().reason}")
-            time.sleep(max(0.0, min(next_look, until) - time.monotonic()))
+            pause(max(0.0, min(next_look, until) - time.monotonic()))
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for synthetic traffic. Nobody waits for them in the end."""
+    pool = ThreadPoolExecutor(max_workers=WORKERS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -159,7 +172,7 @@ def _poll(context: Context, evidence: Evidence, hybrid: Hybrid, pool: ThreadPool
     if context.settings.judge_traffic and canary.requests - before < PAIRS:
         path = "/" + context.settings.judge_path.lstrip("/")
         ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
-        got = probe(ours, theirs, pool)
+        got = call(lambda: probe(ours, theirs, pool), ROUND)
         evidence.probed["canary"] += got.canary
         evidence.probed["baseline"] += got.baseline
         evidence.judge = evidence.judge.see(*evidence.totals())

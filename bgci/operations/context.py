@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
 from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exit_code
+from bgci.interruption import noted_signals
 from bgci.operations.connections import Connections, in_job
 from bgci.operations.result import Result
-from bgci.operations.signals import abort_on_signals
 from bgci.options import LogFormat, Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
@@ -276,10 +276,11 @@ def _needed(value: str, flag: str) -> str:
 def stage(command: str, settings: Settings) -> Iterator[Context]:
     """Run a command: its result is written whatever happens, and only errors of ``bgci.errors`` leave it."""
     context = Context(command, settings)
-    with abort_on_signals() as signals:
+    with noted_signals() as signals:
         try:
             with closing(context.console):
                 yield context
+                signals.check()  # one that came where nothing waited
         except (BgciError, AbortedError) as error:
             signals.over = error.reported = True
             context.finish(error)

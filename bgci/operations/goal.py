@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bgci.engine.decisions import Create, Done, Fail, Kind, Release, Wait
 from bgci.errors import AbortedError, BgciError, ConflictError, UsageError, amended
+from bgci.interruption import signals
 from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
@@ -43,6 +44,7 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
     """
     try:
         yield
+        signals.check()  # one that came where nothing waited
     except AbortedError as aborted:
         if context.settings.on_abort is not OnFailure.ROLLBACK:
             raise

@@ -26,6 +26,7 @@ from bgci.errors import (
     UnhealthyError,
     from_code,
 )
+from bgci.interruption import pause
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
@@ -174,7 +175,7 @@ def _stop(watch: _Watch) -> None:
                 console.warn(f"Stopped run {run_id} of {job_id}.")
         until = time.monotonic() + STOPPED
         while metronome.active_runs(job_id) and time.monotonic() < until:
-            time.sleep(FASTEST_POLL)
+            pause(FASTEST_POLL)
         watch.read_rest(until - time.monotonic())
         if watch.result and "state" in watch.result:
             watch.context.result = replace(watch.context.result, state=watch.result["state"])
@@ -199,7 +200,7 @@ class _Watch:
 
     def to_the_end(self) -> JobRun:
         """The run's last state. Raises DeadlineError, and ConflictError when the run is gone without an end."""
-        state, pause, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
+        state, interval, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
         while True:
             state = self._poll(state)
             self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
@@ -217,8 +218,8 @@ class _Watch:
                 unknown_since = 0.0
             self._require_time(state)
             self._tell(state)
-            pause = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, pause * 1.4)
-            time.sleep(pause)
+            interval = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, interval * 1.4)
+            pause(interval)
 
     def _poll(self, before: JobRun) -> JobRun:
         """The run's state; the state before while Metronome does not answer, because the run goes on without it."""
@@ -268,7 +269,7 @@ class _Watch:
         """Read the log until the run's result is in it: the log may lag behind the run's end."""
         deadline = time.monotonic() + seconds
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
-            time.sleep(FASTEST_POLL)
+            pause(FASTEST_POLL)
             self._show()
 
     def _show(self) -> None:

@@ -15,6 +15,7 @@ from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Release
 from bgci.engine.ownership import Claim, conflict
 from bgci.errors import ConflictError, UnavailableError
+from bgci.interruption import pause
 from bgci.operations.context import Context
 
 SETTLE_SECONDS = 5.0  # after a reload request, for which a load balancer may still show tasks that have ended
@@ -96,7 +97,7 @@ def strangers(
         for balancer in balancers:
             balancer.request_reload()
     while found and time.monotonic() < until:
-        time.sleep(PAUSE)
+        pause(PAUSE)
         found = _behind(balancers, wanted, ours)
     return _named(found, marathon) if found else []
 

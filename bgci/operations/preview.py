@@ -19,6 +19,7 @@ from bgci.dcos.tls import verification
 from bgci.engine.decisions import Release
 from bgci.engine.observation import Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
+from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.ownership import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
@@ -128,7 +129,7 @@ def _until_healthy(context: Context) -> RunningApp:
                 remedy="Look at the new revision's tasks and its health check. No user was affected.",
             )
         context.console.wait(why)
-        time.sleep(PAUSE)
+        pause(PAUSE)
 
 
 def _until_serving(context: Context, running: RunningApp, settle: float) -> None:
@@ -165,7 +166,7 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
             for balancer in context.balancers:
                 balancer.request_reload()
         context.console.wait(f"preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers")
-        time.sleep(PAUSE)
+        pause(PAUSE)
 
 
 def _not_serving(why: str) -> UnhealthyError:

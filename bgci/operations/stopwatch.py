@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from bgci import interruption
 from bgci.engine.decisions import Cause, Step, Wait
 
 FASTEST_POLL = 0.1  # seconds: right after something happened
@@ -44,7 +45,7 @@ class Stopwatch:
     def sleep(self) -> None:
         """Until the next observation: longer each time that the wait goes on."""
         self._pause = min(SLOWEST_POLL, self._pause * 1.4)
-        time.sleep(self._pause)
+        interruption.pause(self._pause)
 
     def stop(self) -> None:
         self._book()

@@ -13,6 +13,7 @@ from bgci.checks.runner import Place
 from bgci.dcos.running_app import Address, RunningApp, require_dates
 from bgci.durations import duration_text
 from bgci.errors import ConflictError, UnhealthyError
+from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.ownership import require_owned
 
@@ -99,7 +100,7 @@ def healthy_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
                 remedy="`bgci rollback` brings the baseline back.",
             )
         context.console.wait(why)
-        time.sleep(PAUSE)
+        pause(PAUSE)
 
 
 def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import signal
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgci import interruption
+from bgci.dcos import http as http_module
 from bgci.dcos.credentials import Token
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.login import Login
-from bgci.errors import DeniedError, UnavailableError, UsageError
+from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
 
 
 def quick(url: str, **settings: Any) -> Http:
@@ -59,15 +66,17 @@ def test_a_post_that_was_refused_for_its_rate_is_sent_again(stub, answer):
     assert [asked.body for asked in stub.asked] == [{"a": 1}] * 2
 
 
-def test_a_post_to_a_port_that_opens_late_is_sent_again():
+def test_a_post_to_a_port_that_opens_late_is_sent_again(monkeypatch):
     """The connection was refused, so nothing was carried out."""
     port = free_port()
     refused = threading.Event()
 
-    def pausing() -> bool:
-        """Asked for whenever Http waits before the next try."""
+    def pausing(seconds: float) -> None:
+        """Called whenever Http waits before the next try."""
         refused.set()
-        return False
+        interruption.pause(seconds)
+
+    monkeypatch.setattr(http_module, "pause", pausing)
 
     def open_late() -> None:
         assert refused.wait(5)
@@ -80,7 +89,7 @@ def test_a_post_to_a_port_that_opens_late_is_sent_again():
 
     thread = threading.Thread(target=open_late)
     thread.start()
-    assert quick(f"http://127.0.0.1:{port}", backoff=0.2, cancelled=pausing).post("/x") == {}
+    assert quick(f"http://127.0.0.1:{port}", backoff=0.2).post("/x") == {}
     thread.join()
 
 
@@ -127,18 +136,118 @@ def test_retry_after_is_honoured(stub, answer):
 def test_an_absurd_retry_after_is_capped(stub, answer, monkeypatch):
     slept: list[float] = []
     http = quick(stub.url, retries=1)
-    monkeypatch.setattr(http, "_sleep", lambda seconds: slept.append(seconds) or True)
+    monkeypatch.setattr(http_module, "pause", slept.append)
     stub.tell("GET", "/x", answer(503, headers={"Retry-After": "86400"}))
     with pytest.raises(UnavailableError, match="answers 503"):
         http.get("/x")
     assert slept == [30.0]
 
 
-def test_a_cancelled_command_is_not_kept_waiting(stub, answer):
+@contextmanager
+def signal_once(ready: Callable[[], bool]) -> Iterator[None]:
+    """Inside, signals are noted; this process gets a SIGTERM as soon as it is ready for it."""
+
+    def send() -> None:
+        while not ready():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with interruption.noted_signals():
+        sender = threading.Thread(target=send)
+        sender.start()
+        yield
+        sender.join()
+
+
+def test_h62_a_signal_ends_the_pause_before_the_next_try(stub, answer):
     stub.tell("GET", "/x", answer(503))
-    with pytest.raises(UnavailableError):
-        quick(stub.url, backoff=30, cancelled=lambda: True).get("/x")
+    with signal_once(lambda: bool(stub.asked)), pytest.raises(AbortedError):
+        quick(stub.url, backoff=30).get("/x")
     assert len(stub.asked) == 1
+
+
+def test_h62_a_signal_ends_a_request_and_the_way_back_has_another_session(stub, answer):
+    release = threading.Event()
+    stub.tell("GET", "/x", answer(hold=release), answer(200, {}))
+    http = quick(stub.url)
+    with signal_once(lambda: bool(stub.asked)):
+        with pytest.raises(AbortedError):
+            http.below("").get("/x")
+        assert http.get("/x") == {}
+        release.set()
+
+
+def test_h62_a_change_that_is_answered_just_after_the_signal_is_not_left_half_done(stub, answer):
+    release = threading.Event()
+    stub.tell("POST", "/x", answer(200, {}, hold=release))
+    timer = threading.Timer(0.5, release.set)
+    timer.start()
+    with signal_once(lambda: bool(stub.asked)), pytest.raises(AbortedError):
+        quick(stub.url).post("/x")
+    timer.join(0)
+    assert release.is_set()
+
+
+def test_an_answer_that_trickles_in_has_an_end():
+    with trickling(b"x") as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
+        quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
+
+
+def test_headers_that_trickle_in_have_an_end():
+    server = trickling(b"X-More: 1\r\n", head=b"HTTP/1.1 200 OK\r\n")
+    with server as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
+        quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
+
+
+@contextmanager
+def trickling(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n") -> Iterator[str]:
+    """The URL of a server that sends a part of its answer every 20 ms, until nobody reads it any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(head)
+                while not over.wait(0.02):
+                    connection.sendall(part)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_larger_than_what_is_read_is_refused(stub, answer, packed):
+    body = b" " * ((16 << 20) + 1)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    stub.tell("GET", "/x", answer(200, gzip.compress(body, 1) if packed else body, headers=headers))
+    with pytest.raises(UnavailableError, match="its answer is longer than 16 MiB"):
+        quick(stub.url).get("/x")
+    assert len(stub.asked) == 1
+
+
+def test_a_packed_answer_is_read(stub, answer):
+    stub.tell("GET", "/x", answer(200, gzip.compress(b"[1]"), headers={"Content-Encoding": "gzip"}))
+    assert quick(stub.url).get("/x") == [1]
+
+
+def test_json_that_is_nested_too_deep_or_has_too_many_values_is_refused(stub, answer):
+    stub.tell("GET", "/x", answer(200, b"[" * 100_000), answer(200, b"[" + b"1," * 1_000_001 + b"1]"))
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="instead of JSON"):
+            quick(stub.url).get("/x")
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:999999/", "http://user:word@host/"])
+def test_a_redirect_to_what_is_no_address_is_refused(stub, answer, location):
+    stub.tell("GET", "/x", answer(302, headers={"Location": location}))
+    with pytest.raises(UnavailableError, match="is redirected to"):
+        quick(stub.url).get("/x")
 
 
 @pytest.mark.parametrize(

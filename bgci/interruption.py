@@ -1,0 +1,193 @@
+"""SIGINT and SIGTERM: noted when they come, and raised as AbortedError where a command waits.
+
+An exception that a signal handler raises can come at any instruction. Inside of a destructor or of a weak reference's
+callback Python drops it, and inside of a library it can leave a lock taken. So the handler only notes the signal. A
+wake-up descriptor wakes whoever waits, and every wait of a command is one of this module: ``pause``, or ``call`` for
+what cannot be interrupted itself, such as a request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+from bgci.errors import AbortedError
+
+T = TypeVar("T")
+
+REPEATED = 2.0  # seconds in which further signals are the same one
+SETTLE = 2.0  # seconds in which a change that is under way may still be answered before AbortedError is raised
+LAST_WORDS = 2.0  # seconds that the end of the process may take
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """The signals of this process. ``over``: the result is being written, and no signal may interrupt that.
+
+    A cancelled run gets more than one signal: at the same moment from several senders (a process group's and
+    `timeout`'s), and some seconds later from a CI system that loses patience. A later one is raised too.
+    """
+
+    def __init__(self) -> None:
+        self._wakeup: socket.socket | None = None  # readable once a signal has come
+        self.begin()
+
+    def begin(self, wakeup: socket.socket | None = None) -> None:
+        """A command begins."""
+        self._wakeup = wakeup
+        self.over = False
+        self._noted: list[tuple[int, float]] = []
+        self._taken = 0
+        self._aborted_at = -math.inf
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The handler. It takes no lock: the thread that it interrupts may hold that."""
+        self._noted.append((number, time.monotonic()))
+
+    def check(self) -> None:
+        """Raise AbortedError for a signal that has come. In a thread other than the main one nothing is raised."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        fresh = self._noted[self._taken :]
+        self._taken += len(fresh)
+        for number, at in fresh:
+            if not self.over and at - self._aborted_at >= REPEATED:
+                self._aborted_at = time.monotonic()
+                raise AbortedError(
+                    f"Aborted by {signal.Signals(number).name}.",
+                    signal_number=number,
+                    remedy="Run the same command again to go on, or the rollback to go back.",
+                )
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises AbortedError as soon as a signal comes."""
+        until = time.monotonic() + seconds
+        while True:
+            self.check()
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._wait(left)
+
+    def call(self, work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
+        """The result of ``work``, which runs in a thread of its own.
+
+        Raises AbortedError as soon as a signal comes, and TimeoutError after ``limit`` seconds: the thread is left to
+        itself then, with all that ``work`` uses. ``settle``: seconds after a signal in which the end of ``work`` is
+        still waited for.
+        """
+        self.check()
+        outcome: list[tuple[T | None, BaseException | None]] = []
+        reader, writer = os.pipe()
+
+        def run() -> None:
+            try:
+                outcome.append((work(), None))
+            except BaseException as error:
+                outcome.append((None, error))
+            finally:
+                os.close(writer)
+
+        threading.Thread(target=run, daemon=True).start()
+        until, aborted = time.monotonic() + limit, None
+        try:
+            while not outcome and (left := until - time.monotonic()) > 0:
+                try:
+                    self._wait(left, reader)
+                    self.check()
+                except AbortedError as error:
+                    aborted, until = error, min(until, time.monotonic() + settle)
+        finally:
+            os.close(reader)
+        if aborted:
+            raise aborted
+        if not outcome:
+            raise TimeoutError
+        result, problem = outcome[0]
+        if problem is not None:
+            raise problem
+        return result  # type: ignore[return-value]
+
+    def _wait(self, seconds: float, reader: int | None = None) -> None:
+        """Until a signal comes, ``reader`` has ended, or the time is over."""
+        poll = select.poll()
+        wakeup = self._wakeup if threading.current_thread() is threading.main_thread() else None
+        if wakeup:
+            poll.register(wakeup, select.POLLIN)
+        if reader is not None:
+            poll.register(reader, select.POLLIN)
+        poll.poll(math.ceil(1000 * min(seconds, 3600)))
+        if wakeup:
+            with suppress(BlockingIOError):
+                while wakeup.recv(4096):
+                    pass
+
+
+signals = Signals()
+pause = signals.pause
+call = signals.call
+
+
+@contextmanager
+def noted_signals() -> Iterator[Signals]:
+    """Inside, signals are noted. They stay so afterwards if ``end_at_once`` was the handler: the command has ended, and
+    its exit code stands."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    signals.begin(reader)
+    fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, signals.note) for number in NUMBERS}
+    try:
+        yield signals
+    finally:
+        signal.set_wakeup_fd(fd)
+        signals.begin()
+        signals.over = True
+        reader.close()
+        writer.close()
+        for number, earlier in before.items():
+            if earlier is not end_at_once:
+                signal.signal(number, earlier)
+
+
+# -- the end of the process -------------------------------------------------------------------------------------------
+
+_at_end: list[Callable[[], None]] = []
+
+
+def at_end(work: Callable[[], None]) -> None:
+    """Do this when the process ends, however it ends."""
+    _at_end.append(work)
+    atexit.register(work)
+
+
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """The handler outside of any command: there is nothing to roll back."""
+    os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
+    os._exit(128 + number)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with this exit code, whatever a library or a thread that was left behind still holds."""
+    last = threading.Thread(target=_last_words, daemon=True)
+    last.start()
+    last.join(LAST_WORDS)
+    os._exit(code)
+
+
+def _last_words() -> None:
+    for work in (*_at_end, sys.stdout.flush, sys.stderr.flush):
+        with suppress(Exception):
+            work()

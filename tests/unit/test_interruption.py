@@ -1,0 +1,146 @@
+"""Signals are noted, and raised where a command waits: none is lost, at whatever moment it comes (hazard 62)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from bgci import interruption
+from bgci.errors import AbortedError
+
+SIGNALS = 500
+MOMENT = 0.02  # seconds in which a signal comes
+LONG = 30.0  # seconds that nothing here takes
+
+
+def send_soon(number: int, seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.start()
+    return timer
+
+
+class Dropped:
+    """What runs at its end is inside of a weak reference's callback, where Python drops an exception."""
+
+
+def collected() -> None:
+    for _ in range(200):
+        one = Dropped()
+        weakref.finalize(one, sum, range(50))
+        del one
+
+
+WORK: tuple[Callable[[], object], ...] = (
+    partial(interruption.pause, 0.001),
+    partial(interruption.call, lambda: time.sleep(0.001), LONG),
+    partial(interruption.call, lambda: None, LONG),
+    partial(interruption.pause, LONG),
+    partial(interruption.call, partial(time.sleep, 0.5), LONG),
+    collected,
+)
+
+
+def works_until_aborted(chance: random.Random) -> AbortedError | None:
+    until = time.monotonic() + LONG
+    try:
+        while time.monotonic() < until:
+            chance.choice(WORK)()
+    except AbortedError as error:
+        return error
+    return None
+
+
+def test_h62_no_signal_at_a_random_moment_is_lost() -> None:
+    chance = random.Random(62)
+    for _ in range(SIGNALS):
+        number = chance.choice(interruption.NUMBERS)
+        with interruption.noted_signals():
+            sender = send_soon(number, chance.uniform(0, MOMENT))
+            error = works_until_aborted(chance)
+            sender.join()
+        assert error is not None
+        assert error.exit_code == 128 + number
+
+
+def test_h62_a_signal_in_a_computation_is_raised_at_the_next_wait() -> None:
+    with interruption.noted_signals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        computed = sum(range(1000))
+        with pytest.raises(AbortedError, match=r"Aborted by SIGTERM\."):
+            signals.check()
+    assert computed == 499500
+
+
+def test_h62_signals_of_several_senders_are_one() -> None:
+    with interruption.noted_signals() as signals:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        with pytest.raises(AbortedError):
+            signals.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        interruption.pause(0)
+
+
+def test_h62_a_later_signal_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "REPEATED", 0.0)
+    with interruption.noted_signals() as signals:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(AbortedError):
+                signals.check()
+
+
+def test_h62_no_signal_interrupts_the_writing_of_the_result() -> None:
+    with interruption.noted_signals() as signals:
+        signals.over = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        interruption.pause(0.01)
+
+
+def test_call_gives_the_result_or_the_error_of_its_work() -> None:
+    assert interruption.call(lambda: 7, LONG) == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        interruption.call(lambda: int("x"), LONG)
+
+
+def test_call_leaves_work_behind_that_takes_too_long() -> None:
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        interruption.call(release.wait, 0.05)
+    release.set()
+
+
+def test_h62_work_that_changes_something_may_come_to_its_end() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        time.sleep(0.2)
+        done.append(1)
+
+    with interruption.noted_signals():
+        sender = send_soon(signal.SIGTERM, 0.05)
+        with pytest.raises(AbortedError):
+            interruption.call(work, LONG, settle=LONG)
+        sender.join()
+    assert done == [1]
+
+
+def test_h62_the_process_ends_whatever_is_held_at_exit() -> None:
+    """A thread that never ends, and an exit function that waits for ever."""
+    code = (
+        "import atexit, threading; from bgci import interruption\n"
+        "never = threading.Event(); atexit.register(never.wait); threading.Thread(target=never.wait).start()\n"
+        "interruption.at_end(lambda: print('cleaned')); print('said', end=' '); interruption.end(143)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (143, "said cleaned\n")
