@@ -242,6 +242,14 @@ class Settings:
         OnDrainTimeout.ABORT,
         "When --drain-timeout passes. abort: stop and leave everything as it is; force: cut the sessions.",
     )
+    progress_timeout: float = seconds(
+        0.0,
+        "How long a revision may make no progress towards health, such as 5m; 0s: a minute, and what its health check "
+        "allows.",
+    )
+    on_degraded: OnFailure = setting(
+        OnFailure.ROLLBACK, "When the revision turns bad while it takes over: bring the baseline back, or leave it."
+    )
     on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
     on_rejected: OnRejected = setting(
         OnRejected.DRAIN,
@@ -309,6 +317,8 @@ GOAL = (
     "timeout",
     "drain_timeout",
     "on_drain_timeout",
+    "progress_timeout",
+    "on_degraded",
     "on_abort",
     "allow_no_health_check",
     "allow_port_change",

@@ -3,6 +3,7 @@
 The same examples in each run, so that what lands does not depend on luck.
 
 ``HYPOTHESIS_PROFILE=explore`` draws new ones, more of them: for the nights, and after a change of what they test.
+``HYPOTHESIS_PROFILE=quick`` shrinks nothing: to see at once whether a change holds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Generator
 
 import pytest
 import skips
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from bgci import redaction
 
@@ -22,6 +23,7 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 patient = settings.get_profile("patient")
 settings.register_profile("settled", patient, derandomize=True)
+settings.register_profile("quick", settings.get_profile("settled"), max_examples=8, phases=[Phase.generate])
 settings.register_profile("explore", patient, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
 

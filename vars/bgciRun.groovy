@@ -8,10 +8,10 @@ import groovy.transform.Field
     'marathonVersion', 'clusterUrl', 'marathonUrl', 'metronomeUrl', 'marathonLbUrl', 'caCert', 'caSha256',
     'insecure', 'via', 'jobClusterUrl', 'jobMarathonUrl', 'jobMarathonLbUrl', 'jobCaCert', 'jobServiceAccount',
     'jobSecret', 'jobImage', 'jobArtifact', 'jobTemplate', 'strategy', 'wave', 'timeout', 'drainTimeout',
-    'onDrainTimeout', 'onAbort', 'allowNoHealthCheck', 'allowPortChange', 'checkConfig', 'replaces', 'preview',
-    'dryRun', 'suite', 'testCommand', 'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic',
-    'judgePath', 'maxFailedRequests', 'instances', 'percent', 'cut', 'yes', 'onRejected', 'onFailure',
-    'onInconclusive', 'steps', 'adopt', 'adoptRestart', 'output',
+    'onDrainTimeout', 'progressTimeout', 'onDegraded', 'onAbort', 'allowNoHealthCheck', 'allowPortChange',
+    'checkConfig', 'replaces', 'preview', 'dryRun', 'suite', 'testCommand', 'commandTimeout', 'junitGlob',
+    'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath', 'maxFailedRequests', 'instances', 'percent', 'cut',
+    'yes', 'onRejected', 'onFailure', 'onInconclusive', 'steps', 'adopt', 'adoptRestart', 'output',
     // END generated
 ]
 

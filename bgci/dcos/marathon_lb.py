@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 FRESH = {"Connection": "close"}
 # An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
 ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
+# The statistics page: the worker that answers, and how long it has run.
+UPTIME = r"pid = (?:</b>)?\s*(\d+).*?uptime = (?:</b>)?\s*(\d+)d (\d+)h(\d+)m(\d+)s"
 
 Row = Mapping[str, str]
 T = TypeVar("T")
@@ -80,6 +83,7 @@ class LoadBalancer:
         )
         self.url = self._http.base_url
         self._lone_worker = False  # seen with one pid: HAProxy runs without a master process
+        self._worker, self._worker_started = 0, 0.0  # the newest worker, and when it was started
 
     def read(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Replica:
         """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read."""
@@ -92,7 +96,29 @@ class LoadBalancer:
         backends = _by_backend(rows)
         servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
         self._lone_worker = self._lone_worker or len(pids) == 1
-        return Replica(self.url, servers=servers, older_workers=older_workers(pids, self._lone_worker))
+        return Replica(
+            self.url,
+            servers=servers,
+            older_workers=older_workers(pids, self._lone_worker),
+            worker=pids[-1],
+            worker_started=self._started(pids[-1]),
+            others=_others(wanted, backends),
+        )
+
+    def _started(self, worker: int) -> float:
+        """When the newest worker was started, in seconds since the epoch; 0 where its page does not say so."""
+        if worker != self._worker:
+            try:
+                page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
+            except (BgciError, HttpFailure):
+                return 0.0
+            found = re.search(UPTIME, page, re.DOTALL)
+            if not found or int(found[1]) != worker:
+                return 0.0
+            days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
+            self._worker = worker
+            self._worker_started = time.time() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        return self._worker_started
 
     def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[ServerRow]]:
         """Each task's servers with their counters, by task id. Raises UnavailableError.
@@ -260,6 +286,16 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     for row in rows:
         backends.setdefault(row["pxname"], {})[row["svname"]] = row
     return backends
+
+
+def _others(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:
+    """The servers of the tasks' backends that are none of these tasks."""
+    ends = [end for endpoints in wanted.values() for end in endpoints]
+    found = set()
+    for backend in {end.backend for end in ends}:
+        rows = {name: name for name in backends.get(backend, {}) if re.search(r"_\d+$", name)}
+        found |= set(rows) - {_named(end, rows) for end in ends if end.backend == backend}
+    return tuple(sorted(found))
 
 
 def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, Row]]) -> Server:

@@ -174,10 +174,29 @@ def running_app(answer: Answer) -> RunningApp:
         has_health_checks=checked,
         trouble="; ".join([*complaints, *_last_failure(answer)]),
         complaint="; ".join(complaints),
+        failure="".join(_last_failure(answer)),
+        health_time=max((_health_time(check) for check in answer["healthChecks"].items()), default=0.0),
+        check_window=max((_check_window(check) for check in answer["healthChecks"].items()), default=0.0),
     )
     ready = answer["tasksHealthy" if checked else "tasksRunning"].whole()
     since = {task["id"].text(): _healthy_since(task) for task in listed}
     return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready, since)
+
+
+def _check_window(check: Answer) -> float:
+    """Seconds until HAProxy takes a server that fails each of its checks for DOWN. marathon-lb writes a check of these
+    numbers for every protocol but COMMAND (docs/platform.md)."""
+    if check["protocol"].text("HTTP") == "COMMAND":
+        return 0.0
+    falls = check["maxConsecutiveFailures"].whole(3) + 1
+    return float(falls * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
+
+
+def _health_time(check: Answer) -> float:
+    """Seconds in which a task must have passed this check: its grace period, then as many failures as it may have."""
+    tries = check["maxConsecutiveFailures"].whole(3) + 1
+    round_trip = check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)
+    return float(check["gracePeriodSeconds"].whole(300) + tries * round_trip)
 
 
 def queue_entry(answer: Answer) -> QueueEntry:

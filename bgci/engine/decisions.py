@@ -56,6 +56,8 @@ class Policy:
     force: bool = False
     allow_no_health_check: bool = False
     cut: bool = False
+    leave_degraded: bool = False  # a revision that turns bad ends the run, and the baseline is not brought back
+    progress_timeout: float = 0.0  # 0: from the health check's own numbers
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ class Delete:
     app_id: str
 
 
+@dataclass(frozen=True)
+class Restore:
+    """Add the baseline again, as it ran. ``app_id``: its id; its definition was kept."""
+
+    app_id: str
+    instances: int
+
+
 class Cause(Enum):
     """What a wait is for."""
 
@@ -101,6 +111,7 @@ class Cause(Enum):
     TASKS = "tasks"  # killed tasks that have not ended
     ROOM = "room"  # an instance that Marathon has not launched
     LOCK = "lock"
+    PROOF = "proof"  # HAProxy's own checks of the final configuration
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,7 @@ class Ending(Enum):
     UNHEALTHY = "unhealthy"
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"
+    ROLLED_BACK = "rolled back"
 
 
 @dataclass(frozen=True)
@@ -137,5 +149,5 @@ class Fail:
     ending: Ending = Ending.CONFLICT
 
 
-Action = Create | Scale | Kill | Delete
+Action = Create | Scale | Kill | Delete | Restore
 Step = Action | Wait | Done | Fail

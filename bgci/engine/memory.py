@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bgci.engine.decisions import Cause, Kill, Step, Wait
-from bgci.engine.observation import App, Observation, Task
+from bgci.engine.decisions import Cause, Create, Delete, Goal, Kill, Scale, Step, Wait
+from bgci.engine.observation import App, Observation, Serving, Task
 
 # Seconds without a launch until a run takes the cluster to have no room for one more instance (see ``removal``).
 ROOM_PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The baseline was deleted. ``workers``: the newest HAProxy worker of each load balancer then. ``others``: servers
+    in our backends that were not ours already. ``changed``: the load balancer's settings change with it."""
+
+    at: float
+    workers: Mapping[str, int]
+    others: frozenset[str]
+    changed: bool
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,20 @@ class Memory:
     waiting_since: float = 0.0
     reload_requested_at: float = 0.0
     no_room: bool = False  # for the whole run: the cluster did not launch one more instance in time
+    answered: frozenset[str] = frozenset()  # load balancers that were read in this run
+    unanswered_since: float | None = None  # since when Marathon has not answered to a step
+
+    kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
+    commit: Commit | None = None
+    degraded: str = ""  # why the run gives up and goes back; empty while it goes on
+    served: frozenset[tuple[str, str]] = frozenset()  # (load balancer, task id of the canary) that were in rotation
+    turned_bad: frozenset[str] = frozenset()  # tasks of the canary that were healthy and are not any more
+    short_since: float | None = None  # since when fewer are in rotation than ran, because of these
+    outage_since: float | None = None  # since when a load balancer has nothing of the group in rotation
+
+    progress: int = -1  # how far the app that starts has got: launched and healthy tasks
+    progress_at: float = 0.0
+    failures: frozenset[str] = frozenset()  # task failures of the revision, since none of its tasks was healthy
 
     def waited(self, cause: Cause, now: float) -> float:
         """Seconds for which the run has waited for this cause; 0 when it waits for something else."""
@@ -31,13 +56,65 @@ class Memory:
 
     # -- what changes it --------------------------------------------------------------------------------------------
 
-    def observed(self, observation: Observation) -> Memory:
+    def observed(self, observation: Observation, goal: Goal) -> Memory:
+        """With the facts of one more observation."""
+        now, ours = observation.now, [app for app in observation.apps if app.revision == goal.revision]
+        others = [app for app in observation.apps if app.revision != goal.revision]
+        known = replace(
+            self,
+            began=now if self.began is None else self.began,
+            healthy_once=self.healthy_once | {task.id for app in observation.apps for task in app.healthy},
+            complaints={**self.complaints, **{app.id: app.complaint for app in observation.apps if app.complaint}},
+            no_room=self.no_room or self.waited(Cause.ROOM, now) > ROOM_PATIENCE,
+            answered=self.answered | {replica.url for replica in observation.replicas if not replica.problem},
+            kept=self._kept_of(others),
+        )
+        for app in ours:
+            known = known._progressed(app, now)._judged(app, observation)
+        return known._measured(observation, goal)
+
+    def _kept_of(self, others: list[App]) -> App | None:
+        """The baseline as it was seen first; another one takes its place."""
+        if len(others) != 1 or (self.kept and (self.kept.id, self.kept.revision) == (others[0].id, others[0].revision)):
+            return self.kept
+        return others[0]
+
+    def _progressed(self, app: App, now: float) -> Memory:
+        progress = len(app.tasks) + 2 * len(app.healthy)
+        healthy = any(task.id in self.healthy_once for task in app.tasks)
+        failures = frozenset() if healthy else self.failures | ({app.failure} if app.failure else set())
+        if progress > self.progress:
+            return replace(self, progress=progress, progress_at=now, failures=failures)
+        return replace(self, failures=failures)
+
+    def _judged(self, canary: App, observation: Observation) -> Memory:
+        """Which tasks of the canary have turned bad: healthy once and failing now, or down where they served."""
+        pairs = [(replica, task) for replica in observation.replicas for task in canary.tasks]
+        serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
+        # A server that comes back from MAINT is DOWN for two checks: that is no failure.
+        out = {pair for pair, state in serving.items() if state in (Serving.MAINT, Serving.ABSENT)}
+        fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN}
+        failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
+        listed = {task.id for task in canary.tasks}
+        vanished = {task_id for _, task_id in self.served} - listed - self.killed
         return replace(
             self,
-            began=observation.now if self.began is None else self.began,
-            healthy_once=self.healthy_once | _healthy(observation.apps),
-            complaints={**self.complaints, **{app.id: app.complaint for app in observation.apps if app.complaint}},
-            no_room=self.no_room or self.waited(Cause.ROOM, observation.now) > ROOM_PATIENCE,
+            served=frozenset((self.served - out) | {pair for pair, state in serving.items() if state is Serving.UP}),
+            turned_bad=self.turned_bad | fell | failing | vanished,
+        )
+
+    def _measured(self, observation: Observation, goal: Goal) -> Memory:
+        """Since when fewer are in rotation than ran, and since when a load balancer has nothing in rotation."""
+        now = observation.now
+        readable = [replica for replica in observation.replicas if not replica.problem]
+        none = any(observation.in_rotation(replica) == 0 for replica in readable) and bool(observation.apps)
+        floor = min(self.kept.instances, goal.target) if self.kept else goal.target
+        least = min((observation.in_rotation(replica) for replica in readable), default=floor)
+        short = bool(self.turned_bad) and least < floor
+        return replace(
+            self,
+            outage_since=(now if self.outage_since is None else self.outage_since) if none else None,
+            short_since=(now if self.short_since is None else self.short_since) if short else None,
         )
 
     def decided(self, step: Step, now: float) -> Memory:
@@ -51,8 +128,21 @@ class Memory:
             reload_requested_at=now if step.request_reload else self.reload_requested_at,
         )
 
-    def performed(self, step: Step) -> Memory:
-        return replace(self, killed=self.killed | set(step.task_ids)) if isinstance(step, Kill) else self
+    def performed(self, step: Step, observation: Observation | None, goal: Goal) -> Memory:
+        """After Marathon has accepted the step."""
+        memory = replace(self, unanswered_since=None)
+        if isinstance(step, Create | Scale):
+            return replace(memory, progress=-1)
+        if isinstance(step, Kill):
+            return replace(memory, killed=self.killed | set(step.task_ids))
+        if isinstance(step, Delete) and observation:
+            gone = next((app for app in observation.apps if app.id == step.app_id), None)
+            if gone and gone.revision != goal.revision:
+                workers = {replica.url: replica.worker for replica in observation.replicas}
+                others = frozenset(name for replica in observation.replicas for name in replica.others)
+                changed = observation.settings_differ
+                return replace(memory, commit=Commit(observation.now, workers, others, changed))
+        return memory
 
     # -- what it adds to an observation -----------------------------------------------------------------------------
 
@@ -70,7 +160,3 @@ class Memory:
             ever_healthy=task.ever_healthy or task.id in self.healthy_once,
             dying=task.dying or task.id in self.killed,
         )
-
-
-def _healthy(apps: Iterable[App]) -> set[str]:
-    return {task.id for app in apps for task in app.healthy}

@@ -31,6 +31,9 @@ class Replica:
     servers: dict[str, Server] = field(default_factory=dict)  # by task id
     older_workers: tuple[int, ...] = ()
     problem: str = ""  # why it could not be read; empty when it could
+    worker: int = 0  # pid of the newest worker; 0 when unknown
+    worker_started: float = 0.0  # when that worker was started; 0 when unknown
+    others: tuple[str, ...] = ()  # servers of our backends that are not tasks of these apps
 
     def server(self, task_id: str) -> Server:
         return self.servers.get(task_id, Server(Serving.ABSENT))
@@ -67,6 +70,9 @@ class App:
     has_health_checks: bool = True
     trouble: str = ""  # why tasks are missing or not healthy, for people
     complaint: str = ""  # what its failing health checks report now; a part of ``trouble``
+    failure: str = ""  # identifies its last task failure; empty without one
+    health_time: float = 0.0  # seconds in which its health checks must have passed once a task runs
+    check_window: float = 0.0  # seconds that HAProxy needs to find a failing server: fall x (interval + timeout)
 
     @property
     def healthy(self) -> tuple[Task, ...]:
@@ -85,6 +91,17 @@ class Observation:
     now: float
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
+    settings_differ: bool = False  # the load balancer does something else for the canary than for the baseline
+
+    def in_rotation(self, replica: Replica) -> int:
+        """How many tasks get new sessions from this load balancer."""
+        tasks = (task for app in self.apps for task in app.tasks)
+        return sum(replica.server(task.id).serving is Serving.UP for task in tasks)
+
+    @property
+    def least_in_rotation(self) -> int:
+        """How many tasks are in rotation at the load balancer that has the fewest."""
+        return min((self.in_rotation(replica) for replica in self.replicas), default=0)
 
     def servers(self, task: Task) -> list[Server]:
         return [replica.server(task.id) for replica in self.replicas]

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bgci.engine.decisions import Action, Cause, Delete, Ending, Fail, Goal, Kill, Policy, Step, Wait
+from bgci.engine.decisions import Action, Cause, Delete, Done, Ending, Fail, Goal, Kill, Kind, Policy, Step, Wait
+from bgci.engine.degradation import degradation
+from bgci.engine.early_end import earlier, ends_early
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Task
 from bgci.engine.rules import next_step
 from bgci.engine.situation import Situation
 
 RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon before it is asked to reload
+UNANSWERED_PATIENCE = 60.0  # seconds for which Marathon may fail to answer to a step
 
 AT_DEADLINE = {
     Cause.HEALTH: Ending.UNHEALTHY,
@@ -35,15 +38,47 @@ class Rollout:
 
     def decide(self, observation: Observation) -> Step:
         """The next step after this observation."""
-        self.memory = self.memory.observed(observation)
+        self.memory = self.memory.observed(observation, self.goal)
         self._observation = replace(observation, apps=self.memory.recall(observation.apps))
-        step = next_step(Situation(self.goal, self.policy, self._observation, self.memory))
+        step = self._gives_up() or next_step(self._situation())
+        if isinstance(step, Done) and self.memory.degraded and self.goal.kind is not Kind.ROLLBACK:
+            step = Fail(
+                f"{self.goal.revision} was rolled back. {self.memory.degraded} {step.message}",
+                "Correct the revision and release it again.",
+                Ending.ROLLED_BACK,
+            )
         if isinstance(step, Kill):
             step = replace(step, force=self._waits_for(step))
         return self._settle(step, observation.now)
 
+    def _situation(self) -> Situation:
+        """The view of the rules: a run that gives up wants to go back."""
+        goal = replace(self.goal, kind=Kind.ROLLBACK) if self.memory.degraded else self.goal
+        return Situation(goal, self.policy, self._observation or Observation(0.0, (), ()), self.memory)
+
+    def _gives_up(self) -> Fail | None:
+        """Decide whether the run goes back from now on, or ends where it is."""
+        reason = "" if self.memory.degraded else degradation(self._situation())
+        if not reason:
+            return None
+        if self.goal.kind is not Kind.ROLLBACK and (self.policy.leave_degraded or self.memory.kept is None):
+            return Fail(reason, f"Run `bgci rollback` of {self.goal.revision}.", Ending.UNHEALTHY)
+        self.memory = replace(self.memory, degraded=reason)
+        return None
+
     def unreachable(self, now: float, problem: str) -> Step:
         """The next step when Marathon did not answer."""
+        return self._settle(Wait(Cause.UNREACHABLE, problem), now)
+
+    def unanswered(self, now: float, problem: str) -> Step:
+        """The next step when nobody knows whether Marathon has performed the last one: observe, and go on from there.
+
+        A lost answer must not end a release. Marathon that never answers to a step, while it can be read, does.
+        """
+        since = self.memory.unanswered_since
+        self.memory = replace(self.memory, unanswered_since=now if since is None else since)
+        if since is not None and now - since >= UNANSWERED_PATIENCE:
+            return Fail(problem, "Run the same command again: nothing is lost.", Ending.UNAVAILABLE)
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
     def locked(self, now: float, problem: str) -> Step:
@@ -52,7 +87,7 @@ class Rollout:
 
     def performed(self, step: Action) -> None:
         """Marathon has accepted the step."""
-        self.memory = self.memory.performed(step)
+        self.memory = self.memory.performed(step, self._observation, self.goal)
 
     def needs_confirmation(self, step: Action) -> tuple[str, ...]:
         """The ids of the apps that must be read again before the step is performed; mostly none."""
@@ -96,6 +131,8 @@ class Rollout:
             began = now if memory.began is None else memory.began
             if now - began >= self.policy.timeout:
                 return self._timed_out(step)
+            if ended := ends_early(step, self._situation(), now - began):
+                return ended
             quiet = now - max(memory.waiting_since, memory.reload_requested_at)
             lags = step.cause is Cause.LOAD_BALANCER and memory.waiting is Cause.LOAD_BALANCER
             step = replace(step, request_reload=step.request_reload or (lags and quiet >= RELOAD_AFTER))
@@ -103,10 +140,8 @@ class Rollout:
         return step
 
     def _timed_out(self, step: Wait) -> Fail:
-        known = self.memory.complaints.values() if step.cause is Cause.HEALTH else ()
-        earlier = "".join(f" Its health check failed before: {text}." for text in known if text not in step.reason)
         return Fail(
-            f"Timed out after {self.policy.timeout:.0f} s (--timeout). {step.reason}{earlier}",
+            f"Timed out after {self.policy.timeout:.0f} s (--timeout). {step.reason}{earlier(step, self._situation())}",
             "Run the same command again to go on, or `bgci rollback` to go back: nothing is lost.",
             AT_DEADLINE.get(step.cause, Ending.TIMEOUT),
         )

@@ -6,9 +6,10 @@ balancer, by its own rules, does the right thing, and waits until all of them ha
 
 from __future__ import annotations
 
-from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
 from bgci.engine.observation import App, Task
 from bgci.engine.preconditions import unless_starting, until_serving
+from bgci.engine.proof import until_proven
 from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
 from bgci.engine.strategies import STRATEGIES
@@ -65,15 +66,18 @@ def _from_nothing(situation: Situation) -> Step:
 
 
 def _from_this_revision(situation: Situation, app: App) -> Step:
-    goal = situation.goal
+    goal, kept = situation.goal, situation.memory.kept
     if goal.kind is Kind.ROLLBACK:
+        if situation.memory.degraded and kept:
+            return Restore(kept.id, max(kept.instances, app.baseline_instances or 0))
+        if situation.memory.outage_since is not None and kept:
+            return Wait(Cause.LOAD_BALANCER, f"Nothing of {app.id} is in rotation.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if app.instances < goal.target or surplus > 0:
         return remove_unused(app, surplus, situation) or unless_starting(app, Scale(app.id, goal.target))
-    return until_serving(app, app.instances, situation) or Done(
-        f"{goal.revision} serves alone with {app.instances} instances."
-    )
+    waiting = until_serving(app, app.instances, situation) or until_proven(app, situation)
+    return waiting or Done(f"{goal.revision} serves alone with {app.instances} instances.")
 
 
 def _never_served(situation: Situation, app: App) -> bool:
@@ -98,7 +102,8 @@ def _nothing_before(app: App) -> Fail:
 def _from_another_revision(situation: Situation, baseline: App) -> Step:
     goal, policy = situation.goal, situation.policy
     if goal.kind is Kind.ROLLBACK:
-        waiting = until_serving(baseline, len(baseline.healthy), situation)
+        count = baseline.instances if baseline.deployments else len(baseline.healthy)
+        waiting = until_serving(baseline, count, situation)
         return waiting or Done(f"{goal.revision} is not running. {baseline.name} serves alone{_surplus(baseline)}.")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bgci.appdef.balancer_changes import balancer_changes
 from bgci.appdef.colour import coloured
 from bgci.dcos.balancer_state import balancer_state, every_endpoint
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
-from bgci.engine.decisions import Create, Release
+from bgci.engine.decisions import Create, Release, Restore
 from bgci.engine.observation import App, Observation, Serving
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError
@@ -41,6 +42,8 @@ class Observer:
         self._balancers = balancers
         self._idle = idle
         self._running: list[RunningApp] = []
+        self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition as it was seen first
+        self._differ: dict[tuple[str, ...], bool] = {}
         self._epoch = time.time() - time.monotonic()
 
     def observe(self, group: str) -> Observation:
@@ -53,8 +56,16 @@ class Observer:
         queue = self._marathon.queue() if any(len(one.app.tasks) < one.app.instances for one in running) else []
         self._running = [one.queued(queue) for one in running]
         wanted = endpoints(self._running, group)
-        apps = tuple(one.app for one in self._running)
-        seen = Observation(self.now(), apps, tuple(balancer.read(wanted) for balancer in self._balancers))
+        for one in self._running:
+            known = self._kept.get(one.id)
+            if known is None or known.get("labels", {}).get("BGCI_REVISION") != one.app.revision:
+                self._kept[one.id] = dict(one.definition)
+        seen = Observation(
+            self.now(),
+            tuple(one.app for one in self._running),
+            tuple(balancer.read(wanted) for balancer in self._balancers),
+            self._settings_differ(),
+        )
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
@@ -95,6 +106,28 @@ class Observer:
             return ""
         states = (balancer_state(apps, census, base, time.time()) for census in censuses)
         return " ".join(state.text.strip() for state in states if state.text)
+
+    def keep(self, definition: Mapping[str, Any]) -> None:
+        """Keep a definition of an earlier run, for ``as_it_ran``."""
+        self._kept.setdefault(str(definition["id"]), dict(definition))
+
+    def kept(self, app_id: str) -> dict[str, Any] | None:
+        """The definition of an app as it was seen first; None for one that never was."""
+        return self._kept.get(app_id)
+
+    def as_it_ran(self, step: Restore) -> dict[str, Any]:
+        """The definition of an app that was deleted, as it ran."""
+        return {**self._kept[step.app_id], "instances": step.instances}
+
+    def _settings_differ(self) -> bool:
+        """Whether the load balancer does something else for one of the two apps that run than for the other."""
+        if len(self._running) != 2:
+            return False
+        key = tuple(text for one in self._running for text in (one.id, one.version))
+        if key not in self._differ:
+            one, other = self._running
+            self._differ[key] = bool(balancer_changes(one.definition, other.definition))
+        return self._differ[key]
 
     def request_reload(self) -> None:
         """Ask every load balancer to read Marathon again (hazard 38)."""

@@ -10,11 +10,12 @@ from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
+from bgci.operations.kept_baseline import KeptBaseline
 from bgci.operations.observer import Observer
 from bgci.operations.ownership import claim_of
 from bgci.operations.rollout_driver import Driver
 from bgci.operations.topology import group_of
-from bgci.options import OnDrainTimeout, Settings
+from bgci.options import OnDrainTimeout, OnFailure, Settings
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def policy_of(settings: Settings) -> Policy:
         force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
         allow_no_health_check=settings.allow_no_health_check,
         cut=settings.cut,
+        leave_degraded=settings.on_degraded is OnFailure.LEAVE,
+        progress_timeout=settings.progress_timeout,
     )
 
 
@@ -60,11 +63,13 @@ def observer_of(context: Context, *, refuse: bool = True) -> Observer:
 
 
 def driver_of(context: Context) -> Driver:
+    observer = observer_of(context)
     return Driver(
         context.cluster.marathon,
-        observer_of(context),
+        observer,
         journal=context.journal,
         reporter=context.console,
+        baseline=KeptBaseline(context, observer),
     )
 
 

@@ -10,23 +10,21 @@ from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import (
     Action,
     Cause,
-    Create,
-    Delete,
     Done,
     Ending,
     Fail,
     Goal,
-    Kill,
     Policy,
     Release,
-    Scale,
     Step,
     Wait,
 )
-from bgci.engine.observation import Observation
+from bgci.engine.memory import Memory
+from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
-from bgci.errors import BgciError, ConflictError, DeadlineError, UnavailableError, UnhealthyError
+from bgci.errors import BgciError, ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
 from bgci.operations.observer import Observer
+from bgci.operations.performer import Performer
 from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import told
@@ -39,6 +37,7 @@ ERRORS: dict[Ending, type[BgciError]] = {
     Ending.UNHEALTHY: UnhealthyError,
     Ending.UNAVAILABLE: UnavailableError,
     Ending.TIMEOUT: DeadlineError,
+    Ending.ROLLED_BACK: RolledBackError,
 }
 
 
@@ -48,6 +47,13 @@ class Reporter(Protocol):
     def step(self, text: str) -> None: ...
     def wait(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...
+
+
+class Baseline(Protocol):
+    """Keeps the baseline as it ran, over several commands (operations.kept_baseline)."""
+
+    def load(self) -> App | None: ...
+    def save(self, app: App | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,14 @@ class Driver:
         *,
         journal: Journal,
         reporter: Reporter,
+        baseline: Baseline | None = None,
         cancelled: Callable[[], None] = lambda: None,
     ) -> None:
-        self.marathon = marathon
         self.observer = observer
+        self.performer = Performer(marathon, observer, reporter)
         self.journal = journal
         self.reporter = reporter
+        self.baseline = baseline
         self.cancelled = cancelled
         self.last: Observation | None = None
         self._lags_since: float | None = None
@@ -82,8 +90,9 @@ class Driver:
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
-        rollout, watch, actions = Rollout(goal, policy), Stopwatch(), 0
-        self.journal.goal(goal, policy)
+        kept = self.baseline.load() if self.baseline else None
+        rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
+        self.journal.goal(goal, policy, kept)
         while True:
             self.cancelled()
             observation, step = self._observe(rollout, release)
@@ -112,6 +121,8 @@ class Driver:
             return self.last, step
         step = rollout.decide(self.last)
         self.journal.observed(self.last, step)
+        if self.baseline:
+            self.baseline.save(rollout.memory.kept)
         return self.last, step
 
     def _wait(self, step: Wait, watch: Stopwatch) -> None:
@@ -136,37 +147,16 @@ class Driver:
         """Perform the step; the next step where that is known without another observation."""
         self.reporter.step(told(step, release))
         affected = rollout.needs_confirmation(step)
-        if affected and not rollout.confirms(step, self.observer.apps(affected)):
-            self.journal.refused("changed", self.observer.now())
-            return None
         try:
-            self._request(step, observation, release)
+            if affected and not rollout.confirms(step, self.observer.apps(affected)):
+                self.journal.refused("changed", self.observer.now())
+                return None
+            self.performer.perform(step, observation, release)
         except Locked as locked:
             self.journal.refused("lock", now := self.observer.now(), locked.message)
             return rollout.locked(now, locked.message)
+        except UnavailableError as error:
+            self.journal.refused("unanswered", now := self.observer.now(), error.message)
+            return rollout.unanswered(now, error.message)
         rollout.performed(step)
         return None
-
-    def _request(self, step: Action, observation: Observation, release: Release) -> None:
-        match step:
-            case Create():
-                self._create(step, observation, release)
-            case Scale(app_id, instances):
-                self.marathon.scale(app_id, instances)
-            case Kill(task_ids, force):
-                self.marathon.kill(task_ids, scale=True, force=force)
-            case Delete(app_id):
-                self.marathon.delete(app_id)
-
-    def _create(self, step: Create, observation: Observation, release: Release) -> None:
-        app = self.observer.new_app(step, observation, release)
-        if observation.apps and not step.swappable:
-            self.reporter.warn(
-                f"{observation.apps[0].id} was not deployed by bgci: going back from this canary will cut its sessions."
-            )
-        try:
-            self.marathon.create(app)
-        except ConflictError:
-            # Perhaps the app is ours, and only the answer to the first try was lost.
-            if not any(mine.revision == release.revision for mine in self.observer.observe(release.group).apps):
-                raise

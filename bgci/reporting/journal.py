@@ -3,7 +3,8 @@
 The events of a rollout, in this order:
 
 ``goal``
-    A run begins: ``goal`` and ``policy``, as ``rollout_record`` writes them.
+    A run begins: ``goal``, ``policy`` and ``kept``, the baseline of an earlier command, as ``rollout_record`` writes
+    them.
 ``observed``
     ``now`` (seconds since the epoch), the observation (``full``, or ``changed``: its merge patch) and ``step``, the
     decision after it. Left out where nothing changed; a step that was performed is always written.
@@ -27,9 +28,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from bgci.engine.decisions import Action, Goal, Policy, Step
-from bgci.engine.observation import Observation
+from bgci.engine.observation import App, Observation
 from bgci.redaction import redacted_json
-from bgci.reporting.rollout_record import difference, encode_goal, encode_observation, encode_step
+from bgci.reporting.rollout_record import difference, encode_app, encode_goal, encode_observation, encode_step
 
 FULL_AFTER = 50  # lines with changes until the whole observation is written again: a cut line spoils no more
 
@@ -64,10 +65,10 @@ class Journal:
         if path:
             self._guarded(lambda: self._open(path))
 
-    def goal(self, goal: Goal, policy: Policy) -> None:
-        """Append the beginning of a run of the engine."""
+    def goal(self, goal: Goal, policy: Policy, kept: App | None = None) -> None:
+        """Append the beginning of a run of the engine. ``kept``: the baseline that an earlier command has kept."""
         self._observation, self._step = None, {}
-        self._append("goal", encode_goal(goal, policy))
+        self._append("goal", {**encode_goal(goal, policy), **({"kept": encode_app(kept)} if kept else {})})
 
     def observed(self, observation: Observation, step: Step) -> None:
         """The observation as far as it changed, and the decision after it."""

@@ -7,9 +7,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Done, Fail, Goal, Policy, Step, Wait
+from bgci.engine.memory import Memory
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
-from bgci.reporting.rollout_record import Json, decode_goal, decode_observation, decode_step, encode_step, merged
+from bgci.reporting.rollout_record import (
+    Json,
+    decode_app,
+    decode_goal,
+    decode_observation,
+    decode_step,
+    encode_step,
+    merged,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,8 @@ def events_of(lines: Iterable[str]) -> Iterator[Json]:
 
 def _played(events: list[Json]) -> Run:
     run = Run(*decode_goal(events[0]))
-    rollout = Rollout(run.goal, run.policy)
+    kept = decode_app(events[0]["kept"]) if events[0].get("kept") else None
+    rollout = Rollout(run.goal, run.policy, Memory(kept=kept))
     value: Json = {}
     step: Json = {}
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
@@ -84,7 +94,7 @@ def _played(events: list[Json]) -> Run:
                 pending = _known(step)
                 run.moments.append(moment := Moment(observation.now, observation, pending, today))
                 if moment.differs and pending:  # go on from what happened, not from what would have happened
-                    rollout.memory = before.observed(observation).decided(pending, observation.now)
+                    rollout.memory = before.observed(observation, run.goal).decided(pending, observation.now)
             case "unobserved":
                 step = event["step"]
                 pending = _known(step)
@@ -94,6 +104,8 @@ def _played(events: list[Json]) -> Run:
             case "refused" if run.moments:
                 pending = None
                 run.moments[-1] = replace(run.moments[-1], refused=event.get("problem") or event["reason"])
+                if event["reason"] == "unanswered":
+                    rollout.unanswered(float(event["now"]), str(event.get("problem", "")))
                 if event["reason"] == "lock":
                     rollout.locked(float(event["now"]), str(event.get("problem", "")))
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Scale
+from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
 from bgci.engine.observation import Observation, Serving
 
 
@@ -54,6 +54,8 @@ def told(step: Action, release: Release) -> str:
             return f"Remove {_many(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
         case Delete(app_id):
             return f"Delete {app_id}."
+        case Restore(app_id, instances):
+            return f"Create {app_id} again as it ran, with {_many(instances, 'instance')}."
 
 
 def _many(count: int, what: str) -> str:

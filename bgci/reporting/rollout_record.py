@@ -24,6 +24,7 @@ from bgci.engine.decisions import (
     Kill,
     Kind,
     Policy,
+    Restore,
     Scale,
     Step,
     Wait,
@@ -32,7 +33,7 @@ from bgci.engine.observation import App, Observation, Replica, Server, Serving, 
 
 Json = Mapping[str, Any]
 T = TypeVar("T")
-ACTIONS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Create, Scale, Kill, Delete)}
+ACTIONS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Create, Scale, Kill, Delete, Restore)}
 
 
 def encoded(value: Any) -> dict[str, Any]:
@@ -70,7 +71,13 @@ def encode_observation(observation: Observation) -> dict[str, Any]:
     return {
         "apps": {app.id: _encode_app(app) for app in observation.apps},
         "replicas": {replica.url: _encode_replica(replica) for replica in observation.replicas},
+        **({"settings_differ": True} if observation.settings_differ else {}),
     }
+
+
+def encode_app(app: App) -> dict[str, Any]:
+    """The app with its id."""
+    return {"id": app.id, **_encode_app(app)}
 
 
 def _encode_app(app: App) -> dict[str, Any]:
@@ -96,7 +103,12 @@ def decode_observation(now: float, value: Json) -> Observation:
         now,
         tuple(_decode_app(app_id, app) for app_id, app in value.get("apps", {}).items()),
         tuple(_decode_replica(url, replica) for url, replica in value.get("replicas", {}).items()),
+        bool(value.get("settings_differ")),
     )
+
+
+def decode_app(value: Json) -> App:
+    return _decode_app(str(value["id"]), value)
 
 
 def _decode_app(app_id: str, value: Json) -> App:

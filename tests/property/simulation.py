@@ -7,11 +7,11 @@ Marathon's from its resources and actors , HAProxy's from what was measured (doc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
 
-from bgci.engine.decisions import Action, Create, Delete, Done, Fail, Goal, Kill, Scale, Step, Wait
+from bgci.engine.decisions import Action, Create, Delete, Done, Fail, Goal, Kill, Restore, Scale, Step, Wait
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
 
@@ -26,6 +26,14 @@ class Listing(Enum):
     KILLING = "killing"
     RUNNING = "running"  # without Mesos' task_killing capability
     KILLED = "killed"  # and for a while after it has ended
+
+
+class Labels(Enum):
+    """What the load balancer settings of a new revision do, once they are in force (label-hazards)."""
+
+    GOOD = "good"
+    LEFT_OUT = "left out"  # marathon-lb finds them invalid: the app has no backend
+    FAILING = "failing"  # HAProxy's checks fail: UP until so many have failed, then DOWN
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,10 @@ class Weather:
     elections: int = 0  # one tick in so many Marathon changes its leader and forgets all health results (0: never)
     checked: int = 6  # until each task has its first result from the new leader
     crashes: int = 0  # one tick in so many a task crashes (0: never)
+    labels: Labels = Labels.GOOD  # of a newly created app
+    window: int = 0  # until HAProxy has found a server that fails each of its checks
+    rots: int = 0  # a newly created app's task fails so many ticks after its first passing check (0: never)
+    rotten: int = 6  # until Marathon restarts such a task
 
 
 class Phase(Enum):
@@ -103,6 +115,8 @@ class SimApp:
     started_at: float
     last_scaling_at: float
     sick: bool = False
+    labels: Labels = Labels.GOOD
+    rots: int = 0
     tasks: list[SimTask] = field(default_factory=list)
     deployment: Deployment | None = None  # holds the app's lock
 
@@ -119,6 +133,7 @@ class SimServer:
     serving: Serving
     up_at: int = 0  # when its checks have passed, if it is DOWN
     sessions: list[int] = field(default_factory=list)  # the ticks at which they end
+    fails_at: int | None = None  # when its failing checks take it DOWN
 
 
 @dataclass
@@ -138,6 +153,7 @@ class SimReplica:
     pending: list[tuple[int, dict[str, bool]]] = field(default_factory=list)
     next_look: int = 0
     pids: int = 1
+    started: int = 0  # when the newest worker was started
 
     def holds(self, task_id: str, now: int) -> bool:
         """Whether any worker has a session with the task."""
@@ -153,7 +169,11 @@ class World:
         self.now = 0
         self.stamp = 0.0
         self.apps: list[SimApp] = []
+        self.rotten: set[str] = set()  # tasks whose checks fail
+        self.leading = Labels.GOOD  # whose load balancer settings are in force
         self.ghosts: list[SimTask] = []  # tasks of deleted apps
+        self.deleted: dict[str, SimApp] = {}
+        self.outage = 0  # ticks with nothing in rotation in some replica, since `mark`
         self.replicas = [SimReplica(f"lb{n}") for n in range(weather.replicas)]
         self.force = False  # whether steps may cut sessions (drain time-out with force)
         self.free_shrink = False  # whether a scale-down may cut sessions: the last one of a shrink
@@ -165,6 +185,7 @@ class World:
     # -- what the driver sees and does ------------------------------------------------------------------------------
 
     def observe(self) -> Observation:
+        listed = {task.id for app in self.apps for task in app.tasks if task.listed}
         return Observation(
             now=float(self.now),
             apps=tuple(self._shown(app) for app in self.apps),
@@ -176,9 +197,13 @@ class World:
                         for task_id, server in replica.servers.items()
                     },
                     older_workers=tuple(worker.pid for worker in replica.older),
+                    worker=replica.pids,
+                    worker_started=float(replica.started),
+                    others=tuple(sorted(set(replica.servers) - listed)),
                 )
                 for replica in self.replicas
             ),
+            settings_differ=any(app.labels is not Labels.GOOD for app in self.apps),
         )
 
     def _shown(self, app: SimApp) -> App:
@@ -202,6 +227,8 @@ class World:
             started_at=app.started_at,
             last_scaling_at=app.last_scaling_at,
             deployments=("d",) if app.deployment else (),
+            check_window=float(self.weather.window),
+            health_time=float(self.weather.launch + self.weather.start + self.weather.warm),
         )
 
     def _result(self, task: SimTask) -> bool | None:
@@ -212,6 +239,9 @@ class World:
         match step:
             case Create(instances, swappable):
                 self.create(instances, goal, swappable)
+                return True
+            case Restore(app_id, instances):
+                self._restore(app_id, instances)
                 return True
             case Delete(app_id):
                 return self._delete(self.app(app_id))
@@ -238,14 +268,24 @@ class World:
             started_at=self._stamp(),
             last_scaling_at=self.stamp,
             sick=self.weather.sick,
+            labels=self.weather.labels,
+            rots=self.weather.rots,
             deployment=Deployment(),
         )
         self.apps.append(app)
         self._fill(app)
 
+    def _restore(self, app_id: str, instances: int) -> None:
+        """The app as it was deleted: its labels are as they were, so its STARTED_AT is the earlier one."""
+        app = self.deleted[app_id]
+        self.apps.append(app)
+        app.tasks, app.instances, app.deployment, app.last_scaling_at = [], instances, Deployment(), self._stamp()
+        self._fill(app)
+
     def _delete(self, app: SimApp) -> bool:
         """marathon: AppsResource.delete. It is forced: a deployment of this app is cancelled, for all its apps."""
         self.apps.remove(app)
+        self.deleted[app.id] = app
         for other in self.apps:
             if other.deployment and other.deployment is app.deployment:
                 other.deployment = None
@@ -338,6 +378,14 @@ class World:
             self._advance_replica(replica)
         self._account()
 
+    def _rot(self, task: SimTask, app: SimApp) -> None:
+        """Its checks fail; a while later Marathon restarts it, and the next one passes its first check."""
+        if task.id in self.rotten:
+            task.phase, task.alive, task.due = Phase.SCHEDULED, None, self._after(self.weather.launch)
+            return
+        self.rotten.add(task.id)
+        task.alive, task.due = False, self.now + self.weather.rotten
+
     def _crash(self) -> None:
         running = [(app, task) for app in self.apps for task in app.tasks if task.phase is Phase.HEALTHY]
         if not running:
@@ -363,6 +411,9 @@ class World:
             task.phase, task.due = Phase.RUNNING, self._after(weather.warm)
         elif task.phase is Phase.RUNNING and not app.sick:
             task.phase, task.alive = Phase.HEALTHY, True
+            task.due = self._after(weather.rots) + weather.rots if app.rots else task.due
+        elif task.phase is Phase.HEALTHY and app.rots:
+            self._rot(task, app)
         elif task.phase is Phase.DYING and weather.listing is Listing.KILLED:
             task.phase, task.due = Phase.ENDED, self._after(weather.linger)
         elif task.phase in (Phase.DYING, Phase.ENDED):
@@ -391,6 +442,10 @@ class World:
         phases = {task.id: task.phase for app in self.apps for task in app.tasks}
         for task_id, server in replica.servers.items():
             serves = phases.get(task_id) is Phase.HEALTHY
+            if server.fails_at is not None and server.fails_at <= self.now:
+                server.serving, server.up_at = Serving.DOWN, self.now + 10**6
+            if task_id in self.rotten and server.serving is Serving.UP:
+                server.serving, server.up_at = Serving.DOWN, self.now + 10**6
             if server.serving is Serving.DOWN and server.up_at <= self.now and serves:
                 server.serving = Serving.UP
             server.sessions = [end for end in server.sessions if end > self.now and serves]
@@ -405,15 +460,17 @@ class World:
     def configuration(self) -> dict[str, bool]:
         """marathon_lb.py: get_apps. The servers, by task id, and whether each is `disabled`."""
         draining: set[str] = set()
+        leading = self.apps[0] if self.apps else None
         if len(self.apps) > 2:
             raise Broken("three apps in one group")
         if len(self.apps) == 2:
             previous, current = self.apps
             old, new = (previous, current) if previous.started_at < current.started_at else (current, previous)
-            target = 1
+            target, leading = 1, old
             if new.swappable:
                 if old.last_scaling_at > new.last_scaling_at:
                     old, new = new, old
+                    leading = old
                 if new.target is None:
                     raise Broken(f"t={self.now}: KeyError in marathon-lb: {new.id} has no TARGET_INSTANCES")
                 target = new.target
@@ -421,6 +478,9 @@ class World:
             listed = sorted(task.id for task in old.tasks if task.listed or self._ended_but_listed(task))
             count = min(len(listed), healthy, max(0, healthy + old.instances - target))
             draining = set(listed[:count])
+        self.leading = leading.labels if leading else Labels.GOOD
+        if self.leading is Labels.LEFT_OUT:
+            return {}
         return {task.id: task.id in draining for app in self.apps for task in app.tasks if self._served(task)}
 
     def _ended_but_listed(self, task: SimTask) -> bool:
@@ -433,11 +493,17 @@ class World:
         return running or task.phase is Phase.RUNNING
 
     def _reload(self, replica: SimReplica, wanted: dict[str, bool]) -> None:
+        for name, server in replica.servers.items():
+            failing = self.leading is Labels.FAILING
+            if not failing and server.fails_at is not None and name not in self.rotten:
+                server.up_at = self._after(self.weather.checks)
+            server.fails_at = (server.fails_at or self.now + self.weather.window) if failing else None
         if wanted == {name: server.serving is Serving.MAINT for name, server in replica.servers.items()}:
             return
         sessions = {name: server.sessions for name, server in replica.servers.items() if server.sessions}
         replica.older.append(Worker(replica.pids, sessions, self._after(self.weather.strangers)))
         replica.pids += 1
+        replica.started = self.now
         replica.servers = {
             task_id: self._server(replica.servers.get(task_id), disabled) for task_id, disabled in wanted.items()
         }
@@ -449,19 +515,21 @@ class World:
             return SimServer(Serving.UP)
         if before.serving is Serving.MAINT:
             return SimServer(Serving.DOWN, self._after(self.weather.checks))
-        return SimServer(before.serving, before.up_at)
+        return SimServer(before.serving, before.up_at, fails_at=before.fails_at)
 
     # -- what is measured -------------------------------------------------------------------------------------------
 
     def mark(self) -> None:
         """Begin to measure here."""
-        self.least, self.peak, self.cut, self.locked = 99, 0, 0, 0
+        self.least, self.peak, self.cut, self.locked, self.outage = 99, 0, 0, 0, 0
 
     def in_rotation(self, replica: SimReplica) -> int:
-        serving = {task.id for app in self.apps for task in app.tasks if task.phase is Phase.HEALTHY}
+        healthy = {task.id for app in self.apps for task in app.tasks if task.phase is Phase.HEALTHY}
+        serving = healthy - self.rotten
         return sum(server.serving is Serving.UP and name in serving for name, server in replica.servers.items())
 
     def _account(self) -> None:
+        self.outage += any(self.in_rotation(replica) == 0 for replica in self.replicas)
         self.least = min([self.least, *(self.in_rotation(replica) for replica in self.replicas)])
         self.peak = max(self.peak, sum(app.instances for app in self.apps))
 
@@ -472,7 +540,7 @@ class World:
     def alone(self, name: str, instances: int, **labels: object) -> None:
         """Start with one app that serves in full."""
         goal = Goal(kind=None, revision=name, target=instances)  # type: ignore[arg-type]
-        sick, self.weather = self.weather, Weather(**{**vars(self.weather), "sick": False})
+        sick, self.weather = self.weather, replace(self.weather, sick=False, labels=Labels.GOOD, rots=0)
         self.create(instances, goal, swappable=True)
         app = self.apps[0]
         app.revision = name

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from simulation import Listing, Run, Weather, World
+from simulation import Labels, Listing, Run, Weather, World
 
 from bgci.engine.decisions import Cause, Done, Ending, Fail, Goal, Kind, Policy, Step, Wait
 from bgci.engine.memory import Memory
@@ -282,7 +282,8 @@ def test_a_canary_that_never_becomes_healthy_is_waited_for_and_can_be_rolled_bac
     world = release.world()
     for kind in (Kind.CANARY, Kind.PROMOTE):
         run = Run(world, Rollout(release.goal(kind), release.policy))
-        assert run.play(looks=looks) is None
+        ended = run.play(looks=looks)
+        assert ended is None or (isinstance(ended, Fail) and ended.ending is Ending.UNHEALTHY)
         last = Rollout(release.goal(kind), release.policy).decide(world.observe())
         assert isinstance(last, Wait)
         assert last.cause is Cause.HEALTH
@@ -401,3 +402,82 @@ def test_crashing_tasks_make_nobody_kill_what_serves(release: Release, crashes: 
     assert isinstance(play(world, replace(release, policy=Policy(drain_timeout=10_000.0)), Kind.PROMOTE), Done)
     world.settle()
     assert [(app.revision, app.instances) for app in world.apps] == [(NEW, release.target)]
+
+
+# -- a revision that turns bad, or whose own settings do not serve ---------------------------------------------------
+
+
+@st.composite
+def bad_labels(draw: st.DrawFn) -> Release:
+    release = draw(releases(("bluegreen",), same=True))
+    weather = replace(release.weather, labels=draw(st.sampled_from([Labels.LEFT_OUT, Labels.FAILING])), window=8)
+    return replace(release, weather=weather)
+
+
+@simulated
+@given(bad_labels())
+def test_a_revision_whose_own_settings_do_not_serve_is_not_done_and_the_baseline_is_restored(release: Release) -> None:
+    world = release.world()
+    world.force = True  # nothing of it serves: no session is cut that a user has
+    ended = play(world, release, Kind.PROMOTE)
+    assert isinstance(ended, Fail)
+    assert ended.ending is Ending.ROLLED_BACK
+    assert_alone(world, OLD, release.before)
+
+
+@simulated
+@given(bad_labels())
+def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted(release: Release) -> None:
+    world = release.world()
+    left = replace(release, policy=replace(release.policy, leave_degraded=True))
+    ended = play(world, left, Kind.PROMOTE)
+    assert isinstance(ended, Fail)
+    assert ended.ending is Ending.UNHEALTHY
+    assert [app.revision for app in world.apps] == [NEW]
+
+
+@simulated
+@given(bad_labels(), st.integers(0, 3), st.integers(1, 60))
+def test_rollback_ends_from_wherever_the_restoring_run_was_killed(release: Release, actions: int, looks: int) -> None:
+    world = release.world()
+    world.force = True
+    run = Run(world, Rollout(release.goal(Kind.PROMOTE), release.policy))
+    baseline = world.observe().apps[0]
+    run.play(looks=PATIENCE, actions=actions)
+    run.play(looks=looks, actions=0)
+    note(told(run))
+    kept = Memory(kept=baseline)
+    again = Run(
+        world, Rollout(release.goal(Kind.ROLLBACK), replace(release.policy, force=True, drain_timeout=20.0), kept)
+    )
+    ended = again.play(looks=PATIENCE)
+    note(told(again))
+    if isinstance(ended, Fail):  # the promote had got through to a state in which the new revision serves yet
+        assert [app.revision for app in world.apps] == [NEW]
+        return
+    assert isinstance(ended, Done)
+    assert_alone(world, OLD, release.before, max(release.before, release.canaries) + GOING_BACK_SURPLUS)
+
+
+@simulated
+@given(releases(same=True), st.sampled_from([3, 8]))
+def test_a_revision_that_turns_bad_is_rolled_back_by_the_promote_itself(release: Release, rots: int) -> None:
+    world = release.world()
+    world.weather = replace(world.weather, rots=rots, rotten=6)
+    world.force = True
+    ended = play(world, release, Kind.PROMOTE)
+    if isinstance(ended, Done):  # it was done before anything of it failed
+        assert [app.revision for app in world.apps] == [NEW]
+        return
+    assert isinstance(ended, Fail)
+    assert ended.ending is Ending.ROLLED_BACK
+    assert_alone(world, OLD, release.before, release.before + release.target + 1)
+
+
+@simulated
+@given(bad_labels())
+def test_the_commit_of_a_good_revision_is_done_when_its_settings_were_proven(release: Release) -> None:
+    good = replace(release, weather=replace(release.weather, labels=Labels.GOOD))
+    world = good.world()
+    assert isinstance(play(world, good, Kind.PROMOTE), Done)
+    assert_alone(world, NEW, good.target)

@@ -240,6 +240,8 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
         "timeout": "10m",
         "drain_timeout": "1m",
         "on_drain_timeout": "force",
+        "progress_timeout": "5m",
+        "on_degraded": "leave",
         "allow_no_health_check": True,
         "allow_port_change": True,
         "check_config": "always",

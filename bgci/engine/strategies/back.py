@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bgci.engine.decisions import Cause, Delete, Scale, Step, Wait
-from bgci.engine.observation import Serving
+from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
+from bgci.engine.observation import Serving, Task
 from bgci.engine.preconditions import unless_starting, until_drained, until_ended, until_healthy, until_launched
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
@@ -16,6 +16,8 @@ def go_back(hybrid: Hybrid) -> Step:
     the baseline's drained tasks are removed first, and new tasks replace them one by one as they become healthy.
     """
     baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
+    if hybrid.memory.degraded and (abandoned := _abandon(hybrid)):
+        return abandoned
     can_swap = hybrid.can_swap_roles(max(hybrid.initial_instances, baseline.instances))
     needed = _needed(hybrid) if can_swap else hybrid.initial_instances
     target = max(needed, baseline.instances)
@@ -43,6 +45,28 @@ def cut(hybrid: Hybrid) -> Step:
     if baseline.instances < hybrid.initial_instances:
         return Scale(baseline.id, hybrid.initial_instances)
     return Delete(canary.id)
+
+
+def _abandon(hybrid: Hybrid) -> Step | None:
+    """A canary that has turned bad: its tasks out of rotation only keep the baseline's tasks in MAINT.
+
+    They are not drained first, because no request reaches them. Without them marathon-lb brings as many tasks of the
+    baseline back, after two of HAProxy's checks. None when all of the canary's tasks are in rotation.
+    """
+    baseline, canary = hybrid.baseline, hybrid.canary
+    useless = [task for task in canary.tasks if not task.dying and not _holds_sessions(task, hybrid)]
+    if len(useless) < len(canary.tasks):
+        return (until_ended(canary) or Kill(tuple(task.id for task in useless))) if useless else None
+    if baseline.instances < hybrid.initial_instances:  # first: a run that is killed in between must not lose them
+        return Scale(baseline.id, hybrid.initial_instances)
+    return Delete(canary.id)
+
+
+def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
+    """Whether the task serves, or drains sessions that it has served."""
+    observation = hybrid.observation
+    drains = any(server.serving is Serving.MAINT for server in observation.servers(task))
+    return observation.is_up(task) or (drains and not observation.is_drained(task))
 
 
 def restore_role_order(hybrid: Hybrid) -> Step:

@@ -1,0 +1,71 @@
+"""When a run gives up and goes back by itself: the new revision has turned bad, or its own load balancer settings do
+not serve it."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Kind
+from bgci.engine.observation import App, Serving
+from bgci.engine.situation import Situation
+
+SHORT_PATIENCE = 5.0  # seconds with fewer in rotation than ran: a single crash is restarted in less
+OUTAGE_PATIENCE = 1.0  # seconds with nothing in rotation
+PROOF_PATIENCE = 30.0  # seconds for load balancers to follow a commit, beyond twice their checks
+
+
+def degradation(situation: Situation) -> str:
+    """Why the run must go back now; empty when it can go on."""
+    apps = situation.observation.apps
+    ours = [app for app in apps if app.revision == situation.goal.revision]
+    if not ours:
+        return ""
+    if situation.goal.kind is Kind.ROLLBACK:
+        return _outage(situation) if len(apps) == 2 or situation.memory.kept else ""
+    if len(apps) == 2:
+        return _turned_bad(situation, ours[0])
+    return _not_serving(situation, ours[0]) if situation.memory.commit else ""
+
+
+def _outage(situation: Situation) -> str:
+    since, now = situation.memory.outage_since, situation.observation.now
+    if since is None or now - since < OUTAGE_PATIENCE:
+        return ""
+    return f"Nothing of {', '.join(app.id for app in situation.observation.apps)} is in rotation."
+
+
+def _turned_bad(situation: Situation, canary: App) -> str:
+    """The canary's tasks were healthy and fail now, and marathon-lb has not replaced them by the baseline's.
+
+    marathon-lb itself brings drained tasks back when Marathon reports a new one as unhealthy, so a single failure is
+    left to it. A revision that passes its first check and fails later is restarted and drained for again and again.
+    """
+    memory, now = situation.memory, situation.observation.now
+    bad = len(memory.turned_bad)
+    if not bad:
+        return ""
+    short = 0.0 if memory.short_since is None else now - memory.short_since
+    flapping = bad > max(2, canary.instances)
+    if not (short >= SHORT_PATIENCE or flapping or _outage(situation)):
+        return ""
+    least = situation.observation.least_in_rotation
+    return f"{bad} tasks of {canary.id} turned bad after they were healthy: {least} tasks of the group are in rotation."
+
+
+def _not_serving(situation: Situation, app: App) -> str:
+    """After the commit: the new revision is not in rotation under its own load balancer settings."""
+    memory, observation = situation.memory, situation.observation
+    commit = memory.commit
+    if commit is None:
+        return ""
+    for replica in observation.replicas:
+        follows = not replica.problem and replica.worker != commit.workers.get(replica.url)
+        states = [replica.server(task.id).serving for task in app.tasks]
+        if follows and app.tasks and Serving.UP not in states:
+            found = "down" if Serving.DOWN in states else "not configured"
+            return (
+                f"{app.id} is {found} at {replica.url} since {memory.kept.id if memory.kept else 'its baseline'} is "
+                "deleted: its own load balancer settings do not serve it."
+            )
+    patience = PROOF_PATIENCE + 2 * app.check_window
+    if commit.changed and observation.now - commit.at > patience:
+        return f"{app.id} does not serve steadily {patience:.0f} s after the commit."
+    return ""

@@ -1,0 +1,59 @@
+"""Waits that cannot end well end early, instead of at the deadline of the whole goal."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Ending, Fail, Kind, Wait
+from bgci.engine.situation import Situation
+
+CRASHES = 3  # failed tasks of a revision of which none was ever healthy
+LAUNCH_TIME = 60.0  # seconds for an offer and the image
+FIRST_ANSWER = 60.0  # seconds for a load balancer that was never read in this run
+
+
+def ends_early(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
+    """The end, where it is certain enough; ``elapsed``: seconds since the run began."""
+    match wait.cause:
+        case Cause.UNREACHABLE:
+            return _never_answered(wait, situation, elapsed)
+        case Cause.HEALTH if situation.goal.kind is not Kind.ROLLBACK:
+            return _makes_no_progress(wait, situation)
+        case _:
+            return None
+
+
+def _never_answered(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
+    """A load balancer that answered before may come back; one that never did has a wrong address."""
+    unread = {replica.url for replica in situation.observation.replicas if replica.problem}
+    if elapsed < FIRST_ANSWER or not unread - situation.memory.answered:
+        return None
+    return Fail(
+        f"{wait.reason} It has not answered for {FIRST_ANSWER:.0f} s.",
+        "Correct --marathon-lb-url, or start the load balancer, and run this again. `bgci doctor` checks it.",
+        Ending.UNAVAILABLE,
+    )
+
+
+def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
+    """A crash loop, or no launch and no health for longer than the health check's own numbers allow."""
+    memory, now = situation.memory, situation.observation.now
+    app = next((app for app in situation.observation.apps if app.revision == situation.goal.revision), None)
+    if app is None or len(app.healthy) >= app.instances:
+        return None
+    remedy = f"Look at the tasks of {app.id}, correct the revision, and run `bgci rollback` of it."
+    if len(memory.failures) >= CRASHES:
+        text = f"{app.id} does not start: {len(memory.failures)} of its tasks failed and none became healthy."
+        return Fail(f"{text} {wait.reason}", remedy, Ending.UNHEALTHY)
+    limit = situation.policy.progress_timeout or LAUNCH_TIME + app.health_time
+    if now - memory.progress_at < limit:
+        return None
+    return Fail(
+        f"{app.id} has made no progress for {limit:.0f} s. {wait.reason}{earlier(wait, situation)}",
+        remedy,
+        Ending.UNHEALTHY,
+    )
+
+
+def earlier(wait: Wait, situation: Situation) -> str:
+    """What health checks said before: a task that Marathon has just restarted for them shows nothing."""
+    known = situation.memory.complaints.values() if wait.cause is Cause.HEALTH else ()
+    return "".join(f" Its health check failed before: {text}." for text in known if text not in wait.reason)

@@ -1,0 +1,72 @@
+"""Performs one step of the engine on Marathon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from bgci.dcos.marathon import Locked, Marathon
+from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
+from bgci.engine.observation import Observation
+from bgci.errors import ConflictError
+from bgci.operations.observer import Observer
+
+
+class Warner(Protocol):
+    def warn(self, text: str) -> None: ...
+
+
+class Performer:
+    """Each request once. A refusal that waiting can end is Locked; one that has already happened is none."""
+
+    def __init__(self, marathon: Marathon, observer: Observer, warner: Warner) -> None:
+        self._marathon = marathon
+        self._observer = observer
+        self._warner = warner
+
+    def perform(self, step: Action, observation: Observation, release: Release) -> None:
+        """Raises Locked, UnavailableError when nobody knows whether it was done, or the error of a final refusal."""
+        match step:
+            case Create():
+                self._create(step, observation, release)
+            case Restore():
+                self._add(self._observer.as_it_ran(step), "")
+            case Scale(app_id, instances):
+                self._change(app_id, lambda: self._marathon.scale(app_id, instances))
+            case Kill(task_ids, force):
+                self._change("", lambda: self._marathon.kill(task_ids, scale=True, force=force))
+            case Delete(app_id):
+                self._change(app_id, lambda: self._marathon.delete(app_id))
+                # marathon-lb hears nothing of a DELETE unless a task event follows (docs/hazards.md).
+                self._observer.request_reload()
+
+    def _create(self, step: Create, observation: Observation, release: Release) -> None:
+        if observation.apps and not step.swappable:
+            self._warner.warn(
+                f"{observation.apps[0].id} was not deployed by bgci: going back from this canary will cut its sessions."
+            )
+        self._add(self._observer.new_app(step, observation, release), release.revision)
+
+    def _add(self, definition: Mapping[str, Any], release: str) -> None:
+        """Post a new app. An app that is ours already is the effect of a request whose answer was lost."""
+        app_id = str(definition["id"])
+        try:
+            self._marathon.create(definition)
+        except Locked:
+            raise
+        except ConflictError as error:
+            found = self._marathon.app(app_id)
+            if found is None:
+                raise Locked(app_id, (), error.message) from error
+            if release and found.app.revision != release:
+                raise
+
+    @staticmethod
+    def _change(app_id: str, request: Callable[[], None]) -> None:
+        """A conflict without the lock's data is a lock all the same: what it changes exists."""
+        try:
+            request()
+        except Locked:
+            raise
+        except ConflictError as error:
+            raise Locked(app_id, (), error.message) from error
