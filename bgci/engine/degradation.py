@@ -67,5 +67,5 @@ def _not_serving(situation: Situation, app: App) -> str:
             )
     patience = PROOF_PATIENCE + 2 * app.check_window
     if commit.changed and observation.now - commit.at > patience:
-        return f"{app.id} does not serve steadily {patience:.0f} s after the commit."
+        return f"{app.id} does not serve under its own load balancer settings {patience:.0f} s after the commit."
     return ""

@@ -24,8 +24,9 @@ def until_proven(app: App, situation: Situation) -> Wait | None:
         more = set(replica.others) - commit.others if commit else set()
         if more:
             return Wait(Cause.LOAD_BALANCER, f"{replica.url} still has {len(more)} servers that are not {app.id}'s.")
-    if commit and not commit.changed:
-        return None  # the same settings have served before
+    deployed_first = commit is None and app.baseline_instances is None
+    if deployed_first or (commit and not commit.changed):
+        return None  # its settings were in force from the beginning, or have served before
     since = max((replica.worker_started for replica in observation.replicas), default=0.0)
     if memory.waiting is Cause.PROOF:
         since = min(since, memory.waiting_since)

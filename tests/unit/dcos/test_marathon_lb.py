@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
@@ -60,8 +61,32 @@ def test_a_task_is_found_by_its_host_and_port(lb):
 
 def test_the_pids_are_read_after_the_statistics_and_never_through_a_kept_connection(lb, stub):
     lb(ROW).read({})
-    assert [asked.path for asked in stub.asked] == ["/haproxy", "/_haproxy_getpids"]
+    assert [asked.path for asked in stub.asked][:2] == ["/haproxy", "/_haproxy_getpids"]
     assert {asked.headers["connection"] for asked in stub.asked} == {"close"}
+
+
+@pytest.mark.parametrize(
+    ("page", "age"),
+    [
+        ("<b>pid = </b> 21 (process #1, nbproc = 1)<br>\n<b>uptime = </b> 1d 2h03m04s<br>", 93784.0),
+        ("<b>pid = </b> 20 (process #1, nbproc = 1)<br>\n<b>uptime = </b> 1d 2h03m04s<br>", None),
+        ("no such page", None),
+    ],
+    ids=["its own page", "another worker answered", "unknown"],
+)
+def test_the_newest_worker_and_its_start_are_read_from_its_page(stub, answer, page, age):
+    client = LoadBalancer(stub.url)
+    stub.tell("GET", "/haproxy", answer(200, page, "text/html"))
+    started = client._started(21)
+    assert started == (pytest.approx(time.time() - age, abs=5) if age else 0.0)
+
+
+def test_servers_of_our_backends_that_are_not_our_tasks_are_told_apart(lb):
+    other, frontend = ("web_10101", "10_0_1_9_31009", "UP", 0, 0), ("web_10101", "BACKEND", "UP", 0, 0)
+    elsewhere = ("shop_10105", "10_0_1_8_31001", "UP", 0, 0)
+    replica = lb(ROW, other, frontend, elsewhere).read({"t1": [at(31001)]})
+    assert replica.others == ("10_0_1_9_31009",)
+    assert replica.worker == 21
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""When a run goes back by itself, or ends early: a revision that turns bad, settings that do not serve, no progress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgci.engine.decisions import Cause, Delete, Done, Ending, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import UNANSWERED_PATIENCE, Rollout
+
+PROMOTE = Goal(Kind.PROMOTE, "v2", target=2)
+UP, DOWN, MAINT = Serving.UP, Serving.DOWN, Serving.MAINT
+
+
+def app(colour: str, revision: str, started_at: float, count: int = 2, **fields: object) -> App:
+    tasks = tuple(Task(f"{colour}.{n}", True) for n in range(count))
+    shown = App(f"/web-{colour}", count, tasks, revision, colour, 2, True, None, started_at, False, started_at)
+    return replace(shown, check_window=8.0, health_time=30.0, **fields)  # type: ignore[arg-type]
+
+
+BLUE, GREEN = app("blue", "v1", 1.0), app("green", "v2", 2.0, baseline_instances=2)
+
+
+def at(now: float, *apps: App, blue: Serving | None = UP, green: Serving | None = UP, **fields: object) -> Observation:
+    states = {"blue": blue, "green": green}
+    servers = {task.id: Server(state) for one in apps for task in one.tasks if (state := states[task.id.split(".")[0]])}
+    worker = {"worker": 7, "worker_started": 1.0, **fields}
+    settings_differ = bool(worker.pop("settings_differ", False))
+    return Observation(now, apps, (Replica("http://lb", servers, **worker),), settings_differ)  # type: ignore[arg-type]
+
+
+def fails(step: Step, ending: Ending) -> bool:
+    return isinstance(step, Fail) and step.ending is ending
+
+
+def committed(policy: Policy = Policy(), *, changed: bool = True) -> Rollout:  # noqa: B008 - frozen
+    """A promote that has just deleted its baseline, at 100 s, with worker 7 in charge."""
+    rollout = Rollout(PROMOTE, policy)
+    rollout.decide(at(99.0, BLUE, settings_differ=changed))
+    step = rollout.decide(at(100.0, BLUE, GREEN, blue=MAINT, settings_differ=changed))
+    assert step == Delete("/web-blue")
+    rollout.performed(Delete("/web-blue"))
+    return rollout
+
+
+# -- done under the final configuration -------------------------------------------------------------------------------
+
+
+def test_a_load_balancer_that_has_not_reloaded_since_the_commit_is_waited_for() -> None:
+    step = committed().decide(at(101.0, GREEN))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.LOAD_BALANCER
+
+
+def test_the_servers_of_the_baseline_must_be_gone() -> None:
+    step = committed().decide(at(101.0, GREEN, worker=8, worker_started=100.5, others=("10_0_0_1_31000",)))
+    assert isinstance(step, Wait)
+    assert "not /web-green's" in step.reason
+
+
+def test_new_settings_are_proven_for_as_long_as_haproxy_needs_to_find_a_failing_server() -> None:
+    rollout = committed()
+    for now in (101.0, 108.4):
+        step = rollout.decide(at(now, GREEN, worker=8, worker_started=100.5))
+        assert isinstance(step, Wait)
+        assert step.cause is Cause.PROOF
+    assert isinstance(rollout.decide(at(108.5, GREEN, worker=8, worker_started=100.5)), Done)
+
+
+def test_a_later_reload_does_not_start_the_proof_again() -> None:
+    rollout = committed()
+    rollout.decide(at(101.0, GREEN, worker=8, worker_started=100.5))
+    assert isinstance(rollout.decide(at(109.5, GREEN, worker=9, worker_started=109.0)), Done)
+
+
+def test_settings_that_did_not_change_need_no_proof() -> None:
+    assert isinstance(committed(changed=False).decide(at(101.0, GREEN)), Done)
+
+
+@pytest.mark.parametrize("state", [DOWN, None], ids=["down", "left out"])
+def test_a_revision_that_its_own_settings_do_not_serve_is_replaced_by_the_baseline_as_it_ran(
+    state: Serving | None,
+) -> None:
+    rollout = committed()
+    step = rollout.decide(at(103.0, GREEN, green=state, worker=8, worker_started=100.5))
+    assert step == Restore("/web-blue", 2)
+    rollout.performed(Restore("/web-blue", 2))
+    starting = replace(BLUE, tasks=(), last_scaling_at=104.0, deployments=("d",))
+    assert rollout.decide(at(104.0, starting, GREEN, green=state, worker=8)) == Delete("/web-green")
+    rollout.performed(Delete("/web-green"))
+    waiting = rollout.decide(at(105.0, starting, worker=9))
+    assert isinstance(waiting, Wait), "not before the baseline is healthy and in rotation"
+    assert fails(rollout.decide(at(110.0, BLUE, worker=9)), Ending.ROLLED_BACK)
+
+
+def test_a_revision_that_does_not_serve_is_left_where_that_is_wanted() -> None:
+    rollout = committed(Policy(leave_degraded=True))
+    step = rollout.decide(at(103.0, GREEN, green=DOWN, worker=8, worker_started=100.5))
+    assert fails(step, Ending.UNHEALTHY)
+
+
+# -- a revision that turns bad ----------------------------------------------------------------------------------------
+
+
+def half_way() -> Rollout:
+    """A promote whose baseline drains: all of the canary in rotation, all of the baseline in MAINT."""
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(99.0, BLUE))
+    rollout.decide(at(100.0, BLUE, GREEN, blue=MAINT, older_workers=(5,)))
+    return rollout
+
+
+def test_a_canary_that_fails_everywhere_goes_at_once_and_the_baseline_comes_back() -> None:
+    rollout = half_way()
+    sick = replace(GREEN, tasks=tuple(replace(task, healthy=False) for task in GREEN.tasks))
+    first = rollout.decide(at(101.0, BLUE, sick, blue=MAINT, green=DOWN, older_workers=(5,)))
+    assert isinstance(first, Wait), "a single look decides nothing"
+    assert rollout.decide(at(102.0, BLUE, sick, blue=MAINT, green=DOWN, older_workers=(5,))) == Delete("/web-green")
+    rollout.performed(Delete("/web-green"))
+    assert isinstance(rollout.decide(at(103.0, BLUE, blue=DOWN)), Wait)
+    ended = rollout.decide(at(106.0, BLUE))
+    assert fails(ended, Ending.ROLLED_BACK)
+    assert "turned bad" in str(ended)
+
+
+def test_a_single_task_that_is_restarted_is_no_reason_to_go_back() -> None:
+    rollout = half_way()
+    one = replace(GREEN, tasks=GREEN.tasks[:1])
+    for now in (101.0, 104.0):
+        step = rollout.decide(at(now, BLUE, one, blue=MAINT, older_workers=(5,)))
+        assert isinstance(step, Wait)
+        assert not rollout.memory.degraded
+
+
+def test_a_server_that_comes_back_from_maint_has_not_turned_bad() -> None:
+    rollout = half_way()
+    rollout.decide(at(101.0, BLUE, GREEN, blue=UP, green=MAINT, older_workers=(5,)))
+    rollout.decide(at(102.0, BLUE, GREEN, blue=UP, green=DOWN, older_workers=(5,)))
+    assert not rollout.memory.turned_bad
+
+
+# -- early ends -------------------------------------------------------------------------------------------------------
+
+
+def starting(**fields: object) -> App:
+    return replace(GREEN, tasks=(), deployments=("d",), **fields)  # type: ignore[arg-type]
+
+
+def test_a_crash_loop_ends_with_the_third_failed_task() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    steps = [rollout.decide(at(float(n), BLUE, starting(failure=f"failure {n}"))) for n in (1, 2, 3)]
+    assert [isinstance(step, Wait) for step in steps] == [True, True, False]
+    assert fails(steps[-1], Ending.UNHEALTHY)
+
+
+def test_no_progress_ends_after_what_the_health_check_allows_or_the_option_says() -> None:
+    for policy, limit in ((Policy(), 90.0), (Policy(progress_timeout=20.0), 20.0)):
+        rollout = Rollout(PROMOTE, policy)
+        assert isinstance(rollout.decide(at(0.0, BLUE, starting())), Wait)
+        assert isinstance(rollout.decide(at(limit - 1, BLUE, starting())), Wait)
+        assert fails(rollout.decide(at(limit, BLUE, starting())), Ending.UNHEALTHY)
+
+
+def test_a_task_that_is_launched_is_progress() -> None:
+    rollout = Rollout(PROMOTE, Policy(progress_timeout=20.0))
+    rollout.decide(at(0.0, BLUE, starting()))
+    launched = replace(starting(), tasks=(Task("green.0", None, ever_healthy=False),))
+    assert isinstance(rollout.decide(at(15.0, BLUE, launched)), Wait)
+    assert isinstance(rollout.decide(at(34.0, BLUE, launched)), Wait)
+    assert fails(rollout.decide(at(35.0, BLUE, launched)), Ending.UNHEALTHY)
+
+
+def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_waits() -> None:
+    deaf = replace(at(0.0, BLUE), replicas=(Replica("http://lb", problem="refused"),))
+    never, lost = Rollout(PROMOTE, Policy()), Rollout(PROMOTE, Policy())
+    lost.decide(at(0.0, BLUE, GREEN))
+    for rollout in (never, lost):
+        assert isinstance(rollout.decide(replace(deaf, now=1.0)), Wait)
+    assert fails(never.decide(replace(deaf, now=61.0)), Ending.UNAVAILABLE)
+    assert isinstance(lost.decide(replace(deaf, now=600.0)), Wait)
+
+
+def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> None:
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(0.0, BLUE))
+    assert isinstance(rollout.unanswered(1.0, "503"), Wait)
+    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503"), Ending.UNAVAILABLE)
+    rollout.performed(Scale("/web-green", 2))
+    assert isinstance(rollout.unanswered(500.0, "503"), Wait), "an accepted step begins the time again"
