@@ -201,7 +201,6 @@ def test_a_cancelled_job_does_as_on_abort_says(make_app: Callable[..., App]) -> 
 
 @needs_runner
 @pytest.mark.timeout(600)
-@pytest.mark.xfail(reason="`test` of a revision that serves alone is a conflict as yet")
 def test_from_nothing_on_a_release_is_made_and_made_again_and_each_job_may_be_repeated(
     make_app: Callable[..., App],
 ) -> None:

@@ -417,7 +417,6 @@ def test_an_agent_lost_during_the_canary_is_rolled_back_from_another_one(make_se
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.xfail(reason="`test` of a revision that serves alone is a conflict as yet")
 def test_from_nothing_on_a_release_is_made_and_made_again_and_each_stage_may_be_repeated(
     make_secured_app: Callable[..., App],
 ) -> None:
