@@ -62,8 +62,7 @@ def run(settings: Settings) -> None:
         try:
             with rollback_on_abort(context):
                 changed = _climb(context, rendered.release, steps, tests)
-                if not settings.dry_run:
-                    _promote(context, rendered.release, changed)
+                _promote(context, rendered.release, changed)
         except BgciError as cause:
             if isinstance(cause, ConflictError) and stood and _only_canary(context):
                 raise  # an earlier release's canary, which this one has not touched
@@ -123,6 +122,9 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
         with context.part("canary", label):
             changed = reach(context, Kind.CANARY, release, size, checked=True) or changed
         if context.settings.dry_run:
+            context.plan(
+                f"Test the canary{f' at {label}' if label else ''}." if tests else "No tests: there is no suite."
+            )
             continue
         _test(context, tests, label, cases)
         failed += (context.result.judge or {}).get("failed_beyond_baseline", 0.0)

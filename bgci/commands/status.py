@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp
 from bgci.engine.observation import Observation, Serving
-from bgci.errors import DeniedError, UnavailableError
+from bgci.errors import ConflictError, DeniedError, UnavailableError
 from bgci.operations.context import Context, stage
 from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
@@ -23,6 +24,9 @@ from bgci.reporting.rollout_log import summary
 def run(settings: Settings) -> None:
     """Print what runs. Changes nothing."""
     with stage("status", settings) as context:
+        if not settings.app:
+            _answer_all(context)
+            return
         found = status(context)
         listed = {name: tuple(found[name]) for name in ("jobs", "strangers")}
         context.result = replace(context.result, **{**found, **listed})
@@ -32,9 +36,68 @@ def run(settings: Settings) -> None:
             context.answer("\n".join(plain(line) for line in table(context.app_id, found)))
 
 
+def _answer_all(context: Context) -> None:
+    found = overview(context.cluster.marathon.apps(), _jobs(context, every=True))
+    context.result = replace(context.result, apps=tuple(found))
+    if context.settings.output is LogFormat.JSON:
+        context.answer(json.dumps({"apps": found}, indent=2, sort_keys=True))
+    else:
+        context.answer("\n".join(plain(line) for line in overview_table(found)))
+
+
+def overview(apps: Sequence[RunningApp], jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """One row for each app of a deployment group, or with jobs of bgci, by its base id."""
+    colours: dict[str, list[RunningApp]] = {job.app: [] for job in jobs if job.app}
+    for app in apps:
+        if app.group or app.revision:
+            colours.setdefault(app.base_id, []).append(app)
+    rows = []
+    for base_id, found in sorted(colours.items()):
+        ordered = sorted(found, key=lambda app: app.app.started_at)
+        rows.append(
+            {
+                "app": base_id,
+                "state": "none" if not ordered else "hybrid" if len(ordered) > 1 else "full",
+                "revisions": [app.revision or None for app in ordered],
+                "instances": sum(app.app.instances for app in ordered),
+                "healthy": sum(len(app.app.healthy) for app in ordered),
+                "jobs": sum(job.app == base_id for job in jobs),
+            }
+        )
+    return rows
+
+
+def overview_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The overview for people, line by line."""
+    if not rows:
+        return ["No app of a deployment group, and no job of bgci, is visible to this account."]
+    lines = [f"{'app':<32} {'state':<8} {'healthy':>9} {'jobs':>6}  revisions"]
+    for row in rows:
+        revisions = ", ".join(name or "unknown" for name in row["revisions"]) or "-"
+        healthy = f"{row['healthy']}/{row['instances']}"
+        lines.append(f"{row['app']:<32} {row['state']:<8} {healthy:>9} {row['jobs']:>6}  {revisions}")
+    return lines
+
+
+def _require_known(context: Context, members: Sequence[RunningApp], jobs: Sequence[Job]) -> None:
+    """Raises ConflictError for an app that neither runs nor has jobs, with the names that are near."""
+    if members or jobs:
+        return
+    known = [row["app"] for row in overview(context.cluster.marathon.apps(), _jobs(context, every=True))]
+    by_name = {name.rpartition("/")[2]: name for name in known}
+    near = get_close_matches(context.app_id, known, n=3, cutoff=0.6)
+    near += [by_name[name] for name in get_close_matches(context.app_id.rpartition("/")[2], by_name, n=3, cutoff=0.6)]
+    named = ", ".join(dict.fromkeys(near))
+    raise ConflictError(
+        f"There is no app {context.app_id}, and no job of it, that this account can see.",
+        remedy=f"Did you mean {named}?" if named else "List the apps with `bgci status`, without --app.",
+    )
+
+
 def status(context: Context) -> dict[str, Any]:
-    """The state of the app's group and its jobs."""
-    members = context.cluster.marathon.members(context.app_id, "")
+    """The state of the app's group and its jobs. Raises ConflictError for an app that is not known."""
+    members, jobs = context.cluster.marathon.members(context.app_id, ""), _jobs(context)
+    _require_known(context, members, jobs)
     group = next((app.group for app in members if app.group), "")
     seen = observer_of(context, refuse=False).observe(group) if group else None
     foreign = _strangers(context, members, group) if seen else []
@@ -43,7 +106,7 @@ def status(context: Context) -> dict[str, Any]:
         "state": summary(seen) if seen else {"apps": [], "load_balancers": []},
         "share": shares(seen, sum(one["share"] for one in foreign)) if seen else {},
         "strangers": foreign,
-        "jobs": [_job(job) for job in _jobs(context)],
+        "jobs": [_job(job) for job in jobs],
     }
 
 
@@ -63,9 +126,11 @@ def _strangers(context: Context, members: Sequence[RunningApp], group: str) -> l
     return list(rows.values())
 
 
-def shares(seen: Observation, others: float = 0.0) -> dict[str, float]:
+def shares(seen: Observation, others: float = 0.0) -> dict[str, float | None]:
     """Each app's share of the traffic, 0..1: HAProxy gives each server in rotation as much. ``others``: the share of
-    strangers."""
+    strangers. None where no load balancer can be read."""
+    if all(replica.problem for replica in seen.replicas):
+        return {app.id: None for app in seen.apps}
     up = {
         app.id: sum(replica.server(task.id).serving is Serving.UP for replica in seen.replicas for task in app.tasks)
         for app in seen.apps
@@ -74,9 +139,11 @@ def shares(seen: Observation, others: float = 0.0) -> dict[str, float]:
     return {app_id: round((1 - others) * count / total, 3) if total else 0.0 for app_id, count in up.items()}
 
 
-def _jobs(context: Context) -> list[Job]:
-    """The app's jobs; none where the account cannot read jobs, which a release without jobs does not need."""
+def _jobs(context: Context, *, every: bool = False) -> list[Job]:
+    """The app's jobs, or all of bgci; none where the account cannot read jobs."""
     try:
+        if every:
+            return context.cluster.metronome.jobs() if context.cluster.metronome else []
         return jobs_of_app(context)
     except DeniedError as error:
         context.console.warn(f"Jobs are left out: {error.message}")
@@ -99,12 +166,14 @@ def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
     lines = [f"{app_id}: {'nothing runs' if not apps else 'hybrid' if len(apps) > 1 else 'one revision runs'}"]
     if apps:
         lines.append(f"  {'app':<32} {'revision':<16} {'healthy':>9} {'in rotation':>24} {'traffic':>8}")
+    unread = {balancer["url"] for balancer in found["state"]["load_balancers"] if balancer["problem"]}
     for app in apps:
         rotation = ", ".join(
-            f"{tally.get('up', 0)} up {tally.get('maint', 0)} out" for tally in app["serving"].values()
+            "unknown" if url in unread else f"{tally.get('up', 0)} up {tally.get('maint', 0)} out"
+            for url, tally in app["serving"].items()
         )
         healthy = f"{app['healthy']}/{app['instances']}"
-        share = f"{found['share'].get(app['id'], 0):.0%}"
+        share = "unknown" if found["share"].get(app["id"]) is None else f"{found['share'][app['id']]:.0%}"
         lines.append(f"  {app['id']:<32} {app['revision'] or 'unknown':<16} {healthy:>9} {rotation:>24} {share:>8}")
         lines += [f"    deployment {deployment} is running" for deployment in app["deployments"]]
     for one in found["strangers"]:

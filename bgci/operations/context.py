@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bgci.dcos.cluster import Cluster
     from bgci.dcos.credentials import Credentials
     from bgci.dcos.marathon_lb import LoadBalancer
+    from bgci.engine.observation import Observation
 
 # How a job's last line begins, for Metronome itself tells success from failure and no more; and its journal's lines.
 RESULT_LINE = "bgci-result: "
@@ -61,6 +62,7 @@ class Context:
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
+        self.planned: Observation | None = None  # where the plan of a dry run ends, for the goal that follows it
         self.reader_gone = False  # whoever read the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:

@@ -6,23 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from bgci.engine.decisions import Create, Done, Fail, Kind, Release, Wait
-from bgci.errors import AbortedError, BgciError, ConflictError, UsageError, amended
+from bgci.engine.decisions import Kind, Release
+from bgci.errors import AbortedError, BgciError, UsageError, amended
 from bgci.interruption import signals
 from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
+from bgci.operations.dry_run import plan_goal
 from bgci.operations.job_run import follow
 from bgci.operations.ownership import check_strangers, require_owned
-from bgci.operations.planning import GoalRequest, driver_of, goal_request, next_step, observer_of, release_to_undo
+from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import Outcome
 from bgci.operations.same_release import require_same_release
 from bgci.options import OnFailure, Settings, Via
-from bgci.reporting.diff import definition_difference
-from bgci.reporting.rollout_log import summary, told
-from bgci.reporting.rollout_record import encode_step
+from bgci.reporting.rollout_log import summary
 
 
 def run_goal(kind: Kind, settings: Settings) -> None:
@@ -106,10 +105,10 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     if not checked:
         require_servable(context, request.release, mine.apps)
     remove_preview(context)
-    if request.goal.kind is not Kind.ROLLBACK:
+    if request.goal.kind is not Kind.ROLLBACK and context.planned is None:
         preview(context, request.release, mine)
     if context.settings.dry_run:
-        _plan(context, request)
+        plan_goal(context, request)
         return False
     driver = driver_of(context)
     kind, strategy = request.goal.kind.value, request.policy.strategy
@@ -122,29 +121,6 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
         raise
     _report(context, outcome)
     return outcome.actions > 0
-
-
-def _plan(context: Context, request: GoalRequest) -> None:
-    """--dry-run: what runs, and what would be done next; raises what the goal would raise at once."""
-    observer = observer_of(context)
-    seen, step = next_step(observer, request)
-    for app in seen.apps:
-        context.console.info(f"Runs: {app.id} revision {app.revision or 'unknown'}, {app.instances} instances.")
-    difference_of = ""
-    if isinstance(step, Create):
-        definition = request.release.definition or {}
-        difference_of = definition_difference(observer.serving_definition(), definition, marathon_version(context))
-    match step:
-        case Done(message):
-            context.plan(message)
-        case Fail(message, remedy):
-            raise ConflictError(message, remedy=remedy)
-        case Wait():
-            context.plan(f"Wait. {step.reason}")
-        case _:
-            goal, next_action = request.goal, told(step, request.release)
-            context.plan(f"{next_action} Then go on to {goal.kind.value} {goal.revision}.", difference_of)
-            context.result = replace(context.result, next_step=encode_step(step))
 
 
 def _report(context: Context, outcome: Outcome) -> None:

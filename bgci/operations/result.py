@@ -46,6 +46,7 @@ class Result:
     cause: Json | None = None
     group: str | None = None
     share: Json | None = None
+    apps: tuple[Json, ...] | None = None
     strangers: tuple[Json, ...] | None = None
     summary: str | None = None
     requests: Json | None = None

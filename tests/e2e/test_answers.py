@@ -4,16 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
-from e2e.lab import App
+from e2e.lab import BGCI, App
 
 
 def test_status_when_nothing_runs(app: App) -> None:
+    app.publish("v1")
     assert "nothing runs" in app.run("status").out
     assert app.status()["state"]["apps"] == []
+
+
+def test_status_without_an_app_lists_all_and_an_unknown_one_is_a_conflict_with_near_names(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2")
+    for form in ((), ("--output", "json")):
+        listed = app.lab.start("status", *form, directory=app.directory).end()
+        assert (listed.code, app.id in listed.out) == (0, True)
+    row = next(row for row in json.loads(listed.out)["apps"] if row["app"] == app.id)
+    assert (row["state"], row["revisions"], row["instances"]) == ("hybrid", ["v1", "v2"], 3)
+    unknown = app.lab.start("status", "--app", f"{app.id}x", directory=app.directory).end()
+    assert unknown.code == 6, unknown.text
+    assert app.id in unknown.err.partition("Did you mean")[2]
+
+
+def test_the_share_at_a_load_balancer_that_cannot_be_read_is_unknown(app: App) -> None:
+    app.promote("v1")
+    ran = app.run("status", BGCI_MARATHON_LB_URL="http://127.0.0.1:9")
+    assert ran.out.count("unknown") == 2
+    assert "0%" not in ran.out
+
+
+def test_an_answer_into_a_closed_pipe_ends_as_the_platform_says(app: App) -> None:
+    app.promote("v1")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*BGCI, "status", "--app", app.id]
+    environment = app.lab.environment()
+    ended = subprocess.run(
+        command, cwd=app.directory, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert (ended.returncode, "Broken" in ended.stderr, "Traceback" in ended.stderr) == (141, False, False)
 
 
 def test_status_of_a_hybrid_as_text_and_as_json(make_app: Callable[..., App]) -> None:
@@ -102,6 +138,14 @@ def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App)
     assert "Plan: Create v2 with 1 instance." in would.out
     assert '+    "RELEASE": "v2"' in would.out
     assert '-    "RELEASE": "v1"' in would.out
+    plan = [line.partition("Plan: ")[2] for line in app.run("release", "v2", "--dry-run").out.splitlines()]
+    assert [line.split(".")[0] for line in plan if line.startswith(("Create", "Scale", "Delete", "v2"))] == [
+        "Create v2 with 1 instance",
+        "v2 has 1 instances in rotation beside v1 (" + app.id_of("v1") + ")",
+        f"Scale {app.id}-green to 2 instances (from 1)",
+        f"Delete {app.id_of('v1')}",
+        "v2 serves alone with 2 instances",
+    ]
     assert "Plan: v1 serves alone" in app.promote("v1", "--dry-run").out
     assert "nothing to go back to" in app.rollback("v1", "--dry-run", expect=6).err
     assert app.state() == before
