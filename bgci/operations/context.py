@@ -129,7 +129,7 @@ class Context:
         if in_job():
             _tell_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result.document()}))
         self._write_result(code)
-        if recorded:
+        if recorded or self.result.plan:
             self._page()
             self._write_result(code)
         self._tell_ci(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -120,6 +121,7 @@ class View:
     notes: list[tuple[str, Note]]
     files: list[tuple[str, str, str]]
     version: str
+    plan: str  # of a dry run; empty for a command that was carried out
 
 
 def view(
@@ -137,8 +139,8 @@ def view(
     checks = checked(cases)
     return View(
         title=shown(" ".join(part for part in (app.lstrip("/"), revision) if part) or "bgci"),
-        headline=_headline(last),
-        tone=tone(last.code) if last else "warn",
+        headline=f"{_headline(last)}{' (dry run: nothing was changed)' if result.get('dry_run') else ''}",
+        tone="warn" if not last or result.get("dry_run") else tone(last.code),
         badge=f"{last.name} · exit code {last.code}" if last else "no result",
         message=last.message if last else "",
         cause=last.cause if last else "",
@@ -159,7 +161,14 @@ def view(
         notes=[(_since(note.at, story.spans), note) for note in story.notes[-MAX_NOTES:]],
         files=[(quote(name), shown(name), _kind(name)) for name in files],
         version=shown(result.get("bgci") or ""),
+        plan=_plan(result),
     )
+
+
+def _plan(result: Mapping[str, Any]) -> str:
+    """The plan of a dry run as text: its lines are Markdown, in which signs are character references."""
+    lines = result.get("plan") if result.get("dry_run") else None
+    return "\n".join(unescape(str(line)) for line in lines) if isinstance(lines, list) else ""
 
 
 def tone(code: int) -> str:

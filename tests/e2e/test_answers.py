@@ -138,6 +138,9 @@ def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App)
     assert "Plan: Create v2 with 1 instance." in would.out
     assert '+    "RELEASE": "v2"' in would.out
     assert '-    "RELEASE": "v1"' in would.out
+    page = (would.artifacts / "report.html").read_text()
+    assert "dry run: nothing was changed" in page
+    assert "- Create v2 with 1 instance." in page
     plan = [line.partition("Plan: ")[2] for line in app.run("release", "v2", "--dry-run").out.splitlines()]
     assert [line.split(".")[0] for line in plan if line.startswith(("Create", "Scale", "Delete", "v2"))] == [
         "Create v2 with 1 instance",
