@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +39,9 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="A DC/OS on this machine, to try everything on.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
+
+
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # of every wrong use, as click calls it
 
 
 def _version(wanted: bool) -> None:
@@ -297,7 +300,10 @@ def _run() -> int:
     """Run the command; its exit code. An expected failure shows no traceback, and no traceback shows a secret."""
     hide_credentials(os.environ)
     try:
-        app()
+        code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except _ClickError as error:
+        return _refused(error)
     except BrokenPipeError:  # only an answer is read from a pipe: nothing that was begun ends with it
         return _closed()
     except (BgciError, AbortedError) as error:
@@ -309,14 +315,20 @@ def _run() -> int:
             _tell(error)
         return exit_code(error)
     except SystemExit as ended:
-        wrong = ended.__context__  # click's own, which is in the log already
-        if isinstance(wrong, BrokenPipeError):
+        if isinstance(ended.__context__, BrokenPipeError):
             return _closed()
-        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        if code == UsageError.code and wrong is not None:
-            _tell(UsageError(getattr(wrong, "format_message", wrong.__str__)(), remedy="See `bgci COMMAND --help`."))
-        return code
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception:  # a bug outside of any stage
         sys.stderr.write(redacted(traceback.format_exc()))
         return BgciError.code
-    return 0
+
+
+def _refused(error: Any) -> int:
+    """Show a wrong flag or variable: its value may be a secret that was given in the wrong place."""
+    from typer.rich_utils import rich_format_error
+
+    error.message = redacted(error.message)
+    rich_format_error(error)
+    if error.message:  # else it is the help, which nobody's mistake has asked for
+        _tell(UsageError(error.format_message(), remedy="See `bgci COMMAND --help`."))
+    return UsageError.code

@@ -21,6 +21,7 @@ from bgci.engine.strategies import STRATEGIES
 from bgci.errors import UsageError
 
 FILE = "bgci.toml"
+FROM_FILE = "DEFAULT_MAP"  # the origin of a setting, as click calls it
 _SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
 
 
@@ -187,6 +188,9 @@ class Settings:
     insecure: bool = setting(
         False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
     )
+    allow_config_addresses: bool = setting(
+        False, "Send credentials to the addresses of bgci.toml, too; only where nobody runs unreviewed changes."
+    )
     via: Via = setting(
         Via.AUTO,
         "job: run the goal as a DC/OS Job; direct: in this process; auto: job where Metronome answers, else direct.",
@@ -306,7 +310,16 @@ class Settings:
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
 DEFINE = ("image", "template", "template_dir", "set", "template_env", "strict", "marathon_version")
-CLUSTER = ("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url", "ca_cert", "ca_sha256", "insecure")
+CLUSTER = (
+    "cluster_url",
+    "marathon_url",
+    "metronome_url",
+    "marathon_lb_url",
+    "ca_cert",
+    "ca_sha256",
+    "insecure",
+    "allow_config_addresses",
+)
 JOB = (
     *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
     *("job_service_account", "job_secret", "job_image", "job_artifact", "job_template"),

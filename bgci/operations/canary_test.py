@@ -13,10 +13,11 @@ from pathlib import Path
 from bgci.checks import runner, test_program
 from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
 from bgci.checks.test_result import Case, Outcome, folded, require_some
-from bgci.dcos.credentials import without_credentials
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.operations import canary_analysis
+from bgci.operations.concealment import conceal
 from bgci.operations.context import Context
 from bgci.operations.same_release import require_same_image
 from bgci.operations.suites import canary_suite, read_suite, suite_file
@@ -181,6 +182,7 @@ def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence
         context.app_id, context.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
     )
     context.console.step(f"Test program: {command}")
+    conceal(CREDENTIAL_VARIABLES)
     before = _written(context.settings.junit_glob)
     case = test_program.run(
         command,

@@ -6,9 +6,10 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bgci.errors import UsageError
-from bgci.options import Settings
+from bgci.options import FILE, FROM_FILE, Settings
 
 if TYPE_CHECKING:
     from bgci.dcos.cluster import Cluster
@@ -19,6 +20,41 @@ if TYPE_CHECKING:
 def in_job() -> bool:
     """Whether this process is a Mesos task, such as a run of one of our jobs."""
     return "MESOS_TASK_ID" in os.environ
+
+
+# Where a login goes: bgci's own, and that of the jobs.
+LOGIN_ADDRESSES = ("cluster_url", "marathon_url", "metronome_url", "job_cluster_url", "job_marathon_url")
+
+
+def require_trusted_addresses(settings: Settings) -> None:
+    """Raises UsageError for an address of ``bgci.toml`` to which the login would go.
+
+    Whoever may change the checkout could send it to a server of their own. The runner trusts an address by naming it,
+    or another one at the same host and port; or all of them with --allow-config-addresses.
+    """
+    origins = settings.origins
+    if origins.get("allow_config_addresses") == FROM_FILE:
+        raise UsageError(
+            f"{FILE} has allow-config-addresses, which only the runner may say.",
+            remedy="Give --allow-config-addresses or BGCI_ALLOW_CONFIG_ADDRESSES=true where CI itself is configured.",
+        )
+    if settings.allow_config_addresses:
+        return
+    given = {name: getattr(settings, name) for name in LOGIN_ADDRESSES if getattr(settings, name)}
+    trusted = {_host_of(url) for name, url in given.items() if origins.get(name) != FROM_FILE}
+    for name, url in given.items():
+        if origins.get(name) == FROM_FILE and _host_of(url) not in trusted:
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"The login of this environment would go to {flag} of {FILE}, and nobody but the checkout names it.",
+                remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --allow-config-addresses where "
+                "only reviewed changes run (docs/identity.md).",
+            )
+
+
+def _host_of(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
 
 
 class Connections:
@@ -51,7 +87,10 @@ class Connections:
         """The login at the cluster. Raises UsageError."""
         from bgci.dcos.credentials import read_credentials
 
-        return read_credentials(os.environ)
+        found = read_credentials(os.environ)
+        if found and not in_job():
+            require_trusted_addresses(self._settings)
+        return found
 
     @cached_property
     def ca_cert(self) -> str | None:

@@ -16,6 +16,7 @@ from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
 from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
+from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.goal import as_job, reach
 from bgci.operations.job_run import command_in, run_once
@@ -142,6 +143,6 @@ def _wait_until_gone(context: Context) -> None:
                 remedy="Run the same command again.",
             )
         context.console.wait(f"{len(left[0].app.tasks)} tasks of {left[0].id} have not ended yet.")
-        time.sleep(PAUSE)
+        pause(PAUSE)
     for balancer in context.balancers if context.settings.marathon_lb_url else ():
         balancer.request_reload()  # a deletion alone makes no event (hazard 49)

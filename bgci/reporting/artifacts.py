@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -64,14 +65,18 @@ class Artifacts:
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self.directory / name
-        if not path.resolve().is_relative_to(self.directory.resolve()):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name} lies outside the artifacts directory")
         passing = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.directory, path.parent)
             try:
-                passing.write_bytes(content)
-                passing.replace(path)
+                # Who prepares the workspace could lay a link where the file passes.
+                passing.unlink(missing_ok=True)
+                with open(passing, "xb") as file:
+                    file.write(content)
+                passing.replace(path)  # a link in its place is replaced, not followed
             finally:
                 passing.unlink(missing_ok=True)
         except OSError as error:
@@ -84,8 +89,9 @@ class Artifacts:
     def read_json(self, name: str) -> Any:
         """The file of an earlier stage; None when it is missing or cannot be read."""
         try:
-            return json.loads((self.directory / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            with open(self.directory / name, encoding="utf-8", opener=no_link) as file:
+                return json.load(file)
+        except (OSError, ValueError, RecursionError):
             return None
 
     def manifest(
@@ -129,6 +135,18 @@ class Artifacts:
             "result.json",
             {**details, "command": command, "code": code, "name": NAMES.get(code, "internal"), "bgci": __version__},
         )
+
+
+def refuse_links(directory: Path, place: Path) -> None:
+    """Raises OSError for a symbolic link at ``directory``, or below it on the way to ``place``."""
+    for folder in (place, *place.parents):
+        if folder.is_symlink() and folder.is_relative_to(directory):
+            raise OSError(errno.ELOOP, f"{folder} is a symbolic link")
+
+
+def no_link(path: str, flags: int) -> int:
+    """Opens a file for ``open``, but not through a symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:

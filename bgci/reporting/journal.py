@@ -30,6 +30,7 @@ from typing import Any, TextIO
 from bgci.engine.decisions import Action, Goal, Policy, Step
 from bgci.engine.observation import App, Observation
 from bgci.redaction import redacted_json
+from bgci.reporting.artifacts import no_link, refuse_links
 from bgci.reporting.rollout_record import difference, encode_app, encode_goal, encode_observation, encode_step
 
 FULL_AFTER = 50  # lines with changes until the whole observation is written again: a cut line spoils no more
@@ -114,10 +115,12 @@ class Journal:
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as end:  # a line that a killed process left half-written must not spoil ours
+        refuse_links(path.parent, path.parent)
+        # A line that a killed process left half-written must not spoil ours.
+        with open(path, "ab+", opener=no_link) as end:
             if end.seek(0, 2) and (end.seek(-1, 2), end.read(1))[1] != b"\n":
                 end.write(b"\n")
-        self._file = path.open("a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8", opener=no_link)  # noqa: SIM115 - it stays open
 
     def copy(self, line: str) -> None:
         """Append a line of another journal, without its secrets."""

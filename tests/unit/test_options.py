@@ -331,3 +331,10 @@ def test_lists_and_not_given_ones_reach_a_command_from_the_environment(directory
     job = (directory / "bgci-artifacts" / "web-v1-deploy-single-canary.json").read_text()
     assert "http://a:9090" in job
     assert "http://b:9090" in job
+
+
+def test_a_wrong_value_that_is_a_secret_is_not_shown(directory: Path) -> None:
+    done = bgci(directory, "promote", "--app", "web", BGCI_TOKEN="hush-hush", BGCI_TIMEOUT="hush-hush")
+    assert done.returncode == 2
+    assert "hush-hush" not in done.stdout + done.stderr
+    assert "***" in done.stderr

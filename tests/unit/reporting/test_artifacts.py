@@ -55,6 +55,37 @@ def test_no_name_leads_out_of_the_directory(artifacts):
         artifacts.write_json("../a.json", 1)
 
 
+@pytest.mark.parametrize("name", ["result.json", "manifest.json"])
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(artifacts, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.write_text("untouched")
+    artifacts.directory.mkdir(parents=True)
+    (artifacts.directory / name).symlink_to(outside)
+    path = artifacts.write_json(name, {"a": 1})
+    assert outside.read_text() == "untouched"
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert not path.is_symlink()
+
+
+def test_what_a_link_leads_to_is_not_read(artifacts, tmp_path):
+    (tmp_path / "outside").write_text('{"secret": 1}')
+    artifacts.directory.mkdir(parents=True)
+    (artifacts.directory / "manifest.json").symlink_to(tmp_path / "outside")
+    assert artifacts.read_json("manifest.json") is None
+
+
+def test_a_directory_that_is_a_link_is_refused(artifacts, tmp_path):
+    (tmp_path / "outside").mkdir()
+    artifacts.directory.mkdir(parents=True)
+    (artifacts.directory / "junit").symlink_to(tmp_path / "outside")
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        artifacts.write_bytes("junit/bgci.xml", b"")
+    (tmp_path / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        Artifacts(tmp_path / "link").write_bytes("result.json", b"")
+    assert not list((tmp_path / "outside").iterdir())
+
+
 def manifest(artifacts, **more):
     values = {"app": "/web", "revision": "r1", "image": "web:1", "environ": {}, **more}
     return read(artifacts.manifest(**values))

@@ -124,3 +124,13 @@ def test_no_path_no_journal(tmp_path):
     journal = Journal(None)
     journal.result({"n": 1})
     journal.close()
+
+
+def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
+    outside, warnings = tmp_path / "outside", []
+    outside.write_text("untouched")
+    (tmp_path / "journal.jsonl").symlink_to(outside)
+    with Journal(tmp_path / "journal.jsonl", warn=warnings.append) as journal:
+        journal.result({"code": 0})
+    assert outside.read_text() == "untouched"
+    assert len(warnings) == 1

@@ -1,0 +1,61 @@
+"""Credentials go only to addresses that the runner names."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgci.errors import UsageError
+from bgci.operations.connections import Connections
+from bgci.options import FROM_FILE, Settings
+
+FILE = {"cluster_url": FROM_FILE}
+
+
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MESOS_TASK_ID", raising=False)
+    monkeypatch.setenv("BGCI_TOKEN", "a-token-of-ours")
+
+
+@pytest.mark.parametrize(
+    "name", ["cluster_url", "marathon_url", "metronome_url", "job_cluster_url", "job_marathon_url"]
+)
+def test_an_address_of_the_file_gets_no_login(name: str) -> None:
+    settings = Settings(**{name: "https://there"}, origins={name: FROM_FILE})
+    with pytest.raises(UsageError, match=f"{name.replace('_', '-')} of bgci.toml") as caught:
+        _ = Connections(settings).credentials
+    assert f"BGCI_{name.upper()}" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(cluster_url="https://there", origins={"cluster_url": "ENVIRONMENT"}),
+        Settings(cluster_url="https://there", origins={"cluster_url": "COMMANDLINE"}),
+        Settings(
+            cluster_url="https://there", marathon_url="https://THERE/service/other", origins={"marathon_url": FROM_FILE}
+        ),
+        Settings(cluster_url="https://there", allow_config_addresses=True, origins=FILE),
+    ],
+)
+def test_what_the_runner_names_or_allows_gets_the_login(settings: Settings) -> None:
+    assert Connections(settings).credentials
+
+
+@pytest.mark.parametrize("url", ["http://there", "https://there:8443", "https://there.example"])
+def test_another_scheme_port_or_host_is_another_address(url: str) -> None:
+    settings = Settings(cluster_url="https://there", marathon_url=url, origins={"marathon_url": FROM_FILE})
+    with pytest.raises(UsageError):
+        _ = Connections(settings).credentials
+
+
+def test_without_a_login_the_file_may_name_what_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BGCI_TOKEN")
+    assert Connections(Settings(cluster_url="https://there", origins=FILE)).credentials is None
+
+
+def test_the_file_cannot_allow_itself() -> None:
+    allowed = Settings(cluster_url="https://there", allow_config_addresses=True)
+    allowed.origins.update(FILE, allow_config_addresses=FROM_FILE)
+    with pytest.raises(UsageError, match="only the runner"):
+        _ = Connections(allowed).credentials
