@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from bgci.appdef.names import app_slug
+from bgci.appdef.preview import PREVIEW_LABEL, preview_id
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
@@ -49,7 +50,7 @@ def remove(context: Context) -> None:
 
 def _remove_apps(context: Context, apps: Sequence[RunningApp]) -> None:
     """In this process."""
-    if len(apps) == 2 and apps[1].revision:
+    if _has_canary(apps) and apps[1].revision:
         context.console.step(f"Rolling back {apps[1].revision}, so that its sessions end.")
         context.go_on_with(revision=apps[1].revision)
         reach(context, Kind.ROLLBACK)
@@ -70,34 +71,39 @@ def _apps(context: Context) -> list[RunningApp]:
     """The app's colours and its preview, the oldest first. Raises ConflictError where they cannot be told apart."""
     marathon, app_id = context.cluster.marathon, context.app_id
     found = [app for app in marathon.members(app_id, "") if app.base_id == app_id]
-    preview = marathon.app(f"{app_id}-preview")
-    known = [app for app in found if app.id != f"{app_id}-preview"]
+    known = [app for app in found if PREVIEW_LABEL not in app.labels]
     if len(known) > 2:
         named = ", ".join(app.id for app in known)
         raise ConflictError(
             f"{len(known)} apps are {app_id}: {named}; a release can tell two apart.",
             remedy="Delete those that do not belong to it by hand, then run this again.",
         )
-    return sorted(known, key=lambda app: app.app.started_at) + ([preview] if preview and known else [])
+    preview = marathon.app(preview_id(app_id))
+    left = [preview] if preview and preview.labels.get(PREVIEW_LABEL) == app_id else []
+    return sorted(known, key=lambda app: app.app.started_at) + left
+
+
+def _has_canary(apps: Sequence[RunningApp]) -> bool:
+    return len(apps) > 1 and PREVIEW_LABEL not in apps[1].labels
 
 
 def _jobs(context: Context) -> list[Job]:
     metronome = context.cluster.metronome
-    if context.job or metronome is None or not metronome.available():
+    if context.job or metronome is None:
         return []  # inside a job: the command that follows it removes the jobs
     try:
-        return jobs_of_app(context)
+        return jobs_of_app(context) if metronome.available() else []
     except DeniedError as error:
         context.console.warn(f"Its jobs stay: {error.message}")
         return []
 
 
 def _plan(context: Context, apps: Sequence[RunningApp], jobs: Sequence[Job]) -> None:
-    if len(apps) > 1:
+    if _has_canary(apps):
         context.plan(f"Drain and delete the canary {apps[1].id} ({apps[1].revision or 'unknown revision'}).")
     for job in jobs:
         context.plan(f"Delete the job {job.id}" + (", and stop its run." if job.active_runs else "."))
-    for app in [*apps[:1], *apps[2:]]:
+    for app in [*apps[:1], *apps[2 if _has_canary(apps) else 1 :]]:
         context.plan(f"Delete {app.id} ({app.revision or 'unknown revision'}, {app.app.instances} instances).")
     if not apps and not jobs:
         context.plan("Nothing to do. There is no app and no job of that name.")

@@ -33,7 +33,8 @@ def begun(context: Context) -> Release | None:
     context.console.info(
         f"Before {app.revision or app.id}, {before.revision} served (image {before.image or 'unknown'})."
     )
-    job = _job(context)
+    # An account that releases without jobs may not see Metronome: it is asked only where it is needed.
+    job = _job(context) if context.settings.via is not Via.DIRECT or before.definition is None else None
     if as_job(context):
         if job:
             return None
