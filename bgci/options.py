@@ -290,7 +290,9 @@ class Settings:
     adopt: bool = setting(
         False, "Give an app that was deployed by other means the labels of a baseline, if it is free."
     )
-    adopt_restart: bool = setting(False, "With --adopt: also where Marathon then restarts the app's tasks.")
+    adopt_restart: bool = setting(
+        False, "With --adopt: also where Marathon then restarts the app's tasks, which can cut sessions."
+    )
     output: LogFormat = setting(LogFormat.TEXT, "Format of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
     log_format: LogFormat = setting(LogFormat.TEXT, "Format of the log.")
@@ -351,6 +353,7 @@ DOCTOR = (
     "job_artifact",
     "adopt",
     "adopt_restart",
+    "replaces",
     "timeout",
     "output",
 )

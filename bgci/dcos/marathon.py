@@ -118,9 +118,13 @@ class Marathon:
         flag = [("force", str(force).lower())]
         self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id=app_id)
 
-    def change(self, app_id: str, fields: Mapping[str, Any]) -> None:
-        """Replaces whole fields of the app, such as ``labels``: any but ``instances`` restarts its tasks."""
-        self._call(lambda: self.http.put(_path(app_id), json=fields), app_id=app_id)
+    def change(self, app_id: str, fields: Mapping[str, Any]) -> str:
+        """Replaces whole fields of the app, such as ``labels``: any but ``instances`` restarts its tasks.
+
+        Returns the id of the deployment.
+        """
+        reply = self._call(lambda: self.http.put(_path(app_id), json=fields), app_id=app_id)
+        return self._answer(reply)["deploymentId"].text()
 
     def kill(self, task_ids: Sequence[str], *, scale: bool, force: bool = False) -> None:
         """Kills these tasks in one request; with ``scale`` they are not replaced (which takes the app's lock, or with
@@ -151,13 +155,18 @@ class Marathon:
             for one in self._answer(reply).required().items()
         ]
 
-    def cancel(self, deployment_id: str) -> None:
-        """Cancels a deployment: Marathon goes back to the earlier configuration. One that has ended is no failure."""
-        path = f"/v2/deployments/{quote(deployment_id, safe='')}"
+    def cancel(self, deployment_id: str, *, force: bool = False) -> str:
+        """Cancels a deployment. One that has ended is not a failure.
+
+        Marathon goes back to the earlier configuration by another deployment, whose id is returned (empty without
+        one). With ``force`` it only stops: the app keeps the configuration and the tasks that it has at that moment.
+        """
+        path, flags = f"/v2/deployments/{quote(deployment_id, safe='')}", [("force", "true")] if force else []
         try:
-            self._call(lambda: self.http.delete(path), missing=True)
+            reply = self._call(lambda: self.http.delete(path, params=flags), missing=True)
         except HttpFailure:
-            return
+            return ""
+        return "" if force else self._answer(reply)["deploymentId"].text()
 
     def info(self) -> MarathonInfo:
         """Version and leader."""

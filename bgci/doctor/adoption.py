@@ -2,11 +2,17 @@
 
 Marathon takes a change of labels for a change of configuration and replaces every task of the app (marathon:
 AppDefinition.isUpgrade compares labels), so adoption is free for an app without tasks only.
+
+The same update sets an upgradeStrategy with which no task ends before a new one is healthy, and which has room for one
+more task. Without that room the update never ends for an app that Marathon itself checks (hazard 57). The strategy is
+not set back afterwards: that would be another change of configuration, which replaces every task again and can hang.
+The next release brings the template's own.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,26 +21,35 @@ from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, as_list, as_mappi
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.names import COLOURS
 from bgci.dcos.running_app import RunningApp
-from bgci.doctor.finding import counted
+from bgci.doctor.finding import Check, counted, failure, warning
+from bgci.engine.ownership import folder
+from bgci.errors import ConflictError
 
 # A partial update that leaves these out clears them (docs/platform.md, Apps), which would be a change of its own.
 CLEARED_WHEN_OMITTED = ("executorResources", "resourceLimits")
-MESOS_CHECKS = ("MESOS_", "COMMAND")  # how the protocols begin whose results Mesos knows
-ROOM_NOTE = "with maximumOverCapacity 1, because Marathon would never end the change otherwise"
+SINGLE_INSTANCE_LABEL = "MARATHON_SINGLE_INSTANCE_APP"
+COUNTS_MESOS_HEALTH = (1, 10, 5)  # from this version of Marathon on, hazard 57
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """``changes``: labels to set. ``vital``: those without which releases do not see the app, or stop."""
+    """``changes``: labels to set. ``vital``: those without which releases do not see the app, or stop.
+
+    ``strategy``: the upgradeStrategy while Marathon replaces the tasks, None where the app's own stays. ``hangs``: the
+    update would never end, and Marathon accepts no strategy for this app with which it would.
+    """
 
     app_id: str
+    base_id: str
+    group: str
     changes: Mapping[str, str]
     vital: tuple[str, ...]
     instances: int
     tasks: int
     least: int  # tasks that Marathon keeps healthy while it replaces them
     most: int  # tasks that run at once meanwhile
-    needs_room: bool = False  # whether Marathon would never end the change with the app's own upgradeStrategy
+    strategy: Mapping[str, float] | None = None
+    hangs: bool = False
 
     @property
     def free(self) -> bool:
@@ -46,16 +61,19 @@ class Adoption:
         """What it costs, for people."""
         if self.free:
             return "nothing: the app has no tasks"
-        tasks, room = counted(max(self.tasks, self.instances), "task"), f", {ROOM_NOTE}" if self.needs_room else ""
+        tasks = counted(max(self.tasks, self.instances), "task")
+        source = "the upgradeStrategy set with the labels" if self.strategy else "its upgradeStrategy"
         return (
-            f"Marathon replaces {tasks} of {self.app_id}, for it takes a change of "
+            f"Marathon replaces {tasks} of {self.app_id}, because it takes a change of "
             f"labels for a new configuration: at least {self.least} of {self.instances} stay healthy, at most "
-            f"{self.most} run at once (its upgradeStrategy{room}), and nothing is drained: sessions of a task that "
-            "is replaced are cut"
+            f"{self.most} run at once ({source}), and nothing is drained: sessions of a task that is "
+            "replaced are cut, unless the app ends them itself after SIGTERM"
         )
 
 
-def adoption(app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | None, now: str) -> Adoption:
+def adoption(
+    app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | None, now: str, marathon_version: str = ""
+) -> Adoption:
     """What ``app`` lacks to be a baseline of ``app_id``.
 
     definition: of the template, None where none is known. now: the STARTED_AT to write where it has none.
@@ -64,22 +82,36 @@ def adoption(app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | No
     wanted_group = group(definition or {}) or app.group or app_id.lstrip("/")
     if wanted_group.strip("/") == app.group.strip("/"):  # the same for marathon-lb
         wanted_group = app.group
+    renamed = app.base_id != app_id
     wanted = {
         GROUP_LABEL: wanted_group,
         COLOUR_LABEL: own.get(COLOUR_LABEL) if own.get(COLOUR_LABEL) in COLOURS else _colour(app.id),
         STARTED_AT_LABEL: own[STARTED_AT_LABEL] if app.app.started_at > 0 else now,
         TARGET_LABEL: str(instances),
-        APP_ID_LABEL: own.get(APP_ID_LABEL) or app_id,
+        APP_ID_LABEL: app_id if renamed else own.get(APP_ID_LABEL) or app_id,
         **_public_ports(app, definition or {}),
     }
     changes = {name: str(value) for name, value in wanted.items() if own.get(name) != value}
     vital = [name for name in changes if name == GROUP_LABEL or name.endswith("_PORT")]
     if own.get(STARTED_AT_LABEL) and STARTED_AT_LABEL in changes:
         vital.append(STARTED_AT_LABEL)
-    needs_room = _never_ends(app.definition, instances)
-    strategy = _with_room(app.definition) if needs_room else as_mapping(app.definition.get("upgradeStrategy"))
-    tasks = len(app.app.tasks)
-    return Adoption(app.id, changes, tuple(vital), instances, tasks, *_bounds(strategy, instances), needs_room)
+    if renamed:
+        vital.append(APP_ID_LABEL)
+    present, strategy = upgrade_strategy(app.definition), rolling_strategy(app)
+    least, most = _bounds(strategy, instances)
+    return Adoption(
+        app_id=app.id,
+        base_id=app.base_id,
+        group=app.group,
+        changes=changes,
+        vital=tuple(vital),
+        instances=instances,
+        tasks=len(app.app.tasks),
+        least=least,
+        most=most,
+        strategy=strategy if strategy != present else None,
+        hangs=counts_mesos_health(marathon_version) and never_ends(app, strategy),
+    )
 
 
 def _public_ports(app: RunningApp, definition: Mapping[str, Any]) -> dict[str, str]:
@@ -90,34 +122,125 @@ def _public_ports(app: RunningApp, definition: Mapping[str, Any]) -> dict[str, s
 
 
 def update(app: RunningApp, plan: Adoption) -> dict[str, Any]:
-    """The body of the partial update that sets the labels, and changes nothing else but what lets the change end."""
+    """The body of the partial update that adopts the app and changes nothing else."""
     kept = {name: value for name in CLEARED_WHEN_OMITTED if (value := app.definition.get(name)) is not None}
-    room = {"upgradeStrategy": _with_room(app.definition)} if plan.needs_room else {}
-    return {"labels": {**app.labels, **plan.changes}, **kept, **room}
-
-
-def _never_ends(definition: Mapping[str, Any], instances: int) -> bool:
-    """Whether Marathon (1.10.5 and later) would never end a change of labels (docs/platform.md).
-
-    It counts the instances that Mesos says are healthy. With checks by Marathon alone there are none, so it kills none;
-    without over-capacity it starts none either.
-    """
-    checks = [as_mapping(check) for check in as_list(definition.get("healthChecks"))]
-    by_marathon = bool(checks) and not any(str(check.get("protocol")).startswith(MESOS_CHECKS) for check in checks)
-    over = as_mapping(definition.get("upgradeStrategy")).get("maximumOverCapacity", 1)
-    return by_marathon and math.floor(instances * (1 + over)) <= instances
-
-
-def _with_room(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {**as_mapping(definition.get("upgradeStrategy")), "maximumOverCapacity": 1}
-
-
-def _bounds(strategy: Mapping[str, Any], instances: int) -> tuple[int, int]:
-    """(least healthy, most at once) while Marathon replaces tasks (marathon: TaskReplaceActor)."""
-    least = math.ceil(instances * strategy.get("minimumHealthCapacity", 1))
-    most = math.floor(instances * (1 + strategy.get("maximumOverCapacity", 1)))
-    return least, most + 1 if least == most else most
+    strategy = {"upgradeStrategy": dict(plan.strategy)} if plan.strategy and not plan.free else {}
+    return {"labels": {**app.labels, **plan.changes}, **strategy, **kept}
 
 
 def _colour(app_id: str) -> str:
     return next((colour for colour in COLOURS if app_id.endswith(f"-{colour}")), "blue")
+
+
+# -- how Marathon replaces tasks --------------------------------------------------------------------------------------
+
+
+def upgrade_strategy(definition: Mapping[str, Any]) -> dict[str, float]:
+    """The app's own strategy, with Marathon's defaults."""
+    own = as_mapping(definition.get("upgradeStrategy"))
+    return {name: own.get(name, 1) for name in ("minimumHealthCapacity", "maximumOverCapacity")}
+
+
+def rolling_strategy(app: RunningApp) -> dict[str, float]:
+    """The strategy that replaces the tasks with no dip: all stay until new ones are healthy, at least one at a time.
+
+    The app's own where Marathon refuses over-capacity: for persistent volumes, and for the label of a single instance.
+    """
+    own, instances = upgrade_strategy(app.definition), app.app.instances
+    if _without_over_capacity(app):
+        return own
+    over = own["maximumOverCapacity"]
+    if _most(over, instances) <= instances:
+        parts = math.ceil(10_000 / max(1, instances))
+        # Marathon rounds down what floating point has made of it: 200 * 1.005 is less than 201.
+        over = next((n / 10_000 for n in (parts, parts + 1) if _most(n / 10_000, instances) > instances), 1)
+    return {"minimumHealthCapacity": 1, "maximumOverCapacity": over}
+
+
+def never_ends(app: RunningApp, strategy: Mapping[str, float]) -> bool:
+    """Whether a new configuration is never deployed on Marathon 1.10.5 and later (hazard 57; docs/platform.md).
+
+    Marathon counts the tasks that Mesos calls healthy there. Mesos knows nothing of checks that Marathon does itself.
+    """
+    protocols = [
+        str(as_mapping(check).get("protocol", "HTTP")) for check in as_list(app.definition.get("healthChecks"))
+    ]
+    by_mesos = any(protocol.startswith(("MESOS_", "COMMAND")) for protocol in protocols)
+    no_room = _most(strategy["maximumOverCapacity"], app.app.instances) <= app.app.instances
+    return bool(protocols) and not by_mesos and no_room and app.app.instances > 0
+
+
+def counts_mesos_health(version: str) -> bool:
+    """Whether this Marathon has hazard 57. A version that is not known counts as one that has it."""
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return not found or tuple(int(part or 0) for part in found.groups(default="99")) >= COUNTS_MESOS_HEALTH
+
+
+def _without_over_capacity(app: RunningApp) -> bool:
+    volumes = as_list(as_mapping(app.definition.get("container")).get("volumes"))
+    resident = any("persistent" in as_mapping(volume) for volume in volumes)
+    return resident or app.labels.get(SINGLE_INSTANCE_LABEL, "").lower() == "true"
+
+
+def _most(over: float, instances: int) -> int:
+    return int(instances * (1 + over))
+
+
+def _bounds(strategy: Mapping[str, float], instances: int) -> tuple[int, int]:
+    """(least healthy, most at once) while Marathon replaces tasks (marathon: TaskReplaceActor)."""
+    least = math.ceil(instances * strategy["minimumHealthCapacity"])
+    most = _most(strategy["maximumOverCapacity"], instances)
+    return least, most + 1 if least == most else most
+
+
+# -- what is offered --------------------------------------------------------------------------------------------------
+
+
+def offer(plan: Adoption, app_id: str, release: str) -> Check:
+    """What adoption would do and cost, and first the way that restarts nothing; a conflict where a release needs it.
+
+    release: the command of a release, without options of adoption.
+    """
+    listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
+    found = f"not adopted: it would set {listed}. {plan.cost}"
+    renamed = APP_ID_LABEL in plan.vital
+    restart = f"bgci doctor --app {app_id} --adopt --adopt-restart" + (f" --replaces {plan.base_id}" if renamed else "")
+    instead = f" To restart its tasks in place instead: `{restart}`."
+    if plan.hangs:
+        instead = f" It cannot be adopted in place: {never_ending(plan.app_id)}."
+    if renamed:
+        if folder(plan.base_id) != folder(app_id):
+            instead = " The label HAPROXY_APP_ID does not count across folders, so it cannot be adopted in place."
+        remedy = (
+            f"If {plan.app_id} is the same app under another name, release it once with --replaces: a blue/green move "
+            f"that restarts nothing and drains every session. If not, give the template a group of its own.{instead}"
+        )
+        return failure("adopt", ConflictError, found, remedy, f"{release} --replaces {plan.base_id}")
+    if not plan.vital:
+        remedy = (
+            "Not needed: the next release with --strategy bluegreen takes the app for its baseline as it is, restarts "
+            "nothing and drains every session. Only a canary beside it could not be drained on going back."
+        )
+        return warning("adopt", found, f"{remedy}{instead}", release)
+    needed = ", ".join(plan.vital)
+    if GROUP_LABEL in plan.vital and plan.group:
+        remedy = (
+            f"Write HAPROXY_DEPLOYMENT_GROUP={plan.group} in the template: the next release then takes the app for its "
+            f"baseline as it is, restarts nothing and drains every session.{instead}"
+        )
+        return failure("adopt", ConflictError, found, remedy)
+    if plan.hangs:
+        return failure("adopt", ConflictError, found, f"A release needs {needed} there.{instead}")
+    remedy = (
+        f"A release needs {needed} there: marathon-lb pairs two apps by their labels alone, and no label changes "
+        "without this restart. Choose a time at which cut sessions do little harm."
+    )
+    return failure("adopt", ConflictError, found, remedy, restart)
+
+
+def never_ending(app_id: str) -> str:
+    """Why the update of this app would hang."""
+    return (
+        f"from 1.10.5 on Marathon never ends the update of an app that it checks itself (HTTP, TCP) without "
+        f"over-capacity, and {app_id} may have none (persistent volume, or {SINGLE_INSTANCE_LABEL})"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group
-from bgci.appdef.names import job_secret
+from bgci.appdef.names import job_secret, parse_app
 from bgci.dcos.balancer_state import every_endpoint
 from bgci.dcos.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
 from bgci.dcos.http_failure import HttpFailure
@@ -23,7 +23,7 @@ from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, sk
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
 from bgci.engine.observation import Serving
-from bgci.engine.ownership import same_group
+from bgci.engine.ownership import Claim, same_group
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_image import REMEDY, job_image
@@ -294,10 +294,16 @@ class Examination:
     def own(self) -> list[RunningApp]:
         """The apps that are this one, and whatever else is in its group."""
         wanted = group(self.template or {})
-        found = running_apps.of_app(self.visible, self.context.app_id)
+        found = [app for base in self._bases for app in running_apps.of_app(self.visible, base)]
         names = {app.group for app in found} | {wanted}
         found += [app for app in self.visible if any(same_group(app.group, name) for name in names)]
         return list({app.id: app for app in found}.values())
+
+    @property
+    def _bases(self) -> list[str]:
+        """The app's id, and its earlier one where the user names it."""
+        replaces = self.settings.replaces
+        return [self.context.app_id, *([parse_app(replaces)] if replaces else [])]
 
     @property
     def template(self) -> Definition | None:
@@ -329,7 +335,8 @@ class Examination:
         yield from balancer_labels.follows(self.visible, censuses, self.own_id, time.time())
 
     def _group(self) -> Iterator[Check]:
-        yield running_apps.taken_group(self.visible, self.context.app_id, group(self.definition))
+        claim = Claim(self.context.app_id, group(self.definition), replaces=self._bases[-1])
+        yield running_apps.taken_group(self.visible, claim)
 
     def _ports(self) -> Iterator[Check]:
         yield from running_apps.taken_ports(self.visible, self.context.app_id, self.definition)

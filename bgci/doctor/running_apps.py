@@ -12,6 +12,7 @@ from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, group, labels, se
 from bgci.appdef.colour import STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.vips import vips
 from bgci.dcos.running_app import RunningApp
+from bgci.doctor.adoption import never_ends, upgrade_strategy
 from bgci.doctor.finding import Check, Outcome, counted, failure, ok, warning
 from bgci.engine.ownership import Claim, conflict, same_group
 from bgci.errors import ConflictError
@@ -36,13 +37,12 @@ def groups(apps: Sequence[RunningApp]) -> dict[str, list[RunningApp]]:
 # -- what the template wants ----------------------------------------------------------------------------------------
 
 
-def taken_group(apps: Sequence[RunningApp], app_id: str, wanted: str) -> Check:
+def taken_group(apps: Sequence[RunningApp], claim: Claim) -> Check:
     """Whether the template's group holds another app, or our app runs in another group (engine.ownership)."""
-    claim = Claim(app_id, wanted)
-    members = [app.member for app in apps if same_group(app.group, wanted) or app.base_id == app_id]
+    members = [app.member for app in apps if same_group(app.group, claim.group) or claim.owns(app.member)]
     found = conflict(members, claim)
     if found is None:
-        return ok("group", f"{wanted} holds no other app")
+        return ok("group", f"{claim.group} holds no other app")
     return failure("group", ConflictError, found.message, found.remedy)
 
 
@@ -121,8 +121,15 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
 
 def _alone(app: RunningApp, busy: Sequence[str]) -> Check:
     if busy:
+        found = f"{_shown(app)}; deployment {', '.join(busy)} holds its lock"
         remedy = "Wait for it; a deployment whose tasks never become healthy has to be cancelled."
-        return warning("state", f"{_shown(app)}; deployment {', '.join(busy)} holds its lock", remedy)
+        if never_ends(app, upgrade_strategy(app.definition)):
+            remedy = (
+                "If it changes the configuration, it never ends on Marathon 1.10.5 and later: Marathon checks the app "
+                "itself, and the upgradeStrategy leaves no over-capacity. Cancel it, with `stop` instead of `rollback` "
+                "if it hangs again."
+            )
+        return warning("state", found, remedy, f"dcos marathon deployment rollback {busy[0]}")
     return ok("state", f"{_shown(app)} serves alone")
 
 

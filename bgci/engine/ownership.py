@@ -95,8 +95,8 @@ def _another_app(foreign: Sequence[Member], claim: Claim) -> OwnershipConflict:
         f"{folder(claim.base_id)}): {'all' if several else 'both'} have the label "
         f"HAPROXY_DEPLOYMENT_GROUP={first.group}. A release would treat {first.id} as its own baseline and delete it.",
         f"Give the template of {claim.base_id} a deployment group of its own. If {first.id} is the same app under "
-        f"another name: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt`, or release once with "
-        f"--replaces {first.base_id}.",
+        f"another name, release once with --replaces {first.base_id}, which restarts nothing in place. "
+        f"`bgci doctor --app {claim.base_id.lstrip('/')} --adopt` names the other way.",
     )
 
 

@@ -206,6 +206,18 @@ def test_a_lock_of_a_wrong_type_is_still_a_conflict(stub, marathon, deployments)
         marathon.scale("/web", 3)
 
 
+def test_cancelling_tells_the_deployment_that_goes_back_and_by_force_there_is_none(stub, marathon):
+    stub.json("/v2/deployments/d1", {"version": "v", "deploymentId": "d2"}, method="DELETE")
+    assert marathon.cancel("d1") == "d2"
+    assert marathon.cancel("d1", force=True) == ""
+    assert [asked.query for asked in stub.asked] == [[], [("force", "true")]]
+
+
+def test_a_change_tells_its_deployment(stub, marathon):
+    stub.json("/v2/apps/web", {"version": "v", "deploymentId": "d1"}, method="PUT")
+    assert marathon.change("/web", {"labels": {}}) == "d1"
+
+
 def test_cancelling_a_deployment_that_has_ended_is_done(stub, marathon):
     stub.json("/v2/deployments/d1", {"message": "DeploymentPlan d1 does not exist"}, status=404, method="DELETE")
     marathon.cancel("d1")

@@ -8,7 +8,9 @@ import pytest
 
 from bgci.dcos.answer import Answer
 from bgci.dcos.running_app import RunningApp, running_app
-from bgci.doctor.adoption import Adoption, adoption, update
+from bgci.doctor.adoption import Adoption, adoption, counts_mesos_health, offer, rolling_strategy, update
+from bgci.doctor.finding import Outcome
+from bgci.errors import ConflictError
 
 NOW = "2026-01-01T00:00:00.000"
 GROUP = "HAPROXY_DEPLOYMENT_GROUP"
@@ -75,8 +77,9 @@ def test_an_app_on_the_second_colours_port_answers_on_the_first() -> None:
     ("strategy", "least", "most"),
     [
         (None, 3, 6),
-        ({"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}, 2, 3),
+        ({"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}, 3, 4),
         ({"minimumHealthCapacity": 1, "maximumOverCapacity": 0}, 3, 4),
+        ({"minimumHealthCapacity": 0, "maximumOverCapacity": 0.7}, 3, 5),
     ],
 )
 def test_the_cost_says_how_many_tasks_are_replaced_and_how(strategy: Any, least: int, most: int) -> None:
@@ -100,28 +103,94 @@ def test_the_update_sends_all_labels_and_what_marathon_would_clear() -> None:
 
 
 @pytest.mark.parametrize(
-    ("checks", "over", "instances", "needed"),
+    ("checks", "over", "instances", "fixed", "hangs"),
     [
-        (["HTTP"], 0, 3, True),
-        (["TCP"], 0, 3, True),
-        (["HTTP"], 0.5, 1, True),  # rounded down there is no room either
-        (["HTTP"], 0.5, 3, False),
-        (["HTTP"], None, 3, False),
-        (["MESOS_HTTP"], 0, 3, False),
-        (["HTTP", "COMMAND"], 0, 3, False),
-        ([], 0, 3, False),
+        (["HTTP"], 0, 3, True, True),
+        (["TCP"], 0, 1, True, True),
+        (["MESOS_HTTP"], 0, 3, True, False),
+        (["HTTP", "COMMAND"], 0, 3, True, False),
+        ([], 0, 3, True, False),
+        (["HTTP"], 0, 3, False, False),
+        (["HTTP"], 0.5, 1, False, False),  # Marathon rounds down, so that there is no room either
     ],
 )
-def test_a_change_that_marathon_would_never_end_gets_room(
-    checks: list[str], over: float | None, instances: int, needed: bool
+def test_h57_an_app_that_may_have_no_over_capacity_is_told_from_one_that_gets_it(
+    checks: list[str], over: float, instances: int, fixed: bool, hangs: bool
 ) -> None:
-    strategy = {"minimumHealthCapacity": 0.5} | ({} if over is None else {"maximumOverCapacity": over})
-    trapped = app(
-        {}, healthChecks=[{"protocol": name} for name in checks], upgradeStrategy=strategy, instances=instances
-    )
-    found = adoption(trapped, app_id="/web", definition=None, now=NOW)
-    assert found.needs_room is needed
-    assert ("maximumOverCapacity 1" in found.cost) is needed
-    sent = update(trapped, found).get("upgradeStrategy")
-    assert sent == ({"minimumHealthCapacity": 0.5, "maximumOverCapacity": 1} if needed else None)
-    assert found.most > instances or not needed
+    strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": over}
+    labels = {"MARATHON_SINGLE_INSTANCE_APP": "true"} if fixed else {}
+    fields = {"healthChecks": [{"protocol": name} for name in checks], "upgradeStrategy": strategy}
+    found = plan(labels, instances=instances, **fields)
+    assert found.hangs is hangs
+    assert ("upgradeStrategy" in update(app(labels, instances=instances, **fields), found)) is not fixed
+
+
+def test_h57_an_app_with_a_persistent_volume_keeps_its_strategy() -> None:
+    volume = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
+    strategy = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}
+    found = plan({}, container={"type": "MESOS", "volumes": [volume]}, upgradeStrategy=strategy)
+    assert (found.strategy, found.least) == (None, 2)
+
+
+def test_h57_the_strategy_has_room_for_one_task_more() -> None:
+    strategy = {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}
+    for instances in range(1, 1200):
+        found = rolling_strategy(app({}, instances=instances, upgradeStrategy=strategy))
+        assert int(instances * (1 + found["maximumOverCapacity"])) == instances + 1
+        assert 0 < found["maximumOverCapacity"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("version", "has"),
+    [("1.11.24", True), ("1.10.5", True), ("1.10.4", False), ("1.7.202", False), ("2.0", True), ("", True)],
+)
+def test_h57_the_version_of_marathon_that_has_the_hazard(version: str, has: bool) -> None:
+    assert counts_mesos_health(version) is has
+
+
+# -- what is offered --------------------------------------------------------------------------------------------------
+
+RELEASE = "bgci release --app /web --strategy bluegreen"
+RESTART = "bgci doctor --app /web --adopt --adopt-restart"
+
+
+def test_a_member_of_the_group_is_left_to_the_next_release() -> None:
+    check = offer(plan({GROUP: "web"}), "/web", RELEASE)
+    assert (check.outcome, check.command) == (Outcome.WARNING, RELEASE)
+    assert f"`{RESTART}`" in check.remedy
+
+
+def test_an_app_in_another_group_needs_only_another_template() -> None:
+    check = offer(plan({GROUP: "old"}), "/web", RELEASE)
+    assert check.error is ConflictError
+    assert check.remedy.startswith("Write HAPROXY_DEPLOYMENT_GROUP=old in the template")
+    assert f"`{RESTART}`" in check.remedy
+
+
+def test_an_app_without_a_group_is_told_that_only_a_restart_adopts_it() -> None:
+    check = offer(plan({}), "/web", RELEASE)
+    assert (check.error, check.command) == (ConflictError, RESTART)
+    assert "at least 3 of 3 stay healthy" in check.found
+
+
+def test_h51_an_app_under_another_name_is_offered_a_move_and_a_restart_that_names_it() -> None:
+    found = plan({GROUP: "web"}, id="/legacy-blue")
+    assert found.changes["HAPROXY_APP_ID"] == "/web"
+    check = offer(found, "/web", RELEASE)
+    assert (check.error, check.command) == (ConflictError, f"{RELEASE} --replaces /legacy")
+    assert f"`{RESTART} --replaces /legacy`" in check.remedy
+
+
+def test_h51_an_app_of_another_folder_is_never_adopted_in_place() -> None:
+    check = offer(plan({GROUP: "web"}, id="/team/web"), "/web", RELEASE)
+    assert check.command == f"{RELEASE} --replaces /team/web"
+    assert RESTART not in check.remedy
+
+
+@pytest.mark.parametrize("labels", [{}, {GROUP: "web"}, {GROUP: "old"}])
+def test_h57_no_restart_is_offered_where_it_would_never_end(labels: dict[str, str]) -> None:
+    strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+    fields = {"healthChecks": [{"protocol": "HTTP"}], "upgradeStrategy": strategy}
+    check = offer(plan({**labels, "MARATHON_SINGLE_INSTANCE_APP": "true"}, **fields), "/web", RELEASE)
+    assert RESTART not in f"{check.remedy} {check.command}"
+    assert "never ends" in check.remedy

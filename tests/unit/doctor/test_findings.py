@@ -15,6 +15,7 @@ from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
 from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, table, tally, verdict, warning
 from bgci.doctor.session import session
+from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
 
 NOW = 1_700_000_000.0
@@ -196,16 +197,16 @@ def test_a_secret_of_another_folder_is_refused_with_the_right_place() -> None:
 
 
 def test_a_group_of_its_own_is_fine_and_one_of_another_app_a_conflict() -> None:
-    assert running_apps.taken_group([BLUE, GREEN], "/web", "web").outcome is Outcome.OK
+    assert running_apps.taken_group([BLUE, GREEN], Claim("/web", "web")).outcome is Outcome.OK
     other = app("/shop-blue", HAPROXY_APP_ID="/shop")
-    taken = running_apps.taken_group([BLUE, other], "/web", "/web")
+    taken = running_apps.taken_group([BLUE, other], Claim("/web", "/web"))
     assert taken.error is ConflictError
     assert "/shop-blue" in taken.found
 
 
 def test_h51_an_app_of_another_name_in_the_group_is_a_conflict_however_it_was_deployed() -> None:
     foreign = app("/old-site", BGCI_REVISION="", HAPROXY_APP_ID="")
-    assert running_apps.taken_group([foreign], "/web", "web").error is ConflictError
+    assert running_apps.taken_group([foreign], Claim("/web", "web")).error is ConflictError
 
 
 @pytest.mark.parametrize(
@@ -251,6 +252,16 @@ def test_a_hybrid_with_a_deployment_is_a_release_under_way() -> None:
 def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
     assert running_apps.state("/web", [BLUE, GREEN, app("/web-red")]).error is ConflictError
     assert running_apps.state("/web", [app("/a"), app("/b")]).error is ConflictError
+
+
+def test_h57_a_deployment_that_never_ends_is_told_with_the_command_that_cancels_it() -> None:
+    caught = changed(BLUE, deployments=("d1",))
+    strategy = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}
+    for checks, told in (([{"protocol": "HTTP"}], True), ([{"protocol": "MESOS_HTTP"}], False)):
+        definition = {**caught.definition, "healthChecks": checks, "upgradeStrategy": strategy}
+        check = running_apps.state("/web", [replace(caught, definition=definition)])
+        assert ("it never ends" in check.remedy) is told
+        assert check.command == "dcos marathon deployment rollback d1"
 
 
 def test_a_deployment_that_holds_the_lock_is_named() -> None:

@@ -1,0 +1,204 @@
+"""`bgci doctor --adopt`: gives one running app its labels, and leaves it unlocked whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from bgci.appdef.app_definition import group
+from bgci.appdef.names import parse_app
+from bgci.dcos.marathon import Marathon
+from bgci.dcos.running_app import RunningApp, started_at
+from bgci.doctor.adoption import Adoption, adoption, never_ending, offer, update
+from bgci.doctor.examination import Examination
+from bgci.doctor.finding import Check, failed, failure, ok, skipped
+from bgci.durations import duration_text
+from bgci.engine.ownership import folder, same_group
+from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, UnavailableError, amended
+from bgci.interruption import pause
+from bgci.operations.context import Context
+
+PAUSE = 0.5  # seconds between two looks
+REVERT_SECONDS = 30.0  # for Marathon's own way back, before it is stopped by force
+ABORT_SECONDS = 3.0  # the same after a signal: a CI system kills soon
+
+
+def adopt(context: Context, examination: Examination) -> Check:
+    """Adopts the app, or says why not. Raises AbortedError only."""
+    try:
+        return _adopt(context, examination)
+    except BgciError as error:
+        return failed("adopt", error)
+
+
+def _adopt(context: Context, examination: Examination) -> Check:
+    """Give the one foreign app its labels, if that replaces no tasks or --adopt-restart is given."""
+    if not context.settings.app:
+        return skipped("adopt", "give --app: which app is it?")
+    if not examination.reached:
+        return skipped("adopt", "not done: Marathon could not be asked")
+    wanted = group(examination.template or {})
+    foreign = [app for app in examination.own if _is_foreign(app, context.app_id, wanted)]
+    if not foreign:
+        return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by other means")
+    if len(examination.own) > 1:
+        names = ", ".join(app.id for app in examination.own)
+        remedy = "End that deployment first: one app, without a second colour, can be adopted."
+        return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
+    app, marathon = foreign[0], context.cluster.marathon
+    plan = adoption(
+        app,
+        app_id=context.app_id,
+        definition=examination.template,
+        now=started_at(time.time(), None),
+        marathon_version=marathon.info().version,
+    )
+    if not plan.changes:
+        return ok("adopt", f"{plan.app_id} has every label of a baseline")
+    if not (plan.free or context.settings.adopt_restart) or not _may_change(context, plan):
+        return offer(plan, context.app_id, _release(context))
+    if plan.hangs:
+        raise ConflictError(f"{plan.app_id} was not adopted: {never_ending(plan.app_id)}.", remedy=_removal(plan))
+    context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
+    context.result = replace(context.result, changed=True)
+    set_labels(marathon, app, plan, timeout=context.settings.timeout, waiting=context.console.wait)
+    return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
+
+
+def _is_foreign(app: RunningApp, app_id: str, wanted: str) -> bool:
+    """Whether bgci did not deploy it, or under another name, or into another group than the template's by now."""
+    return not app.revision or app.base_id != app_id or (bool(wanted) and not same_group(app.group, wanted))
+
+
+def _may_change(context: Context, plan: Adoption) -> bool:
+    """Whether it is our app, or the one that the user names with --replaces, in the same folder.
+
+    The label HAPROXY_APP_ID does not count across folders (engine.ownership).
+    """
+    replaces = context.settings.replaces
+    named = {context.app_id, parse_app(replaces) if replaces else ""}
+    return plan.base_id in named and folder(plan.base_id) == folder(context.app_id)
+
+
+def _release(context: Context) -> str:
+    given = {"--revision": context.settings.revision, "--image": context.settings.image}
+    options = [f" {name} {value}" for name, value in given.items() if value]
+    return f"bgci release --app {context.app_id} --strategy bluegreen{''.join(options)}"
+
+
+def _removal(plan: Adoption) -> str:
+    return (
+        f"Nothing adopts it in place. Remove it (`dcos marathon app remove {plan.app_id}`) and release the app, which "
+        "is a downtime."
+    )
+
+
+# -- the update -------------------------------------------------------------------------------------------------------
+
+
+def set_labels(
+    marathon: Marathon,
+    app: RunningApp,
+    plan: Adoption,
+    *,
+    timeout: float,
+    waiting: Callable[[str], None],
+    revert_seconds: float = REVERT_SECONDS,
+) -> None:
+    """Set the labels, and wait until every task was replaced and is healthy.
+
+    Raises DeadlineError when that takes longer than ``timeout`` seconds, and AbortedError, each after the deployment
+    was cancelled; ConflictError, Locked and what requests do.
+    """
+    now = marathon.app(plan.app_id)
+    if now is None or now.version != app.version:
+        raise ConflictError(f"{plan.app_id} has been changed meanwhile.", remedy="Run the command again.")
+    before = {task.id for task in now.app.tasks}
+    deployment, until = "", time.monotonic() + timeout
+    try:
+        deployment = marathon.change(plan.app_id, update(now, plan))
+        while not _settled(marathon, plan, before):
+            if time.monotonic() > until:
+                raise DeadlineError(
+                    f"{plan.app_id} was not adopted: its tasks were not replaced within {duration_text(timeout)}"
+                    f"{_trouble(marathon, plan.app_id)}.",
+                    remedy="Give the cluster room for one more task of the app, or more time (--timeout).",
+                )
+            waiting(f"Marathon to replace the tasks of {plan.app_id}")
+            pause(PAUSE)
+    except (DeadlineError, AbortedError) as error:
+        seconds = ABORT_SECONDS if isinstance(error, AbortedError) else revert_seconds
+        raise amended(error, more=unlock(marathon, plan, deployment, seconds)) from error
+
+
+def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) -> str:
+    """Cancel the deployment, and say how the app stands then.
+
+    Marathon's own way back is another deployment, which can hang as the first one does (hazard 57): after ``seconds``
+    it is stopped by force. The app then has its earlier configuration, and the tasks that run go on.
+    """
+    try:
+        ours = {deployment} if deployment else _unanswered(marathon, plan)
+        ours |= {marathon.cancel(one) for one in ours} - {""}
+        forced = not _released(marathon, plan.app_id, ours, seconds)
+        for one in ours if forced else ():
+            marathon.cancel(one, force=True)
+        _released(marathon, plan.app_id, ours, seconds)
+        app = marathon.app(plan.app_id)
+    except BgciError as error:
+        return (
+            f"Its deployment could not be cancelled ({error.message}), so that the app may still be locked. Run "
+            f"`dcos marathon deployment stop {deployment}` (DELETE /v2/deployments/{deployment}?force=true)."
+        )
+    if app is None:
+        return "The app has disappeared."
+    if not ours:
+        return "Nothing was changed."
+    how = "was cancelled, and so was Marathon's way back, which hung too (force=true)" if forced else "was cancelled"
+    held = f"Deployment {', '.join(app.app.deployments)} holds" if app.app.deployments else "No deployment holds"
+    labels = "it has its new labels" if plan.changes.items() <= app.labels.items() else "its earlier labels are back"
+    return f"The deployment {how}. {held} the app, {labels}, {app.ready} of {app.app.instances} tasks are healthy."
+
+
+def _unanswered(marathon: Marathon, plan: Adoption) -> set[str]:
+    """The deployments of an update that a signal has cut off from its answer."""
+    app = marathon.app(plan.app_id)
+    return set(app.app.deployments) if app and plan.changes.items() <= app.labels.items() else set()
+
+
+def _released(marathon: Marathon, app_id: str, deployments: Collection[str], seconds: float) -> bool:
+    """Whether none of these deployments holds the app, in so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        app = marathon.app(app_id)
+        if app is None or not set(deployments) & set(app.app.deployments):
+            return True
+        if time.monotonic() > until:
+            return False
+        pause(PAUSE)
+
+
+def _settled(marathon: Marathon, plan: Adoption, before: Collection[str]) -> bool:
+    """Whether the change is over, every task was replaced, and everything that is checked is healthy.
+
+    A Marathon that does not answer goes on with the change when it is back.
+    """
+    try:
+        app = marathon.app(plan.app_id)
+    except UnavailableError:
+        return False
+    if app is None:
+        raise ConflictError(f"{plan.app_id} has disappeared.", remedy="Run the command again.")
+    left = {task.id for task in app.app.tasks} & set(before)
+    labelled = plan.changes.items() <= app.labels.items()
+    return not app.app.deployments and not left and labelled and app.ready >= app.app.instances
+
+
+def _trouble(marathon: Marathon, app_id: str) -> str:
+    try:
+        app = marathon.app(app_id)
+        told = app.queued(marathon.queue()).app.trouble if app else ""
+    except BgciError as error:
+        told = error.message
+    return f" ({told})" if told else ""
