@@ -20,7 +20,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from bgci.dcos import tls
-from bgci.dcos.http_body import ENCODINGS, TooLarge, json_value, read_body
+from bgci.dcos.http_body import ENCODINGS, TooLarge, UnusableJsonError, json_value, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
 from bgci.interruption import SETTLE, call, pause
@@ -270,6 +270,11 @@ class Http:
             if "html" in kind:
                 raise ValueError(kind)
             return json_value(reply.content)
+        except UnusableJsonError as error:
+            raise UnavailableError(
+                f"{shown(reply.url)} answers with JSON that cannot be used: {error}.",
+                remedy=f"Is {self.base_url} the URL of {self.name}?",
+            ) from None
         except ValueError as error:
             raise UnavailableError(
                 f"{shown(reply.url)} answers {'HTML' if 'html' in kind else kind or 'something'} instead of JSON.",

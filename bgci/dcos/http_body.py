@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from typing import Any
 
@@ -13,6 +14,10 @@ MOST = 16 << 20  # bytes of a body, decoded
 MOST_VALUES = 1_000_000  # values in a JSON text: each takes a hundred bytes in memory, however short it is written
 CHUNK = 1 << 16
 ENCODINGS = "gzip"  # what is asked for, and understood
+
+
+class UnusableJsonError(ValueError):
+    """It is JSON, but cannot be used; the message says why, as the end of a sentence."""
 
 
 class TooLarge(Exception):
@@ -42,11 +47,19 @@ def read_body(response: requests.Response) -> None:
 
 
 def json_value(content: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, also for one that would take too much memory or is nested too
-    deep."""
+    """The value of a JSON text. Raises ValueError for any other text, UnusableJsonError for one that would take too
+    much memory, is nested too deep, or has a number that is none."""
     if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
-        raise ValueError("too many values")
+        raise UnusableJsonError(f"it has more than {MOST_VALUES} values")
     try:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_number, parse_float=_number)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise UnusableJsonError("it is nested too deep") from None
+
+
+def _number(text: str) -> float:
+    """The number. NaN and Infinity are none in JSON, and 1e999 would become the latter."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise UnusableJsonError(f"{text[:20]} is not a number")
+    return number

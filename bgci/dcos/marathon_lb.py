@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from bgci.analysis.haproxy_counters import reading
+from bgci.analysis.haproxy_counters import STATUS_CLASSES, reading
 from bgci.analysis.judge import Counts
 from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
 from bgci.dcos.http import Http
@@ -27,6 +28,9 @@ from bgci.errors import BgciError, UnavailableError, UsageError
 from bgci.interruption import call
 
 STATS_PORT = 9090
+# What is read of HAProxy's statistics, whatever columns they have.
+COLUMNS = ("pxname", "svname", "status", "scur", "qcur", "rtime", "stot", "econ", "eresp", *STATUS_CLASSES)
+MOST_ROWS = 60_000  # more are no statistics of a marathon-lb
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # An older worker must not answer through a connection that it has kept alive.
 FRESH = {"Connection": "close"}
@@ -265,18 +269,19 @@ def serving(status: str) -> Serving:
 
 
 def parse_stats(text: str) -> list[Row] | None:
-    """The rows of a statistics CSV by column name, for any version of HAProxy; None for any other text."""
+    """The rows of a statistics CSV by the names of ``COLUMNS``, for any version of HAProxy; None for any other text."""
     lines = csv.reader(text.lstrip("# \ufeff\r\n").splitlines())
     try:
         header = next(lines, [])
         if header[:2] != ["pxname", "svname"] or "status" not in header:
             return None
-        # Later columns of one name and the nameless one after the last comma do not count.
-        return [
-            dict(reversed([pair for pair in zip(header, row, strict=False) if pair[0]]))
-            for row in lines
+        places = {name: header.index(name) for name in COLUMNS if name in header}  # of columns of one name the first
+        rows: list[Row] = [
+            {name: row[at] for name, at in places.items() if at < len(row)}
+            for row in islice(lines, MOST_ROWS + 1)
             if len(row) > 1
         ]
+        return rows if len(rows) <= MOST_ROWS else None
     except csv.Error:  # such as a field of more than 128 KiB
         return None
 

@@ -236,11 +236,20 @@ def test_a_packed_answer_is_read(stub, answer):
     assert quick(stub.url).get("/x") == [1]
 
 
-def test_json_that_is_nested_too_deep_or_has_too_many_values_is_refused(stub, answer):
-    stub.tell("GET", "/x", answer(200, b"[" * 100_000), answer(200, b"[" + b"1," * 1_000_001 + b"1]"))
-    for _ in range(2):
-        with pytest.raises(UnavailableError, match="instead of JSON"):
-            quick(stub.url).get("/x")
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[" * 100_000, "nested too deep"),
+        (b"[" + b"1," * 1_000_001 + b"1]", "more than 1000000 values"),
+        (b'{"instances": NaN}', "NaN is not a number"),
+        (b'{"instances": 1e999}', "1e999 is not a number"),
+    ],
+    ids=["deep", "many", "nan", "infinite"],
+)
+def test_json_that_cannot_be_used_is_refused(stub, answer, body, why):
+    stub.tell("GET", "/x", answer(200, body))
+    with pytest.raises(UnavailableError, match=f"cannot be used: .*{why}"):
+        quick(stub.url).get("/x")
 
 
 @pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:999999/", "http://user:word@host/"])

@@ -165,14 +165,14 @@ def test_h16_a_column_named_dash_and_unknown_ones_do_no_harm(lb):
 
 def test_h16_of_two_columns_with_one_name_the_first_counts():
     assert parse_stats("# pxname,svname,status,-,status,\nweb_1,a,UP,-,0,\n") == [
-        {"pxname": "web_1", "svname": "a", "status": "UP", "-": "-"}
+        {"pxname": "web_1", "svname": "a", "status": "UP"}
     ]
 
 
 def test_h17_quoted_cells_and_short_rows_are_understood():
-    text = '# pxname,svname,status,last_chk,\nweb_1,a,UP,"L7OK, 200 ""fine""",\nweb_1,b,DOWN\nweb_2\n'
+    text = '# pxname,svname,status,last_chk,scur,\nweb_1,a,UP,"L7OK, 200 ""fine""",3,\nweb_1,b,DOWN\nweb_2\n'
     assert parse_stats(text) == [
-        {"pxname": "web_1", "svname": "a", "status": "UP", "last_chk": 'L7OK, 200 "fine"'},
+        {"pxname": "web_1", "svname": "a", "status": "UP", "scur": "3"},
         {"pxname": "web_1", "svname": "b", "status": "DOWN"},
     ]
 
@@ -206,6 +206,16 @@ def test_a_page_that_is_not_marathon_lbs_is_a_problem(lb, stub, answer, page):
     client = lb(ROW)
     stub.tell("GET", f"/{page}", answer(200, "<html>It works</html>", "text/html"))
     assert page.split("_")[-1] in client.read({}).problem.lower()
+
+
+@pytest.mark.parametrize("pids", ["9" * 5000, "1 2 " + "9" * 11])
+def test_process_ids_that_are_none_are_a_problem(lb, pids):
+    assert "does not list process ids" in lb(ROW, pids=pids).read({}).problem
+
+
+@pytest.mark.parametrize("row", [f"web_1,a,{'U' * 140_000}\n", "web_1,a,UP\n" * 60_001])
+def test_statistics_beyond_any_haproxys_are_none(row):
+    assert parse_stats(f"# pxname,svname,status,\n{row}") is None
 
 
 def test_one_hiccup_is_forgiven(lb, stub, answer):
