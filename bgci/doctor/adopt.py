@@ -9,16 +9,18 @@ from dataclasses import replace
 from bgci.appdef.app_definition import group
 from bgci.appdef.names import parse_app
 from bgci.dcos.marathon import Marathon
-from bgci.dcos.running_app import RunningApp, started_at
+from bgci.dcos.running_app import RunningApp, endpoints, started_at
 from bgci.doctor.adoption import Adoption, adoption, never_ending, offer, update
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import Check, failed, failure, ok, skipped
 from bgci.durations import duration_text
+from bgci.engine.observation import Serving
 from bgci.engine.ownership import folder, same_group
-from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, UnavailableError, amended
+from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, DeniedError, UnavailableError, amended
 from bgci.interruption import pause
 from bgci.operations.context import Context
 
+FOLLOW_SECONDS = 15.0  # for the load balancers to know the new tasks
 PAUSE = 0.5  # seconds between two looks
 REVERT_SECONDS = 30.0  # for Marathon's own way back, before it is stopped by force
 ABORT_SECONDS = 3.0  # the same after a signal: a CI system kills soon
@@ -52,7 +54,7 @@ def _adopt(context: Context, examination: Examination) -> Check:
         app_id=context.app_id,
         definition=examination.template,
         now=started_at(time.time(), None),
-        marathon_version=marathon.info().version,
+        marathon_version=_version(marathon),
     )
     if not plan.changes:
         return ok("adopt", f"{plan.app_id} has every label of a baseline")
@@ -63,7 +65,41 @@ def _adopt(context: Context, examination: Examination) -> Check:
     context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
     context.result = replace(context.result, changed=True)
     set_labels(marathon, app, plan, timeout=context.settings.timeout, waiting=context.console.wait)
+    _await_balancers(context, plan.app_id)
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
+
+
+def _await_balancers(context: Context, app_id: str) -> None:
+    """Wait until the load balancers know the new tasks. The examination that follows names one that does not."""
+    until = time.monotonic() + FOLLOW_SECONDS
+    while not _is_known(context, app_id) and time.monotonic() < until:
+        context.console.wait(f"the load balancers to know the new tasks of {app_id}")
+        pause(PAUSE)
+
+
+def _is_known(context: Context, app_id: str) -> bool:
+    """Whether every load balancer that can be read has every healthy task."""
+    try:
+        app, balancers = context.cluster.marathon.app(app_id), context.balancers
+    except BgciError:
+        return True
+    wanted = endpoints([app], app.group) if app else {}
+    replicas = [balancer.read(wanted) for balancer in balancers] if wanted else []
+    tasks = app.app.healthy if app else ()
+    return all(
+        replica.server(task.id).serving is not Serving.ABSENT
+        for replica in replicas
+        if not replica.problem
+        for task in tasks
+    )
+
+
+def _version(marathon: Marathon) -> str:
+    """Marathon's version; empty where this account may not read it."""
+    try:
+        return marathon.info().version
+    except DeniedError:
+        return ""
 
 
 def _is_foreign(app: RunningApp, app_id: str, wanted: str) -> bool:

@@ -183,8 +183,10 @@ def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Chec
     for app in apps:
         if wanted and not same_group(app.group, wanted):
             found = f"{app.id} is in {'the group ' + app.group if app.group else 'no group'}, not in {wanted}"
-            remedy = "Adopt it, or write its group in the template: else it is left running beside the release."
-            checks.append(failure("baseline", ConflictError, f"{found}: releases do not see it", remedy, adopt))
+            remedy = f"Write HAPROXY_DEPLOYMENT_GROUP={app.group} in the template, which restarts nothing, or adopt it."
+            if not app.group:
+                remedy = "Adopt it: the command says what that costs, and changes nothing yet."
+            checks.append(failure("baseline", ConflictError, f"{found}: a release refuses", remedy, adopt))
             continue
         checks += _labels_of(app, alone=len(apps) == 1, adopt=adopt)
         if not app.app.has_health_checks:

@@ -106,7 +106,7 @@ def _renamed_group(elsewhere: Sequence[Member], claim: Claim) -> OwnershipConfli
         return OwnershipConflict(
             f"{member.id} runs without the label HAPROXY_DEPLOYMENT_GROUP, the definition says {claim.group!r}: "
             "marathon-lb would serve both revisions as two apps on one port.",
-            f"Adopt it first: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt`.",
+            f"Adopt it first: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt` says how, and what that costs.",
         )
     return OwnershipConflict(
         f"{member.id} runs in the deployment group {member.group!r}, the definition says {claim.group!r}: marathon-lb "
