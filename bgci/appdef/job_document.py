@@ -24,6 +24,7 @@ class JobDocument:
     published: the options that formed the job itself, such as its image; a later stage compares its own with them.
     suite, variables: the text of a test suite that has checks for the preview, which runs inside the job, and its
     variables; both empty without such checks. Variables of the environment stay outside: they can be secrets.
+    baseline: the app that served before, as it ran, for a rollback that finds nothing of it.
     """
 
     app: str
@@ -34,10 +35,12 @@ class JobDocument:
     published: Mapping[str, str] = field(default_factory=dict)
     suite: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
 
     def encoded(self, *, compressed: bool = False) -> str:
         """The value of the variable. The same document gives the same text; compressed: gzip, then base64."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        document = {name: value for name, value in asdict(self).items() if value or name != "baseline"}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() if compressed else text
 
     @property

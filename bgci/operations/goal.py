@@ -14,6 +14,7 @@ from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.dry_run import plan_goal
 from bgci.operations.job_run import follow
+from bgci.operations.kept_baseline import keep_for_job
 from bgci.operations.ownership import check_strangers, require_owned
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_preview
@@ -73,6 +74,7 @@ def reach(
     size = size or size_of(context.settings)
     if as_job(context) and not context.settings.dry_run:
         require_owned(context, release.group if release else known_group(context))
+        keep_for_job(context)
         return follow(context, kind, release, size)
     if kind is Kind.ROLLBACK:
         require_owned(context, known_group(context))

@@ -15,6 +15,7 @@ from bgci.errors import ConflictError
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
 from bgci.operations.job_addresses import CONNECTION, job_connection
+from bgci.operations.kept_baseline import kept_definition
 from bgci.operations.rendering import from_template, job_goal_options, published_options
 from bgci.options import CANARY
 from bgci.reporting.diff import difference
@@ -49,8 +50,17 @@ def honoured(
         given["cut"] = context.settings.cut  # of this rollback, never of an earlier one
     changes = [Change(name, document.options.get(name), value) for name, value in given.items()]
     changes = [change for change in changes if change.published != change.given]
-    changed = replace(document, options={**document.options, **given})
-    return (_with_deadline(with_document(job.spec, changed), document, changed) if changes else dict(job.spec)), changes
+    baseline = _lost_baseline(context) if kind is Kind.ROLLBACK else document.baseline
+    changed = replace(document, options={**document.options, **given}, baseline=baseline)
+    if not changes and baseline == document.baseline:
+        return dict(job.spec), changes
+    return _with_deadline(with_document(job.spec, changed), document, changed), changes
+
+
+def _lost_baseline(context: Context) -> dict[str, Any]:
+    """The definition of the baseline where nothing of it is left in the cluster: a promotion was killed after it."""
+    running = context.cluster.marathon.colours(context.app_id)
+    return kept_definition(context) if {one.app.revision for one in running} == {context.revision} else {}
 
 
 def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from bgci.operations.context import Context
 from bgci.operations.observer import Observer
 from bgci.redaction import MASK
 
+LARGEST = 40_000  # bytes of a definition that a job still carries beside its own (hazard 58)
+
 
 class KeptBaseline:
     """``<app>-<revision>-baseline.json`` in the artifacts directory."""
@@ -20,15 +22,10 @@ class KeptBaseline:
         self._observer = observer
         self._saved = ""
 
-    @property
-    def name(self) -> str:
-        app = self._context.app_id.strip("/").replace("/", ".")
-        return f"{app}-{self._context.revision}-baseline.json"
-
     def load(self) -> App | None:
         """The baseline that an earlier command kept; None without one, or when a secret was taken out of it."""
-        found = self._context.artifacts.read_json(self.name)
-        if not isinstance(found, dict) or MASK in json.dumps(found):
+        found = dict(self._context.job.baseline) if self._context.job else kept_definition(self._context)
+        if not found:
             return None
         try:
             self._observer.keep(found)
@@ -42,7 +39,26 @@ class KeptBaseline:
             return
         self._saved = app.name
         if definition := self._observer.kept(app.id):
-            self._context.artifacts.write_json(self.name, definition)
+            self._context.artifacts.write_json(_name(self._context), definition)
+
+
+def kept_definition(context: Context) -> dict[str, Any]:
+    """The definition of the baseline from the artifacts; empty without one, or when a secret was taken out of it."""
+    found = context.artifacts.read_json(_name(context))
+    usable = isinstance(found, dict) and len(text := json.dumps(found)) <= LARGEST and MASK not in text
+    return found if usable else {}
+
+
+def keep_for_job(context: Context) -> None:
+    """Keep what serves now, before a job changes it: the artifacts of a job are lost with it."""
+    running = context.cluster.marathon.colours(context.app_id)
+    others = [one for one in running if one.app.revision != context.revision]
+    if len(others) == 1 and kept_definition(context).get("id") != others[0].id:
+        context.artifacts.write_json(_name(context), dict(others[0].definition))
+
+
+def _name(context: Context) -> str:
+    return f"{context.app_id.strip('/').replace('/', '.')}-{context.revision}-baseline.json"
 
 
 def _revision(definition: Mapping[str, Any]) -> str | None:

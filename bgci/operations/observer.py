@@ -14,10 +14,12 @@ from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
 from bgci.engine.decisions import Create, Release, Restore
-from bgci.engine.observation import App, Observation, Serving
+from bgci.engine.observation import App, Observation, Replica, Serving
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError
 from bgci.operations.ownership import require_ours
+
+QUICK_LOOKS = 1.0  # seconds for which the load balancers need not be read again while a placeholder is launched
 
 
 class Observer:
@@ -43,29 +45,36 @@ class Observer:
         self._idle = idle
         self._running: list[RunningApp] = []
         self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition as it was seen first
+        self._replicas: tuple[Replica, ...] = ()  # as they were read at ``_balanced_at``
+        self._balanced_at = 0.0
         self._differ: dict[tuple[str, ...], bool] = {}
         self._epoch = time.time() - time.monotonic()
 
-    def observe(self, group: str) -> Observation:
+    def observe(self, group: str, *, quickly: bool = False) -> Observation:
         """The group as it is now. Raises UnavailableError or DeniedError when Marathon cannot be read, ConflictError
-        for another app in the group, and for a label that marathon-lb cannot read either."""
+        for another app in the group, and for a label that marathon-lb cannot read either.
+
+        quickly: with the load balancers as they were read last, within a second. A placeholder must be killed before
+        its first health check, and an app's task can be healthy a tenth of a second after its launch.
+        """
+        quickly = quickly and self.now() - self._balanced_at < QUICK_LOOKS
         members = self._marathon.group_apps(group)
         claim = replace(self._claim, group=group)
         running = require_ours(members, claim) if self._refuse else [one for one in members if claim.owns(one.member)]
         require_dates(running)
-        queue = self._marathon.queue() if any(len(one.app.tasks) < one.app.instances for one in running) else []
+        lacking = any(len(one.app.tasks) < one.app.instances for one in running)
+        queue = self._marathon.queue() if lacking and not quickly else []
         self._running = [one.queued(queue) for one in running]
         wanted = endpoints(self._running, group)
         for one in self._running:
             known = self._kept.get(one.id)
             if known is None or known.get("labels", {}).get("BGCI_REVISION") != one.app.revision:
                 self._kept[one.id] = dict(one.definition)
-        seen = Observation(
-            self.now(),
-            tuple(one.app for one in self._running),
-            tuple(balancer.read(wanted) for balancer in self._balancers),
-            self._settings_differ(),
-        )
+        if not quickly:
+            self._replicas = tuple(balancer.read(wanted) for balancer in self._balancers)
+            self._balanced_at = self.now()
+        apps = tuple(one.app for one in self._running)
+        seen = Observation(self.now(), apps, self._replicas, self._settings_differ())
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:

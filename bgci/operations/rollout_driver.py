@@ -9,7 +9,6 @@ from typing import Protocol
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import (
     Action,
-    Cause,
     Done,
     Ending,
     Fail,
@@ -23,6 +22,7 @@ from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.errors import BgciError, ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
+from bgci.operations.diagnosis import Diagnosis
 from bgci.operations.observer import Observer
 from bgci.operations.performer import Performer
 from bgci.operations.stopwatch import Stopwatch
@@ -30,7 +30,6 @@ from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import told
 
 # Seconds for which a load balancer can lag behind Marathon before all apps are compared with it, and between two looks.
-DIAGNOSE_AFTER, DIAGNOSE_EVERY = 12.0, 15.0
 
 ERRORS: dict[Ending, type[BgciError]] = {
     Ending.CONFLICT: ConflictError,
@@ -84,9 +83,7 @@ class Driver:
         self.baseline = baseline
         self.cancelled = cancelled
         self.last: Observation | None = None
-        self._lags_since: float | None = None
-        self._diagnosed = 0.0
-        self._diagnosis = ""  # why a load balancer lags; empty while none does
+        self._diagnosis = Diagnosis(observer)
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
@@ -95,7 +92,7 @@ class Driver:
         self.journal.goal(goal, policy, kept)
         while True:
             self.cancelled()
-            observation, step = self._observe(rollout, release)
+            observation, step = self._observe(rollout, release, quickly=watch.launches)
             if isinstance(step, Action):
                 actions += 1
                 watch.note(step)
@@ -105,14 +102,14 @@ class Driver:
                     watch.stop()
                     return Outcome(message, observation, watch, actions)
                 case Fail(message, remedy, ending):
-                    raise ERRORS[ending](f"{message} {self._diagnosis}".rstrip(), remedy=remedy)
+                    raise ERRORS[ending](f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
                 case Wait():
                     self._wait(step, watch)
 
-    def _observe(self, rollout: Rollout, release: Release) -> tuple[Observation, Step | None]:
+    def _observe(self, rollout: Rollout, release: Release, *, quickly: bool) -> tuple[Observation, Step | None]:
         """The newest observation, and the step that the engine decides after it."""
         try:
-            self.last = self.observer.observe(release.group)
+            self.last = self.observer.observe(release.group, quickly=quickly)
         except UnavailableError as error:
             if self.last is None:
                 raise
@@ -127,21 +124,11 @@ class Driver:
 
     def _wait(self, step: Wait, watch: Stopwatch) -> None:
         watch.note(step)
-        self._diagnose(step)
-        self.reporter.wait(f"{step.reason} {self._diagnosis}".rstrip())
+        self._diagnosis.update(step)
+        self.reporter.wait(f"{step.reason} {self._diagnosis.text}".rstrip())
         if step.request_reload:
             self.observer.request_reload()
         watch.sleep()
-
-    def _diagnose(self, step: Wait) -> None:
-        """Compare all apps with the load balancers while the wait for these goes on."""
-        if step.cause not in (Cause.LOAD_BALANCER, Cause.DRAIN):
-            self._lags_since, self._diagnosis = None, ""
-            return
-        now = self.observer.now()
-        self._lags_since = now if self._lags_since is None else self._lags_since
-        if now - self._lags_since >= DIAGNOSE_AFTER and now - self._diagnosed >= DIAGNOSE_EVERY:
-            self._diagnosis, self._diagnosed = self.observer.diagnosis(), now
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step; the next step where that is known without another observation."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from bgci import interruption
 from bgci.engine.decisions import Cause, Step, Wait
 
-FASTEST_POLL = 0.1  # seconds: right after something happened
+QUICK_POLL = 0.01  # seconds: while a placeholder is launched
+FASTEST_POLL = 0.1  # right after something happened
 SLOWEST_POLL = 0.5
 
 
@@ -33,13 +34,19 @@ class Stopwatch:
         """Overhead over the limit, as a share of it; 0 when nothing had to be waited for."""
         return (self.total - self.limit) / self.limit if self.limit else 0.0
 
+    @property
+    def launches(self) -> bool:
+        """Whether the wait is for an instance that must be seen as soon as it is launched."""
+        return self._cause is Cause.ROOM
+
     def note(self, step: Step) -> bool:
         """Book the wait that this step ends. Returns whether a new wait begins with it."""
         cause = step.cause if isinstance(step, Wait) else None
         if cause is self._cause:
             return False
         self._book()
-        self._cause, self._since, self._pause = cause, time.monotonic(), FASTEST_POLL
+        self._cause, self._since = cause, time.monotonic()
+        self._pause = QUICK_POLL if self.launches else FASTEST_POLL
         return cause is not None
 
     def sleep(self) -> None:

@@ -1,0 +1,28 @@
+"""Why a load balancer lags behind Marathon, for the lines that say what a rollout waits for."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Wait
+from bgci.operations.observer import Observer
+
+DIAGNOSE_AFTER, DIAGNOSE_EVERY = 12.0, 15.0
+
+
+class Diagnosis:
+    """``text``: why a load balancer lags; empty while none does."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._lags_since: float | None = None
+        self._diagnosed = 0.0
+        self.text = ""
+
+    def update(self, step: Wait) -> None:
+        """Compare all apps with the load balancers while the wait for these goes on."""
+        if step.cause not in (Cause.LOAD_BALANCER, Cause.DRAIN):
+            self._lags_since, self.text = None, ""
+            return
+        now = self._observer.now()
+        self._lags_since = now if self._lags_since is None else self._lags_since
+        if now - self._lags_since >= DIAGNOSE_AFTER and now - self._diagnosed >= DIAGNOSE_EVERY:
+            self.text, self._diagnosed = self._observer.diagnosis(), now
