@@ -9,6 +9,7 @@ from bgci.engine.situation import Situation
 
 SHORT_PATIENCE = 5.0  # seconds with fewer in rotation than ran: a single crash is restarted in less
 OUTAGE_PATIENCE = 1.0  # seconds with nothing in rotation
+FOLLOW_PATIENCE = 15.0  # seconds for a load balancer to drop the servers of a deleted app, one reload request included
 PROOF_PATIENCE = 30.0  # seconds for load balancers to follow a commit, beyond twice their checks
 
 
@@ -19,7 +20,7 @@ def degradation(situation: Situation) -> str:
     if not ours:
         return ""
     if situation.goal.kind is Kind.ROLLBACK:
-        return _outage(situation) if len(apps) == 2 or situation.memory.kept else ""
+        return (_outage(situation) or _not_followed(situation)) if len(apps) == 2 or situation.memory.kept else ""
     if len(apps) == 2:
         return _turned_bad(situation, ours[0])
     return _not_serving(situation, ours[0]) if situation.memory.commit else ""
@@ -30,6 +31,14 @@ def _outage(situation: Situation) -> str:
     if since is None or now - since < OUTAGE_PATIENCE:
         return ""
     return f"Nothing of {', '.join(app.id for app in situation.observation.apps)} is in rotation."
+
+
+def _not_followed(situation: Situation) -> str:
+    """A load balancer that still has the deleted baseline's servers does not take up the revision that runs alone."""
+    since, now = situation.memory.unfollowed_since, situation.observation.now
+    if since is None or now - since < FOLLOW_PATIENCE:
+        return ""
+    return f"A load balancer has not followed the deletion of the baseline for {FOLLOW_PATIENCE:.0f} s."
 
 
 def _turned_bad(situation: Situation, canary: App) -> str:

@@ -45,6 +45,7 @@ class Memory:
     turned_bad: frozenset[str] = frozenset()  # tasks of the canary that were healthy and are not any more
     short_since: float | None = None  # since when fewer are in rotation than ran, because of these
     outage_since: float | None = None  # since when a load balancer has nothing of the group in rotation
+    unfollowed_since: float | None = None  # since when one holds servers of our backends that no app has
 
     progress: int = -1  # how far the app that starts has got: launched and healthy tasks
     progress_at: float = 0.0
@@ -107,12 +108,14 @@ class Memory:
         """Since when fewer are in rotation than ran, and since when a load balancer has nothing in rotation."""
         now = observation.now
         readable = [replica for replica in observation.replicas if not replica.problem]
+        others = any(replica.others for replica in readable) and len(observation.apps) == 1
         none = any(observation.in_rotation(replica) == 0 for replica in readable) and bool(observation.apps)
         floor = min(self.kept.instances, goal.target) if self.kept else goal.target
         least = min((observation.in_rotation(replica) for replica in readable), default=floor)
         short = bool(self.turned_bad) and least < floor
         return replace(
             self,
+            unfollowed_since=(now if self.unfollowed_since is None else self.unfollowed_since) if others else None,
             outage_since=(now if self.outage_since is None else self.outage_since) if none else None,
             short_since=(now if self.short_since is None else self.short_since) if short else None,
         )

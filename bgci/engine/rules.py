@@ -70,8 +70,10 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
     if goal.kind is Kind.ROLLBACK:
         if situation.memory.degraded and kept:
             return Restore(kept.id, max(kept.instances, app.baseline_instances or 0))
-        if situation.memory.outage_since is not None and kept:
+        if kept and situation.memory.outage_since is not None:
             return Wait(Cause.LOAD_BALANCER, f"Nothing of {app.id} is in rotation.")
+        if kept and situation.memory.unfollowed_since is not None:
+            return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if app.instances < goal.target or surplus > 0:

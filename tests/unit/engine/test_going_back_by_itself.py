@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bgci.engine.decisions import Cause, Delete, Done, Ending, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
+from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import UNANSWERED_PATIENCE, Rollout
 
@@ -189,3 +191,20 @@ def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> N
     assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503"), Ending.UNAVAILABLE)
     rollout.performed(Scale("/web-green", 2))
     assert isinstance(rollout.unanswered(500.0, "503"), Wait), "an accepted step begins the time again"
+
+
+# -- rollback without a baseline in the cluster -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "broken", [{"green": None}, {"others": ("10_0_0_1_31000",)}], ids=["out of rotation", "never followed"]
+)
+def test_a_rollback_restores_the_kept_baseline_where_the_revision_alone_does_not_serve(broken: dict[str, Any]) -> None:
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=BLUE))
+    assert isinstance(rollout.decide(at(100.0, GREEN, **broken)), Wait)
+    assert rollout.decide(at(120.0, GREEN, **broken)) == Restore("/web-blue", 2)
+
+
+def test_a_rollback_of_a_revision_that_serves_alone_stays_a_conflict_although_a_baseline_was_kept() -> None:
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=BLUE))
+    assert fails(rollout.decide(at(100.0, GREEN)), Ending.CONFLICT)
