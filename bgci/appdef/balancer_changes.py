@@ -19,6 +19,7 @@ from bgci.appdef.haproxy_values import as_number, is_true
 
 _CHECK_FIELDS = ("protocol", "path", "port", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures")
 _HIDDEN = "(not shown)"
+_OWN = {Kind.MODE, Kind.LINE, Kind.OPTIONS, Kind.TEMPLATE, Kind.FRAGMENT, Kind.VERBATIM}
 
 
 class ChangeKind(str, Enum):
@@ -54,6 +55,15 @@ class BalancerChange:
 def balancer_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[BalancerChange]:
     """The changes from the app that serves, as Marathon shows it, to the definition of the new revision."""
     return [*_label_changes(baseline, new), *_port_changes(baseline, new)]
+
+
+def has_own_settings(definition: Mapping[str, Any]) -> bool:
+    """Whether labels decide how the load balancer speaks to the app: its mode, or text in HAProxy's configuration.
+
+    Without them HAProxy checks the app as Marathon does, so that a healthy app is also UP.
+    """
+    rows = (known_label(key)[0] for key in labels(definition))
+    return any(row is not None and row.kind in _OWN for row in rows)
 
 
 def lost_ports(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]:

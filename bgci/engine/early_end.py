@@ -7,6 +7,7 @@ from bgci.engine.situation import Situation
 
 CRASHES = 3  # failed tasks of a revision of which none was ever healthy
 LAUNCH_TIME = 60.0  # seconds for an offer and the image
+OUTAGE = 2.0  # seconds with nothing in rotation, of a revision that was
 FIRST_ANSWER = 60.0  # seconds for a load balancer that was never read in this run
 
 
@@ -17,8 +18,30 @@ def ends_early(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
             return _never_answered(wait, situation, elapsed)
         case Cause.HEALTH if situation.goal.kind is not Kind.ROLLBACK:
             return _makes_no_progress(wait, situation)
+        case Cause.LOAD_BALANCER if situation.goal.kind is not Kind.ROLLBACK:
+            return _fell_out(situation)
         case _:
             return None
+
+
+def _fell_out(situation: Situation) -> Fail | None:
+    """A revision that serves alone and is healthy, and that every load balancer took out of rotation again (hazard 45).
+
+    With a baseline the run goes back instead (``degradation``).
+    """
+    memory, observation = situation.memory, situation.observation
+    if len(observation.apps) != 1 or memory.outage_since is None or not memory.turned_bad:
+        return None
+    (app,) = observation.apps
+    if len(app.healthy) < app.instances or observation.now - memory.outage_since < OUTAGE:
+        return None
+    return Fail(
+        f"{app.id} is healthy, but nothing of it is in rotation any more: HAProxy's own checks fail with its "
+        "load-balancer settings.",
+        "Correct the HAPROXY labels of the template (docs/labels.md) and release again, or take the app away with "
+        "`bgci remove`.",
+        Ending.UNHEALTHY,
+    )
 
 
 def _never_answered(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:

@@ -91,7 +91,7 @@ class Observation:
     now: float
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
-    settings_differ: bool = False  # the load balancer does something else for the canary than for the baseline
+    settings_differ: bool = False  # between the load-balancer settings of two apps; one app: from the defaults
 
     def in_rotation(self, replica: Replica) -> int:
         """How many tasks get new sessions from this load balancer."""

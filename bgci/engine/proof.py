@@ -24,9 +24,10 @@ def until_proven(app: App, situation: Situation) -> Wait | None:
         more = set(replica.others) - commit.others if commit else set()
         if more:
             return Wait(Cause.LOAD_BALANCER, f"{replica.url} still has {len(more)} servers that are not {app.id}'s.")
-    deployed_first = commit is None and app.baseline_instances is None
-    if deployed_first or (commit and not commit.changed):
-        return None  # its settings were in force from the beginning, or have served before
+    if commit and not commit.changed:
+        return None  # these settings have served before
+    if commit is None and app.baseline_instances is None and not observation.settings_differ:
+        return None  # a first deployment without settings of its own: HAProxy checks it as Marathon does
     since = max((replica.worker_started for replica in observation.replicas), default=0.0)
     if memory.waiting is Cause.PROOF:
         since = min(since, memory.waiting_since)

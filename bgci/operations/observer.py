@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bgci.appdef.balancer_changes import balancer_changes
+from bgci.appdef.balancer_changes import balancer_changes, has_own_settings
 from bgci.appdef.colour import coloured
 from bgci.dcos.balancer_state import balancer_state, every_endpoint
 from bgci.dcos.marathon import Marathon
@@ -129,7 +129,10 @@ class Observer:
         return {**self._kept[step.app_id], "instances": step.instances}
 
     def _settings_differ(self) -> bool:
-        """Whether the load balancer does something else for one of the two apps that run than for the other."""
+        """Whether the load balancer does something else for one of the two apps that run than for the other; for an
+        app that runs alone, whether it has settings of its own."""
+        if len(self._running) == 1:
+            return has_own_settings(self._running[0].definition)
         if len(self._running) != 2:
             return False
         key = tuple(text for one in self._running for text in (one.id, one.version))

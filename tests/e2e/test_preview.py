@@ -95,3 +95,9 @@ def test_a_dry_run_plans_the_preview(app: App) -> None:
     ran = app.run("canary", "v2", "--dry-run")
     assert f"{app.id}-preview" in ran.text
     assert preview_apps(app) == []
+
+
+def test_h45_a_first_deployment_whose_settings_do_not_fit_is_not_green(app: App) -> None:
+    app.write("v1", labels={"HAPROXY_0_BACKEND_SERVER_OPTIONS": TLS})
+    ran = app.run("promote", "v1", expect=8, BGCI_TIMEOUT="60s")
+    assert "HAProxy's own checks fail with its load-balancer settings" in ran.text
