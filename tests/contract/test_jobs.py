@@ -129,7 +129,7 @@ def test_stop_current_job_runs_is_a_boolean_or_400(metronome: Metronome, name: s
     assert metronome.delete(f"/v1/jobs/team.{name}?stopCurrentJobRuns=0").status_code == 200
 
 
-def test_body_may_have_102400_bytes(metronome: Metronome, name: str) -> None:
+def test_h58_body_may_have_102400_bytes(metronome: Metronome, name: str) -> None:
     spec = job(name, env={"A": ""})
     spec["run"]["env"]["A"] = "x" * (102_400 - len(json.dumps(spec)))
     assert send(metronome, json.dumps(spec).encode()).status_code == 201
@@ -245,7 +245,7 @@ def test_deadline_ends_the_restarts(metronome: Metronome, name: str) -> None:
     assert (place, len(entry["tasks"])) == ("failedFinishedRuns", 1)
 
 
-def test_deadline_of_a_job_that_is_never_restarted_ends_nothing(metronome: Metronome, name: str) -> None:
+def test_h60_deadline_of_a_job_that_is_never_restarted_ends_nothing(metronome: Metronome, name: str) -> None:
     run = start(metronome, job(name, "sleep 1.5", restart={"policy": "NEVER", "activeDeadlineSeconds": 1}))
     assert outcome(metronome, run)[0] == "successfulFinishedRuns"
 

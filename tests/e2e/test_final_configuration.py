@@ -14,7 +14,7 @@ BLIND = ("--preview", "never", "--check-config", "never")
 
 
 @pytest.mark.parametrize("labels", [FAILING, LEFT_OUT], ids=["failing", "left out"])
-def test_settings_that_do_not_serve_after_the_commit_end_with_10_and_the_baseline_is_back(
+def test_h45_h49_h50_settings_that_do_not_serve_after_the_commit_end_with_10_and_the_baseline_is_back(
     app: App, labels: dict[str, str]
 ) -> None:
     app.promote("v1")
@@ -26,7 +26,7 @@ def test_settings_that_do_not_serve_after_the_commit_end_with_10_and_the_baselin
     assert app.answers() == {"v1": 20}
 
 
-def test_a_revision_that_is_left_not_serving_is_rolled_back_from_the_kept_baseline(app: App) -> None:
+def test_h56_a_revision_that_is_left_not_serving_is_rolled_back_from_the_kept_baseline(app: App) -> None:
     app.promote("v1")
     app.write("v2", labels=LEFT_OUT)
     ended = app.promote("v2", *BLIND, "--on-degraded", "leave", expect=8)
@@ -37,7 +37,7 @@ def test_a_revision_that_is_left_not_serving_is_rolled_back_from_the_kept_baseli
     assert app.least_up() == 2
 
 
-def test_a_revision_that_turns_bad_while_the_baseline_drains_is_rolled_back(app: App) -> None:
+def test_h61_a_revision_that_turns_bad_while_the_baseline_drains_is_rolled_back(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_CRASH_AFTER": "4"})
     with app.long_session(20):  # the baseline cannot be drained before v2 turns bad

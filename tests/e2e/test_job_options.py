@@ -95,7 +95,7 @@ def test_following_a_run_outlasts_an_outage_of_metronome(app: App) -> None:
     assert app.healthy() == {"v1": 2}
 
 
-def test_a_run_whose_job_is_replaced_is_said_to_be_gone_at_once(app: App) -> None:
+def test_h59_a_run_whose_job_is_replaced_is_said_to_be_gone_at_once(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", *BY_JOB)
     until(lambda: runs(app, job))
@@ -115,7 +115,7 @@ def test_a_definition_that_is_too_large_as_text_is_carried_compressed_and_runs(a
     assert app.apps()[0]["env"]["LARGE"] == "ab" * 55_000
 
 
-def test_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_makes_it_large(app: App) -> None:
+def test_h58_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_makes_it_large(app: App) -> None:
     noise = random.Random(1)  # nothing compresses it
     app.write("v1", env={"NOISE": noise.randbytes(90_000).hex()})
     refused = app.run("render", "v1", expect=3)

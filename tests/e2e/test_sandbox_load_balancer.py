@@ -87,7 +87,7 @@ def test_label_that_cannot_be_read_freezes_the_load_balancers_until_its_app_is_d
     until(lambda: app.least_up() == 2)
 
 
-def test_deletion_of_an_app_is_seen_at_the_next_signal(app: App) -> None:
+def test_h49_deletion_of_an_app_is_seen_at_the_next_signal(app: App) -> None:
     app.lab.marathon.create(app.definition)
     until(lambda: app.least_up() == 2)
     app.lab.marathon.delete(app.id)

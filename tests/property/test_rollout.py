@@ -212,7 +212,7 @@ def test_a_standing_bluegreen_canary_leaves_the_baseline_whole(
 
 @simulated
 @given(releases(("rolling",)), prefixes())
-def test_a_standing_rolling_canary_has_taken_the_place_of_as_many(
+def test_h37_a_standing_rolling_canary_has_taken_the_place_of_as_many(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
     world = release.world()
@@ -438,7 +438,7 @@ def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted
 
 @simulated
 @given(bad_labels(), st.integers(0, 3), st.integers(1, 60))
-def test_rollback_ends_from_wherever_the_restoring_run_was_killed(release: Release, actions: int, looks: int) -> None:
+def test_h56_rollback_ends_from_wherever_the_restoring_run_was_killed(release: Release, actions: int, looks: int) -> None:
     world = release.world()
     world.force = True
     run = Run(world, Rollout(release.goal(Kind.PROMOTE), release.policy))
@@ -461,7 +461,7 @@ def test_rollback_ends_from_wherever_the_restoring_run_was_killed(release: Relea
 
 @simulated
 @given(releases(same=True), st.sampled_from([3, 8]))
-def test_a_revision_that_turns_bad_is_rolled_back_by_the_promote_itself(release: Release, rots: int) -> None:
+def test_h61_a_revision_that_turns_bad_is_rolled_back_by_the_promote_itself(release: Release, rots: int) -> None:
     world = release.world()
     world.weather = replace(world.weather, rots=rots, rotten=6)
     world.force = True

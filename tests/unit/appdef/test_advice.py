@@ -85,7 +85,7 @@ def test_a_field_that_an_old_marathon_ignores_is_advice_for_that_version_only() 
         ),
     ],
 )
-def test_what_the_second_colour_cannot_have_is_refused(definition: dict[str, Any], path: str) -> None:
+def test_h63_what_the_second_colour_cannot_have_is_refused(definition: dict[str, Any], path: str) -> None:
     assert path in [finding.path for finding in findings(definition) if not finding.advice]
 
 

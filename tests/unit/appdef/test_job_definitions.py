@@ -77,7 +77,7 @@ def test_a_document_gives_a_command_inside_the_job_its_options() -> None:
     assert document().defaults == {**OPTIONS, "app": "/web", "revision": "V1.2", "image": "example/a&b|c:1"}
 
 
-def test_the_deadline_of_a_job_is_later_than_those_of_its_command() -> None:
+def test_h60_the_deadline_of_a_job_is_later_than_those_of_its_command() -> None:
     assert job_deadline(600.0, 300.2) == 600 + 301 + 120
 
 
@@ -163,7 +163,7 @@ def test_a_job_as_large_as_metronome_takes_is_carried_as_text_and_a_larger_one_c
     assert job_document(compressed) == document(larger)
 
 
-def test_a_definition_too_large_for_metronome_is_refused_with_its_size_and_what_makes_it_large() -> None:
+def test_h58_a_definition_too_large_for_metronome_is_refused_with_its_size_and_what_makes_it_large() -> None:
     noise = random.Random(1)  # nothing compresses it
     large = changed(BRIDGE, env={"SMALL": "x", "LARGE": noise.randbytes(90_000).hex()})
     with pytest.raises(InvalidError, match=r"has [0-9]{6} bytes, compressed; .* 102400\. .* \$\.env\.LARGE \(180002"):

@@ -154,7 +154,7 @@ async def absent(balancer: Balancer) -> bool:
     return False
 
 
-def test_baseline_posted_again_beside_a_bad_revision_is_served_once_that_one_is_scaled(tmp_path: Path) -> None:
+def test_h56_baseline_posted_again_beside_a_bad_revision_is_served_once_that_one_is_scaled(tmp_path: Path) -> None:
     """The later ``lastScalingAt`` leads. While the bad revision leads, the posted baseline is in maintenance."""
 
     async def story(world: World) -> None:
@@ -273,7 +273,7 @@ def test_stranger_with_our_group_label_stands_in_our_backend(tmp_path: Path) -> 
     in_a_world(tmp_path, story)
 
 
-def test_deletion_without_a_task_event_is_seen_at_the_next_signal_only(tmp_path: Path) -> None:
+def test_h49_deletion_without_a_task_event_is_seen_at_the_next_signal_only(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"))]
         balancer = await world.balancer()
