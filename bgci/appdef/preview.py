@@ -66,6 +66,12 @@ def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
     return app
 
 
+def probe_app(app_id: str) -> dict[str, Any]:
+    """An app without instances under the preview's id, which shows whether an account can read what it creates."""
+    labels = {PREVIEW_LABEL: app_id}
+    return {"id": preview_id(app_id), "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
+
+
 def preview_host(app_id: str) -> str:
     """The virtual host of a preview: a name that exists nowhere (RFC 2606)."""
     return f"{app_id.strip('/').replace('/', '-')}-preview.invalid"

@@ -15,7 +15,7 @@ from bgci.operations.context import Context, stage
 from bgci.operations.dry_run import plan_goal
 from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
-from bgci.operations.ownership import check_strangers, require_owned
+from bgci.operations.ownership import check_strangers, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
@@ -112,6 +112,8 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     if context.settings.dry_run:
         plan_goal(context, request)
         return False
+    if request.goal.kind is not Kind.ROLLBACK:
+        require_readable(context, mine)
     driver = driver_of(context)
     kind, strategy = request.goal.kind.value, request.policy.strategy
     context.console.info(f"Goal: {kind} {request.release.revision} of {context.app_id} ({strategy}).")

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from bgci.appdef.app_definition import service_ports
 from bgci.appdef.names import parse_app
+from bgci.appdef.preview import preview_id, probe_app
 from bgci.dcos.haproxy_config import Stranger
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Release
-from bgci.engine.ownership import Claim, conflict
+from bgci.engine.ownership import Claim, conflict, folder
 from bgci.errors import ConflictError, UnavailableError
 from bgci.interruption import pause
 from bgci.operations.context import Context
@@ -50,6 +51,24 @@ def check_strangers(context: Context, release: Release, mine: Owned) -> None:
             context.console.warn(f"The load balancer serves {one} with {one.share:.0%} of the traffic of its port.")
         return
     require_no_strangers(found, mine.claim.base_id)
+
+
+def require_readable(context: Context, mine: Owned) -> None:
+    """Raises DeniedError before a first deployment when the account could not see what it creates.
+
+    Marathon leaves out of its lists what an account may not read, and answers 404 for an app that does not exist, so
+    only an app that exists shows the permission: one without instances, which is deleted at once. Not at the root of
+    the cluster, where a permission covers one app alone.
+    """
+    if mine.apps or context.credentials is None or folder(context.app_id) == "/":
+        return
+    marathon, app_id = context.cluster.marathon, preview_id(context.app_id)
+    marathon.create(probe_app(context.app_id))
+    try:
+        if marathon.app(app_id) is None:
+            raise UnavailableError(f"{app_id} has just been created and is not there.", remedy="Run it again.")
+    finally:
+        marathon.delete(app_id)
 
 
 def owned(marathon: Marathon, claim: Claim) -> Owned:

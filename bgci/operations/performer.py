@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
 from bgci.engine.observation import Observation
-from bgci.errors import ConflictError
+from bgci.errors import ConflictError, DeniedError, amended
 from bgci.operations.observer import Observer
 
 
@@ -55,7 +55,10 @@ class Performer:
         except Locked:
             raise
         except ConflictError as error:
-            found = self._marathon.app(app_id)
+            try:
+                found = self._marathon.app(app_id)
+            except DeniedError as denied:
+                raise amended(denied, more=f"{app_id} is there: it was created, and cannot be read.") from None
             if found is None:
                 raise Locked(app_id, (), error.message) from error
             if release and found.app.revision != release:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import requests
 from administrator import acl_path
 
 from bgci.dcos.permissions import Permission, needed
@@ -113,6 +114,23 @@ def test_a_baseline_that_may_not_be_read_is_not_taken_for_none(team: Team) -> No
         refused = team.app.run(command, revision, expect=4, BGCI_SERVICE_ACCOUNT=team.ci.credential)
         assert "services:/team-" in refused.result["message"]
     assert team.app.state() == before
+
+
+def test_a_first_deployment_without_the_right_to_read_creates_nothing(
+    secured_lab: SecuredLab, make_secured_app: Callable[..., App]
+) -> None:
+    team = new_team(secured_lab, make_secured_app)
+    everything = needed(team.app.id, via_job=False).ci
+    for one in everything:
+        team.ci.give(str(one))
+    team.ci.lose([one for one in everything if one.action == "read"])
+    for command in ("canary", "promote", "release"):
+        refused = team.app.run(command, "v1", expect=4, BGCI_SERVICE_ACCOUNT=team.ci.credential)
+        folder = team.app.id.rpartition("/")[0]
+        assert f"Missing: dcos:service:marathon:marathon:services:{folder} read" in refused.result["message"]
+    assert team.app.apps() == []
+    listed = requests.get(f"{team.app.lab.marathon_url}/v2/apps", timeout=10, **team.app.lab.options).json()["apps"]
+    assert not [one["id"] for one in listed if one["id"].startswith(f"{team.app.id}-")]
 
 
 def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(team: Team) -> None:

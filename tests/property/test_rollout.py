@@ -438,7 +438,9 @@ def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted
 
 @simulated
 @given(bad_labels(), st.integers(0, 3), st.integers(1, 60))
-def test_h56_rollback_ends_from_wherever_the_restoring_run_was_killed(release: Release, actions: int, looks: int) -> None:
+def test_h56_rollback_ends_from_wherever_the_restoring_run_was_killed(
+    release: Release, actions: int, looks: int
+) -> None:
     world = release.world()
     world.force = True
     run = Run(world, Rollout(release.goal(Kind.PROMOTE), release.policy))
