@@ -26,6 +26,11 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     python3 -m pip --python /opt/bgci/bin/python install --no-cache-dir --no-deps --no-index /wheels/bgci-*.whl
 
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@}${BASE_DIGEST}
+# The program haproxy, with which a job checks the live configuration of each load balancer (docs/image.md). A base that
+# has it is left as it is.
+RUN command -v haproxy >/dev/null || { apt-get update -q && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends haproxy && \
+    rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /opt/bgci /opt/bgci
 # In a directory that is on every PATH, that of a login shell too.
 COPY --from=build /opt/bgci/bin/bgci /usr/local/bin/bgci

@@ -197,6 +197,7 @@ def runs_for_whoever_starts_it(container: Container) -> None:
     assert container.run("exec timeout -k 30 60 bgci --version").strip() == version
     assert container.run("exec sh -lc 'bgci --version'", PATH="/usr/bin:/bin").strip() == version
     assert container.run("id -u").strip() == "10001"
+    assert "HAProxy version" in container.run("haproxy -v || /usr/sbin/haproxy -v")
     template = (ROOT / "examples" / "testapp.template.json").read_text()
     render = (
         'printf %s "$TEMPLATE" >testapp.template.json && '
