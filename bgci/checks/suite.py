@@ -33,18 +33,17 @@ from bgci.checks.model import (
     Suite,
 )
 from bgci.checks.yaml_lines import read_yaml
+from bgci.durations import parse_duration
 from bgci.errors import InvalidError
 
 Read = Callable[[Any, str], Any]
 
-DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
 PERCENT = re.compile(r"(100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%")
 PERCENTILE = re.compile(r"p(100|[1-9]?[0-9](?:\.[0-9]+)?)")
 STATUS = re.compile(r"[1-5](?:[0-9][0-9]|xx)")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: a header's name
 PATH = re.compile(r"/[^\s#]*")
 VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 def parse(text: str, *, file: str, variables: Mapping[str, str], secret: Mapping[str, str] | None = None) -> Suite:
@@ -271,11 +270,13 @@ class Reader:
         return text
 
     def seconds(self, value: Any, path: str) -> float:
-        found = DURATION.fullmatch(value) if isinstance(value, str) else None
-        if not found or not float(found[1]):
+        try:
+            seconds = parse_duration(value) if isinstance(value, str) else 0.0
+        except ValueError:
+            seconds = 0.0
+        if not seconds:
             self.wrong(path, f"is {value!r}", "write a duration with its unit, such as 300ms or 5s")
-            return 1.0
-        return float(found[1]) * UNITS[found[2]]
+        return seconds or 1.0
 
     def timeout(self, value: Any, path: str) -> float:
         limit = self.seconds(value, path)
