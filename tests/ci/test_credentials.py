@@ -79,7 +79,7 @@ def test_the_action_takes_them_from_its_environment(
         {"BGCI_SERVICE_ACCOUNT": accounts["file"].read_text()},
         {"BGCI_SERVICE_ACCOUNT_FILE": str(accounts["file"])},
     ]
-    inputs = {"command": "status", "app": "web", "cluster-url": secured_lab.url, "ca-cert": secured_lab.ca_cert}
+    inputs = {"command": "status", "cluster-url": secured_lab.url, "ca-cert": secured_lab.ca_cert}
     inputs["marathon-lb-url"] = "\n".join(secured_lab.balancers)
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with nobody_says(PASSWORD, accounts["token"], private_key(accounts["file"])) as texts:
@@ -107,7 +107,7 @@ def test_the_jenkins_steps_take_them_by_their_id(
     executable.write_text(f'#!/bin/sh\nexec {sys.executable} -m bgci "$@"\n')
     executable.chmod(0o755)
     urls = ", ".join(f"'{url}'" for url in secured_lab.balancers)
-    options = f"app: 'web', clusterUrl: '{secured_lab.url}', caCert: '{secured_lab.ca_cert}', marathonLbUrl: [{urls}]"
+    options = f"clusterUrl: '{secured_lab.url}', caCert: '{secured_lab.ca_cert}', marathonLbUrl: [{urls}]"
     kinds = ("credentialsId: 'login'", "tokenCredentialsId: 'token'", "serviceAccountCredentialsId: 'account'")
     credentials = {
         "login": {"username": accounts["user"], "password": PASSWORD},

@@ -478,8 +478,9 @@ def test_the_jobs_are_as_the_schema_of_gitlab_says(tmp_path: Path, inputs: str) 
         assert json.loads(render["variables"]["BGCI_SET"]) == ["memory=512", "note=a b"]
     file = tmp_path / "jobs.yml"
     file.write_text(text)
-    ran = subprocess.run(
-        [str(CHECKER), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", file],
+    words = [str(CHECKER), "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]
+    ran = subprocess.run(  # the schema's pattern allows a variable as the address, its format does not; GitLab does
+        [*words, "--disable-formats", "uri", file],
         capture_output=True,
         text=True,
     )
