@@ -87,6 +87,7 @@ class LoadBalancer:
         )
         self.url = self._http.base_url
         self._lone_worker = False  # seen with one pid: HAProxy runs without a master process
+        self._known_pids: set[int] = set()  # when the newest worker answered last
         self._worker, self._worker_started = 0, 0.0  # the newest worker, and when it was started
 
     def read(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Replica:
@@ -100,29 +101,36 @@ class LoadBalancer:
         backends = _by_backend(rows)
         servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
         self._lone_worker = self._lone_worker or len(pids) == 1
+        self._ask_worker(pids)
         return Replica(
             self.url,
             servers=servers,
             older_workers=older_workers(pids, self._lone_worker),
-            worker=pids[-1],
-            worker_started=self._started(pids[-1]),
+            worker=self._worker,
+            worker_started=self._worker_started,
             others=_others(wanted, backends),
         )
 
-    def _started(self, worker: int) -> float:
-        """When the newest worker was started, in seconds since the epoch; 0 where its page does not say so."""
-        if worker != self._worker:
-            try:
-                page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
-            except (BgciError, HttpFailure):
-                return 0.0
-            found = re.search(UPTIME, page, re.DOTALL)
-            if not found or int(found[1]) != worker:
-                return 0.0
-            days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
-            self._worker = worker
-            self._worker_started = time.time() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-        return self._worker_started
+    def _ask_worker(self, pids: list[int]) -> None:
+        """Learn the worker that answers and when it was started, whenever a process is new; 0 where its page does not
+        say so. The largest pid does not name it: the system gives out small numbers again some day.
+        """
+        fresh = set(pids) - self._known_pids
+        if not fresh and self._worker in pids:
+            return
+        self._worker, self._worker_started = 0, 0.0
+        try:
+            page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
+        except (BgciError, HttpFailure):
+            return
+        found = re.search(UPTIME, page, re.DOTALL)
+        if not found or int(found[1]) not in pids:
+            return
+        self._worker = int(found[1])
+        days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
+        self._worker_started = time.time() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        if self._worker in fresh or not fresh:
+            self._known_pids = set(pids)  # else an older worker has answered: ask again at the next look
 
     def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[ServerRow]]:
         """Each task's servers with their counters, by task id. Raises UnavailableError.

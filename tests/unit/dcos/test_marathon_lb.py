@@ -76,9 +76,25 @@ def test_the_pids_are_read_after_the_statistics_and_never_through_a_kept_connect
 )
 def test_the_newest_worker_and_its_start_are_read_from_its_page(stub, answer, page, age):
     client = LoadBalancer(stub.url)
-    stub.tell("GET", "/haproxy", answer(200, page, "text/html"))
-    started = client._started(21)
-    assert started == (pytest.approx(time.time() - age, abs=5) if age else 0.0)
+    csv, html = answer(200, table(ROW), "text/plain"), answer(200, page, "text/html")
+    stub.tell("GET", "/haproxy", csv, html)
+    stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
+    replica = client.read({})
+    assert replica.worker == (21 if age else 0)
+    assert replica.worker_started == (pytest.approx(time.time() - age, abs=5) if age else 0.0)
+
+
+def test_a_new_worker_with_a_small_pid_is_the_newest_one(stub, answer):
+    client = LoadBalancer(stub.url)
+    csv = answer(200, table(ROW), "text/plain")
+
+    def page(pid):
+        return answer(200, f"<b>pid = </b> {pid} (process #1)<br>\n<b>uptime = </b> 0d 0h00m01s<br>", "text/html")
+
+    pids = [answer(200, text, "text/plain") for text in ("30000 32000", "30000 32000 77", "30000 32000 77", "30000 77")]
+    stub.tell("GET", "/haproxy", csv, page(32000), csv, page(32000), csv, page(77), csv)
+    stub.tell("GET", "/_haproxy_getpids", *pids)
+    assert [client.read({}).worker for _ in pids] == [32000, 32000, 77, 77]  # the older one answered once more
 
 
 def test_servers_of_our_backends_that_are_not_our_tasks_are_told_apart(lb):
@@ -86,7 +102,7 @@ def test_servers_of_our_backends_that_are_not_our_tasks_are_told_apart(lb):
     elsewhere = ("shop_10105", "10_0_1_8_31001", "UP", 0, 0)
     replica = lb(ROW, other, frontend, elsewhere).read({"t1": [at(31001)]})
     assert replica.others == ("10_0_1_9_31009",)
-    assert replica.worker == 21
+    assert replica.worker == 0  # its page does not say
 
 
 @pytest.mark.parametrize(

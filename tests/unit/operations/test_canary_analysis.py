@@ -74,6 +74,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def make(rates: Callable[[int], dict[str, Counts]]) -> World:
         made = World(rates)
         monkeypatch.setattr(canary_analysis, "time", made)
+        monkeypatch.setattr(canary_analysis, "pause", made.sleep)
         monkeypatch.setattr(canary_analysis, "current_hybrid", lambda context: HYBRID)
         monkeypatch.setattr(canary_analysis, "group_of", lambda context: "web")
         return made
