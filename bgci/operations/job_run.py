@@ -39,6 +39,7 @@ from bgci.options import OnFailure
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
+REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
 GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
 # What of a run's result becomes that of the command that follows it.
 COPIED = ("state", "timings", "changed", "message", "reached")
@@ -236,9 +237,15 @@ class _Watch:
             raise self._gone()
 
     def require_own_end(self) -> None:
-        """Raises ConflictError for a run that ended because its job was replaced: its history has gone with it."""
-        if self.metronome.run(self.job_id, self.run_id).status == "UNKNOWN":
-            raise self._gone()
+        """Raises ConflictError for a run that ended because its job was replaced: its history goes with it.
+
+        The run is stopped first and its job deleted then, so that its history is there for a moment.
+        """
+        until = time.monotonic() + REPLACED_WITHIN
+        while time.monotonic() < until:
+            if self.metronome.run(self.job_id, self.run_id).status == "UNKNOWN":
+                raise self._gone()
+            pause(FASTEST_POLL)
 
     def _gone(self) -> ConflictError:
         return ConflictError(

@@ -175,7 +175,7 @@ def test_a_group_with_three_apps_is_a_conflict_that_names_them(make_app: Callabl
     app.promote("v1")
     app.canary("v2")
     stray = app.apps()[0]
-    labels = {"HAPROXY_DEPLOYMENT_GROUP": app.group, "HAPROXY_GROUP": "elsewhere"}
+    labels = {"HAPROXY_DEPLOYMENT_GROUP": app.group, "HAPROXY_GROUP": "elsewhere", "HAPROXY_APP_ID": app.id}
     app.lab.marathon.create(
         {"id": f"{app.id}-stray", "instances": 0, "cmd": "sleep 100", "cpus": 0.01, "mem": 32, "labels": labels}
     )

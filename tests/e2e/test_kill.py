@@ -80,7 +80,8 @@ def process_of_the_job(app: App) -> int | None:
             command = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        inside = f"BGCI_APP={app.id}".encode() in environment and any(
+        ours = f'"app":"{app.id}"'.encode()
+        inside = any(one.startswith(b"BGCI_JOB=") and ours in one for one in environment) and any(
             one.startswith(b"MESOS_TASK") for one in environment
         )
         if inside and b"python" in command[0]:

@@ -238,7 +238,7 @@ def failures_of_the_cluster(app: App, scene: Scene) -> None:
     scene.run(app, "promote --via direct", 5, **scene.by_password, BGCI_CA_CERT="")
     with mirror(scene.lab) as server:
         there = {"BGCI_CLUSTER_URL": server.url}
-        scene.run(app, "status", 0, **there, **scene.by_account)
+        scene.run(app, "status", 6, **there, **scene.by_account)
         for token in list(server.sent):
             scene.secrets.add("token of the account", token)
         server.fault = lambda path: 403 if "/service/" in path else None

@@ -133,7 +133,7 @@ def test_github_is_told_of_a_secret_that_no_line_follows(app: App, secured_lab: 
     superuser, file = secured_lab.superuser, tmp_path / "password"
     file.write_text(superuser["password"])
     given = {"BGCI_USERNAME": superuser["uid"], "BGCI_PASSWORD_FILE": str(file), "GITHUB_ACTIONS": "true"}
-    lines = app.run("status", "", **given).text.splitlines()
+    lines = app.run("status", "", expect=6, **given).text.splitlines()
     assert f"::add-mask::{superuser['password']}" in lines
     assert sum(line.startswith("::add-mask::eyJ") for line in lines) == 1  # the token that it logged in for
 
@@ -180,8 +180,8 @@ def fingerprint(path: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def status(app: App, *options: str, expect: int = 0, **environment: Any) -> Json:
-    """What came of it, and what was said."""
+def status(app: App, *options: str, expect: int = 6, **environment: Any) -> Json:
+    """What came of it, and what was said. Whoever is let in learns that there is no such app."""
     done = app.run("status", "", *options, expect=expect, **environment)
     return {**done.result, "said": done.text}
 

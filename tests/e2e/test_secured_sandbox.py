@@ -42,9 +42,10 @@ def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
 def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
     [block] = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    (own, claim), (alternative, another) = claim_port(), claim_port()
+    claims = [claim_port() for _ in range(4)]
+    ports = [port for port, _ in claims]
     for name in ("team", "other"):
-        definition = web(f"/{name}/web", f"{name}-web", 1, [own], [alternative])
+        definition = web(f"/{name}/web", f"{name}-web", 1, [ports.pop()], [ports.pop()])
         (tmp_path / f"{name}.web.template.json").write_text(json.dumps(definition))
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     try:
@@ -53,8 +54,8 @@ def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     finally:
         control.down(tmp_path / ".bgci-sandbox")
-        claim.close()
-        another.close()
+        for _, claim in claims:
+            claim.close()
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.splitlines()[-1] == "ended with 4", ran.stdout + ran.stderr
 
