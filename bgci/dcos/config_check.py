@@ -151,8 +151,7 @@ class _Alert:
 
 def find_program() -> ConfigCheck | None:
     """The check with this machine's haproxy, None where there is none."""
-    # Systems install it outside of the PATH of an ordinary user.
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+    program = shutil.which("haproxy")
     return ConfigCheck(program) if program else None
 
 

@@ -194,6 +194,7 @@ class _Watch:
         self.run_id = ""
         self.result: dict[str, Any] | None = None
         self.task_id = ""
+        self.started = False  # seen with a task that was launched
         self._offset = 0
         self._partial = ""
         self._readable = context.cluster.task_log is not None
@@ -210,6 +211,7 @@ class _Watch:
             if state.finished:
                 self.read_rest(LOG_TAIL)
                 return state
+            self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
             if state.status == "UNKNOWN":
                 if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
                     return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
@@ -330,6 +332,11 @@ def _conclude(
     if exit_code:
         message = f"{where} failed with exit code {exit_code}."
         raise _error_of(exit_code, message, "Look at the job's log in DC/OS.", where, logs_in)
+    if not watch.started:
+        raise ConflictError(
+            f"{where} was stopped in the cluster before it started: its job was replaced, or somebody stopped it.",
+            remedy="See what runs with `bgci status`, then run the same command again.",
+        )
     _judge_by_group(context, request(), f"{where} failed")
 
 

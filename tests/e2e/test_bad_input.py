@@ -175,10 +175,10 @@ def test_a_group_with_three_apps_is_a_conflict_that_names_them(make_app: Callabl
     app.promote("v1")
     app.canary("v2")
     stray = app.apps()[0]
-    labels = {"HAPROXY_DEPLOYMENT_GROUP": app.group, "HAPROXY_GROUP": "elsewhere", "HAPROXY_APP_ID": app.id}
-    app.lab.marathon.create(
-        {"id": f"{app.id}-stray", "instances": 0, "cmd": "sleep 100", "cpus": 0.01, "mem": 32, "labels": labels}
-    )
+    own = {key: stray["labels"][key] for key in ("HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_0_PORT")}
+    labels = {"HAPROXY_DEPLOYMENT_GROUP": app.group, "HAPROXY_GROUP": "elsewhere", "HAPROXY_APP_ID": app.id, **own}
+    definition = {name: stray[name] for name in ("container", "networks", "healthChecks", "cpus", "mem")}
+    app.lab.marathon.create({**definition, "id": f"{app.id}-stray", "instances": 0, "labels": labels})
     before = everything(app.lab)
     for goal in GOALS:
         ran = app.run(goal, "v2", expect=6)
