@@ -274,6 +274,11 @@ class _Watch:
             why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
             self.context.console.wait(f"Run {self.run_id} is {state.status}: {why}")
 
+    @property
+    def readable(self) -> bool:
+        """Whether the log of the run has been read."""
+        return self._readable and bool(self.task_id)
+
     def read_rest(self, seconds: float) -> None:
         """Read the log until the run's result is in it: the log may lag behind the run's end."""
         deadline = time.monotonic() + seconds
@@ -337,7 +342,9 @@ def _conclude(
             f"{where} was stopped in the cluster before it started: its job was replaced, or somebody stopped it.",
             remedy="See what runs with `bgci status`, then run the same command again.",
         )
-    _judge_by_group(context, request(), f"{where} failed")
+    # bgci's own last line would be in a readable log.
+    how = "was stopped or killed in the cluster, or its job was replaced," if watch.readable else "failed"
+    _judge_by_group(context, request(), f"{where} {how}")
 
 
 def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
