@@ -16,7 +16,7 @@ help:
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
 	@echo "make dist   a release's files in dist/: wheel, source distribution, bgci.pyz, bill of materials, checksums"
 	@echo "make release VERSION=0.2.0  version, changelog, commit, tags and dist/; pushes nothing"
-	@echo "make lock   requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions"
+	@echo "make lock   write requirements.lock from pyproject.toml; UPGRADE=1 takes the newest versions"
 
 .venv/ready: pyproject.toml requirements.lock tools/setup
 	tools/setup

@@ -70,7 +70,7 @@ def status(number: str, state: str, outputs: dict[str, str] | None = None) -> No
 
 
 def comment(outputs: dict[str, str]) -> None:
-    """One comment for each app and command: a later run of the same writes it anew."""
+    """One comment for each app and command: a later run of the same writes it again."""
     event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
     number = (event.get("pull_request") or {}).get("number")
     if number is None:

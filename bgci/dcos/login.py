@@ -67,7 +67,7 @@ class Login:
             headers["Authorization"] = f"token={self._token}"
 
     def renew(self) -> bool:
-        """After a 401: whether the request is worth sending again, which then logs in anew."""
+        """After a 401: whether the request is worth sending again, which then logs in again."""
         now = self._clock()
         if self._refusal or not isinstance(self._credentials, Password | ServiceAccount):
             return False

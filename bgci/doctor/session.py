@@ -27,7 +27,7 @@ def session(credentials: Credentials | None, header: str, now: float) -> Check:
     if isinstance(credentials, Password | ServiceAccount):
         return ok("login", f"{found}, renewed when needed")
     if end - now < TOO_SHORT:
-        return warning("login", found, "A token cannot be renewed: log in anew, or give a service account.")
+        return warning("login", found, "A token cannot be renewed: log in again, or give a service account.")
     return ok("login", found)
 
 

@@ -51,7 +51,7 @@ def render(context: Context) -> Rendered:
     """The release and its jobs, written to the artifacts. Raises InvalidError with every finding.
 
     Without an image or a template the app definition is that of the artifacts, such as those of a release to another
-    cluster: only the jobs are made anew.
+    cluster: only the jobs are made again.
     """
     again = not (context.settings.image or context.settings.template) and _definition_file(context).exists()
     release = _rendered_before(context) if again else from_template(context)
@@ -115,12 +115,12 @@ def _rendered_before(context: Context) -> Release:
     if manifest.get("files", {}).get(file.name) != sha256(content):
         raise InvalidError(
             f"{file} is not what was rendered: manifest.json has another SHA-256 for it, or none.",
-            remedy="Keep the artifacts directory as a whole, or give --image to render anew.",
+            remedy="Keep the artifacts directory as a whole, or give --image to render again.",
         )
     if file.name in manifest.get("redacted", ()):
         raise InvalidError(
             f"{file} has *** where the app definition has one of bgci's own credentials.",
-            remedy="Give --image, so that it is rendered anew; better, give the app a secret of its own.",
+            remedy="Give --image, so that it is rendered again; better, give the app a secret of its own.",
         )
     return _release(context, context.settings, definition, str(manifest.get("image", "")))
 

@@ -30,7 +30,7 @@ def require_same_release(apps: Iterable[RunningApp], release: Release, version: 
             raise ConflictError(
                 f"{release.revision} runs as {app.id} from another definition than the one that is asked for:\n{shown}",
                 remedy="Give the definition a revision of its own; or leave out the template's options, roll this "
-                "revision back and release it anew.",
+                "revision back and release it again.",
             )
 
 

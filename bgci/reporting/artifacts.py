@@ -107,7 +107,7 @@ class Artifacts:
         """Writes manifest.json. ``files``: artifacts whose SHA-256 it lists; ``template``: its name and content.
         ``redacted`` are those in which ``***`` stands for a secret: their SHA-256 is of what the file holds.
 
-        What an earlier stage of the same app and revision listed stays, as long as the file exists; it is hashed anew.
+        What an earlier stage of the same app and revision listed stays, as long as the file exists; it is hashed again.
         """
         earlier = self.read_json("manifest.json")
         same = isinstance(earlier, dict) and (earlier.get("app"), earlier.get("revision")) == (app, revision)

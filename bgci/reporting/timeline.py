@@ -346,7 +346,7 @@ def _about(last: Event, app: str, revision: str) -> bool:
 
 
 def _spans(events: Sequence[Event]) -> Iterator[Span]:
-    """The stretches that one stage watched: a job's journal begins anew, at offset 0."""
+    """The stretches that one stage watched: a job's journal begins again, at offset 0."""
     last = events[-1]
     ended_by = last if last["event"] == "result" else {}
     name = shown(ended_by.get("command", ""))

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RELEVANT = ("api_post_event", "health_status_changed_event", "status_update_event")
 HEADERS = {"Accept": "application/json", "User-Agent": "marathon-lb"}
 SILENCE = 300.0
-"""Seconds without an event after which the stream is opened anew: it may have died silently."""
+"""Seconds without an event after which the stream is opened again: it may have died silently."""
 
 
 class Marathon:
