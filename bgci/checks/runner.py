@@ -73,11 +73,13 @@ def run(
     timeout: float,
     verify: bool | str = True,
     report: Callable[[Case], None] = lambda case: None,
+    look: Callable[[], None] = lambda: None,
 ) -> list[Case]:
     """Every check at every place of its target, in the suite's order; checks without a place are skipped.
 
     ``timeout``: seconds for all of them; a check that has not ended by then has failed. ``report`` is called with each
-    case as it ends. Raises nothing for an instance that does not answer: that is a failed case.
+    case as it ends. ``look`` is called several times a second; what it raises ends the suite.
+    Raises nothing for an instance that does not answer: that is a failed case.
     """
     jobs = [job for check in suite.checks for job in _jobs(check, places)]
     finished: queue.Queue[_Job | BaseException] = queue.Queue()
@@ -89,6 +91,7 @@ def run(
     try:
         while len(ended) < len(jobs):
             signals.check()
+            look()
             try:
                 job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic())))
             except queue.Empty:

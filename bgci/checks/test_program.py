@@ -58,11 +58,13 @@ def run(
     show: Callable[[str], None],
     base: Mapping[str, str],
     grace: float = GRACE,
+    look: Callable[[], None] = lambda: None,
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
     ``base``: the environment, without what authenticates bgci at the cluster. ``show`` gets each line of the output as
     it comes. Every process in its process group is ended with it, also when an exception (of a signal) interrupts this.
+    ``look`` is called again and again while it runs; what it raises ends the program.
     """
     began = time.monotonic()
     kept: deque[str] = deque()
@@ -70,7 +72,7 @@ def run(
         reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
         reader.start()
         try:
-            code = _ended(process, began + timeout)
+            code = _ended(process, began + timeout, look)
         except BaseException:
             grace = min(grace, HURRY)
             raise
@@ -89,9 +91,10 @@ def run(
     )
 
 
-def _ended(process: subprocess.Popen[bytes], until: float) -> int | None:
+def _ended(process: subprocess.Popen[bytes], until: float, look: Callable[[], None]) -> int | None:
     """The exit code; None when it has none in time."""
     while process.poll() is None and time.monotonic() < until:
+        look()
         pause(LOOK)
     return process.poll()
 

@@ -107,6 +107,12 @@ class Http:
         other.name = name or self.name
         return other
 
+    def impatient(self, seconds: float) -> Http:
+        """The same session, with so many seconds to connect and to read, and without another attempt."""
+        other = self.below("")
+        other._timeouts, other._total, other._retries = (seconds, seconds), 3 * seconds, 0
+        return other
+
     def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
         """The JSON value at ``path``."""
         return self._json(self.request("GET", path, params=params, credentials=credentials))

@@ -4,7 +4,7 @@ synthetic traffic."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -75,15 +75,16 @@ class Evidence:
         return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
 
-def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int) -> Iterator[Case]:
+def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int, look: Callable[[], None]) -> Iterator[Case]:
     """The test cases of the canary analysis; none without a baseline to compare with.
 
     ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
     gets its part of alpha. granted: how many requests the canary may fail beyond the baseline; 0: any number.
+    ``look`` is called with each poll; what it raises ends the analysis.
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, evidence = watch(context, Policy().part(1 / judgements), granted)
+    verdicts, evidence = watch(context, Policy().part(1 / judgements), granted, look)
     report = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
@@ -107,7 +108,9 @@ def _case(name: str, verdict: Verdict) -> Case:
     return Case(SUITE, name, outcome=outcome, message=message, details=message, output=verdict.reason)
 
 
-def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Evidence]:
+def watch(
+    context: Context, policy: Policy, granted: int, look: Callable[[], None] = lambda: None
+) -> tuple[Verdicts, Evidence]:
     """Poll until the judge decides, and at most for --judge-for.
 
     Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
@@ -120,6 +123,7 @@ def watch(context: Context, policy: Policy, granted: int) -> tuple[Verdicts, Evi
     with _pool() as pool:
         while True:
             next_look = time.monotonic() + PAUSE
+            look()
             hybrid = current_hybrid(context)
             _poll(context, evidence, hybrid, pool)
             if granted and time.monotonic() - began > SIZING and _compared(evidence):

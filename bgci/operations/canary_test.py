@@ -17,11 +17,12 @@ from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
 from bgci.operations import canary_analysis
+from bgci.operations.canary_watch import CanaryLostError, CanaryWatch
 from bgci.operations.concealment import conceal
 from bgci.operations.context import Context
 from bgci.operations.same_release import require_same_image
 from bgci.operations.suites import canary_suite, read_suite, suite_file
-from bgci.operations.topology import Hybrid, balancer_places, current_hybrid, described, healthy_hybrid, places_of
+from bgci.operations.topology import Hybrid, balancer_places, described, healthy_hybrid
 from bgci.reporting import junit
 from bgci.reporting.artifacts import ci_run
 
@@ -76,12 +77,12 @@ def carry_out(
     earlier = [] if earlier is None else earlier
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
     try:
-        for case in _carried_out(context, tests, hybrid, cases):
+        for case in _watched(context, tests, hybrid, cases):
             cases.append(case)
         cases = require_some(cases)
     except (BgciError, AbortedError) as error:
         # What was tested so far may all be well: the report must not be green for it.
-        cases.append(Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=error.message))
+        cases.append(_not_to_the_end(error.message))
         raise
     finally:
         at = f" at {step}" if step else ""
@@ -90,28 +91,53 @@ def carry_out(
     _conclude(context, cases)
 
 
-def _carried_out(context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
+def _not_to_the_end(why: str) -> Case:
+    return Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=why)
+
+
+def _watched(context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
+    """The cases, and whether the canary stayed healthy. The tests end early when nothing is left to test."""
+    watch = CanaryWatch(context, hybrid)
+    try:
+        yield from _carried_out(context, tests, hybrid, cases, watch)
+    except (CanaryLostError, ConflictError):
+        if not watch.is_lost():  # a conflict of another kind
+            raise
+        context.console.warn("The tests end early: no tested instance of the canary is left.")
+        yield _not_to_the_end("no tested instance of the canary is left")
+    yield from watch.cases()
+
+
+def _carried_out(
+    context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case], watch: CanaryWatch
+) -> Iterator[Case]:
+    """The cases. Raises CanaryLostError when nothing is left to test."""
     balancers = balancer_places(context, hybrid)
     if tests.suite:
-        yield from _suite(context, tests.suite, hybrid, balancers, cases)
+        yield from _suite(context, tests.suite, hybrid, balancers, cases, watch)
     for command in tests.commands:
-        yield from _command(context, command, hybrid, balancers)
-    if tests.judgements and any(case.bad for case in cases):  # live traffic need not suffer for a verdict that stands
+        yield from _command(context, command, hybrid, balancers, watch)
+    rejected = bool(watch.health.lost) or any(case.bad for case in cases)
+    if tests.judgements and rejected:  # live traffic need not suffer for a verdict that stands
         context.result = replace(context.result, judge=None)
         why = "the canary is rejected already"
         yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
     else:
-        yield from canary_analysis.judged(context, hybrid, tests.judgements, tests.granted)
-    yield from _survival(context, hybrid)
+        yield from canary_analysis.judged(context, hybrid, tests.judgements, tests.granted, watch.look)
 
 
 # -- the suite --------------------------------------------------------------------------------------------------------
 
 
 def _suite(
-    context: Context, file: Path, hybrid: Hybrid, balancers: Sequence[runner.Place], cases: list[Case]
+    context: Context,
+    file: Path,
+    hybrid: Hybrid,
+    balancers: Sequence[runner.Place],
+    cases: list[Case],
+    watch: CanaryWatch,
 ) -> Iterator[Case]:
-    """The cases in the suite's order. When the suite is aborted, the cases that had ended are added to ``cases``."""
+    """The cases in the suite's order. When the suite ends early, the cases that had ended are added to ``cases``."""
     suite = canary_suite(read_suite(context, file, described(hybrid, context)["image"]))
     if suite is None:  # it has been changed since it was planned
         return
@@ -137,8 +163,9 @@ def _suite(
             timeout=context.settings.timeout,
             verify=verification(context.ca_cert, context.settings.insecure),
             report=report,
+            look=watch.look,
         )
-    except AbortedError:
+    except (AbortedError, CanaryLostError):
         cases += ended
         raise
     yield from found
@@ -157,25 +184,12 @@ def _nothing_to_share(suite: Suite) -> Iterator[Case]:
             yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
 
 
-def _survival(context: Context, before: Hybrid) -> Iterator[Case]:
-    """Whether each tested instance is still there and healthy: tests can pass while an instance crashes in between."""
-    try:
-        after = current_hybrid(context, alone=before.baseline is None).canary
-        well, trouble = set(places_of(after)), after.app.trouble
-    except ConflictError as error:
-        well, trouble = set(), error.message
-    for task_id, place in places_of(before.canary).items():
-        gone = "" if task_id in well else f"it is not there any more, or not healthy; {trouble}".rstrip("; ")
-        outcome = Outcome.FAILED if gone else Outcome.PASSED
-        case = Case(CANARY, "is healthy after the tests", place.name, outcome, gone, gone, address=place.address)
-        _say(context, case)
-        yield case
-
-
 # -- test programs ----------------------------------------------------------------------------------------------------
 
 
-def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place]) -> Iterator[Case]:
+def _command(
+    context: Context, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place], watch: CanaryWatch
+) -> Iterator[Case]:
     places = hybrid.places(balancers)
     urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
     target = test_program.Target(
@@ -190,6 +204,7 @@ def _command(context: Context, command: str, hybrid: Hybrid, balancers: Sequence
         timeout=context.settings.command_timeout,
         base=without_credentials(os.environ),
         show=lambda line: context.console.foreign("test", line),
+        look=watch.look,
     )
     _say(context, case)
     yield case

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from bgci.appdef.balancer_changes import balancer_changes
 from bgci.appdef.preview import PREVIEW_LABEL, preview_app, preview_id, preview_ports, settle_seconds
 from bgci.checks import runner
+from bgci.checks.canary_health import CanaryHealth
 from bgci.checks.model import PREVIEW, Suite
 from bgci.checks.runner import Place
+from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import verification
 from bgci.engine.decisions import Release
-from bgci.engine.observation import Serving
+from bgci.engine.observation import App, Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
 from bgci.interruption import pause
 from bgci.operations.context import Context
@@ -57,7 +59,7 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
         _until_serving(context, running, settle_seconds(definition))
         context.console.info(f"preview: in rotation everywhere, at {' '.join(urls)}")
         context.result = replace(context.result, preview={"urls": tuple(urls)})
-        _test(context, suite, _places(context, running))
+        _test(context, suite, running)
     seconds = time.monotonic() - began
     context.result = replace(context.result, preview={"urls": tuple(urls), "seconds": round(seconds, 1)})
     context.console.result(f"The preview of {release.revision} served everywhere; it took {seconds:.1f} s.")
@@ -184,17 +186,18 @@ def _places(context: Context, running: RunningApp) -> list[Place]:
     return [Place(found[0], tuple(f"http://{netloc}" for netloc in found)) for found in netlocs if found]
 
 
-def _test(context: Context, suite: Suite | None, places: Sequence[Place]) -> None:
-    """The suite's checks with ``target: preview``. Raises RejectedError when one fails."""
+def _test(context: Context, suite: Suite | None, running: RunningApp) -> None:
+    """The suite's checks with ``target: preview``. Raises RejectedError when one fails, or the preview was replaced."""
     if suite is None:
         return
     context.console.step(f"preview: {len(suite.checks)} checks of {suite.file}")
     cases = runner.run(
         suite,
-        {PREVIEW: places},
+        {PREVIEW: _places(context, running)},
         timeout=context.settings.timeout,
         verify=verification(context.ca_cert, context.settings.insecure),
     )
+    cases += _stayed_healthy(running.app, context.cluster.marathon.app(running.id))
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
     about = {"app": context.app_id, "revision": context.revision}
     try:
@@ -208,3 +211,11 @@ def _test(context: Context, suite: Suite | None, places: Sequence[Place]) -> Non
             f"The preview is rejected, {len(bad)} of {len(cases)} checks failed: {named}",
             remedy=f"{REPORT} in the artifacts has requests and answers. No user was affected; nothing is left.",
         )
+
+
+def _stayed_healthy(before: App, after: RunningApp | None) -> Iterator[Case]:
+    """A test case for each task of the preview: whether it is still there and healthy."""
+    health = CanaryHealth(before).ended(after.app if after else None, time.time())
+    for task in before.healthy:
+        why = health.trouble(task.id)
+        yield Case(PREVIEW, "stays healthy", outcome=Outcome.FAILED if why else Outcome.PASSED, message=why)

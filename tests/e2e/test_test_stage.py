@@ -142,27 +142,48 @@ def test_without_a_canary_there_is_nothing_to_test_and_no_report(app: App) -> No
     assert not earlier.exists()
 
 
-def test_a_canary_that_dies_during_the_test_gives_failures_and_a_signal_ends_test_programs(app: App) -> None:
+def test_a_canary_that_dies_during_the_test_ends_it_early_and_a_release_goes_back(app: App) -> None:
     app.promote("v1")
-    app.canary("v2")
+    suite(app, "checks: [{name: home, path: /, expect: {status: 200}}]")
+    # The program ends by itself only when it is not ended early: its failure would be another one.
+    running = app.start("release", "v2", "--test-command", "echo $$ > pid; sleep 100; exit 9")
+    until(lambda: (app.directory / "pid").exists() and (app.directory / "pid").read_text().strip())
+    (task,) = app.tasks("v2")
+    requests.post(f"{app.lab.marathon.url}/v2/tasks/delete", json={"ids": [task]}, timeout=10)
+    done = running.end(90)
+    assert done.code == 10, done.text
+    assert done.result["cause"]["result"] == "rejected"
+    found = report(done.artifacts)
+    assert failed(found["canary"]) == ["stays healthy [instance 1]"]
+    assert [str(case.get("name")).partition(" [")[0] for case in found["canary"]] == ["home", "stays healthy"]
+    assert f"task {task} is " in done.result["tests"]["failures"][-1]["why"]
+    assert "commands" not in found, "the program was ended, and its exit code says nothing"
+    assert app.runs() == {"v1": 2}
+
+
+def test_a_signal_ends_test_programs_and_a_canary_that_loses_a_task_meanwhile_is_rejected(app: App) -> None:
+    app.promote("v1")
+    app.canary("v2", "--instances", "2")
     stopped = app.start("test", "v2", "--test-command", "echo $$ > pid; sleep 60")
     until(lambda: (app.directory / "pid").exists() and (app.directory / "pid").read_text().strip())
     send(stopped.process.pid, signal.SIGTERM)
     assert stopped.end(20).code == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int((app.directory / "pid").read_text()), 0)
-    (task,) = app.tasks("v2")
-    suite(app, "checks: [{name: long, path: '/?sleep=0.1', repeat: 100, expect: {status: 200}}]")
-    running = app.start("test", "v2")
-    url = f"{app.lab.marathon.url}/v2/apps{app.id_of('v2')}"
-    raw = next(one for one in requests.get(url, timeout=10).json()["app"]["tasks"] if one["id"] == task)
-    idle = f"http://{raw['host']}:{raw['ports'][0]}/idle"
-    until(lambda: requests.get(idle, timeout=5).status_code == 503)
+    running = app.start("test", "v2", "--test-command", "touch began; until test -e go; do sleep 0.1; done")
+    until((app.directory / "began").exists)
+    task = sorted(app.tasks("v2"))[0]
     requests.post(f"{app.lab.marathon.url}/v2/tasks/delete", json={"ids": [task]}, timeout=10)
+    until(lambda: len(app.tasks("v2") - {task}) == 2)
+    until(lambda: app.healthy()["v2"] == 2)  # the app looks like before
+    (app.directory / "go").touch()
     done = running.end()
     assert done.code == 7, done.text
-    names = failed(report(done.artifacts)["canary"])
-    assert [name.partition(" [")[0] for name in names] == ["long", "is healthy after the tests"]
+    assert f"task {task} is gone and another one has taken its place, noticed at" in done.err
+    found = report(done.artifacts)
+    assert [case.find("failure") is None for case in found["commands"]] == [True]
+    assert len(failed(found["canary"])) == 1
+    assert len(found["canary"]) == 2
 
 
 def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green(app: App) -> None:

@@ -1,0 +1,99 @@
+"""Watches the health of the canary while it is tested."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from bgci.checks.canary_health import CanaryHealth
+from bgci.checks.model import CANARY
+from bgci.checks.test_result import Case, Outcome
+from bgci.dcos.marathon import Marathon
+from bgci.engine.observation import App
+from bgci.errors import BgciError, UnavailableError
+from bgci.interruption import pause
+from bgci.operations.context import Context
+from bgci.operations.topology import Hybrid, places_of
+
+PAUSE = 1.0  # seconds between two observations
+IMPATIENCE = 3.0  # seconds for one observation to connect, and to be read: the tests wait for it
+UNANSWERED_PAUSE = 10.0  # seconds until the next observation where Marathon did not answer
+OUTAGE = 60.0  # seconds for which Marathon may be unreachable when the tests have ended, such as a leader change
+
+
+class CanaryLostError(Exception):
+    """No tested task of the canary is left, so that the tests end early."""
+
+
+class CanaryWatch:
+    """Observes the tested tasks of the canary. ``look`` is called again and again while tests run, and observes at most
+    once a second. It runs in the thread of the tests: a signal interrupts it as it does them."""
+
+    def __init__(self, context: Context, hybrid: Hybrid) -> None:
+        self._context = context
+        self._places = places_of(hybrid.canary)
+        self._app_id = hybrid.canary.id
+        self._quick = Marathon(context.cluster.marathon.http.impatient(IMPATIENCE))
+        self._epoch = time.time() - time.monotonic()
+        self._next = time.monotonic() + PAUSE
+        self.health = CanaryHealth(hybrid.canary.app)
+
+    def look(self) -> None:
+        """Observe the canary where it is time. Raises CanaryLostError when no tested task of it is left.
+
+        A Marathon that does not answer says nothing about the canary.
+        """
+        if time.monotonic() >= self._next and self.is_lost():
+            raise CanaryLostError
+
+    def is_lost(self) -> bool:
+        """Observe the canary. Returns whether no tested task of it is left."""
+        try:
+            app = _app(self._quick, self._app_id)
+        except BgciError:
+            self._next = time.monotonic() + UNANSWERED_PAUSE
+        else:
+            self._next = time.monotonic() + PAUSE
+            self._note(self.health.see(app, self._now()))
+        return self.health.all_lost
+
+    def cases(self) -> Iterator[Case]:
+        """One test case for each tested task, after the tests have ended: whether it stayed healthy all the time."""
+        app = self._last()
+        self._note(self.health.ended(app, self._now()))
+        for task_id, place in self._places.items():
+            why = self.health.trouble(task_id)
+            outcome = Outcome.FAILED if why else Outcome.PASSED
+            yield Case(CANARY, "stays healthy", place.name, outcome, why, why, address=place.address)
+
+    def _last(self) -> App | None:
+        """The canary, once Marathon has a health result of each tested task. Raises UnavailableError."""
+        until, patient = time.monotonic() + self._context.settings.timeout, time.monotonic() + OUTAGE
+        while True:
+            try:
+                app = _app(self._context.cluster.marathon, self._app_id)
+            except UnavailableError as error:
+                if time.monotonic() > patient:
+                    raise
+                self._context.console.wait(f"The canary's health is not known: {error.message}")
+            else:
+                if not self.health.without_result(app) or time.monotonic() > until:
+                    return app
+                self._context.console.wait(f"Marathon has no health result of every task of {self._app_id} yet.")
+            pause(PAUSE)
+
+    def _note(self, health: CanaryHealth) -> None:
+        """Keep the new state, and warn about each task that was lost since the earlier one."""
+        for task_id in sorted(health.lost.keys() - self.health.lost.keys()):
+            place = self._places[task_id]
+            self._context.console.warn(f"canary: {place.name} ({place.address}): {health.trouble(task_id)}.")
+        self.health = health
+
+    def _now(self) -> float:
+        """Seconds since the epoch, on a clock that never jumps."""
+        return self._epoch + time.monotonic()
+
+
+def _app(marathon: Marathon, app_id: str) -> App | None:
+    found = marathon.app(app_id)
+    return found.app if found else None

@@ -1,0 +1,94 @@
+"""What is noticed of a canary's tasks while they are tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgci.checks.canary_health import PATIENCE, CanaryHealth
+from bgci.engine.observation import App, Task
+
+ONE, TWO = Task("web.1", healthy=True), Task("web.2", healthy=True)
+CANARY = App("/web-green", 2, (ONE, TWO))
+BEGAN = 1_700_000_000.0  # 22:13:20 UTC
+
+
+def seen(*apps: App | None, every: float = 1.0) -> CanaryHealth:
+    """The health after observations that follow each other after so many seconds."""
+    health = CanaryHealth(CANARY)
+    for number, app in enumerate(apps):
+        health = health.see(app, BEGAN + number * every)
+    return health
+
+
+def with_tasks(*tasks: Task, instances: int = 2) -> App:
+    return replace(CANARY, tasks=tasks, instances=instances)
+
+
+def test_a_canary_that_stays_healthy_has_no_trouble() -> None:
+    health = seen(CANARY, CANARY).ended(CANARY, BEGAN + 9)
+    assert [health.trouble(task.id) for task in CANARY.tasks] == ["", ""]
+    assert not health.all_lost
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [
+        (None, "is gone: /web-green was deleted"),
+        (with_tasks(replace(ONE, dying=True), TWO), "is being killed"),
+        (with_tasks(TWO), "is gone"),
+        (with_tasks(TWO, Task("web.3", healthy=True)), "is gone and another one has taken its place"),
+        (with_tasks(TWO, instances=1), "is gone: /web-green was scaled from 2 to 1 instances"),
+        (
+            replace(with_tasks(TWO, Task("web.1._app.2", None)), failure="last task failure: TASK_FAILED exit 1"),
+            "is gone and another one has taken its place (last task failure: TASK_FAILED exit 1)",
+        ),
+    ],
+)
+def test_a_task_that_does_not_stay_is_named_with_what_happened_and_when(after: App | None, what: str) -> None:
+    assert seen(CANARY, after).trouble("web.1") == f"task web.1 {what}, noticed at 22:13:21 UTC"
+
+
+def test_a_killed_task_stays_lost_since_it_was_first_noticed_and_its_replacement_is_named() -> None:
+    killed, replaced = with_tasks(replace(ONE, dying=True), TWO), with_tasks(TWO, Task("web.3", healthy=True))
+    health = seen(CANARY, killed, replaced, replaced).ended(replaced, BEGAN + 60)
+    assert health.trouble("web.1").endswith("another one has taken its place, noticed at 22:13:21 UTC")
+    assert health.trouble("web.2") == ""
+    assert not health.all_lost
+
+
+def test_all_is_lost_only_when_no_tested_task_is_left_whatever_took_their_place() -> None:
+    assert not seen(with_tasks(TWO, Task("web.3", healthy=True))).all_lost
+    assert seen(with_tasks(Task("web.4", healthy=True), Task("web.3", healthy=True))).all_lost
+
+
+def test_one_missed_health_check_is_no_trouble_and_a_lasting_failure_is() -> None:
+    sick = replace(with_tasks(replace(ONE, healthy=False), TWO), complaint="health check failing (503)")
+    assert seen(CANARY, sick, sick, CANARY).trouble("web.1") == ""
+    assert seen(sick, CANARY, sick, every=PATIENCE - 1).trouble("web.1") == "", "it was healthy in between"
+    lasting = seen(CANARY, sick, sick, CANARY, every=PATIENCE)
+    assert lasting.trouble("web.1") == (
+        "task web.1 was unhealthy (health check failing (503)), noticed at 22:13:25 UTC"
+    ), "that it recovered does not undo it"
+
+
+def test_at_the_end_a_task_must_be_healthy_without_patience() -> None:
+    sick = with_tasks(replace(ONE, healthy=False), TWO)
+    assert seen(CANARY).ended(sick, BEGAN + 1).trouble("web.1").startswith("task web.1 was unhealthy")
+
+
+def test_a_marathon_without_health_results_says_nothing_until_the_end() -> None:
+    blank = with_tasks(replace(ONE, healthy=None), TWO)
+    health = seen(CANARY, blank, blank, every=60)
+    assert health.trouble("web.1") == ""
+    assert health.without_result(blank)
+    assert not health.without_result(CANARY)
+    assert "has no health result" in health.ended(blank, BEGAN).trouble("web.1")
+
+
+def test_a_larger_canary_is_no_trouble() -> None:
+    larger = replace(CANARY, instances=3, tasks=(*CANARY.tasks, Task("web.3", None)))
+    health = seen(larger).ended(larger, BEGAN)
+    assert not health.lost
+    assert not health.without_result(larger), "the third one is not tested"
