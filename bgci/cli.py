@@ -1,4 +1,4 @@
-"""The command line: one small function per command. It parses, calls a stage, and turns errors into exit codes."""
+"""The command line: a table of the commands. Parses, runs the command, and turns its error into the exit code."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from bgci import __version__, interruption
-from bgci.command_options import default_values, require_known_variables, takes
+from bgci.command_options import SettingsCommand, default_values, expand_lists, group_of, require_known_variables
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.options import (
@@ -27,17 +29,71 @@ from bgci.options import (
     ROLLBACK,
     TEST,
     Settings,
-    expand_lists,
 )
 from bgci.redaction import redacted
 
+_APP = ("app", "artifacts", "log_format", *CLUSTER)
+_STAGE = (*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
+_TEST = (*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
+_RELEASE = (*_STAGE, *TEST, *JUDGE, *CANARY, "on_rejected", "on_failure", "on_inconclusive", "steps")
+_REMOVE = (*_APP, "via", "timeout", "drain_timeout", "on_drain_timeout", "yes", "dry_run")
+_SANDBOX = ("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
+
+# Each command: its help, and its options. It is ``run`` of the module of its name in bgci/commands.
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "render": (
+        "Render the template for an image: the app definition and its three jobs. Contacts no cluster.",
+        (*_STAGE, *CANARY),
+    ),
+    "publish": ("Replace the three DC/OS Jobs of this revision.", (*_STAGE, *CANARY)),
+    "canary": ("Put canary instances of the revision in rotation beside the baseline.", (*_STAGE, *CANARY)),
+    "test": ("Test the canary with a suite, test programs and the judge; write the results as JUnit.", _TEST),
+    "promote": ("Promote the revision: it serves alone, and the baseline is deleted.", _STAGE),
+    "rollback": ("Remove the canary, so that the baseline serves alone again.", (*_STAGE, *ROLLBACK)),
+    "release": ("Render, publish, canary, test and promote; roll back when a stage fails.", _RELEASE),
+    "undo": (
+        "Promote the revision that served before this one. Needs no template and no image.",
+        (*_APP, "via", *GOAL),
+    ),
+    "remove": ("Remove the app: drain a canary, then delete the app and its jobs.", _REMOVE),
+    "status": ("Show the app's colours, revisions, instances, health, share of traffic and jobs.", (*_APP, "output")),
+    "doctor": (
+        "Check connections, permissions, load balancers and labels; print each finding with its remedy.",
+        (*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR),
+    ),
+    "prune": ("Remove the jobs of old revisions.", (*_APP, "keep", "dry_run")),
+    "demo": ("Run a whole release against a sandbox of its own, under load.", ("artifacts", "log_format")),
+}
+# The same of the sandbox: each is a function of bgci/commands/sandbox.py.
+SANDBOX_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "up": ("Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy.", _SANDBOX),
+    "down": ("Stop the sandbox with everything that runs on it.", ("state_dir", "keep_state")),
+    "status": ("Show the sandbox's addresses and whether it runs.", ("state_dir", "output")),
+}
+
+
+def _call(module: str, function: str, settings: Settings) -> None:
+    """Run a command. Imports it only now: the start is a part of every CI stage."""
+    getattr(import_module(f"bgci.commands.{module}"), function)(settings)
+
+
 app = typer.Typer(
-    help="Releases an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
+    cls=group_of(
+        SettingsCommand(name, text, partial(_call, name, "run"), keys) for name, (text, keys) in COMMANDS.items()
+    ),
+    help="Release an app on DC/OS or Mesos/Marathon behind marathon-lb with zero downtime: canary first, then all.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-sandbox_app = typer.Typer(help="A DC/OS on this machine, to try everything on.", no_args_is_help=True)
+sandbox_app = typer.Typer(
+    cls=group_of(
+        SettingsCommand(name, text, partial(_call, "sandbox", name), keys)
+        for name, (text, keys) in SANDBOX_COMMANDS.items()
+    ),
+    help="A DC/OS on this machine, to try everything on.",
+    no_args_is_help=True,
+)
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -63,138 +119,7 @@ def _global_options(
     require_known_variables(os.environ)
     expand_lists(os.environ)
     values = default_values(config)
-    context.default_map = {
-        **dict.fromkeys(app_names(), values),
-        "sandbox": dict.fromkeys(("up", "down", "status"), values),
-    }
-
-
-def app_names() -> list[str]:
-    """The names of the commands."""
-    return [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
-def render(settings: Settings) -> None:
-    """Render the template for an image: the app definition and its three jobs. Ask no cluster."""
-    from bgci.commands import render as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
-def publish(settings: Settings) -> None:
-    """Replace the three DC/OS Jobs of this revision."""
-    from bgci.commands import publish as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *CANARY)
-def canary(settings: Settings) -> None:
-    """Put canary instances of the revision in rotation beside the baseline."""
-    from bgci.commands import canary as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
-def test(settings: Settings) -> None:
-    """Test the canary with a suite, test programs and the judge; write the results as JUnit."""
-    from bgci.commands import test as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
-def promote(settings: Settings) -> None:
-    """Promote the revision: it serves alone, and the baseline is deleted."""
-    from bgci.commands import promote as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *ROLLBACK)
-def rollback(settings: Settings) -> None:
-    """Remove the canary, so that the baseline serves alone again."""
-    from bgci.commands import rollback as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(
-    *RELEASE,
-    *DEFINE,
-    *CLUSTER,
-    *JOB,
-    *GOAL,
-    *TEST,
-    *JUDGE,
-    *CANARY,
-    "on_rejected",
-    "on_failure",
-    "on_inconclusive",
-    "steps",
-)
-def release(settings: Settings) -> None:
-    """Render, publish, canary, test and promote; roll back when a stage fails."""
-    from bgci.commands import release as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes("app", "artifacts", "log_format", *CLUSTER, "via", *GOAL)
-def undo(settings: Settings) -> None:
-    """Promote the revision that served before this one. Needs no template and no image."""
-    from bgci.commands import undo as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(
-    "app", "artifacts", "log_format", *CLUSTER, "via", "timeout", "drain_timeout", "on_drain_timeout", "yes", "dry_run"
-)
-def remove(settings: Settings) -> None:
-    """Take the app away: a canary is drained, then the app and its jobs are deleted."""
-    from bgci.commands import remove as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes("app", "artifacts", "log_format", *CLUSTER, "output")
-def status(settings: Settings) -> None:
-    """Show what runs: colours, revisions, instances, health, share of traffic, jobs."""
-    from bgci.commands import status as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes(*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR)
-def doctor(settings: Settings) -> None:
-    """Check connections, permissions, load balancers and labels; print each finding with its remedy."""
-    from bgci.commands import doctor as command
-
-    command.run(settings)
-
-
-@app.command()
-@takes("app", "artifacts", "log_format", *CLUSTER, "keep", "dry_run")
-def prune(settings: Settings) -> None:
-    """Remove the jobs of old revisions."""
-    from bgci.commands import prune as command
-
-    command.run(settings)
+    context.default_map = {**dict.fromkeys(COMMANDS, values), "sandbox": dict.fromkeys(SANDBOX_COMMANDS, values)}
 
 
 @app.command()
@@ -223,53 +148,17 @@ def slug(
     typer.echo(names.slug(text.strip()))
 
 
-@app.command()
-@takes("artifacts", "log_format")
-def demo(settings: Settings) -> None:
-    """Run a whole release against a sandbox of its own, under load."""
-    from bgci.commands import demo as command
-
-    command.run(settings)
-
-
 @sandbox_app.callback()
 def _sandbox_options() -> None:
     for number in interruption.NUMBERS:
         signal.signal(number, _abort)
 
 
-@sandbox_app.command("up")
-@takes("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
-def sandbox_up(settings: Settings) -> None:
-    """Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy."""
-    from bgci.commands import sandbox
-
-    sandbox.up(settings)
-
-
-@sandbox_app.command("down")
-@takes("state_dir", "keep_state")
-def sandbox_down(settings: Settings) -> None:
-    """Stop the sandbox with everything that runs on it."""
-    from bgci.commands import sandbox
-
-    sandbox.down(settings)
-
-
-@sandbox_app.command("status")
-@takes("state_dir", "output")
-def sandbox_status(settings: Settings) -> None:
-    """Show the sandbox's addresses and whether it runs."""
-    from bgci.commands import sandbox
-
-    sandbox.status(settings)
-
-
 def _tell(error: Failure) -> None:
     """Report an error to the CI system that no command has reported."""
     from bgci.reporting.ci_systems import refused
 
-    command = next((word for word in sys.argv[1:] if word in app_names()), "command line")
+    command = next((word for word in sys.argv[1:] if word in (*COMMANDS, "replay", "slug")), "command line")
     try:
         refused(error, command, os.environ, lambda line: print(redacted(line), file=sys.stderr))
     except (OSError, BgciError) as problem:

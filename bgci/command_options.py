@@ -5,19 +5,23 @@ Order: flag > environment (``BGCI_<OPTION>``) > job > ``bgci.toml`` > default.
 
 from __future__ import annotations
 
-import inspect
+import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_click_param
+from typer.models import ParamMeta
 
 from bgci import configuration, redaction
 from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.errors import UsageError
-from bgci.options import FILE, Settings, default_of, field_of, kinds
+from bgci.options import FILE, OPTIONS, Option, Settings
 
 
 def default_values(path: str) -> dict[str, Any]:
@@ -29,29 +33,55 @@ def default_values(path: str) -> dict[str, Any]:
     return read_file(path) | (decode_job(text).defaults if text else {})
 
 
-def option_kinds() -> dict[str, Any]:
-    """The types of the options."""
-    return {name: kind for name, kind in kinds().items() if name not in ("origins", "taken")}
+class SettingsCommand(TyperCommand):
+    """A command whose options are settings.
+
+    run: called with the Settings. keys: the settings that the command takes.
+    """
+
+    def __init__(self, name: str, text: str, run: Callable[[Settings], None], keys: Sequence[str]) -> None:
+        super().__init__(name, help=text, params=[_click_option(key) for key in keys])
+        self._run = run
+
+    def invoke(self, ctx: Any) -> None:
+        self._run(_settings(ctx))
 
 
-def takes(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
-    """A command with these settings as its options."""
+def group_of(commands: Iterable[SettingsCommand]) -> type[TyperGroup]:
+    """The class of a group with these commands, before those of the Typer app itself."""
 
-    def decorate(function: Callable[[Settings], None]) -> Callable[..., None]:
-        def command(context: typer.Context, **given: Any) -> None:
-            _require_no_login_in(given)
-            _require_paths(given)
-            origins = _origins(context, given)
-            function(Settings(**_one_size(given, origins), origins=origins, taken=tuple(given)))
+    of_settings = {str(one.name): one for one in commands}
 
-        command.__name__ = function.__name__
-        command.__doc__ = function.__doc__
-        first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        parameters = [first, *(_parameter(name) for name in names)]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return command
+    class Group(TyperGroup):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            self.commands = {**of_settings, **self.commands}
 
-    return decorate
+    return Group
+
+
+@cache
+def _click_option(key: str) -> Any:
+    option = OPTIONS[key]
+    flags = option.flags or (f"--{option.name}",)
+    given = typer.Option(option.initial, *flags, envvar=option.variable, help=option.help, **option.more)
+    return get_click_param(ParamMeta(name=key, default=given, annotation=option.kind))[0]
+
+
+def _settings(context: typer.Context) -> Settings:
+    """The settings of a command. Raises UsageError."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    origins = {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
+    given = {name: _value(OPTIONS[name], value, origins.get(name)) for name, value in context.params.items()}
+    _require_no_login_in(given)
+    _require_paths(given)
+    return Settings(**_one_size(given, origins), origins=origins, taken=tuple(given))
+
+
+def _value(option: Option, value: Any, origin: str | None) -> Any:
+    if option.lines and origin == "ENVIRONMENT":
+        return [line.strip() for line in os.environ.get(option.variable, "").splitlines() if line.strip()]
+    return list(value) if option.repeatable else value
 
 
 _RANKS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
@@ -105,28 +135,31 @@ def _require_paths(given: Mapping[str, Any]) -> None:
             )
 
 
-def _parameter(name: str) -> inspect.Parameter:
-    found = field_of(name)
-    more = {"flags": (f"--{name.replace('_', '-')}",), **found.metadata["more"]}
-    flags = more.pop("flags")
-    option = typer.Option(*flags, envvar=f"BGCI_{name.upper()}", help=found.metadata["help"], **more)
-    kind = kinds()[name]
-    default = default_of(found)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def _origins(context: typer.Context, given: dict[str, Any]) -> dict[str, str]:
-    """Where each value came from, other than defaults: COMMANDLINE, ENVIRONMENT or DEFAULT_MAP (the file)."""
-    sources = {name: context.get_parameter_source(name) for name in given}
-    return {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
-
-
 def read_file(path: str) -> dict[str, Any]:
     """The settings of a configuration file, in the form of click's default map. Raises UsageError."""
     file = Path(path or FILE)
     if not path and not file.exists():
         return {}
-    return configuration.read(file, option_kinds(), shares=("percent",), lists=("steps",))
+    kinds = {name: option.kind for name, option in OPTIONS.items()}
+    return configuration.read(file, kinds, shares=("percent",), lists=("steps",))
+
+
+def expand_lists(environ: MutableMapping[str, str]) -> None:
+    """Write each repeatable option that is a JSON list as lines, which every such option takes.
+
+    GitLab passes an input of type array in that form. Raises UsageError for an item of several lines.
+    """
+    for name in (option.variable for option in OPTIONS.values() if option.repeatable):
+        text = environ.get(name, "")
+        try:
+            items = json.loads(text) if text.lstrip().startswith("[") else None
+        except ValueError:
+            continue
+        if items is not None:
+            lines = [str(item) for item in items]
+            if any("\n" in line for line in lines):
+                raise UsageError(f"{name} has an item of several lines.", remedy="Write each item on one line.")
+            environ[name] = "\n".join(lines)
 
 
 # Variables beside the options that bgci reads or sets itself: logins, what a job carries, what a test program is told,
@@ -146,7 +179,7 @@ OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
 
 def require_known_variables(environ: Mapping[str, str]) -> None:
     """Raises UsageError for a variable ``BGCI_*`` with a value that is none of the options: it would do nothing."""
-    known = {f"BGCI_{name.upper()}" for name in option_kinds()} | set(OWN_VARIABLES)
+    known = {option.variable for option in OPTIONS.values()} | set(OWN_VARIABLES)
     for name in sorted(environ):
         if name.startswith("BGCI_") and environ[name] and name not in known and not name.startswith(OWN_PREFIXES):
             raise UsageError(

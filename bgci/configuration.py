@@ -9,11 +9,10 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from bgci.durations import parse_duration
+from bgci.durations import parse_duration, parse_share
 from bgci.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -84,8 +83,8 @@ def _value(value: Any, kind: Any, *, share: bool, joined: bool) -> Any:
         return _of(value, bool, "true or false")
     if kind is int:
         return _share(value) if share and isinstance(value, str) else _whole(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return _choice(value, kind)
+    if get_origin(kind) is Literal:
+        return _choice(value, get_args(kind))
     if kind is float:
         return _duration(value)
     return _of(value, str, "a text in quotes")
@@ -107,8 +106,10 @@ def _duration(value: Any) -> str:
 
 
 def _share(text: str) -> str:
-    if not re.fullmatch(r"\s*[0-9]{1,3}%?\s*", text) or int(text.strip().removesuffix("%")) > 100:
-        raise ValueError(f'is {_shown(text)}, not a share such as 25 or "25%"')
+    try:
+        parse_share(text)
+    except ValueError:
+        raise ValueError(f'is {_shown(text)}, not a share such as 25 or "25%"') from None
     return text
 
 
@@ -118,8 +119,7 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _choice(value: Any, kind: type[Enum]) -> str:
-    choices = [str(one.value) for one in kind]
+def _choice(value: Any, choices: tuple[str, ...]) -> str:
     if str(value) not in choices or isinstance(value, bool):
         raise ValueError(f"is {_shown(value)}, not one of {', '.join(choices)}")
     return str(value)

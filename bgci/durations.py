@@ -1,4 +1,4 @@
-"""Durations with their unit: ``90s``, ``10m``, ``1h30m``, ``500ms``."""
+"""Durations with their unit: ``90s``, ``10m``, ``1h30m``, ``500ms``; shares in percent: ``25``, ``25%``."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ def parse_duration(text: str) -> float:
 def duration_text(seconds: float) -> str:
     """The inverse of ``parse_duration``."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def parse_share(text: str) -> int:
+    """Percent, 0 to 100. Raises ValueError for anything else."""
+    number = text.strip().removesuffix("%")
+    if not re.fullmatch("[0-9]{1,3}", number) or int(number) > 100:
+        raise ValueError(f"{text[:40]!r} is not a share; write it as 25 or 25%, at most 100")
+    return int(number)

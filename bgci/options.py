@@ -1,88 +1,32 @@
-"""All settings: name, type, default and help of each. A command takes the settings that it names.
+"""All settings: name, type, default and help of each, and the groups of settings that commands take.
 
 Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import MutableMapping
-from dataclasses import MISSING, Field, dataclass, field, fields
-from enum import Enum
-from functools import cache
-from typing import Any, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from bgci.durations import duration_text, parse_duration
+from bgci.durations import duration_text, parse_duration, parse_share
 from bgci.engine.strategies import STRATEGIES
-from bgci.errors import UsageError
 
 FILE = "bgci.toml"
 FROM_FILE = "DEFAULT_MAP"  # the origin of a setting, as click calls it
 _SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": FILE, "DEFAULT": "default"}
 
-
-class Via(str, Enum):
-    AUTO = "auto"
-    JOB = "job"
-    DIRECT = "direct"
-
-
-class JobServiceAccount(str, Enum):
-    AUTO = "auto"
-    SECRET = "secret"  # noqa: S105 - a word, not a secret
-    EMBED = "embed"
-    NONE = "none"
-
-
-StrategyName = Enum("StrategyName", {name.upper(): name for name in STRATEGIES}, type=str)  # type: ignore[misc]
-
-
-class OnDrainTimeout(str, Enum):
-    ABORT = "abort"
-    FORCE = "force"
-
-
-class OnRejected(str, Enum):
-    DRAIN = "drain"
-    CUT = "cut"
-
-
-class OnFailure(str, Enum):
-    ROLLBACK = "rollback"
-    LEAVE = "leave"
-
-
-class OnInconclusive(str, Enum):
-    ROLLBACK = "rollback"
-    PROMOTE = "promote"
-    LEAVE = "leave"
-
-
-class CheckConfig(str, Enum):
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-class Preview(str, Enum):
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-class LogFormat(str, Enum):
-    TEXT = "text"
-    JSON = "json"
-
-
-class MarathonVersion(str, Enum):
-    AUTO = "auto"
-    V1_11 = "1.11"
-    V1_7 = "1.7"
+When = Literal["auto", "always", "never"]
+OnFailure = Literal["rollback", "leave"]
+JobServiceAccount = Literal["auto", "secret", "embed", "none"]
+Format = Literal["text", "json"]
+if TYPE_CHECKING:
+    StrategyName = str
+else:
+    StrategyName = Literal[tuple(STRATEGIES)]
 
 
 def duration(text: str | float) -> float:
@@ -95,53 +39,26 @@ def duration(text: str | float) -> float:
 
 def share(text: str | int) -> int:
     """A share in percent, written as ``25`` or ``25%``."""
-    number = str(text).strip().removesuffix("%")
-    if not (number.isascii() and number.isdecimal() and len(number) <= 3 and int(number) <= 100):
-        raise typer.BadParameter(f"{str(text)[:40]!r} is not a share; write it as 25 or 25%, at most 100")
-    return int(number)
+    try:
+        return parse_share(str(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
-def setting(default: Any, text: str, **more: Any) -> Any:
-    """A field of ``Settings``. ``more`` goes to typer.Option; ``flags``: instead of the one of its name."""
-    kind: dict[str, Any] = (
-        {"default_factory": lambda: list(default)} if isinstance(default, tuple) else {"default": default}
-    )
-    return field(**kind, metadata={"help": text, "more": more})
+def setting(default: Any, text: str, *flags: str, lines: bool = False, **more: Any) -> Any:
+    """A field of ``Settings``.
+
+    flags: instead of the one of its name. lines: a value can contain blanks, so that its environment variable has one
+    value per line. ``more`` goes to typer.Option.
+    """
+    metadata = {"help": text, "flags": flags, "lines": lines, "more": more}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def seconds(default: float, text: str) -> Any:
     return setting(default, text, parser=duration, metavar="DURATION")
-
-
-def _one_per_line(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
-    """The values of an option that can contain blanks: in its environment variable each line is one value.
-
-    ``Any`` is ``list[str]``: on Python 3.10 typer takes that annotation for a class, and fails.
-    """
-    source = context.get_parameter_source(str(param.name))
-    if source is None or source.name != "ENVIRONMENT":
-        return value
-    lines = os.environ.get(str(param.envvar), "").splitlines()
-    return [line.strip() for line in lines if line.strip()]
-
-
-def expand_lists(environ: MutableMapping[str, str]) -> None:
-    """Write each repeatable option that is a JSON list as lines, which every such option takes.
-
-    GitLab passes an input of type array in that form. Raises UsageError for an item of several lines.
-    """
-    lists = [name for name, text in environ.items() if name.startswith("BGCI_") and text.lstrip().startswith("[")]
-    repeatable = [option.name for option in shared_options() if option.repeatable] if lists else []
-    for name in lists:
-        try:
-            items = json.loads(environ[name])
-        except ValueError:
-            continue
-        if name.removeprefix("BGCI_").lower().replace("_", "-") in repeatable:
-            lines = [str(item) for item in items]
-            if any("\n" in line for line in lines):
-                raise UsageError(f"{name} has an item of several lines.", remedy="Write each item on one line.")
-            environ[name] = "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,21 +74,21 @@ class Settings:
     image: str = setting("", "The container image of this revision.")
     template: str = setting("", "The app template; default: looked up in --template-dir.")
     template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")
-    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", callback=_one_per_line)
+    set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", lines=True)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
     replaces: str = setting(
         "", "The earlier id of this app, such as /team/old-name: what runs under it is replaced by this release."
     )
-    preview: Preview = setting(
-        Preview.AUTO,
+    preview: When = setting(
+        "auto",
         "Before the canary, run one instance outside of the pair, with its own load-balancer settings in force. auto: "
         "where they differ from those of the running app.",
     )
     allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
     strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
-    marathon_version: MarathonVersion = setting(
-        MarathonVersion.AUTO,
+    marathon_version: Literal["auto", "1.11", "1.7"] = setting(
+        "auto",
         "The Marathon whose rules the app definition is checked by. auto: that of the cluster, 1.11 without one. "
         "sandbox up: the Marathon whose answers it gives; auto: 1.11.",
     )
@@ -191,8 +108,8 @@ class Settings:
     allow_config_addresses: bool = setting(
         False, "Send credentials to the addresses of bgci.toml, too; only where nobody runs unreviewed changes."
     )
-    via: Via = setting(
-        Via.AUTO,
+    via: Literal["auto", "job", "direct"] = setting(
+        "auto",
         "job: run the goal as a DC/OS Job; direct: in this process; auto: job where Metronome answers, else direct.",
     )
     job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
@@ -204,7 +121,7 @@ class Settings:
     )
     job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
     job_service_account: JobServiceAccount = setting(
-        JobServiceAccount.AUTO,
+        "auto",
         "How the job logs in. secret: with the service account in a DC/OS secret; embed: with these credentials in the "
         "job, readable by everybody who may read jobs; none: without a login. auto: secret where there are credentials "
         "and a secret store, else none.",
@@ -221,7 +138,7 @@ class Settings:
         "", "The URL of bgci.pyz (make zipapp): Mesos fetches it into the job's image; default image: python:3.12-slim."
     )
     strategy: StrategyName = setting(
-        StrategyName("bluegreen"),
+        "bluegreen",
         "bluegreen: the baseline keeps all its instances until the end; rolling: one for one, in waves.",
     )
     wave: int = setting(1, "rolling: number of instances that one step exchanges.", min=1)
@@ -234,16 +151,16 @@ class Settings:
     )
     timeout: float = seconds(1800.0, "Time limit of the goal.")
     drain_timeout: float = seconds(300.0, "Time limit for open sessions to end.")
-    check_config: CheckConfig = setting(
-        CheckConfig.AUTO,
+    check_config: When = setting(
+        "auto",
         "Check the load balancers' configuration together with the app's labels, with the program haproxy. auto: where "
         "there is one.",
     )
     allow_port_change: bool = setting(
         False, "Accept that a service port of the baseline refuses connections after the promotion."
     )
-    on_drain_timeout: OnDrainTimeout = setting(
-        OnDrainTimeout.ABORT,
+    on_drain_timeout: Literal["abort", "force"] = setting(
+        "abort",
         "When --drain-timeout passes. abort: stop and leave everything as it is; force: cut the sessions.",
     )
     progress_timeout: float = seconds(
@@ -252,29 +169,28 @@ class Settings:
         "allows.",
     )
     on_degraded: OnFailure = setting(
-        OnFailure.ROLLBACK, "When the revision turns bad while it takes over: bring the baseline back, or leave it."
+        "rollback", "When the revision turns bad while it takes over: bring the baseline back, or leave it."
     )
-    on_abort: OnFailure = setting(OnFailure.LEAVE, "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
-    on_rejected: OnRejected = setting(
-        OnRejected.DRAIN,
+    on_abort: OnFailure = setting("leave", "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
+    on_rejected: Literal["drain", "cut"] = setting(
+        "drain",
         "When the tests or the judge reject the canary: drain it, or cut its sessions and kill it at once.",
     )
     cut: bool = setting(False, "rollback: kill the canary at once; its open sessions are lost.")
     yes: bool = setting(False, "remove: do not ask; needed where there is no terminal.")
-    on_failure: OnFailure = setting(OnFailure.ROLLBACK, "What to do when a stage of the release fails.")
+    on_failure: OnFailure = setting("rollback", "What to do when a stage of the release fails.")
     suite: str = setting(
         "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
     )
     test_command: list[str] = setting(
         (),
         "A test program, as a shell command line.",
-        flags=("--test-command", "--command"),
-        callback=_one_per_line,
+        "--test-command",
+        "--command",
+        lines=True,
     )
     command_timeout: float = seconds(600.0, "How long each test program may take.")
-    junit_glob: list[str] = setting(
-        (), "JUnit files that the test programs write, such as 'out/*.xml'.", callback=_one_per_line
-    )
+    junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.", lines=True)
     service_url: list[str] = setting(
         (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
     )
@@ -282,8 +198,8 @@ class Settings:
     judge_traffic: bool = setting(False, "Send synthetic traffic to canary and baseline where live traffic is thin.")
     judge_path: str = setting("/", "Path of the synthetic traffic.")
     max_failed_requests: int = setting(0, "Requests that the canary may fail beyond the baseline. 0: no limit.", min=0)
-    on_inconclusive: OnInconclusive = setting(
-        OnInconclusive.ROLLBACK, "What to do when the judge has too little data to decide."
+    on_inconclusive: Literal["rollback", "promote", "leave"] = setting(
+        "rollback", "What to do when the judge has too little data to decide."
     )
     steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
     keep: int = setting(3, "How many revisions keep their jobs.", min=0)
@@ -293,9 +209,9 @@ class Settings:
     adopt_restart: bool = setting(
         False, "With --adopt: also where Marathon then restarts the app's tasks, which can cut sessions."
     )
-    output: LogFormat = setting(LogFormat.TEXT, "Format of the answer.")
+    output: Format = setting("text", "Format of the answer.")
     artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
-    log_format: LogFormat = setting(LogFormat.TEXT, "Format of the log.")
+    log_format: Format = setting("text", "Format of the log.")
     dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
     state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
     replicas: int = setting(1, "How many load balancers.", min=1, max=2)
@@ -385,21 +301,53 @@ SHARED = (
 
 
 @dataclass(frozen=True)
-class Shared:
-    """One option as every wrapper offers it. ``name``: kebab-case; ``default``: as one would write it, "" for none."""
+class Option:
+    """One option, as the command line and every wrapper offer it."""
 
-    name: str
-    default: str
+    key: str  # the field of Settings
+    kind: Any  # a float is a duration in seconds
+    initial: Any  # the default
     help: str
-    repeatable: bool
-    flag: bool
-    number: bool = False
-    choices: tuple[str, ...] = ()
+    flags: tuple[str, ...]  # "": the one of its name
+    lines: bool  # its environment variable has one value per line
+    more: Mapping[str, Any]  # of typer.Option
+
+    @property
+    def name(self) -> str:
+        return self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return f"BGCI_{self.key.upper()}"
+
+    @property
+    def repeatable(self) -> bool:
+        return get_origin(self.kind) is list
+
+    @property
+    def flag(self) -> bool:
+        return self.kind is bool
+
+    @property
+    def number(self) -> bool:
+        return self.kind is int
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def default(self) -> str:
+        """The default as a user would write it, "" for none."""
+        return self.text(self.initial)
 
     @property
     def description(self) -> str:
-        """Help and default in one text: a wrapper passes on only what it is given, so that its own default is empty
-        and environment, ``bgci.toml`` and bgci's default follow in their order."""
+        """Help and default in one text.
+
+        A wrapper passes on only the inputs that are given: its own default is empty, so that environment,
+        ``bgci.toml`` and bgci's default follow in their order.
+        """
         more = [
             " One per line." if self.repeatable else "",
             f" One of: {', '.join(self.choices)}." if self.choices else "",
@@ -407,32 +355,38 @@ class Shared:
         ]
         return self.help + "".join(more)
 
+    def text(self, value: Any) -> str:
+        """A value as a user would write it."""
+        value = self.plain(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return " ".join(value) if isinstance(value, list) else str(value)
 
-def shared_options() -> list[Shared]:
+    def plain(self, value: Any) -> Any:
+        """A value as ``bgci.toml`` has it: a duration is a text with its unit."""
+        return duration_text(value) if self.kind is float else value
+
+
+def _options() -> dict[str, Option]:
+    kinds = get_type_hints(Settings)
+    return {
+        one.name: Option(
+            one.name,
+            kinds[one.name],
+            one.default if one.default_factory is MISSING else one.default_factory(),
+            **one.metadata,
+        )
+        for one in fields(Settings)
+        if one.metadata
+    }
+
+
+OPTIONS = _options()
+
+
+def shared_options() -> list[Option]:
     """The options that every wrapper offers: the source for action.yml, vars/, templates/ and docs/options.md."""
-    return [_shared(name) for name in SHARED if not field_of(name).metadata["more"].get("hidden")]
-
-
-def _shared(name: str) -> Shared:
-    found, kind = field_of(name), kinds()[name]
-    return Shared(
-        name=name.replace("_", "-"),
-        default=_text(default_of(found), of_duration=kind is float),
-        help=found.metadata["help"],
-        repeatable=get_origin(kind) is list,
-        flag=kind is bool,
-        number=kind is int,
-        choices=tuple(one.value for one in kind) if isinstance(kind, type) and issubclass(kind, Enum) else (),
-    )
-
-
-def _text(value: Any, *, of_duration: bool) -> str:
-    """A default as one would write it."""
-    if of_duration:
-        return duration_text(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(value) if isinstance(value, list) else str(getattr(value, "value", value))
+    return [OPTIONS[name] for name in SHARED]
 
 
 def job_options(settings: Settings) -> dict[str, Any]:
@@ -442,16 +396,13 @@ def job_options(settings: Settings) -> dict[str, Any]:
 
 def option_value(settings: Settings, name: str) -> Any:
     """The value of an option as ``bgci.toml`` would have it: a text with its unit for a duration."""
-    value = getattr(settings, name)
-    if kinds()[name] is float:
-        return duration_text(value)
-    return value.value if isinstance(value, Enum) else value
+    return OPTIONS[name].plain(getattr(settings, name))
 
 
 def effective(settings: Settings) -> list[tuple[str, str, str]]:
     """Name, value and source of each option that the command takes and that has a value, for people.
 
-    A value that may hold a secret is not shown: template variables, and who is named in an address.
+    Hides what can be a secret: the values of template variables, and logins in addresses.
     """
     rows = []
     for name in settings.taken:
@@ -460,22 +411,8 @@ def effective(settings: Settings) -> list[tuple[str, str, str]]:
             value = "(PEM text)"
         if name == "set":
             value = [f"{text.partition('=')[0]}=..." for text in value]
-        text = _text(value, of_duration=kinds()[name] is float)
-        source = _SOURCES[settings.origins.get(name, "DEFAULT")]
-        if text and not field_of(name).metadata["more"].get("hidden"):
-            rows.append((name.replace("_", "-"), re.sub(r"//[^/@\s]*@", "//...@", text), source))
+        text = OPTIONS[name].text(value)
+        if text:
+            source = _SOURCES[settings.origins.get(name, "DEFAULT")]
+            rows.append((OPTIONS[name].name, re.sub(r"//[^/@\s]*@", "//...@", text), source))
     return rows
-
-
-def field_of(name: str) -> Field[Any]:
-    return next(one for one in fields(Settings) if one.name == name)
-
-
-@cache
-def kinds() -> dict[str, Any]:
-    """The types of all settings: evaluating them for each option of each command took half of the start."""
-    return get_type_hints(Settings)
-
-
-def default_of(found: Field[Any]) -> Any:
-    return found.default if found.default_factory is MISSING else found.default_factory()

@@ -11,7 +11,7 @@ from bgci.doctor.adopt import adopt
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import table, tally, verdict
 from bgci.operations.context import stage
-from bgci.options import LogFormat, Settings
+from bgci.options import Settings
 from bgci.reporting.console import plain
 
 LOG_WIDTH = 120  # columns, where there is no terminal
@@ -29,7 +29,7 @@ def run(settings: Settings) -> None:
             checks.append(adopted)
         summary, rows = tally(checks), [check.row() for check in checks]
         context.result = replace(context.result, summary=summary, checks=tuple(rows))
-        if settings.output is LogFormat.JSON:
+        if settings.output == "json":
             context.answer(json.dumps({"summary": summary, "checks": rows}, indent=2, sort_keys=True))
         else:
             width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns

@@ -35,7 +35,7 @@ from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
 from bgci.operations.topology import current_hybrid
-from bgci.options import OnFailure, OnInconclusive, OnRejected, Settings
+from bgci.options import Settings
 from bgci.reporting.served_on import served_on
 
 # Failures whose remedy is still right after the rollback; the others' is about the canary, which is gone.
@@ -176,7 +176,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
         with context.part("test", step):
             carry_out(context, tests, alone=True, step=step, earlier=cases)
     except InconclusiveError as error:
-        if context.settings.on_inconclusive is not OnInconclusive.PROMOTE:
+        if context.settings.on_inconclusive != "promote":
             raise
         context.console.warn(f"{error.message} The release goes on, as --on-inconclusive says.")
 
@@ -186,15 +186,15 @@ def _go_back(context: Context, cause: BgciError) -> None:
     code = exit_code(cause)
     told = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
     context.result = replace(context.result, cause=told)
-    inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive is OnInconclusive.LEAVE
-    if context.settings.on_failure is OnFailure.LEAVE or inconclusive or context.settings.dry_run:
+    inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive == "leave"
+    if context.settings.on_failure == "leave" or inconclusive or context.settings.dry_run:
         raise cause
     if isinstance(cause, RolledBackError) or not _stands(context):
         raise cause  # the promotion has gone back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
     rejected_at = time.time()
-    if isinstance(cause, RejectedError) and context.settings.on_rejected is OnRejected.CUT:
+    if isinstance(cause, RejectedError) and context.settings.on_rejected == "cut":
         context.go_on_with(cut=True)
     try:
         with context.part("rollback"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bgci.options import LogFormat, MarathonVersion, Settings
+from bgci.options import Settings
 from bgci.sandbox import control
 
 
@@ -22,7 +22,7 @@ def up(settings: Settings) -> None:
         secured=settings.secured,
         agents=settings.agents,
         agent_attributes=settings.agent_attributes,
-        marathon_version="1.11" if version is MarathonVersion.AUTO else version.value,
+        marathon_version="1.11" if version == "auto" else version,
     )
     print("\n".join(exports(where)))
     if "iam" in where:
@@ -37,7 +37,7 @@ def down(settings: Settings) -> None:
 def status(settings: Settings) -> None:
     """Where it is."""
     found = control.status(Path(settings.state_dir))
-    if settings.output is LogFormat.JSON:
+    if settings.output == "json":
         print(json.dumps(found, indent=2, sort_keys=True))
     else:
         print("\n".join(f"{key}: {value}" for key, value in sorted(found.items())))

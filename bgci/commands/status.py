@@ -16,7 +16,7 @@ from bgci.operations.context import Context, stage
 from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
-from bgci.options import LogFormat, Settings
+from bgci.options import Settings
 from bgci.reporting.console import plain
 from bgci.reporting.rollout_log import summary
 
@@ -30,7 +30,7 @@ def run(settings: Settings) -> None:
         found = status(context)
         listed = {name: tuple(found[name]) for name in ("jobs", "strangers")}
         context.result = replace(context.result, **{**found, **listed})
-        if settings.output is LogFormat.JSON:
+        if settings.output == "json":
             context.answer(json.dumps(found, indent=2, sort_keys=True))
         else:
             context.answer("\n".join(plain(line) for line in table(context.app_id, found)))
@@ -39,7 +39,7 @@ def run(settings: Settings) -> None:
 def _answer_all(context: Context) -> None:
     found = overview(context.cluster.marathon.apps(), _jobs(context, every=True))
     context.result = replace(context.result, apps=tuple(found))
-    if context.settings.output is LogFormat.JSON:
+    if context.settings.output == "json":
         context.answer(json.dumps({"apps": found}, indent=2, sort_keys=True))
     else:
         context.answer("\n".join(plain(line) for line in overview_table(found)))

@@ -29,7 +29,7 @@ from bgci.operations.context import Context
 from bgci.operations.job_image import REMEDY, job_image
 from bgci.operations.job_login import way
 from bgci.operations.rendering import from_template, template_file
-from bgci.options import JobServiceAccount, Settings, Via
+from bgci.options import Settings
 
 Definition = dict[str, Any]
 STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
@@ -174,11 +174,11 @@ class Examination:
 
     def _metronome(self) -> Iterator[Check]:
         metronome = self.context.cluster.metronome
-        if self.settings.via is Via.DIRECT:
+        if self.settings.via == "direct":
             yield ok("metronome", "not needed with --via direct")
             return
         if metronome is None or not metronome.available():
-            if self.settings.via is Via.JOB:
+            if self.settings.via == "job":
                 raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
             yield ok("metronome", "none here: goals run in this process, as --via direct does")
             return
@@ -188,14 +188,14 @@ class Examination:
     def via_job(self) -> bool:
         """Whether goals run as DC/OS Jobs."""
         metronome = self.context.cluster.metronome
-        return self.settings.via is not Via.DIRECT and metronome is not None and metronome.available()
+        return self.settings.via != "direct" and metronome is not None and metronome.available()
 
     # -- what this account may do -----------------------------------------------------------------------------------
 
     @cached_property
     def secret(self) -> str:
         """The path of the secret with the job's service account; empty where the job has none."""
-        if not (self.settings.app and self.via_job and way(self.context) is JobServiceAccount.SECRET):
+        if not (self.settings.app and self.via_job and way(self.context) == "secret"):
             return ""
         return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
 

@@ -16,7 +16,7 @@ from bgci.dcos.running_app import RunningApp
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, ConflictError, UnavailableError, UsageError
 from bgci.operations.context import Context
-from bgci.options import CheckConfig, Settings
+from bgci.options import Settings
 
 # marathon-lb with --haproxy-map keeps its virtual hosts and app ids in these files.
 _MAPS = ("domain2backend.map", "app2backend.map")
@@ -62,7 +62,7 @@ def _check_live(context: Context, release: Release, definition: Mapping[str, Any
         try:
             live, version = balancer.config(), balancer.version()
         except BgciError:
-            if context.settings.check_config is CheckConfig.ALWAYS:
+            if context.settings.check_config == "always":
                 raise
             continue  # the goal itself says which load balancer cannot be read
         findings = _live_findings(context.settings, check, definition, balancer, live, version)
@@ -88,7 +88,7 @@ def _run(check: ConfigCheck, settings: Settings, definition: Mapping[str, Any], 
     try:
         return check.findings(definition, **live)
     except (OSError, subprocess.SubprocessError) as error:
-        if settings.check_config is CheckConfig.AUTO:
+        if settings.check_config == "auto":
             return []
         raise UnavailableError(
             f"The program haproxy cannot be run: {error}.", remedy="Repair it, or give --check-config auto."
@@ -96,10 +96,10 @@ def _run(check: ConfigCheck, settings: Settings, definition: Mapping[str, Any], 
 
 
 def _program(settings: Settings) -> ConfigCheck | None:
-    if settings.check_config is CheckConfig.NEVER:
+    if settings.check_config == "never":
         return None
     check = find_program()
-    if check is None and settings.check_config is CheckConfig.ALWAYS:
+    if check is None and settings.check_config == "always":
         raise UsageError(
             "--check-config always needs the program haproxy, and there is none in PATH.",
             remedy="Install the package haproxy, or give --check-config auto.",

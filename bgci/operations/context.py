@@ -20,7 +20,7 @@ from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exi
 from bgci.interruption import noted_signals
 from bgci.operations.connections import Connections, in_job
 from bgci.operations.result import Result
-from bgci.options import LogFormat, Settings, effective
+from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
@@ -55,9 +55,9 @@ class Context:
         # An answer has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
         # A log of JSON lines is nothing else.
-        system, mixed = detect(os.environ), settings.log_format is not LogFormat.JSON
+        system, mixed = detect(os.environ), settings.log_format != "json"
         masks = Masks(system) if mixed else _Beside(Masks(system))
-        self.console = Console(stream, settings.log_format.value, live=live_line(stream, os.environ), masks=masks)
+        self.console = Console(stream, settings.log_format, live=live_line(stream, os.environ), masks=masks)
         self.console.mask()
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
@@ -170,7 +170,7 @@ class Context:
 
     def answer(self, text: str) -> None:
         """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
-        as_json = self.settings.output is LogFormat.JSON
+        as_json = self.settings.output == "json"
         try:
             print(
                 redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()),

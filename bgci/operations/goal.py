@@ -21,7 +21,7 @@ from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import Outcome
 from bgci.operations.same_release import require_same_release
-from bgci.options import OnFailure, Settings, Via
+from bgci.options import Settings
 from bgci.reporting.rollout_log import summary
 
 
@@ -46,7 +46,7 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
         yield
         signals.check()  # one that came where nothing waited
     except AbortedError as aborted:
-        if context.settings.on_abort is not OnFailure.ROLLBACK:
+        if context.settings.on_abort != "rollback":
             raise
         context.console.warn("Aborted: rolling back, as --on-abort says.")
         try:
@@ -90,10 +90,10 @@ def reach(
 def as_job(context: Context) -> bool:
     """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
     via = context.settings.via
-    if via is Via.DIRECT or context.job:
+    if via == "direct" or context.job:
         return False
     there = context.cluster.metronome is not None and context.cluster.metronome.available()
-    if via is Via.JOB and not there:
+    if via == "job" and not there:
         raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
     return there
 

@@ -21,21 +21,21 @@ def way(context: Context) -> JobServiceAccount:
     have a secret store. `render` asks no cluster and assumes a secret store.
     """
     asked = context.settings.job_service_account
-    if asked is not JobServiceAccount.AUTO:
+    if asked != "auto":
         return asked
     if context.settings.job_secret:
-        return JobServiceAccount.SECRET
+        return "secret"
     if not context.credentials or (context.command != "render" and context.cluster.variant in STORELESS):
-        return JobServiceAccount.NONE
-    return JobServiceAccount.SECRET
+        return "none"
+    return "secret"
 
 
 def login(context: Context) -> dict[str, Any]:
     """The fields of ``JobSettings`` with the login. Raises UsageError; InvalidError for a secret of another folder."""
     chosen = way(context)
-    if chosen is JobServiceAccount.SECRET:
+    if chosen == "secret":
         return {"secret_env": {VARIABLE: secret(context)}}
-    if chosen is JobServiceAccount.EMBED:
+    if chosen == "embed":
         return {"env": _embedded(context)}
     return {}
 
@@ -77,7 +77,7 @@ def require_secret(context: Context) -> None:
 
     Raises UsageError without a secret store, InvalidError without the secret: a run would never start.
     """
-    if way(context) is not JobServiceAccount.SECRET:
+    if way(context) != "secret":
         return
     http, path = context.cluster.http, secret(context)
     if http is None or context.cluster.variant in STORELESS:

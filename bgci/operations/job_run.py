@@ -34,7 +34,6 @@ from bgci.operations.job_options import honoured
 from bgci.operations.planning import GoalRequest, goal_request, next_step, observer_of, release_to_undo
 from bgci.operations.publishing import needed_metronome
 from bgci.operations.result import Result
-from bgci.options import OnFailure
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
@@ -70,7 +69,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
         context.result = replace(context.result, job=job_id, run=watch.run_id)
         state = watch.to_the_end()
     except AbortedError:
-        if kind is Kind.ROLLBACK and context.settings.on_abort is OnFailure.ROLLBACK:
+        if kind is Kind.ROLLBACK and context.settings.on_abort == "rollback":
             context.console.warn(f"The run of {job_id} goes on without being followed.")
         else:
             _stop(watch)

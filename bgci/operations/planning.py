@@ -15,7 +15,7 @@ from bgci.operations.observer import Observer
 from bgci.operations.ownership import claim_of
 from bgci.operations.rollout_driver import Driver
 from bgci.operations.topology import group_of
-from bgci.options import OnDrainTimeout, OnFailure, Settings
+from bgci.options import Settings
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def release_to_undo(context: Context) -> Release:
 
 def policy_of(settings: Settings) -> Policy:
     return Policy(
-        strategy=settings.strategy.value,
+        strategy=settings.strategy,
         wave=settings.wave,
         timeout=settings.timeout,
         drain_timeout=settings.drain_timeout,
-        force=settings.on_drain_timeout is OnDrainTimeout.FORCE,
+        force=settings.on_drain_timeout == "force",
         allow_no_health_check=settings.allow_no_health_check,
         cut=settings.cut,
-        leave_degraded=settings.on_degraded is OnFailure.LEAVE,
+        leave_degraded=settings.on_degraded == "leave",
         progress_timeout=settings.progress_timeout,
     )
 

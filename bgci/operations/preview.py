@@ -25,7 +25,6 @@ from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.ownership import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
-from bgci.options import Preview
 from bgci.reporting import junit
 
 PAUSE = 0.3  # seconds between two looks
@@ -77,14 +76,14 @@ def remove_preview(context: Context) -> None:
 def _wanted(context: Context, release: Release, mine: Owned) -> bool:
     """Whether there is something to preview, and somewhere to do it."""
     chosen, definition = context.settings.preview, release.definition or {}
-    if chosen is Preview.NEVER or any(app.revision == release.revision for app in mine.apps):
+    if chosen == "never" or any(app.revision == release.revision for app in mine.apps):
         return False
     baseline = min(mine.apps, key=lambda app: app.app.started_at, default=None)
-    if chosen is Preview.AUTO and (baseline is None or not balancer_changes(baseline.definition, definition)):
+    if chosen == "auto" and (baseline is None or not balancer_changes(baseline.definition, definition)):
         return False
     if preview_ports(definition):
         return True
-    if chosen is Preview.ALWAYS:
+    if chosen == "always":
         raise UsageError(
             "There is no port to preview the app on: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT.",
             remedy="Give each service port an alternative there, or give --preview auto.",

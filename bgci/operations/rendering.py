@@ -32,7 +32,7 @@ from bgci.operations.job_image import job_artifact, job_image
 from bgci.operations.job_login import login
 from bgci.operations.suites import preview_suite, suite_file, suite_text
 from bgci.operations.variables import variables
-from bgci.options import MarathonVersion, Settings, job_options, option_value
+from bgci.options import Settings, job_options, option_value
 from bgci.redaction import MASK, redacted_json
 from bgci.reporting.artifacts import sha256
 
@@ -200,8 +200,8 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
 def marathon_version(context: Context) -> str:
     """The version whose rules hold: as --marathon-version says, else the cluster's own. `render` asks no cluster."""
     given, asked = context.settings.marathon_version, context.settings
-    if given is not MarathonVersion.AUTO:
-        return str(given.value)
+    if given != "auto":
+        return given
     if context.command == "render" or not (asked.cluster_url or asked.marathon_url):
         return LATEST
     try:

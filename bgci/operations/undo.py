@@ -13,7 +13,6 @@ from bgci.errors import ConflictError
 from bgci.operations.context import Context
 from bgci.operations.goal import as_job
 from bgci.operations.ownership import require_owned
-from bgci.options import Via
 
 
 def begun(context: Context) -> Release | None:
@@ -34,12 +33,12 @@ def begun(context: Context) -> Release | None:
         f"Before {app.revision or app.id}, {before.revision} served (image {before.image or 'unknown'})."
     )
     # An account that releases without jobs may not see Metronome: it is asked only where it is needed.
-    job = _job(context) if context.settings.via is not Via.DIRECT or before.definition is None else None
+    job = _job(context) if context.settings.via != "direct" or before.definition is None else None
     if as_job(context):
         if job:
             return None
         _require_way(context, before)
-        context.go_on_with(via=Via.DIRECT)
+        context.go_on_with(via="direct")
     return _release(context, before, job)
 
 
@@ -69,7 +68,7 @@ def _job(context: Context) -> Job | None:
 def _require_way(context: Context, before: Previous) -> None:
     """Raises ConflictError where the job is missing and jobs are asked for, or nothing else has the definition."""
     job_id = job_ids(context.app_id, context.revision)[Kind.PROMOTE.value]
-    if context.settings.via is Via.JOB or before.definition is None:
+    if context.settings.via == "job" or before.definition is None:
         raise ConflictError(
             f"There is no job {job_id}, which would promote {context.revision}.",
             remedy=f"Publish {context.revision} again with `bgci publish`"

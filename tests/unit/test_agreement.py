@@ -13,7 +13,7 @@ import yaml
 from typer.main import get_command
 
 from bgci import cli, options
-from bgci.options import EXPOSED, Shared, duration, shared_options
+from bgci.options import EXPOSED, Option, duration, shared_options
 from bgci.reporting.ci_systems import dotenv, outputs
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_every_command_but_the_machines_own_is_exposed() -> None:
 
 
 @pytest.mark.parametrize("option", shared_options(), ids=lambda option: option.name)
-def test_an_option_is_told_as_the_command_line_takes_it(option: Shared) -> None:
+def test_an_option_is_told_as_the_command_line_takes_it(option: Option) -> None:
     parameter = taken()[option.name]
     assert parameter.help == option.help
     assert (parameter.multiple, parameter.is_flag) == (option.repeatable, option.flag)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bgci.errors import NAMES
-from bgci.options import EXPOSED, Shared, shared_options
+from bgci.options import EXPOSED, Option, shared_options
 
 ROOT = Path(__file__).parents[2]
 COMPONENT_ONLY = {
@@ -87,7 +87,7 @@ def test_every_key_that_a_help_text_names_is_one() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
-def test_the_component_has_an_input_for_each_option(option: Shared) -> None:
+def test_the_component_has_an_input_for_each_option(option: Option) -> None:
     given = documents()[0]["spec"]["inputs"][option.name]
     kind = "array" if option.repeatable else "number" if option.number else "string"
     assert given["type"] == kind

@@ -71,7 +71,7 @@ def test_a_share_is_written_with_or_without_its_sign(text: str | int) -> None:
 
 
 def test_every_option_and_own_variable_is_known() -> None:
-    names = {f"BGCI_{name.upper()}": "x" for name in command_options.option_kinds()}
+    names = {option.variable: "x" for option in options.OPTIONS.values()}
     told = {line.partition("=")[0]: "x" for line in dotenv(outputs({}, 0, Path()))[0]}
     command_options.require_known_variables({**names, **told, "BGCI_X_MINE": "1", "BGCI_EMPTY": "", "OTHER": "1"})
 

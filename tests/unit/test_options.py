@@ -310,7 +310,7 @@ def test_a_list_of_json_in_the_environment_is_each_of_its_items() -> None:
         "BGCI_IMAGE": "[1]",
         "BGCI_JUNIT_GLOB": "[ab]*.xml",
     }
-    options.expand_lists(environment)
+    command_options.expand_lists(environment)
     assert environment == {
         "BGCI_SET": "memory=512\nnote=a b",
         "BGCI_MARATHON_LB_URL": "http://a:9090\nhttp://b:9090",
@@ -319,7 +319,7 @@ def test_a_list_of_json_in_the_environment_is_each_of_its_items() -> None:
         "BGCI_JUNIT_GLOB": "[ab]*.xml",
     }
     with pytest.raises(UsageError, match="BGCI_SET has an item of several lines"):
-        options.expand_lists({"BGCI_SET": '["a=1\\n2"]'})
+        command_options.expand_lists({"BGCI_SET": '["a=1\\n2"]'})
 
 
 def test_lists_and_not_given_ones_reach_a_command_from_the_environment(directory: Path) -> None:

@@ -15,7 +15,7 @@ from bgci.dcos.credentials import CREDENTIAL_VARIABLES
 from bgci.errors import InvalidError, UsageError
 from bgci.operations.context import Context
 from bgci.operations.job_login import login
-from bgci.options import JobServiceAccount, Settings
+from bgci.options import Settings
 
 TOKEN = "a-token-of-the-pipeline"
 Maker = Callable[..., Context]
@@ -27,7 +27,7 @@ def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maker:
         for name in CREDENTIAL_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("BGCI_TOKEN", token)
-        given: dict[str, Any] = {"job_service_account": JobServiceAccount(way), "job_secret": secret}
+        given: dict[str, Any] = {"job_service_account": way, "job_secret": secret}
         return Context("render", Settings(app=app, revision="v1", artifacts=str(tmp_path), **given))
 
     return make
@@ -143,7 +143,6 @@ def _rendered(directory: Path, monkeypatch: pytest.MonkeyPatch, way: str, more: 
         },
     }
     template.write_text(json.dumps(app | (more or {})))
-    chosen = JobServiceAccount(way)
     given: dict[str, Any] = {"template": str(template), "image": "x:1", "artifacts": str(directory)}
-    run(Settings(app="/team/web", revision="v1", job_service_account=chosen, **given))
+    run(Settings(app="/team/web", revision="v1", job_service_account=way, **given))
     return (directory / "team.web-v1-deploy-single-canary.json").read_text()
