@@ -48,10 +48,11 @@ class _Form:
 class Redactor:
     """Registers secrets and removes them from texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *secrets: str) -> None:
         # Replaced, never changed: another thread may be reading.
         self._secrets: tuple[str, ...] = ()
         self._forms: tuple[_Form, ...] = ()
+        self.hide(*secrets)
 
     def hide(self, *values: str) -> None:
         """Register secrets. Blanks around a value do not count; less than 4 characters are none."""

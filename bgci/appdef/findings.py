@@ -43,7 +43,9 @@ def marathon_path(path: str) -> str:
     return re.sub(r"\[([0-9]+)\]", r"(\1)", path.removeprefix("$").replace(".", "/")) or "/"
 
 
-def require_valid(findings: Sequence[Finding], *, what: str, strict: bool = False) -> list[Finding]:
+def require_valid(
+    findings: Sequence[Finding], *, what: str, strict: bool = False, remedy: str = "Correct the template."
+) -> list[Finding]:
     """Advice among the findings; raises InvalidError that lists the others, if there are any.
 
     what: such as ``The definition of /web``. strict: whether advice is a refusal, too.
@@ -53,7 +55,7 @@ def require_valid(findings: Sequence[Finding], *, what: str, strict: bool = Fals
         return [finding for finding in findings if finding.advice]
     number = "1 finding" if len(refused) == 1 else f"{len(refused)} findings"
     listed = "\n".join(f"  - {finding}" for finding in refused)
-    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy="Correct the template.")
+    raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy=remedy)
 
 
 def at(path: str, key: str | int) -> str:

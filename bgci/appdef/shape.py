@@ -6,13 +6,16 @@ it needs a compiled module, which `bgci.pyz` cannot have, and it takes 80 ms to 
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bgci.appdef.findings import Finding, at
 
 Schema = Mapping[str, Any]
+Formats = Mapping[str, Callable[[str], str]]
 _TYPES: dict[str, tuple[Any, str, str]] = {
     "integer": (int, "a whole number", "Write the number without quotes; in a template, {{ name | int }}."),
     "number": ((int, float), "a number", "Write the number without quotes; in a template, {{ name | float }}."),
@@ -23,29 +26,84 @@ _TYPES: dict[str, tuple[Any, str, str]] = {
 }
 
 
-def shape_findings(value: Any, schema: Schema, path: str = "$", root: Schema | None = None) -> Iterator[Finding]:
+def shape_findings(
+    value: Any, schema: Schema, path: str = "$", root: Schema | None = None, formats: Formats | None = None
+) -> Iterator[Finding]:
     """Every place where the value does not match the schema. No value of a wrong type is shown: it may be a secret.
 
-    root: the schema with the definitions that ``$ref`` names; default: the schema itself.
+    root: the schema with the definitions that ``$ref`` names; default: the schema itself. formats: for each ``format``,
+    the function that returns what is wrong with a text, or an empty text. The schema's ``errorMessage``, which editors
+    show too, replaces the remedy of what is wrong with the value itself.
     """
-    root = schema if root is None else root
-    schema = resolved(schema, root)
-    branches = schema.get("anyOf") or schema.get("oneOf")
-    if branches:
-        yield from _union(value, branches, path, root)
-    elif "type" in schema and not has_type(value, schema["type"]):
-        _, wanted, remedy = _TYPES[schema["type"]]
-        yield Finding(path, f"has to be {wanted}, but is {_called(value)}", remedy)
-    elif isinstance(value, Mapping):
-        yield from _members(value, schema, path, root)
-    elif isinstance(value, list):
-        yield from _limits(path, len(value), schema, "Items")
-        for index, item in enumerate(value):
-            yield from shape_findings(item, schema.get("items", {}), at(path, index), root)
-    elif isinstance(value, str):
-        yield from _text(value, schema, path)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield from _limits(path, value, schema, "")
+    return _Checker(schema if root is None else root, formats or {}).findings(value, schema, path)
+
+
+class _Checker:
+    def __init__(self, root: Schema, formats: Formats) -> None:
+        self._root = root
+        self._formats = formats
+
+    def findings(self, value: Any, schema: Schema, path: str) -> Iterator[Finding]:
+        schema = resolved(schema, self._root)
+        for finding in self._all(value, schema, path):
+            own = finding.path == path and "errorMessage" in schema
+            yield replace(finding, remedy=schema["errorMessage"]) if own else finding
+
+    def _all(self, value: Any, schema: Schema, path: str) -> Iterator[Finding]:
+        branches = schema.get("anyOf") or schema.get("oneOf")
+        if branches:
+            yield from self._union(value, branches, path)
+        elif "type" in schema and not has_type(value, schema["type"]):
+            _, wanted, remedy = _TYPES[schema["type"]]
+            yield Finding(path, f"has to be {wanted}, but is {_called(value)}", remedy)
+        elif isinstance(value, Mapping):
+            yield from _limits(path, len(value), schema, "Properties")
+            yield from self._members(value, schema, path)
+        elif isinstance(value, list):
+            yield from _limits(path, len(value), schema, "Items")
+            for index, item in enumerate(value):
+                yield from self.findings(item, schema.get("items", {}), at(path, index))
+        elif isinstance(value, str):
+            yield from self._text(value, schema, path)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield from _limits(path, value, schema, "")
+
+    def _union(self, value: Any, branches: list[Schema], path: str) -> Iterator[Finding]:
+        """The findings of the branch that lacks no field, else of the last one, as Marathon answers."""
+        found = [list(self.findings(value, branch, path)) for branch in branches]
+        if all(found):
+            near = [each for each in found if not any(finding.message == "is missing" for finding in each)]
+            near = [each for each in near if not any(finding.path == path for finding in each)]
+            of_its_type = [each for each in found if not any(_has_wrong_type(finding, path) for finding in each)]
+            yield from (near or of_its_type or found)[-1]
+
+    def _members(self, value: Mapping[str, Any], schema: Schema, path: str) -> Iterator[Finding]:
+        for name in schema.get("required", ()):
+            if name not in value:
+                yield Finding(at(path, name), "is missing", "Add it.")
+        fields = schema.get("properties", {})
+        others = schema.get("additionalProperties", schema.get("patternProperties", {}).get(".*", True))
+        for name, item in value.items():
+            yield from self.findings(name, schema.get("propertyNames", {}), at(path, name))
+            if name in fields or isinstance(others, Mapping):
+                yield from self.findings(item, fields.get(name, others), at(path, name))
+            elif others is False:
+                close = difflib.get_close_matches(name, fields, 1)
+                remedy = f"Write {close[0]}" if close else "Remove it"
+                yield Finding(at(path, name), "is an unknown field", f"{remedy}; known are {', '.join(fields)}.")
+
+    def _text(self, value: str, schema: Schema, path: str) -> Iterator[Finding]:
+        check = self._formats.get(schema.get("format", ""))
+        if "enum" in schema and value not in schema["enum"]:
+            yield Finding(path, f"is {value!r}", f"Use one of {', '.join(schema['enum'])}.")
+        # JSON Schema's $ is the very end, Python's also stands before a last line break.
+        if "pattern" in schema and not re.search(re.sub(r"(?<!\\)\$$", r"\\Z", schema["pattern"]), value):
+            plain = schema["pattern"].removeprefix("^(?:").removesuffix(r")\Z")
+            yield Finding(path, f"is {value!r}", f"Write text that matches {plain}.")
+        elif check and (problem := check(value)):
+            yield Finding(path, problem, "Correct it.")
+        else:
+            yield from _limits(path, len(value), schema, "Length")
 
 
 def resolved(schema: Schema, root: Schema) -> Schema:
@@ -65,42 +123,15 @@ def has_type(value: Any, name: str) -> bool:
     return isinstance(value, _TYPES[name][0]) or (name == "integer" and isinstance(value, float) and value.is_integer())
 
 
-def _union(value: Any, branches: list[Schema], path: str, root: Schema) -> Iterator[Finding]:
-    """The findings of the branch that lacks no field, else of the last one, as Marathon answers."""
-    found = [list(shape_findings(value, branch, path, root)) for branch in branches]
-    if all(found):
-        near = [each for each in found if not any(finding.message == "is missing" for finding in each)]
-        near = [each for each in near if not any(finding.path == path for finding in each)]
-        yield from (near or found)[-1]
-
-
-def _members(value: Mapping[str, Any], schema: Schema, path: str, root: Schema) -> Iterator[Finding]:
-    for name in schema.get("required", ()):
-        if name not in value:
-            yield Finding(at(path, name), "is missing", "Add it.")
-    fields = schema.get("properties", {})
-    others = schema.get("additionalProperties", schema.get("patternProperties", {}).get(".*", True))
-    for name, item in value.items():
-        if name in fields or isinstance(others, Mapping):
-            yield from shape_findings(item, fields.get(name, others), at(path, name), root)
-        elif others is False:
-            yield Finding(at(path, name), "is an unknown field", f"Remove it; known are {', '.join(fields)}.")
-
-
-def _text(value: str, schema: Schema, path: str) -> Iterator[Finding]:
-    if "enum" in schema and value not in schema["enum"]:
-        yield Finding(path, f"is {value!r}", f"Use one of {', '.join(schema['enum'])}.")
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        plain = schema["pattern"].removeprefix("^(?:").removesuffix(r")\Z")
-        yield Finding(path, f"is {value!r}", f"Write text that matches {plain}.")
-    else:
-        yield from _limits(path, len(value), schema, "Length")
+def _has_wrong_type(finding: Finding, path: str) -> bool:
+    return finding.path == path and finding.message.startswith("has to be ")
 
 
 def _limits(path: str, size: float, schema: Schema, of: str) -> Iterator[Finding]:
-    """The limits of a number, or of a length: ``minimum``, ``minLength``, ``minItems`` and their opposites."""
+    """The limits of a number, or of a length: ``minimum``, ``minLength``, and so on."""
     low, high = schema.get(f"min{of or 'imum'}"), schema.get(f"max{of or 'imum'}")
-    what = {"": f"is {size}", "Length": f"has {size} characters", "Items": f"has {size} items"}[of]
+    kinds = {"": "", "Length": "characters", "Items": "items", "Properties": "fields"}
+    what = f"has {size} {kinds[of]}" if of else f"is {size}"
     if low is not None and size < low:
         yield Finding(path, what, f"Write {low} or more.")
     if high is not None and size > high:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,7 +17,6 @@ from bgci.checks.model import Check, Expect, Share
 from bgci.checks.test_result import Case, Outcome
 
 EXCERPT = 2048  # characters of a body that a report shows
-HIDDEN = "***"
 PRIVATE_HEADER = re.compile(r"(?i)auth|cookie|token|secret|passw|api-?key|credential|session|signature")
 KINDS = 20  # different failures that are told apart
 
@@ -87,7 +86,7 @@ def _status_is(wanted: str, status: int) -> bool:
 
 def _header(answer: Answer, name: str) -> str:
     found = answer.headers.get(name)
-    return "none" if found is None else HIDDEN if PRIVATE_HEADER.search(name) else repr(found)
+    return "none" if found is None else redaction.MASK if PRIVATE_HEADER.search(name) else repr(found)
 
 
 def _body_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
@@ -221,8 +220,8 @@ class Tally:
                 f"got {self.marked / self.good:.1%} ({self.marked} of {self.good} answers)"
             )
 
-    def case(self, suite: str, place: str, url: str, secrets: Sequence[str] = ()) -> Case:
-        """The test case. ``url`` is where the requests went."""
+    def case(self, suite: str, place: str, url: str, redact: Callable[[str], str] = redaction.redacted) -> Case:
+        """The test case. ``url``: where the requests went; ``redact``: removes the suite's secrets."""
         findings = self.findings()
         counts = [f"{count} x {line}" for line, count in (*self.wrong.most_common(), *self.unsent.items())]
         summary = f"{self.good} of {self.sent} requests succeeded"
@@ -234,12 +233,12 @@ class Tally:
         excerpt = exchange(self.check, url, self.shown, brief=not findings) if self.shown else ""
         return Case(
             suite,
-            redacted(self.check.name, secrets),
+            redact(self.check.name),
             place,
             Outcome.FAILED if findings else Outcome.PASSED,
-            redacted(findings[0] if findings else "", secrets),
-            redacted("\n".join([*findings, *counts]) if findings else "", secrets),
-            redacted(f"{summary}\n\n{excerpt}".strip(), secrets),
+            redact(findings[0] if findings else ""),
+            redact("\n".join([*findings, *counts]) if findings else ""),
+            redact(f"{summary}\n\n{excerpt}".strip()),
             sum(self.seconds),
         )
 
@@ -263,21 +262,13 @@ def exchange(check: Check, url: str, answer: Answer, *, brief: bool = False) -> 
 
 
 def _headers(headers: Mapping[str, str]) -> list[str]:
-    shown = [f"{name}: {HIDDEN if PRIVATE_HEADER.search(name) else _cut(text, 200)}" for name, text in headers.items()]
-    return shown[:40]
+    private = {name: redaction.MASK for name in headers if PRIVATE_HEADER.search(name)}
+    return [f"{name}: {private.get(name) or _cut(text, 200)}" for name, text in headers.items()][:40]
 
 
 def _cut(text: str, limit: int) -> str:
     text = redaction.redacted(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
-
-
-def redacted(text: str, secrets: Sequence[str]) -> str:
-    """The text without these secrets, also where they are escaped as Python or JSON text."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        for form in dict.fromkeys((secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])):
-            text = text.replace(form, HIDDEN) if form else text
-    return text
 
 
 def _ms(seconds: float) -> str:

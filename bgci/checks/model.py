@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW = "canary", "baseline", "both", "load-balancer", "preview"
-TARGETS = (CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW)
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+from bgci.redaction import Redactor
 
-MAX_REPEAT = 100_000
+CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW = "canary", "baseline", "both", "load-balancer", "preview"
+
 MAX_CONCURRENCY = 32
 MAX_TIMEOUT = 600.0  # seconds
 MIN_SHARE_REPEAT = 10  # fewer answers say nothing about a share
 DEFAULT_TIMEOUT = 10.0  # seconds
-SCHEMES = ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Suite:
-    """``secrets``: texts that stand in requests and must not stand in a report."""
+    """``secrets``: texts in requests that no report can show."""
 
     file: str
     checks: tuple[Check, ...]
     secrets: tuple[str, ...] = ()
+
+    @cached_property
+    def redact(self) -> Callable[[str], str]:
+        """Removes the secrets from a text."""
+        return Redactor(*self.secrets).redacted

@@ -133,7 +133,7 @@ def _skipped(check: Check, places: Places) -> list[Case]:
 
 
 def _case(job: _Job, suite: Suite) -> Case:
-    case = job.tally.case(job.suite, job.place.name, job.url + job.check.path, suite.secrets)
+    case = job.tally.case(job.suite, job.place.name, job.url + job.check.path, suite.redact)
     return replace(case, address=job.place.address)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bgci.checks.assertions import EXCERPT, Answer, Tally, mismatches, percentile, redacted, same
+from bgci.checks.assertions import EXCERPT, Answer, Tally, mismatches, percentile, same
 from bgci.checks.confined import Confined
-from bgci.checks.model import Check, Expect
+from bgci.checks.model import Check, Expect, Suite
 from bgci.checks.test_result import Case, Outcome, folded, require_some
 
 
@@ -124,10 +124,11 @@ def test_the_first_bad_exchange_is_shown_and_long_ones_are_cut() -> None:
     assert len(case.output) < 2 * EXCERPT
 
 
-def test_a_secret_is_hidden_in_each_of_its_forms() -> None:
-    secret = 'a"b\\c'
-    assert redacted(f"{secret} {json.dumps(secret)} {secret!r}", [secret]) == "*** \"***\" '***'"
-    assert redacted("abc ab", ["ab", "abc", ""]) == "*** ***"
+def test_a_secret_of_the_suite_is_hidden_in_each_of_its_forms() -> None:
+    suite = Suite("web.canary.yaml", (), ('a"b\\c', "abcd", "abcdef"))
+    secret = suite.secrets[0]
+    assert suite.redact(f"{secret} {json.dumps(secret)} {secret!r}") == "*** \"***\" '***'"
+    assert suite.redact("abcdef abcd") == "*** ***"
 
 
 def test_nothing_executed_is_a_failure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,7 @@ from bgci.errors import InvalidError
 
 KNOWN = {"app": "/web", "revision": "v2", "image": "web:2"}
 SCHEMA = json.loads((files("bgci.checks") / "suite.schema.json").read_text(encoding="utf-8"))
+CHECK, EXPECT = (SCHEMA["$defs"][name]["properties"] for name in ("check", "expect"))
 
 
 def read(text: str, variables: Mapping[str, str] = KNOWN, secret: Mapping[str, str] | None = None) -> Suite:
@@ -31,14 +33,14 @@ def one(text: str, **more: Any) -> Check:
 
 
 def mistakes(text: str) -> list[str]:
-    """Each finding: its line and what is wrong, without the remedy."""
+    """Each finding: its line, what is wrong, and its remedy."""
     with pytest.raises(InvalidError) as caught:
         read(text)
     assert caught.value.code == 3
-    lines = str(caught.value).splitlines()
-    found = [line.removeprefix("  - web.canary.yaml, ") for line in lines if line.startswith("  - ")]
-    assert sum(line.startswith("      ") for line in lines) == len(found), "each has a remedy"
-    return found
+    rows = str(caught.value).splitlines()[1:-1]
+    assert all(row.startswith("  - web.canary.yaml, ") for row in rows[::2])
+    assert all(re.fullmatch(r" {4}[A-Z].*\.", row) for row in rows[1::2]), "each has a remedy"
+    return [f"{row[21:]} {remedy.strip()}" for row, remedy in zip(rows[::2], rows[1::2], strict=True)]
 
 
 def test_a_short_check_has_sensible_defaults() -> None:
@@ -117,8 +119,8 @@ checks:
     assert (by_default.scheme, by_default.verify) == ("https", False)
     assert (own.scheme, own.verify) == ("http", True)
     assert mistakes("checks:\n- {path: /, scheme: ftp, verify: 1, expect: {status: 200}}\n") == [
-        "line 2: checks[0].scheme is 'ftp'",
-        "line 2: checks[0].verify is 1",
+        "line 2: checks[0].scheme is 'ftp'. Use one of http, https.",
+        "line 2: checks[0].verify has to be true or false, but is a number. Write true or false.",
     ]
 
 
@@ -133,6 +135,25 @@ def test_the_value_of_an_environment_variable_is_a_secret_if_it_is_used() -> Non
     suite = read(text, secret={"env.KEY": "hush", "env.OTHER": "unused"})
     assert suite.checks[0].headers == {"X-Key": "k hush"}
     assert suite.secrets == ("hush",)
+
+
+def test_a_secret_is_not_in_a_finding() -> None:
+    with pytest.raises(InvalidError, match=r"timeout is '\*\*\*'") as caught:
+        read("checks: [{path: /, timeout: '${env.KEY}', expect: {status: 200}}]", secret={"env.KEY": "hush-hush"})
+    assert "hush" not in str(caught.value)
+
+
+def test_whole_numbers_with_a_point_are_whole() -> None:
+    check = one("{path: /, repeat: 2.0, expect: {status: [200.0, 4xx]}}")
+    assert (check.repeat, check.expect.status) == (2, ("200", "4xx"))
+
+
+def test_variables_are_filled_in_everywhere() -> None:
+    check = one(
+        "{path: '${p}', timeout: '${t}', expect: {json: {$.a: ['${revision}']}}}",
+        variables={**KNOWN, "p": "/x", "t": "3s"},
+    )
+    assert (check.path, check.timeout, check.expect.json) == ("/x", 3.0, {"$.a": ["v2"]})
 
 
 def test_anchors_and_merges_work_and_dates_stay_text() -> None:
@@ -165,39 +186,57 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
     path: /f
     expect: {status: 200}
 """) == [
-        "line 3: checks[0].repeet is unknown here",
-        "line 5: checks[0].expect.statsu is unknown here",
-        "line 6: checks[1] has no expect",
-        "line 9: checks[2].expect expects nothing",
+        "line 15: checks[4].path is given twice. Keep one of them.",
+        f"line 3: checks[0].repeet is an unknown field. Write repeat; known are {', '.join(CHECK)}.",
+        f"line 5: checks[0].expect.statsu is an unknown field. Write status; known are {', '.join(EXPECT)}.",
+        "line 6: checks[1].expect is missing. Add it.",
+        "line 9: checks[2].expect has 0 fields. Say what the answer has to be, such as status: 200.",
         "line 12: checks[3].expect.body_regex is not a regular expression: missing ), unterminated subpattern "
-        "at position 0",
-        "line 13: checks[3].expect.json['$.a['] is not a JSONPath: unexpected end of query",
-        "line 15: checks[4].path stands there twice",
+        "at position 0. Write a regular expression in single quotes, or a list of them.",
+        "line 13: checks[3].expect.json['$.a['] is not a JSONPath: unexpected end of query. "
+        "Write it as RFC 9535 has it, such as $.items[0].name.",
     ]
 
 
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        ("{path: a, expect: {status: 200}}", "path has to begin with /"),
+        ("{path: a, expect: {status: 200}}", "path is 'a'. Begin it with /"),
         ("{path: /, target: green, expect: {status: 200}}", "target is 'green'"),
-        ("{path: /, timeout: 5, expect: {status: 200}}", "timeout is 5"),
-        ("{path: /, timeout: 11m, expect: {status: 200}}", "timeout is '11m'"),
-        ("{path: /, repeat: 0, expect: {status: 200}}", "repeat is 0"),
+        (
+            "{path: /, timeout: 5, expect: {status: 200}}",
+            "timeout has to be text, but is a number. Write a duration with its unit",
+        ),
+        (
+            "{path: /, timeout: 11m, expect: {status: 200}}",
+            "timeout is '11m'. Write a duration with its unit, such as 300ms or 5s, 10m at most",
+        ),
+        ("{path: /, repeat: 0, expect: {status: 200}}", "repeat is 0. Write a whole number from 1 to 100000"),
         ("{path: /, concurrency: 33, expect: {status: 200}}", "concurrency is 33"),
-        ("{path: /, body: a, json: 1, expect: {status: 200}}", "json stands beside body"),
-        ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "is not a header name"),
+        ("{path: /, body: a, json: 1, expect: {status: 200}}", "json is given beside body"),
+        ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "Write it as Content-Type: value"),
         ("{path: /, headers: {a: 'c\n\n d'}, expect: {status: 200}}", "printable ASCII"),
         ("{path: /, headers: {a: 1}, expect: {status: 200}}", "headers.a has to be text"),
         ("{path: /, expect: {status: 99}}", "status is 99"),
-        ("{path: /, expect: {status: [true]}}", "status[0] is True"),
-        ("{path: /, expect: {body: ''}}", "body is empty"),
+        (
+            "{path: /, expect: {status: [true]}}",
+            "status[0] has to be text, but is true or false. Write a status such as 200, or 2xx",
+        ),
+        ("{path: /, expect: {body: ''}}", "body has 0 characters"),
         ("{path: /, expect: {body: '${nope}'}}", "variable nope, which is not given"),
-        ("{path: /, expect: {latency: {95: 1s}}}", "has to be a percentile"),
-        ("{path: /, expect: {success_rate: 0.99}}", "success_rate is 0.99"),
+        ("{path: /, expect: {latency: {95: 1s}}}", "Write a percentile: p50, p95"),
+        (
+            "{path: /, expect: {success_rate: 0.99}}",
+            "success_rate has to be text, but is a number. Write a percentage such as 99.5%",
+        ),
         ("{path: /, expect: {success_rate: 101%}}", "success_rate is '101%'"),
-        ("{path: /, json: .nan, expect: {status: 200}}", "nothing that JSON can say"),
-        ("{path: /, expect: {share: {body: v2, at_least: 1%}}}", "share is for the load balancer's answers alone"),
+        ('{path: /, headers: {a: "c\\n"}, expect: {status: 200}}', "printable ASCII"),
+        ("{path: /, expect: {latency: {p50: 999999h}}}", "is longer than a year"),
+        ("{path: /, json: .nan, expect: {status: 200}}", "is not a JSON value"),
+        (
+            "{path: /, expect: {share: {body: v2, at_least: 1%}}}",
+            "share does not go with target: canary. Write target: load-balancer.",
+        ),
         (
             "{path: /, target: load-balancer, expect: {share: {body: v2, at_least: 1%}}}",
             "share needs 10 answers or more",
@@ -206,7 +245,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ("{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v2}}}", "share has no limit"),
         (
             "{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v, at_least: 9%, at_most: 1%}}}",
-            "wants at least more than at most",
+            "has a larger at_least than at_most",
         ),
     ],
 )
@@ -217,13 +256,16 @@ def test_a_mistake_is_named(check: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the suite has to be a mapping"),
-        ("[]", "the suite has to be a mapping"),
-        ("checks: []", "has to be a list of one or more"),
-        ("checks: {a: 1}", "has to be a list of one or more"),
-        ("checks: [1]", "checks[0] has to be a mapping"),
-        ("{}", "the suite has no checks"),
-        ("checks: [{path: /, expect: {status: 200}}, {path: /, expect: {status: 200}}]", "as another one is"),
+        ("", "the suite has to be an object"),
+        ("[]", "the suite has to be an object"),
+        ("checks: []", "checks has 0 items. Write a list of one or more checks"),
+        ("checks: {a: 1}", "checks has to be a list"),
+        ("checks: [1]", "checks[0] has to be an object"),
+        ("{}", "checks is missing"),
+        (
+            "checks: [{path: /, expect: {status: 200}}, {path: /, expect: {status: 200}}]",
+            "has the name of another check",
+        ),
     ],
 )
 def test_a_document_that_is_no_suite_is_refused(text: str, said: str) -> None:
