@@ -214,7 +214,7 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
     suite(app, "checks:\n  - path: /\n    expects: {status: 200}\n")
     done = app.run("release", "v1", expect=3)
     assert "canary.yaml, line 3: checks[0].expects is an unknown field" in done.err
-    assert "did you mean expect?" in done.err
+    assert "Write expect; known are name" in done.err
     assert app.apps() == []
 
 
