@@ -12,14 +12,14 @@ from enum import Enum
 from typing import Any
 
 from bgci.appdef.app_definition import labels, service_ports
-from bgci.appdef.haproxy_label_table import Kind
+from bgci.appdef.haproxy_label_table import LabelKind
 from bgci.appdef.haproxy_labels import known_label
 from bgci.appdef.haproxy_sections import balanced_ports
 from bgci.appdef.haproxy_values import as_number, is_true
 
 _CHECK_FIELDS = ("protocol", "path", "port", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures")
 _HIDDEN = "(not shown)"
-_OWN = {Kind.MODE, Kind.LINE, Kind.OPTIONS, Kind.TEMPLATE, Kind.FRAGMENT, Kind.VERBATIM}
+_OWN = {LabelKind.MODE, LabelKind.LINE, LabelKind.OPTIONS, LabelKind.TEMPLATE, LabelKind.FRAGMENT, LabelKind.VERBATIM}
 
 
 class ChangeKind(str, Enum):
@@ -89,28 +89,28 @@ def _label_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
     before, after = labels(baseline), labels(new)
     for key in sorted({*before, *after}):
         row, _ = known_label(key)
-        if row is None or row.kind is Kind.DEPLOYMENT or row.name == "PORT":
+        if row is None or row.kind is LabelKind.DEPLOYMENT or row.name == "PORT":
             continue
         old, changed = before.get(key), after.get(key)
         if _meaning(row.kind, old) != _meaning(row.kind, changed):
             yield BalancerChange(ChangeKind.LABEL, key, _shown(row.kind, old), _shown(row.kind, changed))
 
 
-def _meaning(kind: Kind, value: object) -> object:
+def _meaning(kind: LabelKind, value: object) -> object:
     """Two spellings of one meaning are no change."""
     if not isinstance(value, str):
         return None
-    if kind is Kind.FLAG:
+    if kind is LabelKind.FLAG:
         return is_true(value)
-    if kind is Kind.NUMBER:
+    if kind is LabelKind.NUMBER:
         return as_number(value)
-    return value.lower() if kind in (Kind.MODE, Kind.HOSTS) else value.replace("\r\n", "\n")
+    return value.lower() if kind in (LabelKind.MODE, LabelKind.HOSTS) else value.replace("\r\n", "\n")
 
 
-def _shown(kind: Kind, value: object) -> str | None:
+def _shown(kind: LabelKind, value: object) -> str | None:
     if value is None:
         return None
-    return _HIDDEN if kind is Kind.AUTH else repr(value)
+    return _HIDDEN if kind is LabelKind.AUTH else repr(value)
 
 
 def _port_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[BalancerChange]:

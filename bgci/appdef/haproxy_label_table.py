@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
+class LabelKind(Enum):
     """How marathon-lb reads the value of a label. The value is the text for docs/labels.md."""
 
     NUMBER = "whole number"
@@ -39,7 +39,7 @@ class Label:
     """
 
     name: str
-    kind: Kind
+    kind: LabelKind
     meaning: str
     default: str = ""
     fields: tuple[str, ...] = ()
@@ -92,38 +92,38 @@ _ALLOWED = "  acl network_allowed src {network_allowed}\n"
 
 
 def _template(name: str, meaning: str, default: str, *fields: str, map_fields: tuple[str, ...] | None = None) -> Label:
-    return Label(name, Kind.TEMPLATE, meaning, default, fields, map_fields)
+    return Label(name, LabelKind.TEMPLATE, meaning, default, fields, map_fields)
 
 
 def _deployment(name: str, meaning: str) -> Label:
-    return Label(name, Kind.DEPLOYMENT, meaning, per_port=False)
+    return Label(name, LabelKind.DEPLOYMENT, meaning, per_port=False)
 
 
 _VALUES = (
-    Label("AUTH", Kind.AUTH, "HTTP basic authentication at the virtual host"),
-    Label("VHOST", Kind.HOSTS, "The virtual hosts of this port on marathon-lb's ports 80 and 443"),
-    Label("PATH", Kind.PATHS, "The beginnings of the path that a request to the virtual host needs"),
-    Label("GROUP", Kind.GROUPS, "The load balancers that serve this port; takes precedence over HAPROXY_GROUP"),
-    Label("STICKY", Kind.FLAG, "A cookie keeps each client on its server", "false"),
-    Label("ENABLED", Kind.FLAG, "Serve this port (needed under --strict-mode)", "true"),
-    Label("REDIRECT_TO_HTTPS", Kind.FLAG, "Redirect HTTP requests of the virtual host to HTTPS", "false"),
-    Label("USE_HSTS", Kind.FLAG, "Add BACKEND_HSTS_OPTIONS in http mode", "false"),
-    Label("SSL_CERT", Kind.OPTIONS, "The certificate of the service port, a path at the load balancer"),
-    Label("BIND_OPTIONS", Kind.OPTIONS, "Further options of the bind line"),
-    Label("BIND_ADDR", Kind.LINE, "The address to listen on", "*"),
-    Label("PORT", Kind.NUMBER, "The port to listen on, in place of the service port (bgci writes it)"),
-    Label("MODE", Kind.MODE, "HAProxy's mode", "http with a check of protocol HTTP or with a VHOST, else tcp"),
-    Label("BALANCE", Kind.BALANCE, "The algorithm of load balancing", "roundrobin"),
-    Label("HTTP_BACKEND_PROXYPASS_PATH", Kind.LINE, "The prefix to cut from the path (http mode)"),
-    Label("HTTP_BACKEND_REVPROXY_PATH", Kind.LINE, "The path to write in Location headers (http mode)"),
-    Label("HTTP_BACKEND_REDIR", Kind.LINE, "Where to redirect requests for / (http mode)"),
-    Label("BACKEND_WEIGHT", Kind.NUMBER, "The order of virtual hosts: largest first", "1 with a PATH, else 0"),
-    Label("BACKEND_NETWORK_ALLOWED_ACL", Kind.NETWORKS, "Who may connect", "everybody"),
-    Label("BACKEND_HEALTHCHECK_PORT_INDEX", Kind.NUMBER, "The index of the port to check in place of this one"),
+    Label("AUTH", LabelKind.AUTH, "HTTP basic authentication at the virtual host"),
+    Label("VHOST", LabelKind.HOSTS, "The virtual hosts of this port on marathon-lb's ports 80 and 443"),
+    Label("PATH", LabelKind.PATHS, "The beginnings of the path that a request to the virtual host needs"),
+    Label("GROUP", LabelKind.GROUPS, "The load balancers that serve this port; takes precedence over HAPROXY_GROUP"),
+    Label("STICKY", LabelKind.FLAG, "A cookie keeps each client on its server", "false"),
+    Label("ENABLED", LabelKind.FLAG, "Serve this port (needed under --strict-mode)", "true"),
+    Label("REDIRECT_TO_HTTPS", LabelKind.FLAG, "Redirect HTTP requests of the virtual host to HTTPS", "false"),
+    Label("USE_HSTS", LabelKind.FLAG, "Add BACKEND_HSTS_OPTIONS in http mode", "false"),
+    Label("SSL_CERT", LabelKind.OPTIONS, "The certificate of the service port, a path at the load balancer"),
+    Label("BIND_OPTIONS", LabelKind.OPTIONS, "Further options of the bind line"),
+    Label("BIND_ADDR", LabelKind.LINE, "The address to listen on", "*"),
+    Label("PORT", LabelKind.NUMBER, "The port to listen on, in place of the service port (bgci writes it)"),
+    Label("MODE", LabelKind.MODE, "HAProxy's mode", "http with a check of protocol HTTP or with a VHOST, else tcp"),
+    Label("BALANCE", LabelKind.BALANCE, "The algorithm of load balancing", "roundrobin"),
+    Label("HTTP_BACKEND_PROXYPASS_PATH", LabelKind.LINE, "The prefix to cut from the path (http mode)"),
+    Label("HTTP_BACKEND_REVPROXY_PATH", LabelKind.LINE, "The path to write in Location headers (http mode)"),
+    Label("HTTP_BACKEND_REDIR", LabelKind.LINE, "Where to redirect requests for / (http mode)"),
+    Label("BACKEND_WEIGHT", LabelKind.NUMBER, "The order of virtual hosts: largest first", "1 with a PATH, else 0"),
+    Label("BACKEND_NETWORK_ALLOWED_ACL", LabelKind.NETWORKS, "Who may connect", "everybody"),
+    Label("BACKEND_HEALTHCHECK_PORT_INDEX", LabelKind.NUMBER, "The index of the port to check in place of this one"),
 )
 
 _PER_APP = (
-    Label("GROUP", Kind.GROUPS, "The load balancers that serve the app", per_port=False),
+    Label("GROUP", LabelKind.GROUPS, "The load balancers that serve the app", per_port=False),
     _deployment("DEPLOYMENT_GROUP", "The name that blue and green share"),
     _deployment("DEPLOYMENT_ALT_PORT", "The service ports of the second colour, a comma list"),
     _deployment("DEPLOYMENT_COLOUR", "blue or green"),
@@ -155,20 +155,20 @@ _TEMPLATES = (
     ),
     Label(
         "BACKEND_HTTP_OPTIONS",
-        Kind.VERBATIM,
+        LabelKind.VERBATIM,
         "Options of the backend in http mode",
         "  option forwardfor\n  http-request set-header X-Forwarded-Port %[dst_port]\n"
         "  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n",
     ),
     Label(
         "BACKEND_HSTS_OPTIONS",
-        Kind.VERBATIM,
+        LabelKind.VERBATIM,
         "The header of USE_HSTS",
         "  rspadd  Strict-Transport-Security:\\ max-age=15768000\n",
     ),
     Label(
         "BACKEND_STICKY_OPTIONS",
-        Kind.VERBATIM,
+        LabelKind.VERBATIM,
         "The cookie of STICKY",
         "  cookie mesosphere_server_id insert indirect nocache\n",
     ),
@@ -201,11 +201,11 @@ _TEMPLATES = (
         *_SERVER_FIELDS,
     ),
     Label(
-        "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", Kind.FRAGMENT, "{healthCheckOptions}, HTTP",
+        "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", LabelKind.FRAGMENT, "{healthCheckOptions}, HTTP",
         _SERVER_CHECK, _CHECK_FIELDS,
     ),
     Label(
-        "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS", Kind.FRAGMENT, "{healthCheckOptions}, TCP or tcp mode",
+        "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS", LabelKind.FRAGMENT, "{healthCheckOptions}, TCP or tcp mode",
         _SERVER_CHECK, _CHECK_FIELDS,
     ),
     _template(
@@ -283,7 +283,7 @@ _VHOST_TEMPLATES = (
 )  # fmt: skip
 
 _UNREAD = tuple(
-    Label(name, Kind.UNREAD, "marathon-lb accepts the label and never reads it")
+    Label(name, LabelKind.UNREAD, "marathon-lb accepts the label and never reads it")
     for name in (
         "MAP_HTTP_FRONTEND_ACL",
         "MAP_HTTP_FRONTEND_ACL_ONLY",
@@ -296,5 +296,5 @@ LABELS: tuple[Label, ...] = (*_PER_APP, *_VALUES, *_TEMPLATES, *_VHOST_TEMPLATES
 PER_PORT = {label.name: label for label in LABELS if label.per_port}
 PER_APP = {label.full_name(): label for label in LABELS if not label.per_port}
 
-TEXTS_WITH_LINES = (Kind.TEMPLATE, Kind.FRAGMENT, Kind.VERBATIM, Kind.UNREAD)
+TEXTS_WITH_LINES = (LabelKind.TEMPLATE, LabelKind.FRAGMENT, LabelKind.VERBATIM, LabelKind.UNREAD)
 """The kinds whose text may hold several lines."""

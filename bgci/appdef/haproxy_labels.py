@@ -14,7 +14,7 @@ from typing import Any
 
 from bgci.appdef.app_definition import labels, service_ports
 from bgci.appdef.findings import at
-from bgci.appdef.haproxy_label_table import LABELS, PER_APP, PER_PORT, Kind, Label
+from bgci.appdef.haproxy_label_table import LABELS, PER_APP, PER_PORT, Label, LabelKind
 from bgci.appdef.haproxy_templates import check_template
 from bgci.appdef.haproxy_values import (
     FROZEN,
@@ -84,11 +84,11 @@ def _check_known(
             Effect.IGNORED,
         )
         return
-    if label.kind is Kind.UNREAD:
+    if label.kind is LabelKind.UNREAD:
         remedy = f"remove it; marathon-lb reads {label.full_name(index).replace('_MAP_', '_')} in its place"
         yield LabelFinding(path, "has no effect: marathon-lb accepts the label and never reads it", remedy, advice=True)
         return
-    if label.kind is Kind.DEPLOYMENT:
+    if label.kind is LabelKind.DEPLOYMENT:
         return
     yield from check_characters(path, value, label)
     yield from check_value(path, value, label)

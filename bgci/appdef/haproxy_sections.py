@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgci.appdef.app_definition import as_int, as_list, as_mapping, group, labels, service_ports
-from bgci.appdef.haproxy_label_table import PER_PORT, Kind
+from bgci.appdef.haproxy_label_table import PER_PORT, LabelKind
 from bgci.appdef.haproxy_labels import port_label
 from bgci.appdef.haproxy_values import as_number, is_true
 
@@ -98,7 +98,7 @@ class BalancedPort:
         """The label in place of marathon-lb's own template, or that one."""
         row = PER_PORT[name]
         text = self.text(name, row.default).replace("\r\n", "\n")
-        return f" {text.strip()}" if row.kind is Kind.FRAGMENT and text.strip() else text
+        return f" {text.strip()}" if row.kind is LabelKind.FRAGMENT and text.strip() else text
 
     def format(self, name: str, **values: object) -> str:
         """The template with its placeholders replaced."""

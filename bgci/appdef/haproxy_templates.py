@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from string import Formatter
 
-from bgci.appdef.haproxy_label_table import PER_PORT, Kind, Label
+from bgci.appdef.haproxy_label_table import PER_PORT, Label, LabelKind
 from bgci.appdef.haproxy_values import FROZEN, REFUSED, Effect, LabelFinding
 
 _SECTIONS = (
@@ -44,7 +44,7 @@ _CAN_BE_NONE: dict[str, object] = dict.fromkeys(("hostname", "healthCheckPort", 
 def check_template(path: str, value: str, label: Label, *, haproxy_map: bool) -> Iterator[LabelFinding]:
     """The text of a label that replaces one of marathon-lb's templates; nothing for other labels."""
     text = value.replace("\r\n", "\n")
-    if label.kind in (Kind.TEMPLATE, Kind.FRAGMENT):
+    if label.kind in (LabelKind.TEMPLATE, LabelKind.FRAGMENT):
         fields = label.map_fields if haproxy_map and label.map_fields is not None else label.fields
         problem = format_problem(text, fields)
         if problem:
@@ -52,12 +52,12 @@ def check_template(path: str, value: str, label: Label, *, haproxy_map: bool) ->
             remedy = f"write {{{{ and }}}} for braces of HAProxy's own; marathon-lb replaces here: {given}"
             yield LabelFinding(path, f"{problem}: {FROZEN}", remedy, Effect.FROZEN)
             return
-    if label.kind is Kind.VERBATIM:
+    if label.kind is LabelKind.VERBATIM:
         yield from _check_verbatim(path, text)
-    if label.kind is Kind.FRAGMENT and "\n" in text.strip():
+    if label.kind is LabelKind.FRAGMENT and "\n" in text.strip():
         message = f"holds a line break within the server line: {REFUSED}"
         yield LabelFinding(path, message, "write it in one line", Effect.LEFT_OUT)
-    if label.kind in (Kind.TEMPLATE, Kind.VERBATIM):
+    if label.kind in (LabelKind.TEMPLATE, LabelKind.VERBATIM):
         yield from _check_lines(path, text, label.name)
 
 

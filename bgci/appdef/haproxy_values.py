@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bgci.appdef.findings import Finding
-from bgci.appdef.haproxy_label_table import TEXTS_WITH_LINES, Kind, Label
+from bgci.appdef.haproxy_label_table import TEXTS_WITH_LINES, Label, LabelKind
 
 
 class Effect(Enum):
@@ -55,9 +55,9 @@ def tcp_mode(mode: str | None) -> bool:
 
 def check_characters(path: str, value: str, label: Label) -> Iterator[LabelFinding]:
     """Characters that HAProxy does not take, or takes for something else than they look like."""
-    if label.kind is Kind.NUMBER:
+    if label.kind is LabelKind.NUMBER:
         return  # whatever int() takes; the text itself is not written
-    lines_allowed = label.kind in (*TEXTS_WITH_LINES, Kind.BALANCE, Kind.OPTIONS)
+    lines_allowed = label.kind in (*TEXTS_WITH_LINES, LabelKind.BALANCE, LabelKind.OPTIONS)
     # marathon-lb itself replaces CR LF in templates, and nowhere else.
     text = value.replace("\r\n", "\n") if label.kind in TEXTS_WITH_LINES else value
     if any("\ud800" <= char <= "\udfff" for char in text):
@@ -222,16 +222,16 @@ def _short(value: str) -> str:
 
 _Check = Callable[[str, str], Iterator[LabelFinding]]
 
-_CHECKS_BY_KIND: dict[Kind, _Check] = {
-    Kind.NUMBER: _check_number,
-    Kind.FLAG: _check_flag,
-    Kind.GROUPS: _check_groups,
-    Kind.HOSTS: _check_hosts,
-    Kind.PATHS: _check_paths,
-    Kind.AUTH: _check_auth,
-    Kind.MODE: _check_mode,
-    Kind.BALANCE: _check_balance,
-    Kind.NETWORKS: _check_networks,
+_CHECKS_BY_KIND: dict[LabelKind, _Check] = {
+    LabelKind.NUMBER: _check_number,
+    LabelKind.FLAG: _check_flag,
+    LabelKind.GROUPS: _check_groups,
+    LabelKind.HOSTS: _check_hosts,
+    LabelKind.PATHS: _check_paths,
+    LabelKind.AUTH: _check_auth,
+    LabelKind.MODE: _check_mode,
+    LabelKind.BALANCE: _check_balance,
+    LabelKind.NETWORKS: _check_networks,
 }
 _CHECKS: dict[str, _Check] = {
     "PORT": _check_port,

@@ -1,4 +1,4 @@
-"""Stage ``demo``: the whole lab against a sandbox of its own, under load, all through DC/OS Jobs.
+"""Command ``demo``: the whole lab against a sandbox of its own, under load, all through DC/OS Jobs.
 
 v1 is deployed in full; v2 as a canary, then completely; v3, which answers errors, is rolled back.
 """
@@ -37,7 +37,7 @@ UNHEALTHY = 8
 
 
 @dataclass(frozen=True)
-class Stage:
+class LabStage:
     """One command of the lab: the exit code that it should end with, and how it did."""
 
     command: str
@@ -54,14 +54,14 @@ class Stage:
 
 
 LAB = (
-    Stage("publish", "v1"),
-    Stage("canary", "v1"),  # nothing runs yet: this deploys all of it
-    Stage("publish", "v2"),
-    Stage("canary", "v2", pause=HYBRID_SECONDS),
-    Stage("promote", "v2", pause=2.0),
-    Stage("publish", "v3", options=("--set", "health=fail")),
-    Stage("canary", "v3", options=("--timeout", "25s"), expected=UNHEALTHY),
-    Stage("rollback", "v3"),
+    LabStage("publish", "v1"),
+    LabStage("canary", "v1"),  # nothing runs yet: this deploys all of it
+    LabStage("publish", "v2"),
+    LabStage("canary", "v2", pause=HYBRID_SECONDS),
+    LabStage("promote", "v2", pause=2.0),
+    LabStage("publish", "v3", options=("--set", "health=fail")),
+    LabStage("canary", "v3", options=("--timeout", "25s"), expected=UNHEALTHY),
+    LabStage("rollback", "v3"),
 )
 
 
@@ -83,7 +83,7 @@ def run(settings: Settings) -> None:
 
 def _lab(context: Context, where: Mapping[str, Any], directory: Path) -> None:
     """All stages, the load from the first full deployment on, and the report."""
-    done: list[Stage] = []
+    done: list[LabStage] = []
     log = directory / "load.jsonl"
     with _timeline(context, log):
         for planned in LAB[:2]:
@@ -95,7 +95,7 @@ def _lab(context: Context, where: Mapping[str, Any], directory: Path) -> None:
     _report(context, done, _total(log))
 
 
-def _perform(context: Context, where: Mapping[str, Any], planned: Stage) -> Stage:
+def _perform(context: Context, where: Mapping[str, Any], planned: LabStage) -> LabStage:
     """Run one command as a user would: another process, its own artifacts."""
     artifacts = Path(context.settings.artifacts) / planned.revision
     command = [planned.command, "--app", APP, "--revision", planned.revision, "--artifacts", str(artifacts)]
@@ -220,7 +220,7 @@ def _total(log: Path) -> dict[str, Any]:
 # -- the report -----------------------------------------------------------------------------------------------------
 
 
-def _report(context: Context, done: list[Stage], total: Mapping[str, Any]) -> None:
+def _report(context: Context, done: list[LabStage], total: Mapping[str, Any]) -> None:
     """The table of stages and the count of requests. Raises BgciError when the lab did not go as it should."""
     say = context.console.info
     say(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")

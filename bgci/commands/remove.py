@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from bgci.errors import UsageError
+from bgci.operations.app_removal import remove
 from bgci.operations.context import Context, stage
-from bgci.operations.removal import remove
 from bgci.options import Settings
 
 

@@ -17,9 +17,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from bgci.appdef.names import app_slug
 from bgci.dcos import openssl, tls
-from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http, Params, proxied
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.metronome import Metronome
 from bgci.dcos.permissions import folder_of
@@ -86,7 +86,7 @@ def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
 def metronome_version(metronome: Metronome) -> str:
     """Its version, empty where it does not say. Raises what a request does."""
     with suppress(HttpFailure, UnavailableError):
-        return Answer(metronome.http.get("/info"), "Metronome", metronome.http.base_url)["version"].text()
+        return JsonAnswer(metronome.http.get("/info"), "Metronome", metronome.http.base_url)["version"].text()
     return ""
 
 
@@ -97,7 +97,7 @@ def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
         found = http.get(path)
     except (BgciError, HttpFailure):
         return None
-    account = Answer(found, "DC/OS", http.base_url)
+    account = JsonAnswer(found, "DC/OS", http.base_url)
     return [
         (entry["rid"].text(), action["name"].text() if isinstance(action.value, dict) else action.text())
         for kind in ("direct", "groups")
@@ -169,7 +169,7 @@ def secret_there(http: Http, secret: str) -> bool | None:
     """
     try:
         found = http.get(_secret_path(_parent(secret)), params=[("list", "true")])
-        names = [name.text() for name in Answer(found, "the secret store", http.base_url)["array"].items()]
+        names = [name.text() for name in JsonAnswer(found, "the secret store", http.base_url)["array"].items()]
         return secret.strip("/").rpartition("/")[2] in names
     except HttpFailure as failure:
         return _missing(failure)

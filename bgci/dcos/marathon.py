@@ -11,9 +11,9 @@ from urllib.parse import quote
 from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
-from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
 from bgci.errors import ConflictError, DeniedError, InvalidError
 
@@ -190,8 +190,8 @@ class Marathon:
                 ) from error
             raise
 
-    def _answer(self, reply: Any) -> Answer:
-        return Answer(reply, self.http.name, self.http.base_url)
+    def _answer(self, reply: Any) -> JsonAnswer:
+        return JsonAnswer(reply, self.http.name, self.http.base_url)
 
 
 def _translated(failure: HttpFailure, app_id: str) -> Exception:

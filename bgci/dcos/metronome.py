@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bgci.appdef.app_definition import as_mapping
-from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.errors import ConflictError, InvalidError
 
 # What a JobSpec may contain (metronome: jobspec.schema.json); a GET adds more, which a PUT refuses.
@@ -94,7 +94,7 @@ class Metronome:
         found = self._read(job_id, "activeRuns")
         return _job(found) if found else None
 
-    def _read(self, job_id: str, embed: str) -> Answer | None:
+    def _read(self, job_id: str, embed: str) -> JsonAnswer | None:
         params = [("embed", embed)]
         try:
             reply = self._call(job_id, lambda: self.http.get(_path(job_id), params=params), missing=True)
@@ -172,11 +172,11 @@ class Metronome:
                 raise
             raise _translated(failure, job_id) from failure
 
-    def _answer(self, reply: Any) -> Answer:
-        return Answer(reply, self.http.name, self.http.base_url)
+    def _answer(self, reply: Any) -> JsonAnswer:
+        return JsonAnswer(reply, self.http.name, self.http.base_url)
 
 
-def _job(answer: Answer) -> Job:
+def _job(answer: JsonAnswer) -> Job:
     summary = answer["historySummary"]
     return Job(
         id=answer["id"].required().text(),
@@ -188,7 +188,7 @@ def _job(answer: Answer) -> Job:
     )
 
 
-def _run(answer: Answer) -> JobRun:
+def _run(answer: JsonAnswer) -> JobRun:
     tasks = tuple(task["id"].text() for task in answer["tasks"].items())
     return JobRun(answer["id"].required().text(), answer["status"].text("UNKNOWN"), tasks)
 

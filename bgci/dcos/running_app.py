@@ -12,7 +12,7 @@ from typing import Any
 from bgci.appdef.app_definition import GROUP_LABEL, service_ports
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
 from bgci.appdef.previous import Previous, previous
-from bgci.dcos.answer import Answer
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.marathon_lb import Endpoint, backend_name
 from bgci.engine.observation import App, Task
 from bgci.engine.ownership import Member, base_id
@@ -149,7 +149,7 @@ def require_dates(apps: Iterable[RunningApp]) -> None:
             )
 
 
-def running_app(answer: Answer) -> RunningApp:
+def running_app(answer: JsonAnswer) -> RunningApp:
     """An app as GET /v2/apps shows it with embedded tasks. Raises UnavailableError for a value of a wrong type."""
     labels = answer["labels"].texts()
     definition = {key: value for key, value in answer.object().items() if key not in _STATE}
@@ -183,7 +183,7 @@ def running_app(answer: Answer) -> RunningApp:
     return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready, since)
 
 
-def _check_window(check: Answer) -> float:
+def _check_window(check: JsonAnswer) -> float:
     """Seconds until HAProxy takes a server that fails each of its checks for DOWN. marathon-lb writes a check of these
     numbers for every protocol but COMMAND (docs/platform.md)."""
     if check["protocol"].text("HTTP") == "COMMAND":
@@ -192,14 +192,14 @@ def _check_window(check: Answer) -> float:
     return float(falls * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
 
 
-def _health_time(check: Answer) -> float:
+def _health_time(check: JsonAnswer) -> float:
     """Seconds in which a task must have passed this check: its grace period, then as many failures as it may have."""
     tries = check["maxConsecutiveFailures"].whole(3) + 1
     round_trip = check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)
     return float(check["gracePeriodSeconds"].whole(300) + tries * round_trip)
 
 
-def queue_entry(answer: Answer) -> QueueEntry:
+def queue_entry(answer: JsonAnswer) -> QueueEntry:
     """An entry of GET /v2/queue. Raises UnavailableError for a value of a wrong type."""
     delay, offers = answer["delay"], answer["processedOffersSummary"]["rejectSummaryLastOffers"]
     return QueueEntry(
@@ -234,7 +234,7 @@ def endpoints(apps: Sequence[RunningApp], group: str) -> dict[str, list[Endpoint
     }
 
 
-def _task(task: Answer, addresses: Mapping[str, tuple[Address, ...]], checked: bool) -> Task:
+def _task(task: JsonAnswer, addresses: Mapping[str, tuple[Address, ...]], checked: bool) -> Task:
     results = [result for result in task["healthCheckResults"].items() if not result.missing]
     state, task_id = task["state"].text("TASK_RUNNING"), task["id"].text()
     alive = any(result["alive"].flag() for result in results) if results else None
@@ -247,14 +247,14 @@ def _task(task: Answer, addresses: Mapping[str, tuple[Address, ...]], checked: b
     )
 
 
-def _healthy_since(task: Answer) -> float:
+def _healthy_since(task: JsonAnswer) -> float:
     """Since the first success of a health check; where there is none, since the start."""
     first = [result["firstSuccess"].text() for result in task["healthCheckResults"].items() if not result.missing]
     text = min(filter(None, first), default=task["startedAt"].text())
     return (_moment(text) or (0.0, False))[0]
 
 
-def _addresses(app: Answer, task: Answer) -> tuple[Address, ...]:
+def _addresses(app: JsonAnswer, task: JsonAnswer) -> tuple[Address, ...]:
     """Of each port of a task, as marathon-lb finds it (docs/platform.md)."""
     host = task["host"].text()
     ips = tuple(ip["ipAddress"].text() for ip in task["ipAddresses"].items())
@@ -265,7 +265,7 @@ def _addresses(app: Answer, task: Answer) -> tuple[Address, ...]:
     return tuple(Address(host, (), port.whole()) for port in task["ports"].items())
 
 
-def _complaints(tasks: Iterable[Answer]) -> tuple[str, ...]:
+def _complaints(tasks: Iterable[JsonAnswer]) -> tuple[str, ...]:
     failing = {
         result["lastFailureCause"].text()
         for task in tasks
@@ -275,7 +275,7 @@ def _complaints(tasks: Iterable[Answer]) -> tuple[str, ...]:
     return tuple(f"health check failing ({cause})" for cause in sorted(failing - {""}))
 
 
-def _last_failure(app: Answer) -> list[str]:
+def _last_failure(app: JsonAnswer) -> list[str]:
     """The last task failure of the version that runs."""
     failure, version = app["lastTaskFailure"], app["version"].text()
     if failure.missing or failure["version"].text(version) != version:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from bgci.dcos.answer import Answer
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.errors import BgciError
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
@@ -93,7 +93,7 @@ class TaskLog:
         whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
         return _decoded(written[: whole or None], offset)
 
-    def _task(self, task_id: str) -> Answer:
+    def _task(self, task_id: str) -> JsonAnswer:
         """The task's entry in the state of Mesos, running or completed; missing when there is none."""
         state = self._answer(self._http.get("/mesos/master/state"))
         for framework in [*state["frameworks"].items(), *state["completed_frameworks"].items()]:
@@ -102,10 +102,10 @@ class TaskLog:
                     return task
         return self._answer(None)
 
-    def _state_statuses(self, task_id: str) -> list[Answer]:
+    def _state_statuses(self, task_id: str) -> list[JsonAnswer]:
         return self._task(task_id)["statuses"].items()
 
-    def _operator_statuses(self, task_id: str) -> list[Answer]:
+    def _operator_statuses(self, task_id: str) -> list[JsonAnswer]:
         """The task's status updates from the operator API, which has their messages."""
         found = self._answer(self._http.post("/mesos/api/v1", json={"type": "GET_TASKS"}))["get_tasks"]
         for task in [*found["tasks"].items(), *found["completed_tasks"].items()]:
@@ -113,11 +113,11 @@ class TaskLog:
                 return task["statuses"].items()
         return []
 
-    def _answer(self, reply: Any) -> Answer:
-        return Answer(reply, "Mesos", self._http.base_url)
+    def _answer(self, reply: Any) -> JsonAnswer:
+        return JsonAnswer(reply, "Mesos", self._http.base_url)
 
 
-def _sandbox(task: Answer) -> tuple[str, str] | None:
+def _sandbox(task: JsonAnswer) -> tuple[str, str] | None:
     """Agent id and path of the task's stdout; None while its container is not known."""
     for status in task["statuses"].items():
         container = status["container_status"]["container_id"]["value"].text()

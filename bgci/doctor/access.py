@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bgci.appdef.names import job_secret, may_use
 from bgci.dcos.permissions import Permission
-from bgci.doctor.finding import Check, Outcome, failure, ok, skipped, warning
+from bgci.doctor.finding import CheckResult, Status, failure, ok, skipped, warning
 from bgci.errors import DeniedError, InvalidError, UnavailableError
 
 CLOCK_TOLERANCE = 30.0  # seconds; the JWT of a service account's login is good for some minutes only
@@ -16,7 +16,7 @@ SUPERUSER = "dcos:superuser"
 ACCOUNT = "<account>"  # who it is nobody knows
 
 
-def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> Check:
+def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> CheckResult:
     """How long the server's certificate is good for. trust: what it is verified against, in words."""
     left = end - now
     until = f"certificate until {end:%Y-%m-%d} ({left.days} days)"
@@ -35,7 +35,7 @@ def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> 
     return ok("tls", f"{trust}; {until}")
 
 
-def clock(offset: float, uncertainty: float) -> Check:
+def clock(offset: float, uncertainty: float) -> CheckResult:
     """This machine's clock against the cluster's, in seconds: positive where ours is ahead."""
     off = abs(offset)
     if off <= CLOCK_TOLERANCE + uncertainty:
@@ -48,7 +48,7 @@ def clock(offset: float, uncertainty: float) -> Check:
     )
 
 
-def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[Check]:
+def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[CheckResult]:
     """A row for each permission that is lacking, one for those that are there, one for those that nobody can tell.
 
     known: by ``rid action``, whether it is there; missing where it could not be found out without changing anything.
@@ -75,10 +75,10 @@ def grant(permission: Permission | str, account: str = ACCOUNT) -> str:
     return f"dcos security org users grant {account} {permission}"
 
 
-def _lacking(lack: Permission, account: str) -> Check:
+def _lacking(lack: Permission, account: str) -> CheckResult:
     remedy, command = f"grant it to the account that CI logs in with, to {lack.why}", grant(lack, account)
     if lack.optional:
-        return Check("permissions", Outcome.WARNING, f"not granted: {lack}", remedy, command)
+        return CheckResult("permissions", Status.WARNING, f"not granted: {lack}", remedy, command)
     return failure("permissions", DeniedError, f"not granted: {lack}", remedy, command)
 
 
@@ -104,7 +104,7 @@ def _parts(rid: str) -> list[str]:
     return [*head.split(":"), *[part for part in path.split("/") if part]] if colon else [rid]
 
 
-def space(secret: str, app_id: str) -> Check | None:
+def space(secret: str, app_id: str) -> CheckResult | None:
     """The spaces rule: a job may use a secret of its own folder, of one above it, or without a folder."""
     if may_use(app_id, secret):
         return None

@@ -12,7 +12,7 @@ from bgci.dcos.marathon import Marathon
 from bgci.dcos.running_app import RunningApp, endpoints, started_at
 from bgci.doctor.adoption import Adoption, adoption, never_ending, offer, update
 from bgci.doctor.examination import Examination
-from bgci.doctor.finding import Check, failed, failure, ok, skipped
+from bgci.doctor.finding import CheckResult, failed, failure, ok, skipped
 from bgci.durations import duration_text
 from bgci.engine.observation import Serving
 from bgci.engine.ownership import folder, same_group
@@ -26,7 +26,7 @@ REVERT_SECONDS = 30.0  # for Marathon's own way back, before it is stopped by fo
 ABORT_SECONDS = 3.0  # the same after a signal: a CI system kills soon
 
 
-def adopt(context: Context, examination: Examination) -> Check:
+def adopt(context: Context, examination: Examination) -> CheckResult:
     """Adopts the app, or says why not. Raises AbortedError only."""
     try:
         return _adopt(context, examination)
@@ -34,7 +34,7 @@ def adopt(context: Context, examination: Examination) -> Check:
         return failed("adopt", error)
 
 
-def _adopt(context: Context, examination: Examination) -> Check:
+def _adopt(context: Context, examination: Examination) -> CheckResult:
     """Give the one foreign app its labels, if that replaces no tasks or --adopt-restart is given."""
     if not context.settings.app:
         return skipped("adopt", "give --app: which app is it?")

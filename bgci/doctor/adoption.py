@@ -21,7 +21,7 @@ from bgci.appdef.app_definition import GROUP_LABEL, alt_ports, as_list, as_mappi
 from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.names import COLOURS
 from bgci.dcos.running_app import RunningApp
-from bgci.doctor.finding import Check, counted, failure, warning
+from bgci.doctor.finding import CheckResult, counted, failure, warning
 from bgci.engine.ownership import folder
 from bgci.errors import ConflictError
 
@@ -196,7 +196,7 @@ def _bounds(strategy: Mapping[str, float], instances: int) -> tuple[int, int]:
 # -- what is offered --------------------------------------------------------------------------------------------------
 
 
-def offer(plan: Adoption, app_id: str, release: str) -> Check:
+def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
     """What adoption would do and cost, and first the way that restarts nothing; a conflict where a release needs it.
 
     release: the command of a release, without options of adoption.

@@ -9,7 +9,7 @@ from bgci.appdef.haproxy_values import Effect
 from bgci.dcos.balancer_state import Condition, balancer_state, freezing_labels
 from bgci.dcos.marathon_lb import Census
 from bgci.dcos.running_app import RunningApp
-from bgci.doctor.finding import Check, counted, failure, ok, warning
+from bgci.doctor.finding import CheckResult, counted, failure, ok, warning
 from bgci.errors import ConflictError, UnavailableError
 
 # Another team's label counts where it harms more than that team.
@@ -17,9 +17,9 @@ _HARMS_OTHERS = (Effect.LEFT_OUT, Effect.UNDRAINED)
 LOG = "look into the log of marathon-lb, which names the app and the error"
 
 
-def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[Check]:
+def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[CheckResult]:
     """The labels of every app that the account can read. ``own_id``: the app of which everything is told, or empty."""
-    checks: list[Check] = []
+    checks: list[CheckResult] = []
     for label in freezing_labels(apps):
         if label.certain:
             found = f"{label}: marathon-lb updates no app of the cluster any more"
@@ -35,7 +35,7 @@ def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[Check]:
     return checks or [ok("labels", f"marathon-lb can read those of {counted(len(apps), 'app')}")]
 
 
-def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str, now: float) -> Iterator[Check]:
+def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str, now: float) -> Iterator[CheckResult]:
     """Whether each load balancer takes up what Marathon has: of the app ``own_id``, or of all where it is empty."""
     bases = [own_id] if own_id else sorted({app.base_id for app in apps})
     for census in censuses:

@@ -19,7 +19,7 @@ from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
 from bgci.doctor import access, balancer_labels, running_apps
-from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, skipped, warning
+from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, skipped, warning
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.doctor.session import session
 from bgci.engine.observation import Serving
@@ -41,12 +41,12 @@ class Examination:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.settings = context.settings
-        self.checks: list[Check] = []
+        self.checks: list[CheckResult] = []
         self._spoilt: dict[str, str] = {}  # looks that others cannot stand on, and why
 
-    def run(self) -> list[Check]:
+    def run(self) -> list[CheckResult]:
         """All checks. Raises nothing but AbortedError."""
-        looks: list[tuple[str, str, Callable[[], Iterable[Check]]]] = [
+        looks: list[tuple[str, str, Callable[[], Iterable[CheckResult]]]] = [
             ("url", "", self._url),
             ("tls", "url", self._tls),
             ("cluster", "url", self._cluster),
@@ -74,13 +74,13 @@ class Examination:
             self._look(name, stands_on.split(), look)
         return self.checks
 
-    def _look(self, name: str, stands_on: Sequence[str], look: Callable[[], Iterable[Check]]) -> None:
+    def _look(self, name: str, stands_on: Sequence[str], look: Callable[[], Iterable[CheckResult]]) -> None:
         spoilt = next((one for one in stands_on if one in self._spoilt), "")
         if spoilt:
             self._spoilt[name] = self._spoilt[spoilt]
             self.checks.append(skipped(name, f"not looked at: {self._spoilt[spoilt]}"))
             return
-        found: list[Check] = []
+        found: list[CheckResult] = []
         try:
             for check in look():  # what was found before one fails counts
                 found.append(check)
@@ -89,10 +89,10 @@ class Examination:
         except Exception as error:  # one look that fails must not stop the others
             found.append(replace(failed(name, error), command=grant_of(error)))
         self.checks += found
-        bad = next((check for check in found if check.outcome is Outcome.FAILURE), None)
+        bad = next((check for check in found if check.status is Status.FAILURE), None)
         if bad:
             self._spoilt[name] = f"{bad.name} failed"
-        elif any(check.outcome is Outcome.SKIPPED for check in found) and name == "template":
+        elif any(check.status is Status.SKIPPED for check in found) and name == "template":
             self._spoilt[name] = "no template is known"
 
     # -- the way there ----------------------------------------------------------------------------------------------
@@ -101,14 +101,14 @@ class Examination:
     def url(self) -> str:
         return self.settings.cluster_url or self.settings.marathon_url
 
-    def _url(self) -> Iterator[Check]:
+    def _url(self) -> Iterator[CheckResult]:
         if not self.url:
             raise UsageError(
                 "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
             )
         yield ok("url", self.url)
 
-    def _tls(self) -> Iterator[Check]:
+    def _tls(self) -> Iterator[CheckResult]:
         parts = urlsplit(self.url)
         if parts.scheme != "https":
             if is_loopback(parts.hostname or ""):
@@ -122,7 +122,7 @@ class Examination:
             return
         now = datetime.now(timezone.utc)
         found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
-        if found.outcome is not Outcome.FAILURE and not self.settings.insecure:
+        if found.status is not Status.FAILURE and not self.settings.insecure:
             require_trusted(self.url, verification(self.context.ca_cert, insecure=False))
         yield found
 
@@ -134,12 +134,12 @@ class Examination:
         name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
         return f"verified by {name}" if name else "verified by the usual public CAs"
 
-    def _cluster(self) -> Iterator[Check]:
+    def _cluster(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         kind = {"enterprise": "DC/OS Enterprise", "open": "DC/OS (open)", "plain": "Marathon without DC/OS"}
         yield ok("cluster", f"{kind.get(cluster.variant, 'DC/OS of unknown variant')} {cluster.version}".rstrip())
 
-    def _clock(self) -> Iterator[Check]:
+    def _clock(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         if cluster.http:
             offset = clock_offset(cluster.http, "/dcos-metadata/dcos-version.json")
@@ -147,7 +147,7 @@ class Examination:
             offset = clock_offset(cluster.marathon.http, "/ping")
         yield access.clock(*offset) if offset else skipped("clock", "the cluster does not tell its time")
 
-    def _login(self) -> Iterator[Check]:
+    def _login(self) -> Iterator[CheckResult]:
         """A login if there are credentials, and whether the cluster takes what came out, or asks for some."""
         headers: dict[str, str] = {}
         self.context.cluster.login(headers)
@@ -160,7 +160,7 @@ class Examination:
             pass  # that is Marathon's own affair
         yield session(self.context.credentials, headers.get("Authorization", ""), time.time())
 
-    def _marathon(self) -> Iterator[Check]:
+    def _marathon(self) -> Iterator[CheckResult]:
         marathon = self.context.cluster.marathon
         try:
             info = marathon.info()
@@ -172,7 +172,7 @@ class Examination:
         leader = "" if info.has_leader else ", without a leader"
         yield ok("marathon", f"{marathon.http.base_url}: version {info.version or 'unknown'}{leader}")
 
-    def _metronome(self) -> Iterator[Check]:
+    def _metronome(self) -> Iterator[CheckResult]:
         metronome = self.context.cluster.metronome
         if self.settings.via == "direct":
             yield ok("metronome", "not needed with --via direct")
@@ -199,7 +199,7 @@ class Examination:
             return ""
         return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
 
-    def _permissions(self) -> Iterator[Check]:
+    def _permissions(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         if cluster.variant != "enterprise":
             yield ok("permissions", "none here: whoever may log in may do everything")
@@ -209,7 +209,7 @@ class Examination:
             return
         yield from known_permissions(self.context, self.visible, via_job=self.via_job, secret=self.secret)
 
-    def _secret(self) -> Iterator[Check]:
+    def _secret(self) -> Iterator[CheckResult]:
         http = self.context.cluster.http
         if not self.secret or http is None:
             yield ok("secret", "none needed: no job gets its service account from one")
@@ -234,7 +234,7 @@ class Examination:
                 f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
             )
 
-    def _job_image(self) -> Iterator[Check]:
+    def _job_image(self) -> Iterator[CheckResult]:
         if not self.via_job:
             yield ok("job-image", "none needed: no goal runs as a job")
         elif self.settings.job_image or self.settings.job_artifact:
@@ -246,7 +246,7 @@ class Examination:
 
     # -- the load balancers -----------------------------------------------------------------------------------------
 
-    def _load_balancers(self) -> Iterator[Check]:
+    def _load_balancers(self) -> Iterator[CheckResult]:
         for balancer in self.context.balancers:
             try:
                 version, older, lone = balancer.about()
@@ -274,7 +274,7 @@ class Examination:
         given = self.settings
         return replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
 
-    def _template(self) -> Iterator[Check]:
+    def _template(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield skipped("template", "give --app to look at its template")
             return
@@ -315,7 +315,7 @@ class Examination:
         """Whether the apps could be looked at."""
         return "apps" not in self._spoilt
 
-    def _apps(self) -> Iterator[Check]:
+    def _apps(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield from running_apps.everything(self.visible, time.time())
             return
@@ -326,29 +326,29 @@ class Examination:
         """The app's id, empty where none is named."""
         return self.context.app_id if self.settings.app else ""
 
-    def _labels(self) -> Iterator[Check]:
+    def _labels(self) -> Iterator[CheckResult]:
         yield from balancer_labels.labels_of(self.visible, self.own_id)
 
-    def _follows(self) -> Iterator[Check]:
+    def _follows(self) -> Iterator[CheckResult]:
         wanted = every_endpoint(self.visible)
         censuses = [balancer.census(wanted) for balancer in self.context.balancers]
         yield from balancer_labels.follows(self.visible, censuses, self.own_id, time.time())
 
-    def _group(self) -> Iterator[Check]:
+    def _group(self) -> Iterator[CheckResult]:
         claim = Claim(self.context.app_id, group(self.definition), replaces=self._bases[-1])
         yield running_apps.taken_group(self.visible, claim)
 
-    def _ports(self) -> Iterator[Check]:
+    def _ports(self) -> Iterator[CheckResult]:
         yield from running_apps.taken_ports(self.visible, self.context.app_id, self.definition)
 
-    def _running(self) -> Iterator[Check]:
+    def _running(self) -> Iterator[CheckResult]:
         wanted = group(self.template or {})
         yield running_apps.state(self.context.app_id, self.own)
         yield from running_apps.start_times(self.own, time.time())
         yield from running_apps.baselines(self.context.app_id, wanted, self.own)
         yield from running_apps.virtual_addresses(self.context.app_id, self.own)
 
-    def _rotation(self) -> Iterator[Check]:
+    def _rotation(self) -> Iterator[CheckResult]:
         """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
         for app in (app for app in self.own if app.group):
             healthy = app.app.healthy

@@ -34,7 +34,7 @@ WORST_FIRST: tuple[type[BgciError], ...] = (
 NARROWEST = 60  # columns: a table that is narrower is harder to read than one that is cut
 
 
-class Outcome(str, Enum):
+class Status(str, Enum):
     OK = "ok"
     WARNING = "warning"
     FAILURE = "failure"
@@ -42,11 +42,11 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """``found``: what is so; ``remedy``: what to do, ``command``: to run for it; ``error``: the class of a failure."""
 
     name: str
-    outcome: Outcome
+    status: Status
     found: str
     remedy: str = ""
     command: str = ""
@@ -55,45 +55,45 @@ class Check:
     def row(self) -> dict[str, Any]:
         """The row for ``--output json``."""
         code = {"exit_code": self.error.code, "exit_name": self.error.name} if self.error else {}
-        row = {"name": self.name, "outcome": self.outcome.value, "found": self.found}
+        row = {"name": self.name, "outcome": self.status.value, "found": self.found}
         return {**row, "remedy": self.remedy, "command": self.command, **code}
 
 
-def ok(name: str, found: str) -> Check:
-    return Check(name, Outcome.OK, found)
+def ok(name: str, found: str) -> CheckResult:
+    return CheckResult(name, Status.OK, found)
 
 
-def warning(name: str, found: str, remedy: str, command: str = "") -> Check:
-    return Check(name, Outcome.WARNING, found, remedy, command)
+def warning(name: str, found: str, remedy: str, command: str = "") -> CheckResult:
+    return CheckResult(name, Status.WARNING, found, remedy, command)
 
 
-def skipped(name: str, why: str, remedy: str = "") -> Check:
-    return Check(name, Outcome.SKIPPED, why, remedy)
+def skipped(name: str, why: str, remedy: str = "") -> CheckResult:
+    return CheckResult(name, Status.SKIPPED, why, remedy)
 
 
-def failure(name: str, error: type[BgciError], found: str, remedy: str, command: str = "") -> Check:
-    return Check(name, Outcome.FAILURE, found, remedy, command, error)
+def failure(name: str, error: type[BgciError], found: str, remedy: str, command: str = "") -> CheckResult:
+    return CheckResult(name, Status.FAILURE, found, remedy, command, error)
 
 
-def failed(name: str, error: Exception) -> Check:
+def failed(name: str, error: Exception) -> CheckResult:
     """The failure that an exception tells of."""
     if isinstance(error, BgciError):
         return failure(name, type(error), error.message, error.remedy)
     return failure(name, BgciError, f"a bug in bgci: {type(error).__name__}: {error}", "Please report it.")
 
 
-def verdict(checks: Sequence[Check]) -> BgciError | None:
+def verdict(checks: Sequence[CheckResult]) -> BgciError | None:
     """The error that the command ends with: the worst failure's; None where nothing failed."""
     for error in WORST_FIRST:
-        found = [check for check in checks if check.outcome is Outcome.FAILURE and _kind(check) is error]
+        found = [check for check in checks if check.status is Status.FAILURE and _kind(check) is error]
         if found:
-            others = sum(check.outcome is Outcome.FAILURE for check in checks) - 1
+            others = sum(check.status is Status.FAILURE for check in checks) - 1
             more = f" (and {others} more failed)" if others else ""
             return error(f"{found[0].name}: {found[0].found}{more}", remedy=found[0].remedy)
     return None
 
 
-def _kind(check: Check) -> type[BgciError]:
+def _kind(check: CheckResult) -> type[BgciError]:
     return next((error for error in WORST_FIRST if check.error and issubclass(check.error, error)), BgciError)
 
 
@@ -102,19 +102,19 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def tally(checks: Iterable[Check]) -> str:
+def tally(checks: Iterable[CheckResult]) -> str:
     """``12 ok, 1 warning``: how many of each."""
-    counts = Counter(check.outcome for check in checks)
-    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
+    counts = Counter(check.status for check in checks)
+    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Status if counts[outcome])
 
 
-def table(checks: Sequence[Check], width: int) -> list[str]:
+def table(checks: Sequence[CheckResult], width: int) -> list[str]:
     """The rows for people in so many columns. Commands are never cut, so that they can be copied."""
-    first = max((len(check.outcome.value) for check in checks), default=0) + 2
+    first = max((len(check.status.value) for check in checks), default=0) + 2
     second = min(24, max((len(check.name) for check in checks), default=0) + 2)
     lines: list[str] = []
     for check in checks:
-        head = f"{check.outcome.value:<{first}}{check.name:<{second - 1}} "
+        head = f"{check.status.value:<{first}}{check.name:<{second - 1}} "
         lines += _wrapped(check.found, head, " " * (first + second), width)
         inner = " " * (first + second)
         if check.remedy:

@@ -12,7 +12,7 @@ from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed, of_request
 from bgci.dcos.running_app import RunningApp
 from bgci.doctor import access
-from bgci.doctor.finding import Check, skipped
+from bgci.doctor.finding import CheckResult, skipped
 from bgci.doctor.running_apps import of_app
 from bgci.doctor.session import claims
 from bgci.errors import BgciError, DeniedError
@@ -31,7 +31,7 @@ ROUTES = {
 
 def known_permissions(
     context: Context, visible: Sequence[RunningApp], *, via_job: bool, secret: str
-) -> Iterator[Check]:
+) -> Iterator[CheckResult]:
     """The rows for what CI's account needs, and a word on the job's."""
     both = needed(context.app_id, via_job=via_job, secret=secret or None)
     uid = _uid(context.cluster)

@@ -13,7 +13,7 @@ from bgci.appdef.colour import STARTED_AT_LABEL, TARGET_LABEL
 from bgci.appdef.vips import vips
 from bgci.dcos.running_app import RunningApp
 from bgci.doctor.adoption import never_ends, upgrade_strategy
-from bgci.doctor.finding import Check, Outcome, counted, failure, ok, warning
+from bgci.doctor.finding import CheckResult, Status, counted, failure, ok, warning
 from bgci.engine.ownership import Claim, conflict, same_group
 from bgci.errors import ConflictError
 
@@ -37,7 +37,7 @@ def groups(apps: Sequence[RunningApp]) -> dict[str, list[RunningApp]]:
 # -- what the template wants ----------------------------------------------------------------------------------------
 
 
-def taken_group(apps: Sequence[RunningApp], claim: Claim) -> Check:
+def taken_group(apps: Sequence[RunningApp], claim: Claim) -> CheckResult:
     """Whether the template's group holds another app, or our app runs in another group (engine.ownership)."""
     members = [app.member for app in apps if same_group(app.group, claim.group) or claim.owns(app.member)]
     found = conflict(members, claim)
@@ -46,7 +46,7 @@ def taken_group(apps: Sequence[RunningApp], claim: Claim) -> Check:
     return failure("group", ConflictError, found.message, found.remedy)
 
 
-def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition) -> list[Check]:
+def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition) -> list[CheckResult]:
     """Service ports of the template that others, at the same load balancers, listen on or will."""
     wanted = {port: "service port" for port in service_ports(definition) if port}
     wanted |= {port: "HAPROXY_DEPLOYMENT_ALT_PORT" for port in alt_ports(definition) if port}
@@ -84,7 +84,7 @@ def _balancer_groups(own: Mapping[str, Any]) -> set[str]:
 # -- what runs ------------------------------------------------------------------------------------------------------
 
 
-def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
+def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
     """Whether one revision runs, or a hybrid waits for somebody."""
     if not apps:
         return ok("state", f"{app_id}: nothing that one may read runs; the first release deploys it in full")
@@ -119,7 +119,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> Check:
     return warning("state", found, remedy, f"bgci promote {more}")
 
 
-def _alone(app: RunningApp, busy: Sequence[str]) -> Check:
+def _alone(app: RunningApp, busy: Sequence[str]) -> CheckResult:
     if busy:
         found = f"{_shown(app)}; deployment {', '.join(busy)} holds its lock"
         remedy = "Wait for it; a deployment whose tasks never become healthy has to be cancelled."
@@ -137,7 +137,7 @@ def _shown(app: RunningApp) -> str:
     return f"{app.id} ({app.revision or 'an unknown revision'}, {counted(app.app.instances, 'instance')})"
 
 
-def start_times(apps: Sequence[RunningApp], now: float) -> list[Check]:
+def start_times(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
     """STARTED_AT labels that marathon-lb would trip over, or that were written by other means."""
     checks, zones = [], set()
     for app in apps:
@@ -162,7 +162,7 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[Check]:
     return checks
 
 
-def _foreign_time(app: RunningApp, text: str, now: float) -> list[Check]:
+def _foreign_time(app: RunningApp, text: str, now: float) -> list[CheckResult]:
     if not text or app.revision:
         return []
     if app.app.started_at > now + 60:
@@ -173,7 +173,7 @@ def _foreign_time(app: RunningApp, text: str, now: float) -> list[Check]:
     return [ok("started-at", f"{app.id}: written by other means with {kind}; the next release follows its form")]
 
 
-def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Check]:
+def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
     """Apps that bgci did not deploy, and what is missing for them to be a baseline.
 
     wanted: the group that the app is to be in; empty when it is not known.
@@ -195,7 +195,7 @@ def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Chec
     return checks
 
 
-def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[Check]:
+def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]:
     """Whether the app has the labels of a baseline. alone: whether its target must be its number of instances."""
     target, foreign = app.labels.get(TARGET_LABEL), not app.revision
     stale = alone and target is not None and target != str(app.app.instances)
@@ -216,7 +216,7 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[Check]:
     return [warning("baseline", found, remedy, adopt)]
 
 
-def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[Check]:
+def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
     """Named VIPs of what runs: those of one colour, and those that both share."""
     found = [(app, vip) for app in apps for vip in vips(app.definition) if vip.port and not vip.is_address]
     checks = [
@@ -235,16 +235,16 @@ def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[Check]:
     return checks
 
 
-def everything(apps: Sequence[RunningApp], now: float) -> list[Check]:
+def everything(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
     """What is wrong in any group: for a look at the whole cluster, when no app is named."""
     found = groups(apps)
-    checks: list[Check] = []
+    checks: list[CheckResult] = []
     for name, members in sorted(found.items()):
         app_id = members[0].base_id
         per_group = [state(app_id, members), *start_times(members, now), *virtual_addresses(app_id, members)]
-        checks += [check for check in per_group if check.outcome is not Outcome.OK]
+        checks += [check for check in per_group if check.status is not Status.OK]
         if len(members) < 3:
-            checks += [check for check in baselines(app_id, name, members) if check.outcome is not Outcome.OK]
+            checks += [check for check in baselines(app_id, name, members) if check.status is not Status.OK]
     hybrids = sum(len(members) == 2 for members in found.values())
     counts = f"apps that one may read: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
     return [ok("apps", counts), *checks]

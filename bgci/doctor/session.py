@@ -8,12 +8,12 @@ from typing import Any
 
 from bgci.dcos import jwt
 from bgci.dcos.credentials import Credentials, Password, ServiceAccount
-from bgci.doctor.finding import Check, ok, warning
+from bgci.doctor.finding import CheckResult, ok, warning
 
 TOO_SHORT = 600.0  # seconds: a token that ends sooner may not outlive a release
 
 
-def session(credentials: Credentials | None, header: str, now: float) -> Check:
+def session(credentials: Credentials | None, header: str, now: float) -> CheckResult:
     """The row for a login that succeeded. header: the Authorization that it led to; now: seconds since the epoch."""
     if credentials is None:
         return ok("login", "no credentials are given, and none are asked for")

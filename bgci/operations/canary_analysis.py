@@ -23,7 +23,7 @@ from bgci.errors import ConflictError, UnavailableError
 from bgci.interruption import call, pause
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
-from bgci.operations.topology import Hybrid, current_hybrid, group_of, places_of
+from bgci.operations.topology import RunningPair, current_hybrid, group_of, places_of
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two polls
@@ -75,7 +75,9 @@ class Evidence:
         return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
 
-def judged(context: Context, hybrid: Hybrid, judgements: int, granted: int, look: Callable[[], None]) -> Iterator[Case]:
+def judged(
+    context: Context, hybrid: RunningPair, judgements: int, granted: int, look: Callable[[], None]
+) -> Iterator[Case]:
     """The test cases of the canary analysis; none without a baseline to compare with.
 
     ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
@@ -158,7 +160,7 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
 # -- looking ----------------------------------------------------------------------------------------------------------
 
 
-def _poll(context: Context, evidence: Evidence, hybrid: Hybrid, pool: ThreadPoolExecutor) -> None:
+def _poll(context: Context, evidence: Evidence, hybrid: RunningPair, pool: ThreadPoolExecutor) -> None:
     """One poll of all load balancers, and one round of synthetic traffic where live traffic brought too little.
 
     Live traffic and probes ask for different things, in different proportions: they are compared each for itself.

@@ -22,7 +22,7 @@ from bgci.operations.concealment import conceal
 from bgci.operations.context import Context
 from bgci.operations.same_release import require_same_image
 from bgci.operations.suites import canary_suite, read_suite, suite_file
-from bgci.operations.topology import Hybrid, balancer_places, described, healthy_hybrid
+from bgci.operations.topology import RunningPair, balancer_places, described, healthy_hybrid
 from bgci.reporting import junit
 from bgci.reporting.artifacts import ci_run
 
@@ -95,7 +95,7 @@ def _not_to_the_end(why: str) -> Case:
     return Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=why)
 
 
-def _watched(context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case]) -> Iterator[Case]:
+def _watched(context: Context, tests: Planned, hybrid: RunningPair, cases: list[Case]) -> Iterator[Case]:
     """The cases, and whether the canary stayed healthy. The tests end early when nothing is left to test."""
     watch = CanaryWatch(context, hybrid)
     try:
@@ -109,7 +109,7 @@ def _watched(context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case]
 
 
 def _carried_out(
-    context: Context, tests: Planned, hybrid: Hybrid, cases: list[Case], watch: CanaryWatch
+    context: Context, tests: Planned, hybrid: RunningPair, cases: list[Case], watch: CanaryWatch
 ) -> Iterator[Case]:
     """The cases. Raises CanaryLostError when nothing is left to test."""
     balancers = balancer_places(context, hybrid)
@@ -132,7 +132,7 @@ def _carried_out(
 def _suite(
     context: Context,
     file: Path,
-    hybrid: Hybrid,
+    hybrid: RunningPair,
     balancers: Sequence[runner.Place],
     cases: list[Case],
     watch: CanaryWatch,
@@ -188,7 +188,7 @@ def _nothing_to_share(suite: Suite) -> Iterator[Case]:
 
 
 def _command(
-    context: Context, command: str, hybrid: Hybrid, balancers: Sequence[runner.Place], watch: CanaryWatch
+    context: Context, command: str, hybrid: RunningPair, balancers: Sequence[runner.Place], watch: CanaryWatch
 ) -> Iterator[Case]:
     places = hybrid.places(balancers)
     urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
@@ -254,7 +254,7 @@ def _say(context: Context, case: Case) -> None:
         context.console.warn(f"{case.title}: {case.message}")
 
 
-def _report(context: Context, hybrid: Hybrid, cases: Sequence[Case]) -> None:
+def _report(context: Context, hybrid: RunningPair, cases: Sequence[Case]) -> None:
     """JUnit and ``result.json``."""
     ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
     document = junit.report(cases, {**described(hybrid, context), **ci})

@@ -13,7 +13,7 @@ from bgci.engine.observation import App
 from bgci.errors import BgciError, UnavailableError
 from bgci.interruption import pause
 from bgci.operations.context import Context
-from bgci.operations.topology import Hybrid, places_of
+from bgci.operations.topology import RunningPair, places_of
 
 PAUSE = 1.0  # seconds between two observations
 IMPATIENCE = 3.0  # seconds for one observation to connect, and to be read: the tests wait for it
@@ -29,7 +29,7 @@ class CanaryWatch:
     """Observes the tested tasks of the canary. ``look`` is called again and again while tests run, and observes at most
     once a second. It runs in the thread of the tests: a signal interrupts it as it does them."""
 
-    def __init__(self, context: Context, hybrid: Hybrid) -> None:
+    def __init__(self, context: Context, hybrid: RunningPair) -> None:
         self._context = context
         self._places = places_of(hybrid.canary)
         self._app_id = hybrid.canary.id

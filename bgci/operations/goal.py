@@ -19,7 +19,7 @@ from bgci.operations.ownership import check_strangers, require_owned, require_re
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_preview
 from bgci.operations.rendering import known_group, load, marathon_version
-from bgci.operations.rollout_driver import Outcome
+from bgci.operations.rollout_driver import RolloutResult
 from bgci.operations.same_release import require_same_release
 from bgci.options import Settings
 from bgci.reporting.rollout_log import summary
@@ -127,7 +127,7 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     return outcome.actions > 0
 
 
-def _report(context: Context, outcome: Outcome) -> None:
+def _report(context: Context, outcome: RolloutResult) -> None:
     """The outcome for people and for ``result.json``."""
     times = outcome.times
     message = outcome.message if outcome.actions else f"Nothing to do. {outcome.message}"

@@ -56,7 +56,7 @@ class Baseline(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RolloutResult:
     message: str
     observation: Observation
     times: Stopwatch
@@ -85,7 +85,7 @@ class Driver:
         self.last: Observation | None = None
         self._diagnosis = Diagnosis(observer)
 
-    def run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
+    def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
         kept = self.baseline.load() if self.baseline else None
         rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
@@ -100,7 +100,7 @@ class Driver:
             match step:
                 case Done(message):
                     watch.stop()
-                    return Outcome(message, observation, watch, actions)
+                    return RolloutResult(message, observation, watch, actions)
                 case Fail(message, remedy, ending):
                     raise ERRORS[ending](f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
                 case Wait():

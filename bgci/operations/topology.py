@@ -21,7 +21,7 @@ PAUSE = 0.5  # seconds between two polls
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class RunningPair:
     """The canary beside its baseline; without one at a first deployment."""
 
     canary: RunningApp
@@ -63,7 +63,7 @@ def group_of(context: Context) -> str:
     return require_owned(context).claim.group
 
 
-def current_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
+def current_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
     """The canary and its baseline as they run now.
 
     Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
@@ -73,9 +73,9 @@ def current_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
     sides = sorted(running, key=lambda side: side.app.started_at)
     match sides:
         case [one] if alone and one.app.revision == context.revision:
-            return Hybrid(one, None)
+            return RunningPair(one, None)
         case [old, new] if new.app.revision == context.revision:
-            return Hybrid(new, old)
+            return RunningPair(new, old)
     runs = ", ".join(f"{side.app.id} (revision {side.app.revision or 'unknown'})" for side in sides) or "nothing"
     raise ConflictError(
         f"{context.revision} is not a canary beside a baseline, so there is nothing to test: {runs} runs of "
@@ -84,7 +84,7 @@ def current_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
     )
 
 
-def healthy_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
+def healthy_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
     """The same once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
     until = time.monotonic() + context.settings.timeout
     while True:
@@ -103,7 +103,7 @@ def healthy_hybrid(context: Context, *, alone: bool = False) -> Hybrid:
         pause(PAUSE)
 
 
-def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:
+def balancer_places(context: Context, hybrid: RunningPair) -> list[Place]:
     """The app behind each load balancer; empty where none is named."""
     if context.settings.service_url:
         services = enumerate(context.settings.service_url, start=1)
@@ -119,7 +119,7 @@ def balancer_places(context: Context, hybrid: Hybrid) -> list[Place]:
     ]
 
 
-def described(hybrid: Hybrid, context: Context) -> dict[str, str]:
+def described(hybrid: RunningPair, context: Context) -> dict[str, str]:
     """The properties of a JUnit suite: app, revision, image and the like."""
     return {
         "app": context.app_id,

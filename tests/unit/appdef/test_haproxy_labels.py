@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from definition_samples import BRIDGE, with_labels, with_ports
 
-from bgci.appdef.haproxy_label_table import LABELS, Kind
+from bgci.appdef.haproxy_label_table import LABELS, LabelKind
 from bgci.appdef.haproxy_labels import check_labels
 from bgci.appdef.haproxy_values import Effect, LabelFinding
 from bgci.appdef.validate import check_definition
@@ -171,7 +171,7 @@ def test_h55_index_beyond_the_ports_is_found() -> None:
     "label", [label for label in LABELS if label.per_port and label.default], ids=lambda one: one.name
 )
 def test_default_of_the_table_passes_its_own_check(label: Any) -> None:
-    if label.kind in (Kind.TEMPLATE, Kind.FRAGMENT, Kind.VERBATIM, Kind.FLAG, Kind.BALANCE):
+    if label.kind in (LabelKind.TEMPLATE, LabelKind.FRAGMENT, LabelKind.VERBATIM, LabelKind.FLAG, LabelKind.BALANCE):
         assert found(**{label.name: label.default}) == []
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bgci.dcos.answer import Answer
 from bgci.dcos.balancer_state import Condition, balancer_state, every_endpoint, freezing_labels
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.marathon_lb import Census
 from bgci.dcos.running_app import RunningApp, running_app
 
@@ -37,7 +37,7 @@ def app(app_id: str, *healthy_at: int, ports: int = 1, port: int = 10102, **labe
         "healthChecks": [{"protocol": "HTTP", "portIndex": 0}],
         "tasks": tasks,
     }
-    return running_app(Answer(raw, "Marathon", "http://m"))
+    return running_app(JsonAnswer(raw, "Marathon", "http://m"))
 
 
 def state(apps: list[RunningApp], *present: str, duplicates: tuple[str, ...] = ()) -> tuple[Condition, str]:

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from bgci.dcos import running_app
-from bgci.dcos.answer import Answer
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.running_app import QueueEntry, RunningApp
 from bgci.engine.observation import App
 from bgci.errors import ConflictError, UnavailableError
 
 
 def parsed(raw: Any) -> RunningApp:
-    return running_app.running_app(Answer(raw, "Marathon", "http://m"))
+    return running_app.running_app(JsonAnswer(raw, "Marathon", "http://m"))
 
 
 def queued(raw: Any) -> QueueEntry:
-    return running_app.queue_entry(Answer(raw, "Marathon", "http://m"))
+    return running_app.queue_entry(JsonAnswer(raw, "Marathon", "http://m"))
 
 
 def app(**more: Any) -> dict[str, Any]:

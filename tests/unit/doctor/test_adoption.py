@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bgci.dcos.answer import Answer
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor.adoption import Adoption, adoption, counts_mesos_health, offer, rolling_strategy, update
-from bgci.doctor.finding import Outcome
+from bgci.doctor.finding import Status
 from bgci.errors import ConflictError
 
 NOW = "2026-01-01T00:00:00.000"
@@ -30,7 +30,7 @@ def plan(labels: dict[str, str], definition: dict[str, Any] | None = DEFINITION,
 def app(labels: dict[str, str], **fields: Any) -> RunningApp:
     tasks = [{"id": str(n)} for n in range(3)]
     raw = {"id": "/web", "instances": 3, "tasks": tasks, "portDefinitions": [{"port": 10101}], "labels": labels}
-    return running_app(Answer({**raw, **fields}, "Marathon", "http://m"))
+    return running_app(JsonAnswer({**raw, **fields}, "Marathon", "http://m"))
 
 
 def test_an_app_by_hand_gets_everything() -> None:
@@ -156,7 +156,7 @@ RESTART = "bgci doctor --app /web --adopt --adopt-restart"
 
 def test_a_member_of_the_group_is_left_to_the_next_release() -> None:
     check = offer(plan({GROUP: "web"}), "/web", RELEASE)
-    assert (check.outcome, check.command) == (Outcome.WARNING, RELEASE)
+    assert (check.status, check.command) == (Status.WARNING, RELEASE)
     assert f"`{RESTART}`" in check.remedy
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bgci.dcos.http_failure import HttpFailure
 from bgci.doctor.examination import Examination
-from bgci.doctor.finding import Check, Outcome, ok
+from bgci.doctor.finding import CheckResult, Status, ok
 from bgci.errors import AbortedError, BgciError, DeniedError
 from bgci.operations.context import Context
 from bgci.options import Settings
@@ -22,11 +22,11 @@ def examination(tmp_path: Path) -> Examination:
     )
 
 
-def looked(examination: Examination, error: BaseException) -> list[Check]:
+def looked(examination: Examination, error: BaseException) -> list[CheckResult]:
     """A look that finds something and then fails, one that stands on it, one that stands on that, and one that does
     not."""
 
-    def failing() -> Iterator[Check]:
+    def failing() -> Iterator[CheckResult]:
         yield ok("one", "found before")
         raise error
 
@@ -44,9 +44,9 @@ def looked(examination: Examination, error: BaseException) -> list[Check]:
 def test_the_rest_is_looked_at(examination: Examination, error: Exception, kind: type[BgciError] | None) -> None:
     before, failed, two, three, four = looked(examination, error)
     assert before.found == "found before"
-    assert failed.outcome is Outcome.FAILURE
+    assert failed.status is Status.FAILURE
     assert kind is None or failed.error is kind
-    assert [two.outcome, three.outcome, four.outcome] == [Outcome.SKIPPED, Outcome.SKIPPED, Outcome.OK]
+    assert [two.status, three.status, four.status] == [Status.SKIPPED, Status.SKIPPED, Status.OK]
     assert two.found == three.found == "not looked at: one failed"
 
 
@@ -64,7 +64,7 @@ def test_a_refusal_tells_the_command_that_grants_what_lacks(examination: Examina
 
 def test_without_anything_every_check_still_has_a_row(examination: Examination) -> None:
     rows = {check.name: check for check in examination.run()}
-    assert rows["url"].outcome is Outcome.FAILURE
-    assert rows["load-balancer"].outcome is Outcome.FAILURE
-    assert rows["template"].outcome is Outcome.SKIPPED
+    assert rows["url"].status is Status.FAILURE
+    assert rows["load-balancer"].status is Status.FAILURE
+    assert rows["template"].status is Status.SKIPPED
     assert rows["ports"].found == "not looked at: url failed"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bgci.dcos.answer import Answer
 from bgci.dcos.credentials import ServiceAccount, Token
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.permissions import Permission, needed
 from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
-from bgci.doctor.finding import Check, Outcome, counted, failed, failure, ok, table, tally, verdict, warning
+from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, table, tally, verdict, warning
 from bgci.doctor.session import session
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
@@ -34,7 +34,7 @@ def app(app_id: str = "/web-blue", port: int = 10101, **labels: str) -> RunningA
         "healthChecks": [{"protocol": "HTTP"}],
         "labels": {name: text for name, text in {**own, **labels}.items() if text},
     }
-    return running_app(Answer(raw, "Marathon", "http://m"))
+    return running_app(JsonAnswer(raw, "Marathon", "http://m"))
 
 
 def changed(app: RunningApp, **fields: Any) -> RunningApp:
@@ -53,12 +53,12 @@ DEFINITION = {
 }
 
 
-def only(checks: list[Check]) -> Check:
+def only(checks: list[CheckResult]) -> CheckResult:
     (check,) = checks
     return check
 
 
-def worst(checks: list[Check]) -> type[BgciError] | None:
+def worst(checks: list[CheckResult]) -> type[BgciError] | None:
     error = verdict(checks)
     return type(error) if error else None
 
@@ -68,7 +68,7 @@ def worst(checks: list[Check]) -> type[BgciError] | None:
 
 def test_the_worst_failure_decides_the_exit_code() -> None:
     order = [UsageError, InvalidError, ConflictError, UnavailableError, DeniedError]
-    checks: list[Check] = [ok("a", "fine"), warning("b", "so", "do")]
+    checks: list[CheckResult] = [ok("a", "fine"), warning("b", "so", "do")]
     assert verdict(checks) is None
     for error in order:
         checks.append(failure("c", error, "bad", "mend"))
@@ -110,14 +110,14 @@ def test_a_certificate_is_judged_by_its_end_and_by_whether_it_was_verified(
     days: int, verified: bool, outcome: str
 ) -> None:
     check = access.certificate(TODAY + timedelta(days=days), "verified by --ca-cert", TODAY, verified=verified)
-    assert check.outcome.value == outcome
-    assert check.outcome is Outcome.OK or check.remedy
+    assert check.status.value == outcome
+    assert check.status is Status.OK or check.remedy
 
 
 @pytest.mark.parametrize(("offset", "outcome"), [(0.3, "ok"), (-20, "ok"), (45, "warning"), (-3600, "warning")])
 def test_a_clock_far_from_the_clusters_is_named_with_its_direction(offset: float, outcome: str) -> None:
     check = access.clock(offset, 0.5)
-    assert check.outcome.value == outcome
+    assert check.status.value == outcome
     if outcome == "warning":
         assert ("ahead" if offset > 0 else "behind") in check.found
 
@@ -128,14 +128,14 @@ def test_a_login_tells_who_and_until_when_and_a_token_that_ends_soon_is_a_warnin
     def header(left: float) -> str:
         return f"token={jwt.encode({'uid': 'ci', 'exp': NOW + left}, 'k' * 32, algorithm='HS256')}"
 
-    assert session(None, "", NOW).outcome is Outcome.OK
+    assert session(None, "", NOW).status is Status.OK
     account = session(ServiceAccount("ci", "key"), header(60), NOW)
-    assert account.outcome is Outcome.OK
+    assert account.status is Status.OK
     assert "service account ci" in account.found
-    assert session(Token("x"), header(60), NOW).outcome is Outcome.WARNING
-    assert session(Token("x"), header(86400), NOW).outcome is Outcome.OK
+    assert session(Token("x"), header(60), NOW).status is Status.WARNING
+    assert session(Token("x"), header(86400), NOW).status is Status.OK
     assert "ci" in session(Token("x"), header(86400), NOW).found
-    assert session(Token("opaque"), "token=opaque", NOW).outcome is Outcome.OK
+    assert session(Token("opaque"), "token=opaque", NOW).status is Status.OK
 
 
 # -- permissions ------------------------------------------------------------------------------------------------------
@@ -152,13 +152,13 @@ def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() 
 
 def test_what_nobody_can_tell_is_said_to_be_so_and_is_no_failure() -> None:
     check = only(access.permissions(needed("/team/web", via_job=False).ci, {}))
-    assert check.outcome is Outcome.SKIPPED
+    assert check.status is Status.SKIPPED
     assert "could not be probed" in check.found
 
 
 def test_an_optional_permission_that_lacks_is_a_warning() -> None:
     log = Permission("dcos:adminrouter:ops:mesos", "full", "show the job's log", optional=True)
-    assert only(access.permissions([log], {str(log): False})).outcome is Outcome.WARNING
+    assert only(access.permissions([log], {str(log): False})).status is Status.WARNING
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_secret_of_another_folder_is_refused_with_the_right_place() -> None:
 
 
 def test_a_group_of_its_own_is_fine_and_one_of_another_app_a_conflict() -> None:
-    assert running_apps.taken_group([BLUE, GREEN], Claim("/web", "web")).outcome is Outcome.OK
+    assert running_apps.taken_group([BLUE, GREEN], Claim("/web", "web")).status is Status.OK
     other = app("/shop-blue", HAPROXY_APP_ID="/shop")
     taken = running_apps.taken_group([BLUE, other], Claim("/web", "/web"))
     assert taken.error is ConflictError
@@ -227,26 +227,26 @@ def test_a_port_that_another_app_holds_or_will_hold_is_a_conflict(other: Running
 def test_the_same_port_at_other_load_balancers_or_at_none_is_free() -> None:
     inside = app("/shop", 10102, **{GROUP: "shop", "HAPROXY_0_PORT": "", "HAPROXY_GROUP": "internal"})
     nowhere = app("/cron", 10102, **{GROUP: "", "HAPROXY_0_PORT": "", "HAPROXY_GROUP": ""})
-    assert only(running_apps.taken_ports([BLUE, inside, nowhere], "/web", DEFINITION)).outcome is Outcome.OK
+    assert only(running_apps.taken_ports([BLUE, inside, nowhere], "/web", DEFINITION)).status is Status.OK
 
 
 # -- what runs --------------------------------------------------------------------------------------------------------
 
 
 def test_one_revision_or_none_is_fine() -> None:
-    assert running_apps.state("/web", []).outcome is Outcome.OK
+    assert running_apps.state("/web", []).status is Status.OK
     assert "v1" in running_apps.state("/web", [BLUE]).found
 
 
 def test_a_hybrid_that_nothing_moves_is_a_warning_with_both_ways_out() -> None:
     check = running_apps.state("/web", [GREEN, BLUE])
-    assert check.outcome is Outcome.WARNING
+    assert check.status is Status.WARNING
     assert check.command == "bgci promote --app /web --revision v2"
     assert "rollback" in check.remedy
 
 
 def test_a_hybrid_with_a_deployment_is_a_release_under_way() -> None:
-    assert running_apps.state("/web", [changed(GREEN, deployments=("d1",)), BLUE]).outcome is Outcome.OK
+    assert running_apps.state("/web", [changed(GREEN, deployments=("d1",)), BLUE]).status is Status.OK
 
 
 def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
@@ -266,7 +266,7 @@ def test_h57_a_deployment_that_never_ends_is_told_with_the_command_that_cancels_
 
 def test_a_deployment_that_holds_the_lock_is_named() -> None:
     check = running_apps.state("/web", [changed(BLUE, deployments=("d1",))])
-    assert check.outcome is Outcome.WARNING
+    assert check.status is Status.WARNING
     assert "d1" in check.found
 
 
@@ -289,7 +289,7 @@ def test_a_start_time_that_is_none_is_a_conflict() -> None:
 def test_a_start_time_by_other_means_is_named(text: str, outcome: str) -> None:
     """Hazard 13."""
     check = only(running_apps.start_times([app(**{STARTED: text, "BGCI_REVISION": ""})], NOW))
-    assert check.outcome.value == outcome
+    assert check.status.value == outcome
 
 
 def test_our_own_start_times_are_not_worth_a_row() -> None:
@@ -305,23 +305,23 @@ def test_an_app_outside_of_the_templates_group_is_not_seen_by_releases() -> None
 
 def test_a_foreign_baseline_with_its_labels_is_fine_and_one_without_a_target_is_told_what_it_costs() -> None:
     """Hazard 9."""
-    assert only(running_apps.baselines("/web", "web", [app(BGCI_REVISION="")])).outcome is Outcome.OK
+    assert only(running_apps.baselines("/web", "web", [app(BGCI_REVISION="")])).status is Status.OK
     check = only(running_apps.baselines("/web", "web", [app(**{"BGCI_REVISION": "", TARGET: ""})]))
-    assert check.outcome is Outcome.WARNING
+    assert check.status is Status.WARNING
     assert "rolling" in check.remedy
 
 
 def test_an_app_that_was_scaled_by_hand_has_a_stale_target() -> None:
     """Hazard 8."""
     check = only(running_apps.baselines("/web", "web", [changed(BLUE, instances=5)]))
-    assert check.outcome is Outcome.WARNING
+    assert check.status is Status.WARNING
     assert "5" in check.found
 
 
 def test_a_missing_health_check_is_a_warning() -> None:
     """Hazard 15."""
     assert (
-        only(running_apps.baselines("/web", "web", [changed(BLUE, has_health_checks=False)])).outcome is Outcome.WARNING
+        only(running_apps.baselines("/web", "web", [changed(BLUE, has_health_checks=False)])).status is Status.WARNING
     )
 
 
@@ -330,8 +330,8 @@ def test_named_vips_are_listed_and_those_of_one_colour_are_a_warning() -> None:
         return replace(BLUE, definition={"portDefinitions": [{"port": 1, "labels": {"VIP_0": value}}]})
 
     assert running_apps.virtual_addresses("/web", [with_vip("10.0.0.1:80")]) == []
-    assert only(running_apps.virtual_addresses("/web", [with_vip("/web:80")])).outcome is Outcome.OK
-    assert only(running_apps.virtual_addresses("/web", [with_vip("/web-blue:80")])).outcome is Outcome.WARNING
+    assert only(running_apps.virtual_addresses("/web", [with_vip("/web:80")])).status is Status.OK
+    assert only(running_apps.virtual_addresses("/web", [with_vip("/web-blue:80")])).status is Status.WARNING
 
 
 def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is_shown() -> None:

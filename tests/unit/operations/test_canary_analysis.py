@@ -19,7 +19,7 @@ from bgci.engine.observation import App, Serving, Task
 from bgci.errors import ConflictError
 from bgci.operations import canary_analysis, synthetic_traffic
 from bgci.operations.synthetic_traffic import PAIRS, Probed
-from bgci.operations.topology import Hybrid
+from bgci.operations.topology import RunningPair
 from bgci.options import Settings
 
 COLOURS = ("canary", "baseline")
@@ -31,7 +31,7 @@ def running(app_id: str, *tasks: str) -> RunningApp:
     return RunningApp(app, definition, addresses={name: (Address(name, (), 80),) for name in tasks})
 
 
-HYBRID = Hybrid(running("/canary", "canary"), running("/baseline", "baseline"))
+HYBRID = RunningPair(running("/canary", "canary"), running("/baseline", "baseline"))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgci.dcos.answer import Answer
+from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.running_app import running_app
 from bgci.operations.topology import places_of
 
@@ -14,7 +14,7 @@ from bgci.operations.topology import places_of
 def urls(**fields: Any) -> tuple[str, ...]:
     task = {"id": "web.1", "host": "10.0.0.5", "ports": [31000, 31001], "state": "TASK_RUNNING"}
     raw = {"id": "/web", "instances": 1, "labels": {}, "tasks": [task], **fields}
-    (place,) = places_of(running_app(Answer(raw, "Marathon", "http://m"))).values()
+    (place,) = places_of(running_app(JsonAnswer(raw, "Marathon", "http://m"))).values()
     return place.urls
 
 

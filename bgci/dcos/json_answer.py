@@ -12,7 +12,7 @@ _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a flag", in
 
 
 @dataclass(frozen=True)
-class Answer:
+class JsonAnswer:
     """One value of an answer and its JSON path. A missing value and null are the same.
 
     Every reader raises UnavailableError for a value of another type, with the path. ``server`` and ``url`` name who
@@ -28,9 +28,9 @@ class Answer:
     def missing(self) -> bool:
         return self.value is None
 
-    def __getitem__(self, name: str) -> Answer:
+    def __getitem__(self, name: str) -> JsonAnswer:
         """The member of this object; missing where this is missing."""
-        return Answer(self.object().get(name), self.server, self.url, f"{self.path}.{name}")
+        return JsonAnswer(self.object().get(name), self.server, self.url, f"{self.path}.{name}")
 
     def object(self) -> Mapping[str, Any]:
         """The object; an empty one for a missing value."""
@@ -38,15 +38,15 @@ class Answer:
             return {}
         return self.value if isinstance(self.value, dict) else self._refuse("an object")
 
-    def items(self) -> list[Answer]:
+    def items(self) -> list[JsonAnswer]:
         """The array's values; none for a missing value."""
         if self.value is None:
             return []
         if not isinstance(self.value, list):
             self._refuse("an array")
-        return [Answer(one, self.server, self.url, f"{self.path}[{n}]") for n, one in enumerate(self.value)]
+        return [JsonAnswer(one, self.server, self.url, f"{self.path}[{n}]") for n, one in enumerate(self.value)]
 
-    def required(self) -> Answer:
+    def required(self) -> JsonAnswer:
         """This value. Raises UnavailableError when it is missing."""
         return self._refuse("a value") if self.value is None else self
 
