@@ -45,7 +45,7 @@ def coloured(
     swappable: whether marathon-lb can swap the roles: the label HAPROXY_DEPLOYMENT_NEW_INSTANCES allows it.
     """
     app_id = str(definition["id"])
-    colour = _colour(app_id, baseline)
+    colour = next_colour(app_id, baseline)
     own = service_ports(definition)
     app = set_service_ports(definition, _free_ports(own, alt_ports(definition), baseline))
     kept = {key: value for key, value in labels(definition).items() if key != SWAPPABLE_LABEL}
@@ -110,7 +110,8 @@ def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:
     return int(text) if re.fullmatch("[0-9]{1,5}", str(text)) else port
 
 
-def _colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
+def next_colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
+    """The colour of the app that is created beside the baseline, or first."""
     if baseline is None:
         return "blue"
     colour = "green" if labels(baseline).get(COLOUR_LABEL) == "blue" else "blue"

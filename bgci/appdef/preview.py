@@ -22,7 +22,7 @@ from bgci.appdef.app_definition import (
 )
 from bgci.appdef.colour import APP_ID_LABEL
 
-PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # the base id of the app that this is a preview of
+PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # the base id of the app that this is a preview, or a probe, of
 _PAIR_LABEL = re.compile(r"HAPROXY_DEPLOYMENT_.*")
 _VHOST_LABEL = re.compile(r"HAPROXY_\d+_VHOST")
 _NOT_KEPT = {APP_ID_LABEL, "MARATHON_SINGLE_INSTANCE_APP"}
@@ -66,10 +66,10 @@ def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
     return app
 
 
-def probe_app(app_id: str) -> dict[str, Any]:
-    """An app without instances under the preview's id, which shows whether an account can read what it creates."""
+def probe_app(app_id: str, own_id: str) -> dict[str, Any]:
+    """An app without instances, of this id, which shows whether an account can read what it creates."""
     labels = {PREVIEW_LABEL: app_id}
-    return {"id": preview_id(app_id), "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
+    return {"id": own_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
 
 
 def preview_host(app_id: str) -> str:

@@ -11,11 +11,13 @@ from urllib.parse import quote
 from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
+from bgci.appdef.preview import PREVIEW_LABEL
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
+from bgci.dcos.permissions import of_request
 from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
-from bgci.errors import ConflictError, DeniedError, InvalidError
+from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))
 T = TypeVar("T")
@@ -90,14 +92,23 @@ class Marathon:
             app = known.get(app_id) or self.app(app_id)
             if app and app.base_id == base_id:
                 known[app_id] = app
-        return list(known.values())
+        return [app for app in known.values() if PREVIEW_LABEL not in app.labels]
+
+    def previews(self, base_id: str) -> list[RunningApp]:
+        """The previews and probes of this app that stand: an interrupted command may have left one behind."""
+        return self._labelled(PREVIEW_LABEL, base_id)
 
     def app(self, app_id: str) -> RunningApp | None:
-        """The app with its tasks, or None when there is none of that id."""
+        """The app with its tasks, or None when there is none of that id. Raises DeniedError for one that may not be
+        read."""
         try:
             reply = self._call(lambda: self.http.get(_path(app_id), params=[*EMBED]), missing=True)
         except HttpFailure:
             return None
+        except UnavailableError as error:
+            if isinstance(failure := error.__cause__, HttpFailure) and _hidden(failure):
+                raise unreadable(app_id) from error
+            raise
         return running_app(self._answer(reply)["app"].required())
 
     def _labelled(self, label: str, value: str) -> list[RunningApp]:
@@ -192,6 +203,20 @@ class Marathon:
 
     def _answer(self, reply: Any) -> JsonAnswer:
         return JsonAnswer(reply, self.http.name, self.http.base_url)
+
+
+def unreadable(app_id: str) -> DeniedError:
+    """The error for an app that exists and that this account may not see."""
+    return DeniedError(
+        f"Marathon does not show {app_id} to this account. Missing: {of_request('GET', _path(app_id))}.",
+        remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
+    )
+
+
+def _hidden(failure: HttpFailure) -> bool:
+    """Whether this is Marathon's answer for an app that exists and may not be read, where it is not 403: a MatchError
+    (marathon: DefaultInfoService.selectApp, which matches an app that the selector admits, and no app, and no more)."""
+    return failure.status == 500 and failure.is_api and "(of class scala.Some)" in failure.message
 
 
 def _translated(failure: HttpFailure, app_id: str) -> Exception:

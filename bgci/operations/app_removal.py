@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from bgci.appdef.names import app_slug
-from bgci.appdef.preview import PREVIEW_LABEL, preview_id
+from bgci.appdef.preview import PREVIEW_LABEL
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
@@ -68,19 +68,16 @@ def _conclude(context: Context, message: str, *, changed: bool) -> None:
 
 
 def _apps(context: Context) -> list[RunningApp]:
-    """The app's colours and its preview, the oldest first. Raises ConflictError where they cannot be told apart."""
+    """The app's colours, the oldest first, and then its previews. Raises ConflictError for a third colour."""
     marathon, app_id = context.cluster.marathon, context.app_id
-    found = [app for app in marathon.members(app_id, "") if app.base_id == app_id]
-    known = [app for app in found if PREVIEW_LABEL not in app.labels]
+    known = [app for app in marathon.members(app_id, "") if app.base_id == app_id]
     if len(known) > 2:
         named = ", ".join(app.id for app in known)
         raise ConflictError(
             f"{len(known)} apps are {app_id}: {named}; a release can tell two apart.",
             remedy="Delete those that do not belong to it by hand, then run this again.",
         )
-    preview = marathon.app(preview_id(app_id))
-    left = [preview] if preview and preview.labels.get(PREVIEW_LABEL) == app_id else []
-    return sorted(known, key=lambda app: app.app.started_at) + left
+    return sorted(known, key=lambda app: app.app.started_at) + marathon.previews(app_id)
 
 
 def _has_canary(apps: Sequence[RunningApp]) -> bool:

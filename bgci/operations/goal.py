@@ -17,7 +17,7 @@ from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
 from bgci.operations.ownership import check_strangers, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
-from bgci.operations.preview import preview, remove_preview
+from bgci.operations.preview import preview, remove_previews
 from bgci.operations.rendering import known_group, load, marathon_version
 from bgci.operations.rollout_driver import RolloutResult
 from bgci.operations.same_release import require_same_release
@@ -106,14 +106,14 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     check_strangers(context, request.release, mine)
     if not checked:
         require_servable(context, request.release, mine.apps)
-    remove_preview(context)
+    remove_previews(context)
     if request.goal.kind is not Kind.ROLLBACK and context.planned is None:
         preview(context, request.release, mine)
     if context.settings.dry_run:
         plan_goal(context, request)
         return False
     if request.goal.kind is not Kind.ROLLBACK:
-        require_readable(context, mine)
+        require_readable(context, mine, request.release.revision)
     driver = driver_of(context)
     kind, strategy = request.goal.kind.value, request.policy.strategy
     context.console.info(f"Goal: {kind} {request.release.revision} of {context.app_id} ({strategy}).")

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bgci.appdef.app_definition import service_ports
+from bgci.appdef.colour import next_colour
 from bgci.appdef.names import parse_app
 from bgci.appdef.preview import preview_id, probe_app
 from bgci.dcos.haproxy_config import Stranger
-from bgci.dcos.marathon import Marathon
+from bgci.dcos.marathon import Marathon, unreadable
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Release
@@ -53,22 +54,29 @@ def check_strangers(context: Context, release: Release, mine: Owned) -> None:
     require_no_strangers(found, mine.claim.base_id)
 
 
-def require_readable(context: Context, mine: Owned) -> None:
-    """Raises DeniedError before a first deployment when the account could not see what it creates.
+def require_readable(context: Context, mine: Owned, revision: str) -> None:
+    """Raises DeniedError before an app of this revision is created that the account could not see.
 
-    Marathon leaves out of its lists what an account may not read, and answers 404 for an app that does not exist, so
-    only an app that exists shows the permission: one without instances, which is deleted at once. Not at the root of
-    the cluster, where a permission covers one app alone.
+    Marathon leaves out of its lists what an account may not read, and answers 404 for an app that does not exist,
+    before it asks for the permission (marathon: AppsResource.show). So only an app that exists shows the permission:
+    one without instances and load-balancer labels, which is deleted at once. A permission of a folder covers all apps
+    in it: there the probe has the preview's id, once, before the first deployment. A permission at the root covers one
+    app alone: there the probe has the id of the colour that is going to be created, whenever one is.
     """
-    if mine.apps or context.credentials is None or folder(context.app_id) == "/":
+    at_root = folder(context.app_id) == "/"
+    creates = len(mine.apps) < 2 and all(app.revision != revision for app in mine.apps)
+    if not creates or context.credentials is None or (mine.apps and not at_root):
         return
-    marathon, app_id = context.cluster.marathon, preview_id(context.app_id)
-    marathon.create(probe_app(context.app_id))
+    marathon, probe_id = context.cluster.marathon, preview_id(context.app_id)
+    if at_root:
+        baseline = mine.apps[0].definition if mine.apps else None
+        probe_id = f"{context.app_id}-{next_colour(context.app_id, baseline)}"
+    marathon.create(probe_app(context.app_id, probe_id))
     try:
-        if marathon.app(app_id) is None:
-            raise UnavailableError(f"{app_id} has just been created and is not there.", remedy="Run it again.")
+        if marathon.app(probe_id) is None:
+            raise unreadable(probe_id)
     finally:
-        marathon.delete(app_id)
+        marathon.delete(probe_id)
 
 
 def owned(marathon: Marathon, claim: Claim) -> Owned:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from bgci.appdef.balancer_changes import balancer_changes
-from bgci.appdef.preview import PREVIEW_LABEL, preview_app, preview_id, preview_ports, settle_seconds
+from bgci.appdef.preview import preview_app, preview_id, preview_ports, settle_seconds
 from bgci.checks import runner
 from bgci.checks.canary_health import CanaryHealth
 from bgci.checks.model import PREVIEW, Suite
@@ -64,13 +64,13 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
     context.console.result(f"The preview of {release.revision} served everywhere; it took {seconds:.1f} s.")
 
 
-def remove_preview(context: Context) -> None:
-    """Remove the preview that an interrupted command of this app left behind."""
-    marathon, app_id = context.cluster.marathon, preview_id(context.app_id)
-    found = marathon.app(app_id)
-    if found and found.labels.get(PREVIEW_LABEL) == context.app_id and not context.settings.dry_run:
-        context.console.step(f"remove {app_id}, which an interrupted command left behind")
-        marathon.delete(app_id)
+def remove_previews(context: Context) -> None:
+    """Remove what an interrupted command of this app left behind: its preview, or a probe."""
+    if context.settings.dry_run:
+        return
+    for app in context.cluster.marathon.previews(context.app_id):
+        context.console.step(f"remove {app.id}, which an interrupted command left behind")
+        context.cluster.marathon.delete(app.id)
 
 
 def _wanted(context: Context, release: Release, mine: Owned) -> bool:

@@ -68,6 +68,26 @@ class Team:
             (self.job if "run" in ran.result else self.ci).give(missing[0])
         raise AssertionError(f"{words}: no end of refusals")
 
+    def give_all(self, *, but: str) -> None:
+        """Everything that a release without jobs needs, except for one action."""
+        everything = needed(self.app.id, via_job=False).ci
+        for one in everything:
+            self.ci.give(str(one))
+        lost = [one for one in everything if one.action == but]
+        self.ci.lose(lost)
+        self.ci.granted -= {str(one) for one in lost}
+
+    def refused(self, command: str, revision: str, place: str) -> None:
+        """Runs a command that must be refused for want of the right to read this folder or app."""
+        refused = self.app.run(command, revision, expect=4, BGCI_SERVICE_ACCOUNT=self.ci.credential)
+        assert f"Missing: dcos:service:marathon:marathon:services:{place} read" in refused.result["message"]
+
+    def apps(self) -> list[str]:
+        """Every app that is the team's by its name, also without a deployment group."""
+        lab = self.app.lab
+        listed = requests.get(f"{lab.marathon_url}/v2/apps", timeout=10, **lab.options).json()["apps"]
+        return [one["id"] for one in listed if one["id"].startswith(f"{self.app.id}-")]
+
 
 @pytest.fixture
 def team(secured_lab: SecuredLab, make_secured_app: Callable[..., App]) -> Team:
@@ -105,10 +125,7 @@ def test_a_release_without_jobs_is_refused_whatever_the_page_lists_and_nothing_e
 
 
 def test_a_baseline_that_may_not_be_read_is_not_taken_for_none(team: Team) -> None:
-    everything = needed(team.app.id, via_job=False).ci
-    for one in everything:
-        team.ci.give(str(one))
-    team.ci.lose([one for one in everything if one.action == "read"])
+    team.give_all(but="read")
     before = team.app.state()
     for command, revision in (("canary", "v2"), ("promote", "v2"), ("rollback", "v2"), ("status", "")):
         refused = team.app.run(command, revision, expect=4, BGCI_SERVICE_ACCOUNT=team.ci.credential)
@@ -120,17 +137,31 @@ def test_a_first_deployment_without_the_right_to_read_creates_nothing(
     secured_lab: SecuredLab, make_secured_app: Callable[..., App]
 ) -> None:
     team = new_team(secured_lab, make_secured_app)
-    everything = needed(team.app.id, via_job=False).ci
-    for one in everything:
-        team.ci.give(str(one))
-    team.ci.lose([one for one in everything if one.action == "read"])
+    team.give_all(but="read")
     for command in ("canary", "promote", "release"):
-        refused = team.app.run(command, "v1", expect=4, BGCI_SERVICE_ACCOUNT=team.ci.credential)
-        folder = team.app.id.rpartition("/")[0]
-        assert f"Missing: dcos:service:marathon:marathon:services:{folder} read" in refused.result["message"]
-    assert team.app.apps() == []
-    listed = requests.get(f"{team.app.lab.marathon_url}/v2/apps", timeout=10, **team.app.lab.options).json()["apps"]
-    assert not [one["id"] for one in listed if one["id"].startswith(f"{team.app.id}-")]
+        team.refused(command, "v1", team.app.id.rpartition("/")[0])
+    assert team.apps() == []
+
+
+def test_at_the_root_no_colour_is_created_without_the_right_to_read_it(
+    secured_lab: SecuredLab, make_secured_app: Callable[..., App]
+) -> None:
+    name = f"root-{uuid.uuid4().hex[:6]}"
+    team = Team(make_secured_app(1, name=f"/{name}"), Account(secured_lab, name), Account(secured_lab, ""))
+    secured_lab.service_account(name)
+    team.give_all(but="read")
+    for command in ("canary", "release"):
+        team.refused(command, "v1", f"/{name}-blue")
+    assert team.apps() == []
+    team.ci.give(f"dcos:service:marathon:marathon:services:/{name}-blue read")
+    # A command that was killed in the middle of the look at the permission:
+    left = {"id": f"/{name}-blue", "instances": 0, "cmd": "true", "labels": {"BGCI_PREVIEW_OF": f"/{name}"}}
+    secured_lab.marathon.create(left)
+    team.app.run("promote", "v1", BGCI_SERVICE_ACCOUNT=team.ci.credential)
+    before = team.app.state()
+    team.refused("canary", "v2", f"/{name}-green")
+    assert team.app.state() == before
+    assert team.apps() == [f"/{name}-blue"]
 
 
 def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(team: Team) -> None:

@@ -67,6 +67,25 @@ def test_a_404_of_somebody_else_is_not_a_missing_app(stub, marathon):
         marathon.app("/web")
 
 
+def test_an_app_that_may_not_be_read_is_told_from_an_outage_where_marathon_answers_500(stub, marathon):
+    stub.json("/v2/apps/team/web", {"message": "Some(AppDefinition(...)) (of class scala.Some)"}, status=500)
+    with pytest.raises(DeniedError, match="Missing: dcos:service:marathon:marathon:services:/team read"):
+        marathon.app("/team/web")
+    stub.json("/v2/apps/team/api", {"message": "Futures timed out"}, status=500)
+    with pytest.raises(UnavailableError):
+        marathon.app("/team/api")
+
+
+def test_a_probe_that_an_interrupted_command_left_behind_is_no_member(stub, marathon):
+    probe = {**app("/web-blue", ""), "labels": {"BGCI_PREVIEW_OF": "/web"}}
+    stub.json("/v2/apps", {"apps": [probe]})
+    stub.json("/v2/apps/web-blue", {"app": probe})
+    for path in ("/v2/apps/web", "/v2/apps/web-green"):
+        stub.json(path, GONE, status=404)
+    assert marathon.members("/web", "") == []
+    assert [one.id for one in marathon.previews("/web")] == ["/web-blue"]
+
+
 def test_creating_sends_the_definition(stub, marathon):
     stub.json("/v2/apps", {"id": "/web-blue"}, status=201, method="POST")
     marathon.create({"id": "/web-blue", "instances": 1})
