@@ -212,6 +212,23 @@ def _digit(digits: str) -> str:
     return f"(?:{'|'.join(forms)})"
 
 
+# -- what looks like a credential -------------------------------------------------------------------------------------
+
+# bgci's own texts hold none, but the quoted answer of a server can hold one that was never registered.
+_CREDENTIAL = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\beyJ[\w-]{6,}(?:\.[\w-]*){1,2}"  # a JSON web token
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?i:\b(?P<name>[\w-]*(?:token|password|secret|passwd|api[-_]?key|authorization)[\"']?\s*[:=]\s*[\"']?)"
+    r"(?:(?:bearer|basic|token=)\s*)?[^\s\"',;]+)"
+)
+
+
+def without_credentials(text: str) -> str:
+    """The text with ``***`` for everything that looks like a credential."""
+    return _CREDENTIAL.sub(lambda found: (found["name"] or "") + MASK, text)
+
+
 _THE_ONE = Redactor()
 hide = _THE_ONE.hide
 hide_login_in = _THE_ONE.hide_login_in

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from bgci.analysis.judge import Counts, Policy
+from bgci.analysis.judge import Policy
 
 
 def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
@@ -18,14 +18,6 @@ def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1
     """
     cost = share * rate_per_second * (p1 - p0)  # a second
     return max(0.0, max_failed) / cost if cost > 0 else math.inf
-
-
-def plausible(seen: Counts) -> float:
-    """The highest error rate that goes with what was seen: the end of Wilson's 95 % interval; 1 before anything was."""
-    n, z2 = seen.requests, 1.96**2
-    if not n:
-        return 1.0
-    return (seen.errors + z2 / 2 + math.sqrt(z2 * (seen.errors * (1 - seen.rate) + z2 / 4))) / (n + z2)
 
 
 def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Policy | None = None) -> str:

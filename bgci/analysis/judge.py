@@ -47,6 +47,15 @@ class Counts:
         return self.errors / self.requests if self.requests else 0.0
 
 
+def wilson(counts: Counts) -> tuple[float, float]:
+    """Wilson's 95 % interval of the error rate, for one look; 0 and 1 before the first request."""
+    n, z2 = counts.requests, 1.96**2
+    if not n:
+        return 0.0, 1.0
+    half = math.sqrt(z2 * (counts.errors * (1 - counts.rate) + z2 / 4))
+    return max(0.0, counts.errors + z2 / 2 - half) / (n + z2), min(1.0, (counts.errors + z2 / 2 + half) / (n + z2))
+
+
 @dataclass(frozen=True)
 class Policy:
     """What the judge may get wrong, and what is tolerated.

@@ -36,7 +36,7 @@ from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
 from bgci.operations.topology import current_hybrid
 from bgci.options import Settings
-from bgci.reporting.served_on import served_on
+from bgci.reporting.journal_reader import served_on
 
 # Failures whose remedy is still right after the rollback; the others' is about the canary, which is gone.
 LASTING = (UsageError, InvalidError, DeniedError, UnavailableError, RejectedError)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import fmean
 
-from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
+from bgci.analysis.error_budget import affordable, lasts, refusal
 from bgci.analysis.haproxy_counters import CounterSums
-from bgci.analysis.judge import Counts, Judge, Policy, Verdict
+from bgci.analysis.judge import Counts, Judge, Policy, Verdict, wilson
 from bgci.analysis.latency import Latency, Timing, Windows, mean_time
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.marathon_lb import ServerRow
@@ -264,7 +264,7 @@ def _affordable_until(evidence: Evidence, began: float) -> float:
     canary, baseline = evidence.live("canary"), evidence.live("baseline")
     now = time.monotonic()
     total = canary.requests + baseline.requests
-    worst = min(worst_case_rate(baseline.rate), plausible(canary))
+    worst = min(worst_case_rate(baseline.rate), wilson(canary)[1])
     left_over = evidence.granted - max(0.0, _excess(evidence))
     return now + lasts(left_over, total / (now - began), canary.requests / total, baseline.rate, worst)
 

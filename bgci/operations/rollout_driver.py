@@ -27,7 +27,7 @@ from bgci.operations.observer import Observer
 from bgci.operations.performer import Performer
 from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.journal import Journal
-from bgci.reporting.rollout_log import told
+from bgci.reporting.rollout_log import step_text
 
 # Seconds for which a load balancer can lag behind Marathon before all apps are compared with it, and between two looks.
 
@@ -132,7 +132,7 @@ class Driver:
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step; the next step where that is known without another observation."""
-        self.reporter.step(told(step, release))
+        self.reporter.step(step_text(step, release.revision))
         affected = rollout.needs_confirmation(step)
         try:
             if affected and not rollout.confirms(step, self.observer.apps(affected)):

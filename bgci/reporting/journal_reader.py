@@ -1,35 +1,64 @@
-"""The journal's rollout events in the plain form that the report page reads: whole observations, steps and waits."""
+"""Reads a journal: its events, and the whole observation and decision of each."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from bgci.reporting.rollout_log import summary
+from bgci.engine.observation import Observation
 from bgci.reporting.rollout_record import decode_observation, merged
 
-Event = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Entry:
+    """One event. ``at``: its time, in seconds since the epoch. ``step``: the decision that is in force after it, as
+    JSON; ``decided``: whether that is an action, or a wait for another cause than before."""
+
+    kind: str
+    at: float
+    event: Mapping[str, Any]
+    observation: Observation | None = None
+    step: Mapping[str, Any] = field(default_factory=dict)
+    decided: bool = False
 
 
-def expanded(events: Iterable[Event]) -> Iterator[Event]:
-    """The events with each ``observed`` as its summary, and a ``step`` for each action and each new kind of wait.
-
-    A journal of an earlier version has both already, and is left as it is.
-    """
+def entries(lines: Iterable[str]) -> Iterator[Entry]:
+    """The events of a journal. Lines that cannot be read, such as one that was cut, are left out."""
     value: dict[str, Any] = {}
     step: Mapping[str, Any] = {}
-    for event in events:
-        if event.get("event") == "goal":
-            value, step = {}, {}
-        if event.get("event") != "observed" or "now" not in event:
-            yield event
-            continue
+    for line in lines:
         try:
-            value = dict(event["full"]) if "full" in event else merged(value, event.get("changed", {}))
-            yield {**event, **summary(decode_observation(float(event["now"]), value))}
-            decision = event.get("step", step)
-            if "do" in decision or ("wait" in decision and decision["wait"] != step.get("wait")):
-                yield {**{name: event.get(name) for name in ("time", "offset", "at")}, "event": "step", **decision}
-            step = decision
-        except (AttributeError, KeyError, TypeError, ValueError):
+            event = json.loads(line)
+            kind, observation, decided = str(event["event"]), None, False
+            at = datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
+            if kind == "goal":
+                value, step = {}, {}
+            if kind == "observed":
+                value = dict(event["full"]) if "full" in event else merged(value, event.get("changed", {}))
+                observation = decode_observation(float(event["now"]), value)
+            if kind in ("observed", "unobserved"):
+                before, step = step, event.get("step", step)
+                decided = "do" in step or ("wait" in step and step["wait"] != before.get("wait"))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError):
             continue
+        yield Entry(kind, at, event, observation, step, decided)
+
+
+def served_on(journal: Path, revision: str, rejected_at: float) -> float | None:
+    """How long the canary got requests after it was rejected: seconds from the verdict (seconds since the epoch)
+    until no load balancer had the revision in rotation. None where the journal does not show it.
+    """
+    try:
+        lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for seen in (entry.observation for entry in entries(lines)):
+        if seen and seen.now >= rejected_at:
+            tasks = (task for app in seen.apps if app.revision == revision for task in app.tasks)
+            if not any(seen.is_up(task) for task in tasks):
+                return seen.now - rejected_at
+    return None

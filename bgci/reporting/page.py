@@ -1,17 +1,20 @@
-"""``report.html``: the release of a revision in pictures: one file, without scripts and without anything to load.
+"""``report.html``: the release of a revision in pictures: one file without scripts, which loads nothing.
 
-Every stage writes it again: the journal keeps the findings of earlier stages. The same input gives the
-same bytes. What is on it is decided in ``view`` and ``pictures``; the template only draws it.
+Every stage writes it again, because the journal has what earlier stages did. The same input gives the same bytes.
+``page_model`` decides the content; the template only draws it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bgci.checks.test_result import Case
 from bgci.reporting import junit
 from bgci.reporting.artifacts import Artifacts
-from bgci.reporting.page_model import View, duration, view
+from bgci.reporting.chart import duration
+from bgci.reporting.page_model import page_model
 
 NAME = "report.html"
 MAX_JOURNAL = 8_000_000  # bytes that are read, from its end
@@ -24,7 +27,7 @@ def write(artifacts: Artifacts) -> Path:
     directory = artifacts.directory
     result, manifest = artifacts.read_json("result.json"), artifacts.read_json("manifest.json")
     cases = [case for path in sorted(directory.glob("junit/*.xml")) for case in _cases(path)]
-    page = view(
+    page = page_model(
         _journal(directory / "journal.jsonl"),
         result if isinstance(result, dict) else {},
         manifest=manifest if isinstance(manifest, dict) else {},
@@ -34,7 +37,7 @@ def write(artifacts: Artifacts) -> Path:
     return artifacts.write_bytes(NAME, render(page).encode("utf-8", "replace"))
 
 
-def render(page: View) -> str:
+def render(page: Mapping[str, Any]) -> str:
     """The page as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

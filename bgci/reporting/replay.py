@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -10,15 +9,8 @@ from bgci.engine.decisions import Action, Done, Fail, Goal, Policy, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
-from bgci.reporting.rollout_record import (
-    Json,
-    decode_app,
-    decode_goal,
-    decode_observation,
-    decode_step,
-    encode_step,
-    merged,
-)
+from bgci.reporting.journal_reader import Entry, entries
+from bgci.reporting.rollout_record import Json, decode_app, decode_goal, decode_step, encode_step
 
 
 @dataclass(frozen=True)
@@ -51,63 +43,47 @@ class Run:
 
 
 def replay(lines: Iterable[str]) -> Iterator[Run]:
-    """The runs of a journal. Lines that cannot be read are left out; so is a journal of before the engine's decisions
-    were recorded."""
-    events: list[Json] = []
-    for event in events_of(lines):
-        if event.get("event") == "goal" and events:
-            yield _played(events)
-            events = []
-        if events or event.get("event") == "goal":
-            events.append(event)
-    if events:
-        yield _played(events)
+    """The runs of a journal. Events before the first goal are left out."""
+    run: list[Entry] = []
+    for entry in entries(lines):
+        if entry.kind == "goal" and run:
+            yield _played(run)
+            run = []
+        if run or entry.kind == "goal":
+            run.append(entry)
+    if run:
+        yield _played(run)
 
 
-def events_of(lines: Iterable[str]) -> Iterator[Json]:
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
-def _played(events: list[Json]) -> Run:
-    run = Run(*decode_goal(events[0]))
-    kept = decode_app(events[0]["kept"]) if events[0].get("kept") else None
-    rollout = Rollout(run.goal, run.policy, Memory(kept=kept))
-    value: Json = {}
-    step: Json = {}
+def _played(recorded: list[Entry]) -> Run:
+    first = recorded[0].event
+    run = Run(*decode_goal(first))
+    rollout = Rollout(run.goal, run.policy, Memory(kept=decode_app(first["kept"]) if first.get("kept") else None))
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
-    for event in events[1:]:
-        match event.get("event"):
-            case "observed":
-                if isinstance(pending, Action):
-                    rollout.performed(pending)
-                value = event["full"] if "full" in event else merged(value, event.get("changed", {}))
-                step = event.get("step", step)
-                observation = decode_observation(float(event["now"]), value)
-                before = rollout.memory
-                today = rollout.decide(observation)
-                pending = _known(step)
-                run.moments.append(moment := Moment(observation.now, observation, pending, today))
-                if moment.differs and pending:  # go on from what happened, not from what would have happened
-                    rollout.memory = before.observed(observation, run.goal).decided(pending, observation.now)
-            case "unobserved":
-                step = event["step"]
-                pending = _known(step)
-                reason = pending.reason if isinstance(pending, Wait) else ""
-                today = rollout.unreachable(float(event["now"]), reason)
-                run.moments.append(Moment(float(event["now"]), None, pending, today))
-            case "refused" if run.moments:
-                pending = None
-                run.moments[-1] = replace(run.moments[-1], refused=event.get("problem") or event["reason"])
-                if event["reason"] == "unanswered":
-                    rollout.unanswered(float(event["now"]), str(event.get("problem", "")))
-                if event["reason"] == "lock":
-                    rollout.locked(float(event["now"]), str(event.get("problem", "")))
+    for entry in recorded[1:]:
+        event, observation = entry.event, entry.observation
+        if observation:
+            if isinstance(pending, Action):
+                rollout.performed(pending)
+            before = rollout.memory
+            today = rollout.decide(observation)
+            pending = _known(entry.step)
+            run.moments.append(moment := Moment(observation.now, observation, pending, today))
+            if moment.differs and pending:  # go on from what happened, not from what would have happened
+                rollout.memory = before.observed(observation, run.goal).decided(pending, observation.now)
+        elif entry.kind == "unobserved":
+            pending = _known(entry.step)
+            reason = pending.reason if isinstance(pending, Wait) else ""
+            today = rollout.unreachable(float(event["now"]), reason)
+            run.moments.append(Moment(float(event["now"]), None, pending, today))
+        elif entry.kind == "refused" and run.moments:
+            pending = None
+            now, problem = float(event["now"]), str(event.get("problem") or "")
+            run.moments[-1] = replace(run.moments[-1], refused=problem or event["reason"])
+            if event["reason"] == "unanswered":
+                rollout.unanswered(now, problem)
+            if event["reason"] == "lock":
+                rollout.locked(now, problem)
     return run
 
 

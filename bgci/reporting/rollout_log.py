@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from typing import Any
 
-from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
-from bgci.engine.observation import Observation, Serving
+from bgci.engine.decisions import Create, Delete, Kill, Restore, Scale, Step
+from bgci.engine.observation import Observation
 
 
 def summary(seen: Observation) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def summary(seen: Observation) -> dict[str, Any]:
                 "urls": [task.url for task in app.healthy if task.url],
                 "deployments": list(app.deployments),
                 "serving": {
-                    replica.url: _tally(replica.server(task.id).serving for task in app.tasks)
+                    replica.url: dict(Counter(replica.server(task.id).serving.value for task in app.tasks))
                     for replica in seen.replicas
                 },
             }
@@ -36,18 +36,11 @@ def summary(seen: Observation) -> dict[str, Any]:
     }
 
 
-def _tally(servings: Iterable[Serving]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for serving in servings:
-        counts[serving.value] = counts.get(serving.value, 0) + 1
-    return counts
-
-
-def told(step: Action, release: Release) -> str:
-    """A step for people."""
+def step_text(step: Step, revision: str) -> str:
+    """An action as a sentence; empty for another step. ``revision``: what a create creates."""
     match step:
         case Create(instances):
-            return f"Create {release.revision} with {_many(instances, 'instance')}."
+            return f"Create {revision} with {_many(instances, 'instance')}."
         case Scale(app_id, instances, placeholder):
             return f"Scale {app_id} to {_many(instances, 'instance')}{', one of them for a moment' * placeholder}."
         case Kill(task_ids):
@@ -56,6 +49,7 @@ def told(step: Action, release: Release) -> str:
             return f"Delete {app_id}."
         case Restore(app_id, instances):
             return f"Create {app_id} again as it ran, with {_many(instances, 'instance')}."
+    return ""
 
 
 def _many(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""A release as the page tells of it: a canary of one of four, judged, rejected; then, hours later, going back."""
+"""A release as a journal: a canary of one of four, judged, rejected; hours later rolled back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from bgci.checks.test_result import Case, Outcome
+from bgci.engine.decisions import Cause, Create, Delete, Done, Scale, Step, Wait
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.reporting.rollout_record import encode_observation, encode_step
 
 Json = dict[str, Any]
 START = datetime(2026, 3, 1, 9, 30, 0, tzinfo=timezone.utc)
@@ -20,21 +23,23 @@ def event(kind: str, moment: float, offset: float, **fields: Any) -> str:
     return json.dumps({"time": at, "offset": offset, "event": kind, **fields})
 
 
-def app(colour: str, revision: str, tasks: int, up: int) -> Json:
-    return {
-        "id": f"/shop/web-{colour}",
-        "revision": revision,
-        "colour": colour,
-        "instances": tasks,
-        "tasks": tasks,
-        "healthy": tasks,
-        "serving": {url: {"up": up, "maint": tasks - up} for url in REPLICAS},
+def observed(seconds: float, offset: float, step: Step, *apps: tuple[str, str, int, int]) -> str:
+    """``apps``: colour, revision, tasks, and how many of them are in rotation."""
+    tasks = {colour: tuple(Task(f"{colour}-{n}", True) for n in range(count)) for colour, _, count, _ in apps}
+    servers = {
+        task.id: Server(Serving.UP if n < up else Serving.MAINT)
+        for colour, _, _, up in apps
+        for n, task in enumerate(tasks[colour])
     }
-
-
-def observed(seconds: float, offset: float, *apps: Json) -> str:
-    balancers = [{"url": url, "older_workers": [], "problem": ""} for url in REPLICAS]
-    return event("observed", seconds, offset, apps=list(apps), load_balancers=balancers)
+    seen = Observation(
+        (START + timedelta(seconds=seconds)).timestamp(),
+        tuple(
+            App(f"/shop/web-{colour}", len(tasks[colour]), tasks[colour], revision, colour)
+            for colour, revision, _, _ in apps
+        ),
+        tuple(Replica(url, servers) for url in REPLICAS),
+    )
+    return event("observed", seconds, offset, now=seen.now, full=encode_observation(seen), step=encode_step(step))
 
 
 def samples(begin: float, count: int) -> list[str]:
@@ -58,14 +63,13 @@ def result(moment: float, offset: float, command: str, code: int, name: str, **f
 
 
 def journal() -> list[str]:
-    alone = app("blue", "v1", 4, 4)
-    hybrid = (app("blue", "v1", 4, 3), app("green", "v2", 1, 1))
+    alone = ("blue", "v1", 4, 4)
+    hybrid = (("blue", "v1", 4, 3), ("green", "v2", 1, 1))
+    health = Wait(Cause.HEALTH, "0 of 1 instances of /shop/web-green are healthy")
     return [
-        observed(0, 0.02, alone),
-        event("step", 0, 0.02, do="create", instances=1, swappable=True),
-        observed(0.1, 0.1, alone, app("green", "v2", 1, 0)),
-        event("step", 0.1, 0.1, wait="health", why="0 of 1 instances of /shop/web-green are healthy"),
-        observed(21, 21, *hybrid),
+        observed(0, 0.02, Create(1, swappable=True), alone),
+        observed(0.1, 0.1, health, alone, ("green", "v2", 1, 0)),
+        observed(21, 21, Done("v2 has 1 instance beside v1"), *hybrid),
         result(
             22,
             22,
@@ -80,7 +84,7 @@ def journal() -> list[str]:
                 "waited_seconds": {"health": 18.1, "load balancer": 2.1},
             },
         ),
-        observed(40, 0.02, *hybrid),
+        observed(40, 0.02, Done("v2 is a canary"), *hybrid),
         *samples(41, 28),
         result(
             180,
@@ -92,11 +96,9 @@ def journal() -> list[str]:
             seconds=142.0,
             judge={"outcome": "fail", "reason": REASON},
         ),
-        observed(9200, 0.03, *hybrid),
-        event("step", 9200, 0.03, do="scale", app_id="/shop/web-green", instances=2, ballast=True),
-        observed(9212, 12, app("blue", "v1", 4, 2), app("green", "v2", 2, 2)),
-        event("step", 9212, 12, do="delete", app_id="/shop/web-green"),
-        observed(9213, 13, alone),
+        observed(9200, 0.03, Scale("/shop/web-green", 2), *hybrid),
+        observed(9212, 12, Delete("/shop/web-green"), ("blue", "v1", 4, 2), ("green", "v2", 2, 2)),
+        observed(9213, 13, Done("v1 serves alone"), alone),
         event("result", 9214, 14, **ended()),
     ]
 

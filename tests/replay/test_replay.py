@@ -13,7 +13,7 @@ import pytest
 
 from bgci.engine.decisions import Done, Kind, Scale
 from bgci.reporting.replay import Run, replay, told
-from bgci.reporting.timeline import tell
+from bgci.reporting.timeline import timeline
 
 JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl.gz"))
 
@@ -53,12 +53,12 @@ def test_another_decision_is_shown_beside_the_recorded_one() -> None:
     assert any("today's engine: scale" in line for line in told(run))
 
 
-def test_the_page_reads_the_looks_and_steps_of_a_recorded_journal() -> None:
-    story = tell(lines(next(journal for journal in JOURNALS if journal.name.startswith("bluegreen"))))
-    kinds = Counter(note.kind for note in story.notes)
+def test_the_page_reads_the_observations_and_steps_of_a_recorded_journal() -> None:
+    found = timeline(lines(next(journal for journal in JOURNALS if journal.name.startswith("bluegreen"))))
+    kinds = Counter(note.kind for note in found.notes)
     assert {"step", "wait", "result"} <= kinds.keys()
-    assert max(len(look.apps) for look in story.looks) == 2
-    assert {app.in_rotation for look in story.looks for app in look.apps} >= {0, 2}
+    assert max(len(look.apps) for look in found.looks) == 2
+    assert {app.in_rotation for look in found.looks for app in look.apps} >= {0, 2}
 
 
 def test_the_command_shows_each_decision_of_a_journal(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
-from bgci.analysis.error_budget import affordable, lasts, plausible, refusal
-from bgci.analysis.judge import Counts, Judge, Policy, judge, p_text
+from bgci.analysis.error_budget import affordable, lasts, refusal
+from bgci.analysis.judge import Counts, Judge, Policy, judge, p_text, wilson
 from bgci.errors import UsageError
 
 
@@ -199,11 +199,11 @@ def test_time_is_what_may_fail_over_what_fails_in_a_second() -> None:
     assert lasts(10, **{**asked, "p1": 0.001}) == lasts(10, **{**asked, "rate_per_second": 0}) == math.inf
 
 
-def test_plausible_rate_is_the_end_of_wilsons_interval() -> None:
-    for errors, requests in ((0, 60), (3, 200), (40, 40)):
-        expected = stats.binomtest(errors, requests).proportion_ci(0.95, method="wilson").high
-        assert plausible(Counts(requests, errors)) == pytest.approx(expected, rel=1e-4)
-    assert plausible(Counts()) == 1.0
+def test_interval_of_an_error_rate_is_wilsons() -> None:
+    for errors, requests in ((0, 60), (3, 200), (14, 512), (40, 40)):
+        expected = stats.binomtest(errors, requests).proportion_ci(0.95, method="wilson")
+        assert wilson(Counts(requests, errors)) == pytest.approx(tuple(expected), rel=1e-4, abs=1e-12)
+    assert wilson(Counts()) == (0.0, 1.0)
 
 
 def test_grant_too_small_to_learn_anything_is_refused() -> None:

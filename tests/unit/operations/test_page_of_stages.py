@@ -64,7 +64,7 @@ def test_each_stage_is_on_the_page_of_the_last_one(settings, left, tmp_path):
     ]
     html = (tmp_path / "artifacts" / page.NAME).read_text()
     assert "2 % errors" in html
-    assert "2.0 s to the goal, physical limit 1.0 s: 100% above it" in html
+    assert "2 s to the goal, physical limit 1 s: 100% above it" in html
 
 
 def test_a_stage_that_watched_nothing_and_has_no_history_leaves_no_page(settings, left):

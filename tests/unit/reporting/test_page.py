@@ -1,4 +1,4 @@
-"""The page: what it tells of the journal, and what it must never let in or out."""
+"""The page: what it shows of the journal, and what it must never let in or out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from bgci.checks.test_result import Case, Outcome
+from bgci.engine.decisions import Cause, Delete, Done, Wait
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.reporting import junit, page
 from bgci.reporting.artifacts import Artifacts
-from bgci.reporting.chart import Axis, elapsed, nice_ticks, whole_ticks
-from bgci.reporting.figures import measured_share, moving_median, rotation, wilson
-from bgci.reporting.page_model import checked, duration, view
-from bgci.reporting.timeline import Arm, Look, Running, Sample, Span, shown, tell
+from bgci.reporting.chart import TICKS_APART, Axis, duration, even_ticks
+from bgci.reporting.figures import measured_share, moving_median, rotation
+from bgci.reporting.page_model import checked, page_model
+from bgci.reporting.rollout_record import encode_observation, encode_step
+from bgci.reporting.timeline import Look, Running, Sample, Span, Variant, for_page, timeline
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{ 7 * 7 }} & \x1b[31m\u202e"
 ONE, TWO = "http://10.0.0.1:9090", "http://10.0.0.2:9090"
@@ -29,15 +32,23 @@ def event(kind, second, offset=None, **fields):
     return json.dumps({"time": time, "offset": second if offset is None else offset, "event": kind, **fields})
 
 
-def observed(second, *apps, offset=None, deaf=()):
-    balancers = [{"url": url, "older_workers": [], "problem": "no answer" * (url in deaf)} for url in (ONE, TWO)]
-    return event("observed", second, offset, apps=list(apps), load_balancers=balancers)
+def observed(second, *apps, offset=None, deaf=(), step=None):
+    """``apps``: app and servers, as ``app`` returns them; ``deaf``: load balancers that could not be read."""
+    servers = {url: {task: server for _, each in apps for task, server in each[url].items()} for url in (ONE, TWO)}
+    replicas = tuple(Replica(url, servers[url], problem="no answer" * (url in deaf)) for url in (ONE, TWO))
+    full = encode_observation(Observation(float(second), tuple(one for one, _ in apps), replicas))
+    return event("observed", second, offset, now=second, full=full, step=encode_step(step or Done("done")))
 
 
-def app(colour, revision, up, tasks=4):
+def app(colour, revision, up, tasks=4, app_id=""):
     """``up``: in rotation at each of the two load balancers."""
-    serving = {url: {"up": count, "maint": tasks - count} for url, count in zip((ONE, TWO), up, strict=True)}
-    return {"id": f"/web-{colour}", "colour": colour, "revision": revision, "tasks": tasks, "serving": serving}
+    ids = [f"{colour}-{n}" for n in range(tasks)]
+    servers = {
+        url: {task: Server(Serving.UP if n < count else Serving.MAINT) for n, task in enumerate(ids)}
+        for url, count in zip((ONE, TWO), up, strict=True)
+    }
+    running = tuple(Task(task, True) for task in ids)
+    return App(app_id or f"/web-{colour}", tasks, running, revision, colour), servers
 
 
 def sample(second, canary, baseline):
@@ -92,19 +103,17 @@ def read(html):
 
 def html_of(lines, outcome=None, **more):
     last = {"app": "web", "revision": "v2", "command": "canary", "code": 0, "name": "ok", **(outcome or {})}
-    return page.render(view(lines, last, **more))
+    return page.render(page_model(lines, last, **more))
 
 
 # -- what must never come in or out -----------------------------------------------------------------------------------
 
 
 def test_no_text_of_others_becomes_markup():
-    apps = app(HOSTILE, HOSTILE, (1, 1)), {**app("green", HOSTILE, (1, 1)), "id": HOSTILE}
+    apps = app(HOSTILE, HOSTILE, (1, 1)), app("green", HOSTILE, (1, 1), app_id=HOSTILE)
     lines = [
-        observed(0, *apps),
-        event("step", 1, wait=HOSTILE, why=HOSTILE),
-        event("step", 2, do=HOSTILE),
-        event("step", 2, do="delete", app_id=HOSTILE),
+        observed(0, *apps, step=Wait(Cause.HEALTH, HOSTILE)),
+        observed(2, *apps, step=Delete(HOSTILE)),
         result(3, HOSTILE, 8, HOSTILE, HOSTILE, message=HOSTILE, timings={"waited_seconds": {HOSTILE: 9}}),
     ]
     outcome: dict[str, Any] = dict.fromkeys(
@@ -159,10 +168,10 @@ def test_nothing_is_loaded_from_anywhere():
     ],
 )
 def test_what_looks_like_a_secret_is_not_shown(text):
-    lines = [hybrid(0), event("step", 1, wait="health", why=text), result(2, code=8, message=text)]
+    lines = [hybrid(0, step=Wait(Cause.HEALTH, text)), result(2, code=8, message=text)]
     html = html_of(lines, {"code": 8, "message": text}, cases=[Case("canary", "home", "", Outcome.FAILED, text)])
     assert "hunter2" not in html
-    assert "(hidden)" in html
+    assert "***" in html
 
 
 def test_options_and_unknown_fields_of_a_result_are_not_shown():
@@ -172,7 +181,7 @@ def test_options_and_unknown_fields_of_a_result_are_not_shown():
 
 def test_an_ordinary_text_stays_as_it_is():
     text = "0 of 1 instances of /web-green are healthy: 403 (no token was sent); see https://ci.example.com/job/7"
-    assert shown(text) == text
+    assert for_page(text) == text
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
@@ -189,21 +198,27 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 def test_lines_that_cannot_be_read_are_left_out():
     junk = ["", "{", "[]", "null", '{"event": "observed"}', '{"time": "soon", "event": "step"}', "\x00" * 5]
     odd = [
-        event("observed", 1, apps="none", load_balancers=3),
-        event("observed", 2, apps=[None, {"serving": 7}]),
+        event("observed", 1, now=1, full={"apps": "none"}),
+        event("observed", 2, now="soon", full={}),
+        event("observed", 2, now=2, full={}, step={"do": "something of a later version"}),
         event("sample", 3, canary=None, baseline={"requests": "many", "errors": -4, "ms": "NaN"}),
+        event("sample", 3, canary={"requests": 1, "errors": 2}, baseline={"requests": 1, "errors": 0}),
+        event(
+            "sample", 3, canary={"requests": 1, "errors": 0, "ms": float("nan")}, baseline={"requests": 1, "errors": 0}
+        ),
         event("result", 4, command=None, code="x", timings=[1]),
     ]
-    story = tell([*junk, *odd, hybrid(5), result(6)])
-    assert len(story.looks) == 2
-    assert [stage.code for stage in story.stages] == [1, 0]
+    found = timeline([*junk, *odd, hybrid(5), result(6)])
+    assert [len(look.apps) for look in found.looks] == [0, 2]
+    assert found.judgements == []
+    assert [stage.code for stage in found.stages] == [0]
     read(html_of([*junk, *odd, hybrid(5), result(6)]))
 
 
 def test_nothing_at_all_still_makes_a_page():
-    html = page.render(view([], {}))
+    html = page.render(page_model([], {}))
     read(html)
-    for text in ("no stage has ended yet", "no observation", "left no samples", "No test was carried out"):
+    for text in ("no stage has ended yet", "no observation", "No traffic was compared", "No test was run"):
         assert text in html
 
 
@@ -217,36 +232,36 @@ def test_stages_of_other_apps_and_revisions_are_another_story():
         result(5, app="other"),
         hybrid(6),  # a killed process leaves no result
     ]
-    story = tell(lines, app="/web", revision="v2")
-    assert [look.at % 60 for look in story.looks] == [2, 6]
-    assert len(tell(lines).looks) == 4
+    found = timeline(lines, app="/web", revision="v2")
+    assert [look.at % 60 for look in found.looks] == [2, 6]
+    assert len(timeline(lines).looks) == 4
 
 
 def test_a_load_balancer_that_follows_later_makes_no_dip():
-    look = tell([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).looks[0]
+    look = timeline([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).looks[0]
     assert sum(app.in_rotation for app in look.apps) == 4
     assert [app.share for app in look.apps] == [0.875, 0.125]
 
 
 def test_a_dip_at_one_load_balancer_is_seen():
-    look = tell([observed(0, app("blue", "v1", (4, 1)))]).looks[0]
+    look = timeline([observed(0, app("blue", "v1", (4, 1)))]).looks[0]
     assert look.apps[0].in_rotation == 1
 
 
 def test_a_load_balancer_that_could_not_be_read_says_nothing():
-    assert tell([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).looks[0].apps[0].in_rotation == 4
-    assert tell([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).looks == ()
+    assert timeline([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).looks[0].apps[0].in_rotation == 4
+    assert timeline([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).looks == []
 
 
-def test_a_jobs_journal_that_begins_anew_is_a_stretch_of_its_own():
+def test_the_journal_of_a_job_begins_again_and_is_a_span_of_its_own():
     lines = [hybrid(10, offset=0), hybrid(15, offset=5), result(17, seconds=9), hybrid(600, offset=0), hybrid(610)]
-    spans = tell(lines).spans
+    spans = timeline(lines).spans
     assert [span.name for span in spans] == ["canary", ""]
     assert [span.end - span.start for span in spans] == [7, 10]
 
 
 def test_a_result_by_another_clock_does_not_stretch_time():
-    spans = tell([hybrid(10, offset=0), hybrid(15, offset=5), result(500, seconds=9)]).spans
+    spans = timeline([hybrid(10, offset=0), hybrid(15, offset=5), result(500, seconds=9)]).spans
     assert [span.end - span.start for span in spans] == [5]
 
 
@@ -257,7 +272,7 @@ def test_smaller_totals_begin_another_judgement():
         sample(3, (5, 0), (5, 0)),
         sample(4, (9, 0), (9, 0)),
     ]
-    assert [len(run) for run in tell(lines).judgements()] == [2, 2]
+    assert [len(run) for run in timeline(lines).judgements] == [2, 2]
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------
@@ -271,19 +286,21 @@ def test_the_verdict_and_what_to_do_stand_on_top():
 
 
 def test_an_earlier_failure_is_named_though_the_last_stage_went_well():
-    seen = view([result(1, "test", 7, message="2 % errors"), result(2, "rollback")], {"command": "rollback", "code": 0})
-    assert seen.tone == "good"
-    assert seen.earlier == ["test v2 (rejected): 2 % errors"]
+    seen = page_model(
+        [result(1, "test", 7, message="2 % errors"), result(2, "rollback")], {"command": "rollback", "code": 0}
+    )
+    assert seen["tone"] == "good"
+    assert seen["earlier"] == ["test v2 (rejected): 2 % errors"]
 
 
 def test_times_stand_beside_their_physical_limit():
-    (bar,) = view([hybrid(0), result(15, seconds=15.0, timings=TIMINGS)], {}).bars
+    (bar,) = page_model([hybrid(0), result(15, seconds=15.0, timings=TIMINGS)], {})["bars"]
     assert (bar.limit, bar.above, bar.rest) == pytest.approx((66.67, 13.33, 20.0), abs=0.01)
-    assert bar.text == "12.0 s to the goal, physical limit 10.0 s (health 8.0 s, load balancer 2.0 s): 20% above it"
+    assert bar.text == "12 s to the goal, physical limit 10 s (health 8 s, load balancer 2 s): 20% above it"
 
 
 def test_a_stage_of_a_release_by_steps_is_told_with_its_size():
-    assert view([result(1, step="25%")], {}).bars[0].stage.step == "25%"
+    assert page_model([result(1, step="25%")], {})["bars"][0].stage.step == "25%"
 
 
 def test_the_judges_numbers_and_its_verdict_are_told():
@@ -293,18 +310,18 @@ def test_the_judges_numbers_and_its_verdict_are_told():
         sample(9, (512, 14), (1540, 3)),
         result(10, "test", 7, judge={"outcome": "fail", "reason": "p = 0.00002"}),
     ]
-    seen = view(lines, {})
-    assert seen.verdict == "fail: p = 0.00002"
-    assert seen.judged[0].notes[0].startswith("In the end: canary 14 errors in 512 requests, 2.73% (")
-    assert [figure.title for figure in seen.judged] == ["Error rate"]
+    seen = page_model(lines, {})
+    assert seen["verdict"] == "fail: p = 0.00002"
+    assert seen["judged"][0].notes[0].startswith("In the end: canary 14 errors in 512 requests, 2.73% (")
+    assert [figure.title for figure in seen["judged"]] == ["Error rate"]
 
 
 def test_response_times_are_drawn_where_there_are_some():
     samples = [sample(i, (10 * i, 0, 12.0 + i % 3), (30 * i, 0, 11.0)) for i in range(1, 30)]
-    seen = view([hybrid(0), *samples], {})
-    assert [figure.title for figure in seen.judged] == ["Error rate", "Response time"]
-    styles = {shape.style for shape in seen.judged[1].wide.shapes}
-    assert {"blue baseline line", "green canary line", "blue band", "green band", "blue dots", "green dots"} <= styles
+    seen = page_model([hybrid(0), *samples], {})
+    assert [figure.title for figure in seen["judged"]] == ["Error rate", "Response time"]
+    styles = {shape.style for shape in seen["judged"][1].wide.shapes}
+    assert {"blue baseline line", "green canary line", "blue dots", "green dots"} <= styles
 
 
 def test_one_check_on_many_instances_is_one_row_and_bad_ones_come_first():
@@ -340,13 +357,12 @@ def test_the_checks_are_read_from_our_own_junit_file(tmp_path):
 # -- geometry ----------------------------------------------------------------------------------------------------------
 
 
-def test_time_between_stages_is_shortened_and_said():
+def test_time_between_stages_takes_no_room_and_that_is_said():
     axis = Axis([Span(0, 60), Span(7200, 7260)], 0, 1000)
-    assert axis.x(60) == pytest.approx(476, abs=1)
-    assert axis.x(7200) == pytest.approx(524, abs=1)
-    assert [round(gap) for _, _, gap in axis.breaks()] == [7140]
-    assert axis.x(-5) == 0
-    assert axis.x(9e9) == 1000
+    places = [axis.x(at) for at in (-5, 0, 30, 60, 5000, 7200, 7230, 9e9)]
+    assert places == pytest.approx([0, 0, 250, 500, 500, 500, 750, 1000])
+    assert "time between the stages is left out" in html_of([hybrid(0), result(1), hybrid(600), hybrid(601)])
+    assert "time between the stages is left out" not in html_of([hybrid(0), hybrid(9), result(9)])
 
 
 @pytest.mark.parametrize("width", [280.0, 900.0])
@@ -365,7 +381,8 @@ def test_labels_of_the_time_do_not_touch(spans, width):
     ticks = list(Axis(spans, 50, 50 + width).ticks())
     assert ticks
     for (x, text), (later, following) in pairwise(ticks):
-        assert later - x >= 6 * (len(text) + len(following)) / 2
+        assert later - x >= max(TICKS_APART, 6 * (len(text) + len(following)) / 2) - 0.1
+    assert all(50 <= x <= 50 + width for x, _ in ticks)
 
 
 def test_what_the_pictures_show_is_as_high_as_what_was_seen():
@@ -376,46 +393,39 @@ def test_what_the_pictures_show_is_as_high_as_what_was_seen():
     drawn = rotation(looks, Axis([Span(0, 10)], 50, 250), 146)  # 100 pixels for 0 to 6
     areas = {shape.style: shape.path for shape in drawn.shapes if shape.style.endswith("area")}
     assert areas["blue area"].startswith("M50 55.3L150 55.3L150 88.7L250 88.7L250 122")
-    assert areas["green area"] == "M150 55.3L250 55.3L250 88.7L150 88.7Z"
-    assert {label.text for label in drawn.labels if label.style.endswith("inside")} == {"v1", "v2"}
+    assert areas["green area"].startswith("M50 55.3L150 55.3L150 55.3L250 55.3L250 88.7")
 
 
 def test_ticks_are_round_and_reach_the_top():
-    assert whole_ticks(0) == [0, 1]
-    assert whole_ticks(5) == [0, 1, 2, 3, 4, 5]
-    assert whole_ticks(17) == [0, 5, 10, 15, 20]
-    assert nice_ticks(0.023) == [0, 0.01, 0.02, 0.03]
-    assert nice_ticks(16.4) == [0, 5, 10, 15, 20]
-    assert len(nice_ticks(0.0)) > 1
+    whole = (1, 2, 5)
+    assert even_ticks(1, whole) == [0, 1]
+    assert even_ticks(4, whole) == [0, 1, 2, 3, 4]
+    assert even_ticks(17, whole) == [0, 10, 20]
+    assert even_ticks(0.023) == [0, 0.01, 0.02, 0.03]
+    assert even_ticks(16.4) == [0, 5, 10, 15, 20]
+    assert len(even_ticks(0.0)) > 1
 
 
-def test_intervals_are_the_known_ones():
-    assert wilson(Arm(512, 14)) == pytest.approx((0.01636, 0.04538), abs=1e-4)  # R: prop.test(14, 512, correct = FALSE)
-    assert wilson(Arm(0, 0)) == (0.0, 1.0)
-    points = [(float(i), float(i)) for i in range(1, 11)]
-    assert moving_median(points)[-1] == (10.0, 10.0, 5.5, 2.0, 9.0)  # ranks 2 and 9 of 10: 97.9 %
-    assert moving_median(points[:5])[-1][3:] == (None, None)  # five values give 93.8 % at most
+def test_the_median_is_of_the_last_values():
+    points = [(float(i), float(i)) for i in range(1, 31)]
+    assert moving_median(points)[0] == (1.0, 1.0)
+    assert moving_median(points)[9] == (10.0, 5.5)
+    assert moving_median(points)[-1] == (30.0, 18.0)  # of 6 to 30
 
 
 def test_the_measured_share_waits_for_enough_requests():
-    run = [Sample(float(i), Arm(10 * i, 0), Arm(30 * i, 0)) for i in range(5)]
+    run = [Sample(float(i), Variant(10 * i, 0), Variant(30 * i, 0)) for i in range(5)]
     assert list(measured_share(run)) == [(2.0, 0.25), (4.0, 0.25)]
-    probed = [Sample(float(i), Arm(10 * i, 0, probes=10 * i), Arm(90 * i, 0, probes=90 * i)) for i in range(5)]
+    probed = [Sample(float(i), Variant(10 * i, 0, probes=10 * i), Variant(90 * i, 0, probes=90 * i)) for i in range(5)]
     assert list(measured_share(probed)) == [], "the judge's own requests are no traffic"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.041, "41 ms"), (0, "0.0 s"), (99.94, "99.9 s"), (125, "2 min 05 s"), (3720, "1 h 02 min")]
+    ("seconds", "text"),
+    [(0.041, "41 ms"), (0, "0 s"), (59.94, "59.9 s"), (59.96, "1 min"), (125, "2 min 05 s"), (3720, "1 h 02 min")],
 )
 def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(1.5, "2 s"), (125, "2:05"), (3725, "1:02:05"), (2 * 86400 + 10800, "2 d 3:00")]
-)
-def test_elapsed_times_are_for_axes(seconds, text):
-    assert elapsed(seconds) == text
 
 
 def test_each_picture_is_well_formed():
