@@ -56,6 +56,11 @@ class HttpFailure(Exception):
         )
 
 
+def failure_of(error: BaseException) -> HttpFailure | None:
+    """The refused request behind a DeniedError; None for a refusal without a request."""
+    return error.__cause__ if isinstance(error.__cause__, HttpFailure) else None
+
+
 def explained(error: requests.RequestException, base_url: str, timeouts: tuple[float, float]) -> tuple[str, str]:
     """Cause and remedy of a request that got no reply. ``timeouts``: for connecting and reading, in seconds."""
     reason = reason_of(error)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
 from bgci.appdef.preview import PREVIEW_LABEL
-from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.permissions import of_request
 from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
-from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
+from bgci.dcos.service import Service
+from bgci.errors import ConflictError, DeniedError
 
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))
-T = TypeVar("T")
 
 
 class Locked(ConflictError):
@@ -37,14 +36,6 @@ class Locked(ConflictError):
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """A deployment that runs now."""
-
-    id: str
-    app_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class MarathonInfo:
     """``version`` is empty when Marathon does not say; ``has_leader``: whether this group of Marathons has one."""
 
@@ -52,11 +43,8 @@ class MarathonInfo:
     has_leader: bool
 
 
-class Marathon:
-    """A client. Expected failures are bgci errors that quote Marathon's own message."""
-
-    def __init__(self, http: Http) -> None:
-        self.http = http.below("", name="Marathon")
+class Marathon(Service):
+    name = "Marathon"
 
     def apps(self) -> list[RunningApp]:
         """Every app that the account may read."""
@@ -99,17 +87,9 @@ class Marathon:
         return self._labelled(PREVIEW_LABEL, base_id)
 
     def app(self, app_id: str) -> RunningApp | None:
-        """The app with its tasks, or None when there is none of that id. Raises DeniedError for one that may not be
-        read."""
-        try:
-            reply = self._call(lambda: self.http.get(_path(app_id), params=[*EMBED]), missing=True)
-        except HttpFailure:
-            return None
-        except UnavailableError as error:
-            if isinstance(failure := error.__cause__, HttpFailure) and _hidden(failure):
-                raise unreadable(app_id) from error
-            raise
-        return running_app(self._answer(reply)["app"].required())
+        """The app with its tasks, or None without one. Raises DeniedError for an app that is not readable."""
+        found = self._if_there(lambda: self.http.get(_path(app_id), params=[*EMBED]), app_id)
+        return running_app(found["app"].required()) if found else None
 
     def _labelled(self, label: str, value: str) -> list[RunningApp]:
         # Compared again here: a proxy or an emulator that ignores the selector must not widen the group.
@@ -117,25 +97,24 @@ class Marathon:
         return [app for app in found if app.labels.get(label) == value]
 
     def _apps(self, selector: Sequence[tuple[str, str]]) -> list[RunningApp]:
-        reply = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
-        return [running_app(app) for app in self._answer(reply)["apps"].required().items()]
+        found = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
+        return [running_app(app) for app in found["apps"].required().items()]
 
     def create(self, definition: Mapping[str, Any]) -> None:
         """Raises ConflictError when the id exists, InvalidError with each violation's path, Locked."""
-        self._call(lambda: self.http.post("/v2/apps", json=definition), app_id=str(definition.get("id", "")))
+        self._call(lambda: self.http.post("/v2/apps", json=definition), str(definition.get("id", "")))
 
     def scale(self, app_id: str, instances: int, force: bool = False) -> None:
         """Asks for ``instances``; returns before anything has happened. ``force`` cancels deployments in the way."""
         flag = [("force", str(force).lower())]
-        self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id=app_id)
+        self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id)
 
     def change(self, app_id: str, fields: Mapping[str, Any]) -> str:
         """Replaces whole fields of the app, such as ``labels``: any but ``instances`` restarts its tasks.
 
         Returns the id of the deployment.
         """
-        reply = self._call(lambda: self.http.put(_path(app_id), json=fields), app_id=app_id)
-        return self._answer(reply)["deploymentId"].text()
+        return self._call(lambda: self.http.put(_path(app_id), json=fields), app_id)["deploymentId"].text()
 
     def kill(self, task_ids: Sequence[str], *, scale: bool, force: bool = False) -> None:
         """Kills these tasks in one request; with ``scale`` they are not replaced (which takes the app's lock, or with
@@ -147,24 +126,13 @@ class Marathon:
         self._call(lambda: self.http.post("/v2/tasks/delete", params=flags, json={"ids": list(task_ids)}))
 
     def delete(self, app_id: str) -> None:
-        """Deletes the app, cancelling a deployment of it (Marathon's own default). One that is gone is no failure."""
-        try:
-            self._call(lambda: self.http.delete(_path(app_id), params=[("force", "true")]), app_id, missing=True)
-        except HttpFailure:
-            return
+        """Deletes the app, if it exists, cancelling a deployment of it (Marathon's own default)."""
+        self._if_there(lambda: self.http.delete(_path(app_id), params=[("force", "true")]), app_id)
 
     def queue(self) -> list[QueueEntry]:
         """The launch queue, one entry per app."""
-        reply = self._call(lambda: self.http.get("/v2/queue"))
-        return [queue_entry(entry) for entry in self._answer(reply)["queue"].required().items()]
-
-    def deployments(self) -> list[Deployment]:
-        """The deployments that run now."""
-        reply = self._call(lambda: self.http.get("/v2/deployments"))
-        return [
-            Deployment(one["id"].required().text(), tuple(app.text() for app in one["affectedApps"].items()))
-            for one in self._answer(reply).required().items()
-        ]
+        found = self._call(lambda: self.http.get("/v2/queue"))
+        return [queue_entry(entry) for entry in found["queue"].required().items()]
 
     def cancel(self, deployment_id: str, *, force: bool = False) -> str:
         """Cancels a deployment. One that has ended is not a failure.
@@ -173,25 +141,17 @@ class Marathon:
         one). With ``force`` it only stops: the app keeps the configuration and the tasks that it has at that moment.
         """
         path, flags = f"/v2/deployments/{quote(deployment_id, safe='')}", [("force", "true")] if force else []
-        try:
-            reply = self._call(lambda: self.http.delete(path, params=flags), missing=True)
-        except HttpFailure:
-            return ""
-        return "" if force else self._answer(reply)["deploymentId"].text()
+        found = self._if_there(lambda: self.http.delete(path, params=flags))
+        return found["deploymentId"].text() if found and not force else ""
 
     def info(self) -> MarathonInfo:
         """Version and leader."""
-        found = self._answer(self._call(lambda: self.http.get("/v2/info"))).required()
+        found = self._call(lambda: self.http.get("/v2/info")).required()
         return MarathonInfo(found["version"].text(), found["elected"].flag() or bool(found["leader"].text()))
 
-    def _call(self, call: Callable[[], T], app_id: str = "", *, missing: bool = False) -> T:
-        """``missing``: let Marathon's own 404 through as HttpFailure (not a proxy's: that is a wrong URL)."""
+    def _asked(self, request: Callable[[], Any], what: str, *, missing: bool = False) -> JsonAnswer | None:
         try:
-            return call()
-        except HttpFailure as failure:
-            if missing and failure.status == 404 and failure.is_api:
-                raise
-            raise _translated(failure, app_id) from failure
+            return super()._asked(request, what, missing=missing)
         except DeniedError as error:
             cause = error.__cause__
             if isinstance(cause, HttpFailure) and "running deployments" in cause.message:
@@ -201,8 +161,24 @@ class Marathon:
                 ) from error
             raise
 
-    def _answer(self, reply: Any) -> JsonAnswer:
-        return JsonAnswer(reply, self.http.name, self.http.base_url)
+    def translated(self, failure: HttpFailure, what: str) -> Exception:
+        """The bgci error for a status of Marathon (marathon: MarathonExceptionMapper)."""
+        if failure.status == 409:
+            locks = failure.body.get("deployments") if failure.is_api else None
+            if isinstance(locks, list):
+                ids = [str(lock["id"]) for lock in locks if isinstance(lock, dict) and "id" in lock]
+                return Locked(what, ids, failure.message)
+            return ConflictError(
+                f"Marathon refuses {what or 'this'}: {failure.message}",
+                remedy="Look at it with `bgci status`; remove it, or choose another name.",
+            )
+        if failure.status == 404 and failure.is_api:
+            return ConflictError(
+                f"Marathon: {failure.message}", remedy="The app was changed meanwhile: run the command again."
+            )
+        if _hidden(failure):
+            return unreadable(what)
+        return super().translated(failure, what)
 
 
 def unreadable(app_id: str) -> DeniedError:
@@ -217,29 +193,6 @@ def _hidden(failure: HttpFailure) -> bool:
     """Whether this is Marathon's answer for an app that exists and may not be read, where it is not 403: a MatchError
     (marathon: DefaultInfoService.selectApp, which matches an app that the selector admits, and no app, and no more)."""
     return failure.status == 500 and failure.is_api and "(of class scala.Some)" in failure.message
-
-
-def _translated(failure: HttpFailure, app_id: str) -> Exception:
-    """The bgci error for a status of Marathon (marathon: MarathonExceptionMapper)."""
-    if failure.status == 409:
-        locks = failure.body.get("deployments") if failure.is_api else None
-        if isinstance(locks, list):
-            ids = [str(lock["id"]) for lock in locks if isinstance(lock, dict) and "id" in lock]
-            return Locked(app_id, ids, failure.message)
-        return ConflictError(
-            f"Marathon refuses {app_id or 'this'}: {failure.message}",
-            remedy="Look at it with `bgci status`; remove it, or choose another name.",
-        )
-    if failure.status in (400, 422):
-        return InvalidError(
-            "\n  ".join([f"Marathon does not accept {app_id or 'this'}: {failure.message}", *failure.details]),
-            remedy="Correct the template or its variables.",
-        )
-    if failure.status == 404 and failure.is_api:
-        return ConflictError(
-            f"Marathon: {failure.message}", remedy="The app was changed meanwhile: run the command again."
-        )
-    return failure.unavailable("Marathon fails")
 
 
 def _path(app_id: str) -> str:

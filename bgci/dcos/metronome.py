@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from bgci.appdef.app_definition import as_mapping
-from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
+from bgci.dcos.service import Service
 from bgci.errors import ConflictError, InvalidError
 
 # What a JobSpec may contain (metronome: jobspec.schema.json); a GET adds more, which a PUT refuses.
 SPEC_FIELDS = ("id", "description", "labels", "dependencies", "run")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,8 @@ class Job:
         return as_mapping(as_mapping(self.spec.get("run")).get("env"))
 
 
-class Metronome:
-    """A client. Expected failures are bgci errors that quote Metronome's own message."""
-
-    def __init__(self, http: Http) -> None:
-        self.http = http.below("", name="Metronome")
+class Metronome(Service):
+    name = "Metronome"
 
     def available(self) -> bool:
         """Whether a Metronome answers here; False where the cluster has none (404 of its router).
@@ -86,8 +82,7 @@ class Metronome:
     def jobs(self) -> list[Job]:
         """All jobs that the account may read."""
         params = [("embed", "activeRuns"), ("embed", "historySummary")]
-        reply = self._call("", lambda: self.http.get("/v1/jobs", params=params))
-        return [_job(job) for job in self._answer(reply).required().items()]
+        return [_job(job) for job in self._call(lambda: self.http.get("/v1/jobs", params=params)).required().items()]
 
     def job(self, job_id: str) -> Job | None:
         """The job, or None when there is none (or the account cannot read it: Metronome gives the same answer)."""
@@ -95,60 +90,44 @@ class Metronome:
         return _job(found) if found else None
 
     def _read(self, job_id: str, embed: str) -> JsonAnswer | None:
-        params = [("embed", embed)]
-        try:
-            reply = self._call(job_id, lambda: self.http.get(_path(job_id), params=params), missing=True)
-        except HttpFailure:
-            return None
-        return self._answer(reply).required()
+        found = self._if_there(lambda: self.http.get(_path(job_id), params=[("embed", embed)]), _named(job_id))
+        return found.required() if found else None
 
     def create(self, job: Mapping[str, Any]) -> None:
         """Raises ConflictError when the id exists, InvalidError with each violation's path."""
-        self._call(str(job.get("id", "")), lambda: self.http.post("/v1/jobs", json=spec(job)))
+        self._call(lambda: self.http.post("/v1/jobs", json=spec(job)), _named(job.get("id", "")))
 
     def update(self, job: Mapping[str, Any]) -> None:
         """Replaces the job's specification; its schedules and history stay."""
         job_id = str(job["id"])
-        self._call(job_id, lambda: self.http.put(_path(job_id), json=spec(job)))
+        self._call(lambda: self.http.put(_path(job_id), json=spec(job)), _named(job_id))
 
     def delete(self, job_id: str, stop_runs: bool = True) -> None:
-        """Deletes the job and its history. One that is gone is no failure."""
+        """Deletes the job and its history, if it exists."""
         params = [("stopCurrentJobRuns", str(stop_runs).lower())]
-        try:
-            self._call(job_id, lambda: self.http.delete(_path(job_id), params=params), missing=True)
-        except HttpFailure:
-            return
+        self._if_there(lambda: self.http.delete(_path(job_id), params=params), _named(job_id))
 
     def start(self, job_id: str) -> JobRun:
         """Starts a run and returns it."""
-        return _run(self._answer(self._call(job_id, lambda: self.http.post(_path(job_id, "runs")))))
+        return _run(self._call(lambda: self.http.post(_path(job_id, "runs")), _named(job_id)))
 
     def run(self, job_id: str, run_id: str) -> JobRun:
         """The run's state (hazard 36): a finished run has left the runs and is, after a gap, in the history.
 
         In the gap it is UNKNOWN: ask again. Raises ConflictError when the job itself is gone.
         """
-        try:
-            reply = self._call(job_id, lambda: self.http.get(_path(job_id, "runs", run_id)), missing=True)
-        except HttpFailure:
-            return self._past_run(job_id, run_id)
-        return _run(self._answer(reply))
+        found = self._if_there(lambda: self.http.get(_path(job_id, "runs", run_id)), _named(job_id))
+        return _run(found) if found else self._past_run(job_id, run_id)
 
     def active_runs(self, job_id: str) -> list[JobRun]:
         """The runs that have not finished; none when the job does not exist."""
-        try:
-            reply = self._call(job_id, lambda: self.http.get(_path(job_id, "runs")), missing=True)
-        except HttpFailure:
-            return []
-        return [_run(run) for run in self._answer(reply).required().items()]
+        found = self._if_there(lambda: self.http.get(_path(job_id, "runs")), _named(job_id))
+        return [_run(run) for run in found.required().items()] if found else []
 
     def stop(self, job_id: str, run_id: str) -> bool:
         """Stops a run; its task may live on through its kill grace period. False for a run that has ended."""
-        try:
-            self._call(job_id, lambda: self.http.post(_path(job_id, "runs", run_id, "actions", "stop")), missing=True)
-        except HttpFailure:
-            return False
-        return True
+        path = _path(job_id, "runs", run_id, "actions", "stop")
+        return self._if_there(lambda: self.http.post(path), _named(job_id)) is not None
 
     def _past_run(self, job_id: str, run_id: str) -> JobRun:
         job = self._read(job_id, "history")
@@ -163,17 +142,24 @@ class Metronome:
                     return JobRun(run_id, status, tuple(task.text() for task in run["tasks"].items()))
         return JobRun(run_id, "UNKNOWN")
 
-    def _call(self, job_id: str, call: Callable[[], T], *, missing: bool = False) -> T:
-        """``missing``: let Metronome's own 404 through as HttpFailure (not a proxy's: that is a wrong URL)."""
-        try:
-            return call()
-        except HttpFailure as failure:
-            if missing and failure.status == 404 and failure.is_api:
-                raise
-            raise _translated(failure, job_id) from failure
-
-    def _answer(self, reply: Any) -> JsonAnswer:
-        return JsonAnswer(reply, self.http.name, self.http.base_url)
+    def translated(self, failure: HttpFailure, what: str) -> Exception:
+        """The bgci error for a status of Metronome (metronome: JobSpecController)."""
+        if failure.status == 409:
+            return ConflictError(
+                f"Metronome refuses {what}: {failure.message}",
+                remedy="See `bgci status`; `bgci publish` replaces a job of the same name.",
+            )
+        if failure.status == 413:
+            return InvalidError(
+                f"{what.capitalize()} is too large for Metronome: {failure.message}",
+                remedy="Shorten the app definition, or use --via direct.",
+            )
+        if failure.status == 404 and failure.is_api:
+            return ConflictError(
+                f"Metronome does not find {what}: {failure.message}",
+                remedy="Run `bgci publish` first. Without read permission for the job it looks the same.",
+            )
+        return super().translated(failure, what)
 
 
 def _job(answer: JsonAnswer) -> Job:
@@ -198,29 +184,8 @@ def spec(job: Mapping[str, Any]) -> dict[str, Any]:
     return {field: job[field] for field in SPEC_FIELDS if job.get(field) is not None}
 
 
-def _translated(failure: HttpFailure, job_id: str) -> Exception:
-    """The bgci error for a status of Metronome (metronome: JobSpecController)."""
-    if failure.status == 409:
-        return ConflictError(
-            f"Metronome refuses the job {job_id}: {failure.message}",
-            remedy="See `bgci status`; `bgci publish` replaces a job of the same name.",
-        )
-    if failure.status in (400, 422):
-        return InvalidError(
-            "\n  ".join([f"Metronome does not accept the job {job_id}: {failure.message}", *failure.details]),
-            remedy="Correct the template or its variables.",
-        )
-    if failure.status == 413:
-        return InvalidError(
-            f"The job {job_id} is too large for Metronome: {failure.message}",
-            remedy="Shorten the app definition, or use --via direct.",
-        )
-    if failure.status == 404 and failure.is_api:
-        return ConflictError(
-            f"Metronome knows no job {job_id}: {failure.message}",
-            remedy="Run `bgci publish` first. Without read permission for the job it looks the same.",
-        )
-    return failure.unavailable("Metronome fails")
+def _named(job_id: object) -> str:
+    return f"the job {job_id}"
 
 
 def _path(job_id: str, *more: str) -> str:

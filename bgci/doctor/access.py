@@ -1,23 +1,28 @@
-"""Judgements about the way to the cluster: certificate, clock, permissions, the job's secret. Pure."""
+"""Judgements about the access to the cluster: certificate, clock, login, permissions, the job's secret. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from bgci.appdef.names import job_secret, may_use
+from bgci.dcos import jwt
+from bgci.dcos.credentials import Credentials, Password, ServiceAccount
 from bgci.dcos.permissions import Permission
 from bgci.doctor.finding import CheckResult, Status, failure, ok, skipped, warning
 from bgci.errors import DeniedError, InvalidError, UnavailableError
 
 CLOCK_TOLERANCE = 30.0  # seconds; the JWT of a service account's login is good for some minutes only
 EXPIRES_SOON = timedelta(days=30)
+TOO_SHORT = 600.0  # seconds: a token that ends sooner can end during a release
 SUPERUSER = "dcos:superuser"
-ACCOUNT = "<account>"  # who it is nobody knows
+ACCOUNT = "<account>"  # where the account is unknown
 
 
 def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> CheckResult:
-    """How long the server's certificate is good for. trust: what it is verified against, in words."""
+    """How long the server's certificate is valid. trust: what it is verified against, in words."""
     left = end - now
     until = f"certificate until {end:%Y-%m-%d} ({left.days} days)"
     if left <= timedelta(0):
@@ -28,7 +33,7 @@ def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> 
         return warning(
             "tls",
             f"not verified: --insecure is given; {until}",
-            "Whoever is in between can read the credentials: give the cluster's CA with --ca-cert, or --ca-sha256.",
+            "Give the cluster's CA with --ca-cert or --ca-sha256: others on the network can read the credentials.",
         )
     if left < EXPIRES_SOON:
         return warning("tls", f"{trust}; {until}", "Renew it on the cluster before it stops every release.")
@@ -48,11 +53,41 @@ def clock(offset: float, uncertainty: float) -> CheckResult:
     )
 
 
-def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[CheckResult]:
-    """A row for each permission that is lacking, one for those that are there, one for those that nobody can tell.
+def session(credentials: Credentials | None, header: str, now: float) -> CheckResult:
+    """The row for a successful login. header: its Authorization; now: seconds since the epoch."""
+    if credentials is None:
+        return ok("login", "no credentials are given, and the cluster asks for none")
+    account = _named(credentials)
+    claimed = claims(header)
+    uid, end = str(claimed.get("uid", "")), float(claimed.get("exp", math.inf))
+    found = account if not uid or uid in account else f"{account}, which is {uid}"
+    if end == math.inf:
+        return ok("login", found)
+    found += f", until {datetime.fromtimestamp(end, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    if isinstance(credentials, Password | ServiceAccount):
+        return ok("login", f"{found}, renewed when needed")
+    if end - now < TOO_SHORT:
+        return warning("login", found, "A token cannot be renewed: log in again, or give a service account.")
+    return ok("login", found)
 
-    known: by ``rid action``, whether it is there; missing where it could not be found out without changing anything.
-    account: whose they are.
+
+def _named(credentials: Credentials) -> str:
+    if isinstance(credentials, ServiceAccount):
+        return f"service account {credentials.uid} ({credentials.origin})"
+    if isinstance(credentials, Password):
+        return f"user {credentials.username} ({credentials.origin})"
+    return f"the token of {credentials.origin}"
+
+
+def claims(header: str) -> dict[str, Any]:
+    """The claims of the token in an Authorization header; empty for one that is not a JWT."""
+    return jwt.claims(header.removeprefix("token=").removeprefix("Bearer "))
+
+
+def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[CheckResult]:
+    """A row for each missing permission, one for the granted ones, one for those that cannot be probed.
+
+    known: by ``rid action``, whether it is granted; absent where only a change would show it. account: of CI.
     """
     there = [one for one in needed if known.get(str(one)) is True]
     unknown = [one for one in needed if str(one) not in known]
@@ -63,8 +98,8 @@ def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account
         checks.append(
             skipped(
                 "permissions",
-                f"could not be probed without changing something: {'; '.join(map(str, unknown))}",
-                "An administrator sees them in the account's permissions; a release names the one that it lacks.",
+                f"cannot be probed without a change: {'; '.join(map(str, unknown))}",
+                "Ask an administrator to look at the account's permissions. A release names the one that is missing.",
             )
         )
     return checks
@@ -76,14 +111,14 @@ def grant(permission: Permission | str, account: str = ACCOUNT) -> str:
 
 
 def _lacking(lack: Permission, account: str) -> CheckResult:
-    remedy, command = f"grant it to the account that CI logs in with, to {lack.why}", grant(lack, account)
+    remedy, command = f"Grant it to the account that CI logs in with, to {lack.why}.", grant(lack, account)
     if lack.optional:
         return CheckResult("permissions", Status.WARNING, f"not granted: {lack}", remedy, command)
     return failure("permissions", DeniedError, f"not granted: {lack}", remedy, command)
 
 
 def granted(permission: Permission, own: Iterable[tuple[str, str]]) -> bool:
-    """Whether what an account has (resource and action of each) covers a permission."""
+    """Whether the permissions of an account (resource and action of each) cover a permission."""
     return any(
         rid == SUPERUSER or (action in (permission.action, "full") and covers(rid, permission.rid))
         for rid, action in own
@@ -108,6 +143,6 @@ def space(secret: str, app_id: str) -> CheckResult | None:
     """The spaces rule: a job may use a secret of its own folder, of one above it, or without a folder."""
     if may_use(app_id, secret):
         return None
-    found = f"{secret} cannot be used by the jobs of {app_id}: DC/OS gives it to its own folder and below only"
+    found = f"the jobs of {app_id} cannot use {secret}: DC/OS gives a secret only to its own folder and below"
     remedy = f"Store the service account in {job_secret(app_id)}, or name another secret with --job-secret."
     return failure("secret", InvalidError, found, remedy)

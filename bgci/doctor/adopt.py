@@ -1,4 +1,4 @@
-"""`bgci doctor --adopt`: gives one running app its labels, and leaves it unlocked whatever happens."""
+"""`bgci doctor --adopt`: sets the labels of one running app, and never leaves the app locked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bgci.operations.context import Context
 
 FOLLOW_SECONDS = 15.0  # for the load balancers to know the new tasks
 PAUSE = 0.5  # seconds between two looks
-REVERT_SECONDS = 30.0  # for Marathon's own way back, before it is stopped by force
+REVERT_SECONDS = 30.0  # for Marathon's own rollback, before it is stopped by force
 ABORT_SECONDS = 3.0  # the same after a signal: a CI system kills soon
 
 
@@ -37,16 +37,16 @@ def adopt(context: Context, examination: Examination) -> CheckResult:
 def _adopt(context: Context, examination: Examination) -> CheckResult:
     """Give the one foreign app its labels, if that replaces no tasks or --adopt-restart is given."""
     if not context.settings.app:
-        return skipped("adopt", "give --app: which app is it?")
+        return skipped("adopt", "--app is missing")
     if not examination.reached:
-        return skipped("adopt", "not done: Marathon could not be asked")
+        return skipped("adopt", "not done: Marathon could not be read")
     wanted = group(examination.template or {})
     foreign = [app for app in examination.own if _is_foreign(app, context.app_id, wanted)]
     if not foreign:
-        return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by other means")
+        return ok("adopt", f"nothing to adopt: no app of {context.app_id} was deployed by another tool")
     if len(examination.own) > 1:
         names = ", ".join(app.id for app in examination.own)
-        remedy = "End that deployment first: one app, without a second colour, can be adopted."
+        remedy = "End that deployment first: only an app without a second colour can be adopted."
         return failure("adopt", ConflictError, f"not adopted: {names} run side by side", remedy)
     app, marathon = foreign[0], context.cluster.marathon
     plan = adoption(
@@ -95,7 +95,7 @@ def _is_known(context: Context, app_id: str) -> bool:
 
 
 def _version(marathon: Marathon) -> str:
-    """Marathon's version; empty where this account may not read it."""
+    """Marathon's version; empty where this account cannot read it."""
     try:
         return marathon.info().version
     except DeniedError:
@@ -125,8 +125,8 @@ def _release(context: Context) -> str:
 
 def _removal(plan: Adoption) -> str:
     return (
-        f"Nothing adopts it in place. Remove it (`dcos marathon app remove {plan.app_id}`) and release the app, which "
-        "is a downtime."
+        f"It cannot be adopted in place. Remove it (`dcos marathon app remove {plan.app_id}`) and release the app, "
+        "with a downtime."
     )
 
 
@@ -149,7 +149,7 @@ def set_labels(
     """
     now = marathon.app(plan.app_id)
     if now is None or now.version != app.version:
-        raise ConflictError(f"{plan.app_id} has been changed meanwhile.", remedy="Run the command again.")
+        raise ConflictError(f"{plan.app_id} was changed meanwhile.", remedy="Run the command again.")
     before = {task.id for task in now.app.tasks}
     deployment, until = "", time.monotonic() + timeout
     try:
@@ -169,9 +169,9 @@ def set_labels(
 
 
 def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) -> str:
-    """Cancel the deployment, and say how the app stands then.
+    """Cancel the deployment. Returns the state of the app for people.
 
-    Marathon's own way back is another deployment, which can hang as the first one does (hazard 57): after ``seconds``
+    Marathon's own rollback is another deployment, which can hang as the first one does (hazard 57): after ``seconds``
     it is stopped by force. The app then has its earlier configuration, and the tasks that run go on.
     """
     try:
@@ -184,21 +184,21 @@ def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) 
         app = marathon.app(plan.app_id)
     except BgciError as error:
         return (
-            f"Its deployment could not be cancelled ({error.message}), so that the app may still be locked. Run "
+            f"Its deployment could not be cancelled ({error.message}), so the app can still be locked. Run "
             f"`dcos marathon deployment stop {deployment}` (DELETE /v2/deployments/{deployment}?force=true)."
         )
     if app is None:
         return "The app has disappeared."
     if not ours:
         return "Nothing was changed."
-    how = "was cancelled, and so was Marathon's way back, which hung too (force=true)" if forced else "was cancelled"
+    how = "and Marathon's own rollback, which hung too, were cancelled (force=true)" if forced else "was cancelled"
     held = f"Deployment {', '.join(app.app.deployments)} holds" if app.app.deployments else "No deployment holds"
     labels = "it has its new labels" if plan.changes.items() <= app.labels.items() else "its earlier labels are back"
     return f"The deployment {how}. {held} the app, {labels}, {app.ready} of {app.app.instances} tasks are healthy."
 
 
 def _unanswered(marathon: Marathon, plan: Adoption) -> set[str]:
-    """The deployments of an update that a signal has cut off from its answer."""
+    """The deployments of an update whose answer a signal has cut off."""
     app = marathon.app(plan.app_id)
     return set(app.app.deployments) if app and plan.changes.items() <= app.labels.items() else set()
 
@@ -234,7 +234,7 @@ def _settled(marathon: Marathon, plan: Adoption, before: Collection[str]) -> boo
 def _trouble(marathon: Marathon, app_id: str) -> str:
     try:
         app = marathon.app(app_id)
-        told = app.queued(marathon.queue()).app.trouble if app else ""
+        trouble = app.queued(marathon.queue()).app.trouble if app else ""
     except BgciError as error:
-        told = error.message
-    return f" ({told})" if told else ""
+        trouble = error.message
+    return f" ({trouble})" if trouble else ""

@@ -1,7 +1,7 @@
-"""What an app that was deployed by other means lacks to be a baseline, and what giving it that costs. Pure.
+"""The labels that an app of another tool lacks to be a baseline, and the cost of setting them. Pure.
 
-Marathon takes a change of labels for a change of configuration and replaces every task of the app (marathon:
-AppDefinition.isUpgrade compares labels), so adoption is free for an app without tasks only.
+Marathon treats a change of labels as a change of configuration and replaces every task of the app (marathon:
+AppDefinition.isUpgrade compares labels), so adoption is free only for an app without tasks.
 
 The same update sets an upgradeStrategy with which no task ends before a new one is healthy, and which has room for one
 more task. Without that room the update never ends for an app that Marathon itself checks (hazard 57). The strategy is
@@ -58,14 +58,14 @@ class Adoption:
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """The cost, for people."""
         if self.free:
             return "nothing: the app has no tasks"
         tasks = counted(max(self.tasks, self.instances), "task")
         source = "the upgradeStrategy set with the labels" if self.strategy else "its upgradeStrategy"
         return (
-            f"Marathon replaces {tasks} of {self.app_id}, because it takes a change of "
-            f"labels for a new configuration: at least {self.least} of {self.instances} stay healthy, at most "
+            f"Marathon replaces {tasks} of {self.app_id}, because a change "
+            f"of labels is a new configuration: at least {self.least} of {self.instances} stay healthy, at most "
             f"{self.most} run at once ({source}), and nothing is drained: sessions of a task that is "
             "replaced are cut, unless the app ends them itself after SIGTERM"
         )
@@ -74,7 +74,7 @@ class Adoption:
 def adoption(
     app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | None, now: str, marathon_version: str = ""
 ) -> Adoption:
-    """What ``app`` lacks to be a baseline of ``app_id``.
+    """The labels that ``app`` lacks to be a baseline of ``app_id``.
 
     definition: of the template, None where none is known. now: the STARTED_AT to write where it has none.
     """
@@ -115,7 +115,7 @@ def adoption(
 
 
 def _public_ports(app: RunningApp, definition: Mapping[str, Any]) -> dict[str, str]:
-    """Where the app stands on the second colour's port, the label that makes it answer on the first's."""
+    """For an app on the second colour's port: the label with which it answers on the first colour's."""
     others = alt_ports(definition)
     pairs = enumerate(zip(service_ports(definition), app.service_ports, strict=False))
     return {f"HAPROXY_{n}_PORT": str(port) for n, (port, here) in pairs if port and here != port and here in others}
@@ -193,11 +193,11 @@ def _bounds(strategy: Mapping[str, float], instances: int) -> tuple[int, int]:
     return least, most + 1 if least == most else most
 
 
-# -- what is offered --------------------------------------------------------------------------------------------------
+# -- the offer --------------------------------------------------------------------------------------------------
 
 
 def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
-    """What adoption would do and cost, and first the way that restarts nothing; a conflict where a release needs it.
+    """Effect and cost of the adoption, after the alternative without a restart; a conflict where a release needs it.
 
     release: the command of a release, without options of adoption.
     """
@@ -218,22 +218,22 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
         return failure("adopt", ConflictError, found, remedy, f"{release} --replaces {plan.base_id}")
     if not plan.vital:
         remedy = (
-            "Not needed: the next release with --strategy bluegreen takes the app for its baseline as it is, restarts "
-            "nothing and drains every session. Only a canary beside it could not be drained on going back."
+            "Not needed: the next release with --strategy bluegreen uses the app as its baseline, restarts nothing and "
+            "drains every session. Only a rollback of a canary beside it would cut sessions."
         )
         return warning("adopt", found, f"{remedy}{instead}", release)
     needed = ", ".join(plan.vital)
     if GROUP_LABEL in plan.vital and plan.group:
         remedy = (
-            f"Write HAPROXY_DEPLOYMENT_GROUP={plan.group} in the template: the next release then takes the app for its "
-            f"baseline as it is, restarts nothing and drains every session.{instead}"
+            f"Write HAPROXY_DEPLOYMENT_GROUP={plan.group} in the template: the next release then uses the app as its "
+            f"baseline, restarts nothing and drains every session.{instead}"
         )
         return failure("adopt", ConflictError, found, remedy)
     if plan.hangs:
         return failure("adopt", ConflictError, found, f"A release needs {needed} there.{instead}")
     remedy = (
         f"A release needs {needed} there: marathon-lb pairs two apps by their labels alone, and no label changes "
-        "without this restart. Choose a time at which cut sessions do little harm."
+        "without this restart. Choose a time with little traffic."
     )
     return failure("adopt", ConflictError, found, remedy, restart)
 

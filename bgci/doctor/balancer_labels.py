@@ -1,4 +1,4 @@
-"""Judgements about labels that marathon-lb reads, and about whether it follows Marathon. Pure."""
+"""Judgements about the labels of marathon-lb, and about whether marathon-lb follows Marathon. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bgci.errors import ConflictError, UnavailableError
 
 # Another team's label counts where it harms more than that team.
 _HARMS_OTHERS = (Effect.LEFT_OUT, Effect.UNDRAINED)
-LOG = "look into the log of marathon-lb, which names the app and the error"
+LOG = "Look into the log of marathon-lb: it names the app and the error."
 
 
 def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[CheckResult]:
-    """The labels of every app that the account can read. ``own_id``: the app of which everything is told, or empty."""
+    """The labels of every app that the account can read. ``own_id``: the app with every finding, or empty."""
     checks: list[CheckResult] = []
     for label in freezing_labels(apps):
         if label.certain:
@@ -32,7 +32,7 @@ def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[CheckResult]:
             own = bool(own_id) and app.base_id == own_id
             if finding.effect is not Effect.FROZEN and (own or finding.effect in _HARMS_OTHERS):
                 checks.append(warning("labels", f"{app.id}: {finding.path} {finding.message}", finding.remedy))
-    return checks or [ok("labels", f"marathon-lb can read those of {counted(len(apps), 'app')}")]
+    return checks or [ok("labels", f"marathon-lb can read the labels of {counted(len(apps), 'app')}")]
 
 
 def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str, now: float) -> Iterator[CheckResult]:
@@ -40,13 +40,13 @@ def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str,
     bases = [own_id] if own_id else sorted({app.base_id for app in apps})
     for census in censuses:
         states = [balancer_state(apps, census, base, now) for base in bases]
-        told = {state.text: state.condition for state in states if state.text}
-        if not told:
-            yield ok("marathon-lb", f"{census.url} has every healthy task of {own_id or 'every app that it serves'}")
-        for text, condition in told.items():
+        reported = {state.text: state.condition for state in states if state.text}
+        if not reported:
+            yield ok("marathon-lb", f"{census.url} has every healthy task of {own_id or 'each app that it serves'}")
+        for text, condition in reported.items():
             if condition is Condition.FROZEN:
-                yield failure("marathon-lb", UnavailableError, text.strip(), f"correct the cause, or {LOG}")
+                yield failure("marathon-lb", UnavailableError, text.strip(), f"Correct the cause. {LOG}")
             elif condition is Condition.LEFT_OUT:
-                yield failure("marathon-lb", ConflictError, text.strip(), f"correct the labels; {LOG}")
+                yield failure("marathon-lb", ConflictError, text.strip(), f"Correct the labels. {LOG}")
             else:
                 yield warning("marathon-lb", text.strip(), LOG)

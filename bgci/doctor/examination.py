@@ -1,27 +1,26 @@
-"""What `bgci doctor` looks at, in order: each look asks the cluster, and lets the judgements speak. Changes nothing."""
+"""The checks of `bgci doctor` in their order. Each reads the cluster and passes what it read to a pure judgement."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.names import job_secret, parse_app
 from bgci.dcos.balancer_state import every_endpoint
 from bgci.dcos.examine import certificate_end, clock_offset, metronome_version, require_trusted, secret_there
-from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.http_failure import HttpFailure, failure_of
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
 from bgci.doctor import access, balancer_labels, running_apps
 from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, skipped, warning
 from bgci.doctor.rights import grant_of, known_permissions
-from bgci.doctor.session import session
 from bgci.engine.observation import Serving
 from bgci.engine.ownership import Claim, same_group
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
@@ -32,68 +31,68 @@ from bgci.operations.rendering import from_template, template_file
 from bgci.options import Settings
 
 Definition = dict[str, Any]
+T = TypeVar("T", bound=Callable[..., Iterable[CheckResult]])
 STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
 
 
+class Look(NamedTuple):
+    """One check. needs: the looks without which it says nothing. of_app: done for one app only (--app)."""
+
+    name: str
+    needs: tuple[str, ...]
+    of_app: bool
+    run: Callable[[Examination], Iterable[CheckResult]]
+
+
+LOOKS: list[Look] = []  # in the order in which they are done
+
+
+def look(name: str, *needs: str, of_app: bool = False) -> Callable[[T], T]:
+    """Register the function as a look."""
+
+    def register(function: T) -> T:
+        LOOKS.append(Look(name, needs, of_app, function))
+        return function
+
+    return register
+
+
 class Examination:
-    """One run over all looks. A look that fails never stops the others, but for those that stand on it."""
+    """One run over all looks. A look that fails stops only those that need it."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.settings = context.settings
         self.checks: list[CheckResult] = []
-        self._spoilt: dict[str, str] = {}  # looks that others cannot stand on, and why
+        self._failed: dict[str, str] = {}  # by look: why the looks that need it are left out
 
     def run(self) -> list[CheckResult]:
         """All checks. Raises nothing but AbortedError."""
-        looks: list[tuple[str, str, Callable[[], Iterable[CheckResult]]]] = [
-            ("url", "", self._url),
-            ("tls", "url", self._tls),
-            ("cluster", "url", self._cluster),
-            ("clock", "cluster", self._clock),
-            ("login", "cluster", self._login),
-            ("marathon", "login", self._marathon),
-            ("metronome", "login", self._metronome),
-            ("permissions", "marathon", self._permissions),
-            ("secret", "metronome", self._secret),
-            ("job-image", "metronome", self._job_image),
-            ("load-balancer", "", self._load_balancers),
-            ("template", "", self._template),
-            ("apps", "marathon", self._apps),
-            ("labels", "marathon", self._labels),
-            ("marathon-lb", "marathon load-balancer", self._follows),
-        ]
-        if self.settings.app:
-            looks += [
-                ("group", "apps template", self._group),
-                ("ports", "apps template", self._ports),
-                ("state", "apps", self._running),
-                ("rotation", "state load-balancer", self._rotation),
-            ]
-        for name, stands_on, look in looks:
-            self._look(name, stands_on.split(), look)
+        for one in LOOKS:
+            if self.settings.app or not one.of_app:
+                self._look(one)
         return self.checks
 
-    def _look(self, name: str, stands_on: Sequence[str], look: Callable[[], Iterable[CheckResult]]) -> None:
-        spoilt = next((one for one in stands_on if one in self._spoilt), "")
-        if spoilt:
-            self._spoilt[name] = self._spoilt[spoilt]
-            self.checks.append(skipped(name, f"not looked at: {self._spoilt[spoilt]}"))
+    def _look(self, one: Look) -> None:
+        why = next((self._failed[name] for name in one.needs if name in self._failed), "")
+        if why:
+            self._failed[one.name] = why
+            self.checks.append(skipped(one.name, f"not checked: {why}"))
             return
         found: list[CheckResult] = []
         try:
-            for check in look():  # what was found before one fails counts
+            for check in one.run(self):  # a failure keeps the results before it
                 found.append(check)
         except HttpFailure as error:
-            found.append(failed(name, error.unavailable(f"{name} fails")))
+            found.append(failed(one.name, error.unavailable(f"{one.name} fails")))
         except Exception as error:  # one look that fails must not stop the others
-            found.append(replace(failed(name, error), command=grant_of(error)))
+            found.append(replace(failed(one.name, error), command=grant_of(error)))
         self.checks += found
         bad = next((check for check in found if check.status is Status.FAILURE), None)
         if bad:
-            self._spoilt[name] = f"{bad.name} failed"
-        elif any(check.status is Status.SKIPPED for check in found) and name == "template":
-            self._spoilt[name] = "no template is known"
+            self._failed[one.name] = f"{bad.name} failed"
+        elif any(check.status is Status.SKIPPED for check in found) and one.name == "template":
+            self._failed[one.name] = "no template is known"
 
     # -- the way there ----------------------------------------------------------------------------------------------
 
@@ -101,6 +100,7 @@ class Examination:
     def url(self) -> str:
         return self.settings.cluster_url or self.settings.marathon_url
 
+    @look("url")
     def _url(self) -> Iterator[CheckResult]:
         if not self.url:
             raise UsageError(
@@ -108,17 +108,18 @@ class Examination:
             )
         yield ok("url", self.url)
 
+    @look("tls", "url")
     def _tls(self) -> Iterator[CheckResult]:
         parts = urlsplit(self.url)
         if parts.scheme != "https":
             if is_loopback(parts.hostname or ""):
                 yield ok("tls", "plain http, to this machine itself")
             else:
-                yield warning("tls", "plain http: everybody on the way can read along", "Write https:// in the URL.")
+                yield warning("tls", "plain http: others on the network can read it", "Write https:// in the URL.")
             return
         end = certificate_end(self.url)
         if end is None:
-            yield skipped("tls", "the certificate is seen by the proxy only; each request verifies it")
+            yield skipped("tls", "only the proxy sees the certificate; each request verifies it")
             return
         now = datetime.now(timezone.utc)
         found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
@@ -134,19 +135,22 @@ class Examination:
         name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
         return f"verified by {name}" if name else "verified by the usual public CAs"
 
+    @look("cluster", "url")
     def _cluster(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         kind = {"enterprise": "DC/OS Enterprise", "open": "DC/OS (open)", "plain": "Marathon without DC/OS"}
         yield ok("cluster", f"{kind.get(cluster.variant, 'DC/OS of unknown variant')} {cluster.version}".rstrip())
 
+    @look("clock", "cluster")
     def _clock(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         if cluster.http:
             offset = clock_offset(cluster.http, "/dcos-metadata/dcos-version.json")
         else:
             offset = clock_offset(cluster.marathon.http, "/ping")
-        yield access.clock(*offset) if offset else skipped("clock", "the cluster does not tell its time")
+        yield access.clock(*offset) if offset else skipped("clock", "the cluster sends no Date header")
 
+    @look("login", "cluster")
     def _login(self) -> Iterator[CheckResult]:
         """A login if there are credentials, and whether the cluster takes what came out, or asks for some."""
         headers: dict[str, str] = {}
@@ -154,24 +158,28 @@ class Examination:
         try:
             self.context.cluster.marathon.http.text("/ping")
         except DeniedError as error:
-            if not isinstance(error.__cause__, HttpFailure) or error.__cause__.status == 401:
+            failure = failure_of(error)
+            if failure is None or failure.status == 401:
                 raise
         except (UnavailableError, HttpFailure):
-            pass  # that is Marathon's own affair
-        yield session(self.context.credentials, headers.get("Authorization", ""), time.time())
+            pass  # the check of Marathon reports it
+        yield access.session(self.context.credentials, headers.get("Authorization", ""), time.time())
 
+    @look("marathon", "login")
     def _marathon(self) -> Iterator[CheckResult]:
         marathon = self.context.cluster.marathon
         try:
             info = marathon.info()
         except DeniedError as error:
-            if not (isinstance(error.__cause__, HttpFailure) and error.__cause__.is_api):
+            failure = failure_of(error)
+            if failure is None or not failure.is_api:
                 raise
-            yield ok("marathon", f"{marathon.http.base_url} answers; its version is not for this account")
+            yield ok("marathon", f"{marathon.http.base_url} answers; its version is not readable by this account")
             return
         leader = "" if info.has_leader else ", without a leader"
         yield ok("marathon", f"{marathon.http.base_url}: version {info.version or 'unknown'}{leader}")
 
+    @look("metronome", "login")
     def _metronome(self) -> Iterator[CheckResult]:
         metronome = self.context.cluster.metronome
         if self.settings.via == "direct":
@@ -180,9 +188,9 @@ class Examination:
         if metronome is None or not metronome.available():
             if self.settings.via == "job":
                 raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
-            yield ok("metronome", "none here: goals run in this process, as --via direct does")
+            yield ok("metronome", "not available: goals run in this process, as with --via direct")
             return
-        yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'not told'}")
+        yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'unknown'}")
 
     @cached_property
     def via_job(self) -> bool:
@@ -199,20 +207,22 @@ class Examination:
             return ""
         return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
 
+    @look("permissions", "marathon")
     def _permissions(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         if cluster.variant != "enterprise":
-            yield ok("permissions", "none here: whoever may log in may do everything")
+            yield ok("permissions", "none: on this cluster every account can do everything")
             return
         if not self.settings.app:
-            yield skipped("permissions", "they are an app's: give --app")
+            yield skipped("permissions", "permissions are per app: give --app")
             return
         yield from known_permissions(self.context, self.visible, via_job=self.via_job, secret=self.secret)
 
+    @look("secret", "metronome")
     def _secret(self) -> Iterator[CheckResult]:
         http = self.context.cluster.http
         if not self.secret or http is None:
-            yield ok("secret", "none needed: no job gets its service account from one")
+            yield ok("secret", "not needed: no job logs in with a secret")
             return
         wrong = access.space(self.secret, self.context.app_id)
         if wrong:
@@ -220,32 +230,35 @@ class Examination:
             return
         there = secret_there(http, self.secret)
         if there:
-            yield ok("secret", f"{self.secret} is there, and jobs of {self.context.app_id} may use it")
+            yield ok("secret", f"{self.secret} exists, and the jobs of {self.context.app_id} can use it")
         elif there is None:
             yield skipped(
-                "secret", f"{self.secret}: this account may not see it, and need not; the job may use it if it is there"
+                "secret",
+                f"{self.secret}: not readable by this account, which does not need it: the job does",
             )
         else:
             yield failure(
                 "secret",
                 ConflictError,
-                f"there is no secret {self.secret}: the job could not log in",
+                f"the secret {self.secret} does not exist: the job cannot log in",
                 "Store the job's service account there, or name another with --job-secret.",
                 f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
             )
 
+    @look("job-image", "metronome")
     def _job_image(self) -> Iterator[CheckResult]:
         if not self.via_job:
-            yield ok("job-image", "none needed: no goal runs as a job")
+            yield ok("job-image", "not needed: no goal runs as a job")
         elif self.settings.job_image or self.settings.job_artifact:
             artifact = f", with bgci from {self.settings.job_artifact}" if self.settings.job_artifact else ""
             yield ok("job-image", f"jobs run in {job_image(self.settings)}{artifact}")
         else:
-            found = "no image is given in which the jobs would find bgci: publish ends with exit 2"
+            found = "--job-image is missing: `bgci publish` ends with exit code 2"
             yield warning("job-image", found, REMEDY)
 
     # -- the load balancers -----------------------------------------------------------------------------------------
 
+    @look("load-balancer")
     def _load_balancers(self) -> Iterator[CheckResult]:
         for balancer in self.context.balancers:
             try:
@@ -255,9 +268,9 @@ class Examination:
                 continue
             found = f"{balancer.url}: HAProxy {version or 'of unknown version'}"
             if older:
-                found += f"; {counted(older, 'older worker')} may still hold sessions, of any app: drains wait for that"
+                found += f"; {counted(older, 'older worker')} can still hold sessions; drains wait for them"
             if lone:
-                remedy = "Run HAProxy with -W, as marathon-lb's own image does, to tell drains apart for sure."
+                remedy = "Run HAProxy with -W, as marathon-lb's own image does: otherwise a drain cannot be proven."
                 yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
             else:
                 yield ok("load-balancer", found)
@@ -274,6 +287,7 @@ class Examination:
         given = self.settings
         return replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
 
+    @look("template")
     def _template(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield skipped("template", "give --app to look at its template")
@@ -308,39 +322,45 @@ class Examination:
     @property
     def template(self) -> Definition | None:
         """The template's definition, where there is a valid one."""
-        return None if "template" in self._spoilt else self.definition
+        return None if "template" in self._failed else self.definition
 
     @property
     def reached(self) -> bool:
         """Whether the apps could be looked at."""
-        return "apps" not in self._spoilt
+        return "apps" not in self._failed
 
+    @look("apps", "marathon")
     def _apps(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield from running_apps.everything(self.visible, time.time())
             return
-        yield ok("apps", f"apps that one may read: {len(self.visible)}, of {self.context.app_id}: {len(self.own)}")
+        yield ok("apps", f"readable apps: {len(self.visible)}, of {self.context.app_id}: {len(self.own)}")
 
     @property
     def own_id(self) -> str:
         """The app's id, empty where none is named."""
         return self.context.app_id if self.settings.app else ""
 
+    @look("labels", "marathon")
     def _labels(self) -> Iterator[CheckResult]:
         yield from balancer_labels.labels_of(self.visible, self.own_id)
 
+    @look("marathon-lb", "marathon", "load-balancer")
     def _follows(self) -> Iterator[CheckResult]:
         wanted = every_endpoint(self.visible)
         censuses = [balancer.census(wanted) for balancer in self.context.balancers]
         yield from balancer_labels.follows(self.visible, censuses, self.own_id, time.time())
 
+    @look("group", "apps", "template", of_app=True)
     def _group(self) -> Iterator[CheckResult]:
         claim = Claim(self.context.app_id, group(self.definition), replaces=self._bases[-1])
         yield running_apps.taken_group(self.visible, claim)
 
+    @look("ports", "apps", "template", of_app=True)
     def _ports(self) -> Iterator[CheckResult]:
         yield from running_apps.taken_ports(self.visible, self.context.app_id, self.definition)
 
+    @look("state", "apps", of_app=True)
     def _running(self) -> Iterator[CheckResult]:
         wanted = group(self.template or {})
         yield running_apps.state(self.context.app_id, self.own)
@@ -348,6 +368,7 @@ class Examination:
         yield from running_apps.baselines(self.context.app_id, wanted, self.own)
         yield from running_apps.virtual_addresses(self.context.app_id, self.own)
 
+    @look("rotation", "state", "load-balancer", of_app=True)
     def _rotation(self) -> Iterator[CheckResult]:
         """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
         for app in (app for app in self.own if app.group):

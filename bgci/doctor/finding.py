@@ -1,4 +1,4 @@
-"""One row of what `bgci doctor` says, and the table of all."""
+"""One result of `bgci doctor`, and the table of all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bgci.errors import (
 )
 from bgci.redaction import redacted
 
-# What decides the exit code first: who may not log in sees nothing of the rest.
+# The order in which failures decide the exit code: without a login the rest cannot be checked.
 WORST_FIRST: tuple[type[BgciError], ...] = (
     DeniedError,
     UnavailableError,
@@ -43,7 +43,7 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``found``: what is so; ``remedy``: what to do, ``command``: to run for it; ``error``: the class of a failure."""
+    """``found``: the fact; ``remedy``: what to do; ``command``: to paste; ``error``: the class of a failure."""
 
     name: str
     status: Status
@@ -76,7 +76,7 @@ def failure(name: str, error: type[BgciError], found: str, remedy: str, command:
 
 
 def failed(name: str, error: Exception) -> CheckResult:
-    """The failure that an exception tells of."""
+    """The failure for an exception."""
     if isinstance(error, BgciError):
         return failure(name, type(error), error.message, error.remedy)
     return failure(name, BgciError, f"a bug in bgci: {type(error).__name__}: {error}", "Please report it.")
@@ -129,7 +129,7 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
     wrap = textwrap.TextWrapper(
         width=wide, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
-    # Secrets go first: nobody finds one of two lines. GitHub's runner takes a line that begins with ::, behind blanks
-    # too, for a command (runner: ActionCommand.TryParseV2).
+    # Secrets are hidden before the lines are wrapped: a wrapped secret would not be recognised. GitHub's runner takes a
+    # line that begins with ::, also after blanks, for a command (runner: ActionCommand.TryParseV2).
     shown = re.sub(r"(?<!\S)::", ": :", " ".join(redacted(text).split()))
     return wrap.wrap(shown) or [first.rstrip()]

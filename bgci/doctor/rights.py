@@ -1,4 +1,4 @@
-"""Which of the permissions that a release needs are there, found out without changing anything."""
+"""Which of the permissions of a release the account has, probed without a change."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from urllib.parse import urlsplit
 from bgci.appdef.names import app_slug
 from bgci.dcos.cluster import Cluster
 from bgci.dcos.examine import answers, may_update_app, may_update_jobs, own_permissions, secrets_listed
-from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.http_failure import HttpFailure, failure_of
 from bgci.dcos.permissions import APPS, JOBS, ROUTER, SECRET_NAMES, Permission, folder_of, needed, of_request
 from bgci.dcos.running_app import RunningApp
 from bgci.doctor import access
 from bgci.doctor.finding import CheckResult, skipped
 from bgci.doctor.running_apps import of_app
-from bgci.doctor.session import claims
 from bgci.errors import BgciError, DeniedError
 from bgci.operations.context import Context
 
-# What the router asks for, and a path behind it that shows whether it is given, whatever else it answers.
+# By permission of the admin router: a path that needs it. Any answer but a refusal of the router proves it.
 ROUTES = {
     f"{ROUTER}service:marathon": "/service/marathon/ping",
     f"{ROUTER}service:metronome": "/service/metronome/ping",
@@ -32,20 +31,20 @@ ROUTES = {
 def known_permissions(
     context: Context, visible: Sequence[RunningApp], *, via_job: bool, secret: str
 ) -> Iterator[CheckResult]:
-    """The rows for what CI's account needs, and a word on the job's."""
+    """The rows for the permissions of CI's account, and one for those of the job's account."""
     both = needed(context.app_id, via_job=via_job, secret=secret or None)
     uid = _uid(context.cluster)
     known = _known(context, uid, visible, both.ci, secret)
     yield from access.permissions(both.ci, known, account=uid or access.ACCOUNT)
     if both.job:
         listed = "; ".join(map(str, both.job))
-        yield skipped("permissions", f"the job's own account, which this one cannot ask about, needs: {listed}")
+        yield skipped("permissions", f"the job's own account, which cannot be checked from here, needs: {listed}")
 
 
 def grant_of(error: Exception) -> str:
-    """The command that would grant what a look was refused for; empty where it was not for a permission."""
-    cause = error.__cause__
-    if not (isinstance(error, DeniedError) and isinstance(cause, HttpFailure) and cause.status == 403):
+    """The command that grants the permission that a look lacked; empty for another error."""
+    cause = failure_of(error)
+    if not isinstance(error, DeniedError) or cause is None or cause.status != 403:
         return ""
     lacks = of_request("GET", urlsplit(cause.url).path, by_router=not cause.is_api)
     return access.grant(lacks) if lacks else ""
@@ -65,11 +64,11 @@ def _known(
 def _uid(cluster: Cluster) -> str:
     headers: dict[str, str] = {}
     cluster.login(headers)
-    return str(claims(headers.get("Authorization", "")).get("uid", ""))
+    return str(access.claims(headers.get("Authorization", "")).get("uid", ""))
 
 
 def _probed(cluster: Cluster, app_id: str, visible: Sequence[RunningApp], one: Permission, secret: str) -> bool | None:
-    """Whether the permission is there; None where only a change would tell."""
+    """Whether the account has the permission; None where only a change would show it."""
     http, mine = cluster.http, of_app(visible, app_id)
     if one.rid in ROUTES and http:
         return answers(http, ROUTES[one.rid])
@@ -78,7 +77,7 @@ def _probed(cluster: Cluster, app_id: str, visible: Sequence[RunningApp], one: P
     if one.rid.startswith(APPS):
         inside = [app for app in mine if access.covers(one.rid, APPS + app.id)]
         if one.action == "read":
-            return True if inside else None  # what one may not read is left out without a word
+            return True if inside else None  # Marathon leaves unreadable apps out of its lists
         if one.action == "update" and inside:
             return may_update_app(cluster.marathon, inside[0].id)
     if one.rid.startswith(JOBS) and cluster.metronome:

@@ -1,6 +1,6 @@
-"""Judgements about the apps that run: the pair itself, and what others hold that the template wants. Pure.
+"""Judgements about the running apps: the app's own pair, and conflicts of the template with other apps. Pure.
 
-``apps``: all apps that one may read. ``now``: seconds since the epoch.
+``apps``: all apps that the account can read. ``now``: seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def _balancer_groups(own: Mapping[str, Any]) -> set[str]:
 
 
 def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
-    """Whether one revision runs, or a hybrid waits for somebody."""
+    """Whether one revision runs alone, or a hybrid is unfinished."""
     if not apps:
-        return ok("state", f"{app_id}: nothing that one may read runs; the first release deploys it in full")
+        return ok("state", f"{app_id}: no app is visible to this account; the first release deploys it in full")
     if len(apps) > 2:
         return failure(
             "state",
             ConflictError,
-            f"{len(apps)} apps in one group: {_names(apps)}; a release can tell two apart",
+            f"{len(apps)} apps in one group: {_names(apps)}; a release handles two",
             "Delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP.",
         )
     busy = [one for app in apps for one in app.app.deployments]
@@ -103,7 +103,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
             "state",
             ConflictError,
             f"{_names(apps)} cannot be told apart: {STARTED_AT_LABEL} is equal or missing",
-            "Delete the one that should not be there.",
+            "Delete the app that does not belong to the group.",
         )
     old, new = sorted(apps, key=lambda app: app.app.started_at)
     if busy:
@@ -112,10 +112,12 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
     found = f"hybrid with no deployment running: {_shown(old)} and {_shown(new)}"
     if not revision:
         return warning(
-            "state", f"{found}; the newer one is not bgci's", f"Delete one of them by hand: {old.id}, or {new.id}."
+            "state",
+            f"{found}; bgci did not deploy the newer",
+            f"Delete one of them by hand: {old.id}, or {new.id}.",
         )
     more = f"--app {app_id} --revision {revision}"
-    remedy = "If no release is under way: finish it, or go back with `bgci rollback` and the same options."
+    remedy = "If no release is under way: finish it, or run `bgci rollback` with the same options."
     return warning("state", found, remedy, f"bgci promote {more}")
 
 
@@ -138,7 +140,7 @@ def _shown(app: RunningApp) -> str:
 
 
 def start_times(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
-    """STARTED_AT labels that marathon-lb would trip over, or that were written by other means."""
+    """STARTED_AT labels on which marathon-lb fails, or which another tool wrote."""
     checks, zones = [], set()
     for app in apps:
         text = app.labels.get(STARTED_AT_LABEL, "")
@@ -166,11 +168,11 @@ def _foreign_time(app: RunningApp, text: str, now: float) -> list[CheckResult]:
     if not text or app.revision:
         return []
     if app.app.started_at > now + 60:
-        found = f"{app.id}: {STARTED_AT_LABEL} is {text}, which is yet to come"
-        remedy = "Nothing: the next release writes a later one; no other tool must deploy this app any more."
+        found = f"{app.id}: {STARTED_AT_LABEL} is {text}, which is in the future"
+        remedy = "Deploy this app with no other tool. The next release writes a later date."
         return [warning("started-at", f"{found}: another clock, or local time without a zone", remedy)]
     kind = "a time zone" if app.app.started_at_zoned else "no time zone, which may be local time"
-    return [ok("started-at", f"{app.id}: written by other means with {kind}; the next release follows its form")]
+    return [ok("started-at", f"{app.id}: written by another tool with {kind}; the next release uses the same form")]
 
 
 def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
@@ -185,7 +187,7 @@ def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Chec
             found = f"{app.id} is in {'the group ' + app.group if app.group else 'no group'}, not in {wanted}"
             remedy = f"Write HAPROXY_DEPLOYMENT_GROUP={app.group} in the template, which restarts nothing, or adopt it."
             if not app.group:
-                remedy = "Adopt it: the command says what that costs, and changes nothing yet."
+                remedy = "Adopt it. The command first shows the cost and changes nothing."
             checks.append(failure("baseline", ConflictError, f"{found}: a release refuses", remedy, adopt))
             continue
         checks += _labels_of(app, alone=len(apps) == 1, adopt=adopt)
@@ -199,7 +201,7 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]
     """Whether the app has the labels of a baseline. alone: whether its target must be its number of instances."""
     target, foreign = app.labels.get(TARGET_LABEL), not app.revision
     stale = alone and target is not None and target != str(app.app.instances)
-    origin = "was deployed by other means"
+    origin = "was deployed by another tool"
     if foreign and target is not None and not stale:
         return [ok("baseline", f"{app.id} {origin}; it can be a baseline as it is")]
     if target is None:
@@ -211,19 +213,19 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]
         return []
     remedy = (
         "It can be a baseline as it is with --strategy bluegreen; but a canary beside it cannot be drained on going "
-        "back, and --strategy rolling refuses. The next promotion puts that right; --adopt does it before."
+        "back, and --strategy rolling refuses. The next promotion sets the label; --adopt sets it now."
     )
     return [warning("baseline", found, remedy, adopt)]
 
 
 def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
-    """Named VIPs of what runs: those of one colour, and those that both share."""
+    """Named VIPs of the running apps: those of one colour, and those that both share."""
     found = [(app, vip) for app in apps for vip in vips(app.definition) if vip.port and not vip.is_address]
     checks = [
         warning(
             "vips",
-            f"{app.id}: the VIP {vip.value} is of one colour: its consumers find nothing after the next release",
-            f"Write {app_id}:{vip.port} in the template, and let them use that name.",
+            f"{app.id}: the VIP {vip.value} is of one colour: its clients cannot connect after the next release",
+            f"Write {app_id}:{vip.port} in the template, and use that name in the clients.",
         )
         for app, vip in found
         if vip.names_a_colour(app_id)
@@ -236,7 +238,7 @@ def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[CheckResu
 
 
 def everything(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
-    """What is wrong in any group: for a look at the whole cluster, when no app is named."""
+    """The problems of every group of the cluster, for a run without --app."""
     found = groups(apps)
     checks: list[CheckResult] = []
     for name, members in sorted(found.items()):
@@ -246,7 +248,7 @@ def everything(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
         if len(members) < 3:
             checks += [check for check in baselines(app_id, name, members) if check.status is not Status.OK]
     hybrids = sum(len(members) == 2 for members in found.values())
-    counts = f"apps that one may read: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
+    counts = f"readable apps: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
     return [ok("apps", counts), *checks]
 
 

@@ -116,7 +116,7 @@ def test_a_secret_that_one_may_not_see_is_no_failure(team: Team) -> None:
     team.grant(*(one for one in team.needed(via_job=True) if "secrets" not in one.rid))
     team.lab.put_secret(team.secret, "{}")
     rows = team.doctor()
-    assert "may not see it" in row(rows, "secret", "skipped")["found"]
+    assert "not readable by this account" in row(rows, "secret", "skipped")["found"]
     assert "failure" not in outcomes(rows)
 
 

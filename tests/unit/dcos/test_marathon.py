@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgci.dcos.http import Http
-from bgci.dcos.marathon import Deployment, Locked, Marathon, MarathonInfo
+from bgci.dcos.marathon import Locked, Marathon, MarathonInfo
 from bgci.dcos.running_app import QueueEntry
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 
@@ -185,12 +185,10 @@ def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marath
         marathon.delete("/web")
 
 
-def test_queue_deployments_and_info(stub, marathon):
+def test_queue_and_info(stub, marathon):
     stub.json("/v2/queue", {"queue": [{"app": {"id": "/web"}, "count": 2}]})
-    stub.json("/v2/deployments", [{"id": "1", "affectedApps": ["/web"]}])
     stub.json("/v2/info", {"version": "1.11.24", "elected": True})
     assert marathon.queue() == [QueueEntry("/web", 2)]
-    assert marathon.deployments() == [Deployment("1", ("/web",))]
     assert marathon.info() == MarathonInfo("1.11.24", True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgci.dcos.http_failure import HttpFailure
-from bgci.doctor.examination import Examination
+from bgci.doctor.examination import Examination, Look
 from bgci.doctor.finding import CheckResult, Status, ok
 from bgci.errors import AbortedError, BgciError, DeniedError
 from bgci.operations.context import Context
@@ -26,14 +26,13 @@ def looked(examination: Examination, error: BaseException) -> list[CheckResult]:
     """A look that finds something and then fails, one that stands on it, one that stands on that, and one that does
     not."""
 
-    def failing() -> Iterator[CheckResult]:
+    def failing(_: Examination) -> Iterator[CheckResult]:
         yield ok("one", "found before")
         raise error
 
-    examination._look("one", [], failing)
-    examination._look("two", ["one"], lambda: [ok("two", "")])
-    examination._look("three", ["two"], lambda: [ok("three", "")])
-    examination._look("four", [], lambda: [ok("four", "")])
+    examination._look(Look("one", (), False, failing))
+    for name, needs in (("two", ("one",)), ("three", ("two",)), ("four", ())):
+        examination._look(Look(name, needs, False, lambda _, name=name: [ok(name, "")]))
     return examination.checks
 
 
@@ -47,7 +46,7 @@ def test_the_rest_is_looked_at(examination: Examination, error: Exception, kind:
     assert failed.status is Status.FAILURE
     assert kind is None or failed.error is kind
     assert [two.status, three.status, four.status] == [Status.SKIPPED, Status.SKIPPED, Status.OK]
-    assert two.found == three.found == "not looked at: one failed"
+    assert two.found == three.found == "not checked: one failed"
 
 
 def test_a_signal_is_no_finding(examination: Examination) -> None:
@@ -67,4 +66,4 @@ def test_without_anything_every_check_still_has_a_row(examination: Examination) 
     assert rows["url"].status is Status.FAILURE
     assert rows["load-balancer"].status is Status.FAILURE
     assert rows["template"].status is Status.SKIPPED
-    assert rows["ports"].found == "not looked at: url failed"
+    assert rows["ports"].found == "not checked: url failed"

@@ -14,7 +14,6 @@ from bgci.dcos.permissions import Permission, needed
 from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
 from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, table, tally, verdict, warning
-from bgci.doctor.session import session
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
 
@@ -128,14 +127,14 @@ def test_a_login_tells_who_and_until_when_and_a_token_that_ends_soon_is_a_warnin
     def header(left: float) -> str:
         return f"token={jwt.encode({'uid': 'ci', 'exp': NOW + left}, 'k' * 32, algorithm='HS256')}"
 
-    assert session(None, "", NOW).status is Status.OK
-    account = session(ServiceAccount("ci", "key"), header(60), NOW)
+    assert access.session(None, "", NOW).status is Status.OK
+    account = access.session(ServiceAccount("ci", "key"), header(60), NOW)
     assert account.status is Status.OK
     assert "service account ci" in account.found
-    assert session(Token("x"), header(60), NOW).status is Status.WARNING
-    assert session(Token("x"), header(86400), NOW).status is Status.OK
-    assert "ci" in session(Token("x"), header(86400), NOW).found
-    assert session(Token("opaque"), "token=opaque", NOW).status is Status.OK
+    assert access.session(Token("x"), header(60), NOW).status is Status.WARNING
+    assert access.session(Token("x"), header(86400), NOW).status is Status.OK
+    assert "ci" in access.session(Token("x"), header(86400), NOW).found
+    assert access.session(Token("opaque"), "token=opaque", NOW).status is Status.OK
 
 
 # -- permissions ------------------------------------------------------------------------------------------------------
@@ -153,7 +152,7 @@ def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() 
 def test_what_nobody_can_tell_is_said_to_be_so_and_is_no_failure() -> None:
     check = only(access.permissions(needed("/team/web", via_job=False).ci, {}))
     assert check.status is Status.SKIPPED
-    assert "could not be probed" in check.found
+    assert "cannot be probed" in check.found
 
 
 def test_an_optional_permission_that_lacks_is_a_warning() -> None:
@@ -337,5 +336,5 @@ def test_named_vips_are_listed_and_those_of_one_colour_are_a_warning() -> None:
 def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is_shown() -> None:
     fine = app("/shop-blue", **{GROUP: "shop", STARTED: "2023-01-01T00:00:00"})
     first, *rest = running_apps.everything([BLUE, GREEN, fine, app("/cron", **{GROUP: ""})], NOW)
-    assert "apps that one may read: 4, deployment groups: 2, of two colours: 1" in first.found
+    assert "readable apps: 4, deployment groups: 2, of two colours: 1" in first.found
     assert [check.name for check in rest] == ["state"]
