@@ -62,13 +62,13 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         (*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR),
     ),
     "prune": ("Remove the jobs of old revisions.", (*_APP, "keep", "dry_run")),
-    "demo": ("Run a whole release against a sandbox of its own, under load.", ("artifacts", "log_format")),
+    "demo": ("Run a whole release against a new sandbox, under load.", ("artifacts", "log_format")),
 }
 # The same of the sandbox: each is a function of bgci/commands/sandbox.py.
 SANDBOX_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "up": ("Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy.", _SANDBOX),
-    "down": ("Stop the sandbox with everything that runs on it.", ("state_dir", "keep_state")),
-    "status": ("Show the sandbox's addresses and whether it runs.", ("state_dir", "output")),
+    "down": ("Stop the sandbox and everything that runs on it.", ("state_dir", "keep_state")),
+    "status": ("Show whether the sandbox runs, and its addresses.", ("state_dir", "output")),
 }
 
 
@@ -91,13 +91,13 @@ sandbox_app = typer.Typer(
         SettingsCommand(name, text, partial(_call, "sandbox", name), keys)
         for name, (text, keys) in SANDBOX_COMMANDS.items()
     ),
-    help="A DC/OS on this machine, to try everything on.",
+    help="A DC/OS on this machine for trying bgci.",
     no_args_is_help=True,
 )
 app.add_typer(sandbox_app, name="sandbox")
 
 
-_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # of every wrong use, as click calls it
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # click's error for every wrong use
 
 
 def _version(wanted: bool) -> None:
@@ -110,7 +110,7 @@ def _version(wanted: bool) -> None:
 def _global_options(
     context: typer.Context,
     config: Annotated[
-        str, typer.Option(envvar="BGCI_CONFIG", help="Settings from this file; default: bgci.toml.")
+        str, typer.Option(envvar="BGCI_CONFIG", help="Read the settings from this file; default: bgci.toml.")
     ] = "",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -125,10 +125,10 @@ def _global_options(
 @app.command()
 def replay(
     journal: Annotated[
-        str, typer.Argument(help="A journal, as in an artifacts directory.")
+        str, typer.Argument(help="The journal.jsonl of an artifacts directory.")
     ] = "bgci-artifacts/journal.jsonl",
 ) -> None:
-    """Show each observation and decision of a journal, and where today's engine decides otherwise."""
+    """Show each observation and decision of a journal, and where this version would decide otherwise."""
     from bgci.commands import replay as command
 
     command.run(journal)
@@ -138,7 +138,7 @@ def replay(
 def slug(
     text: Annotated[str, typer.Argument(help="A branch, a tag, what git describe prints, or a version with +.")],
 ) -> None:
-    """Print a text as a revision: a legal one as it is, any other with dashes and six digits of its hash."""
+    """Print a text as a revision: a valid one unchanged, any other with dashes and six digits of its hash."""
     from bgci.appdef import names
 
     if not text.strip():
@@ -155,7 +155,7 @@ def _sandbox_options() -> None:
 
 
 def _tell(error: Failure) -> None:
-    """Report an error to the CI system that no command has reported."""
+    """Report to the CI system an error that no command has reported."""
     from bgci.reporting.ci_systems import refused
 
     command = next((word for word in sys.argv[1:] if word in (*COMMANDS, "replay", "slug")), "command line")
@@ -166,12 +166,12 @@ def _tell(error: Failure) -> None:
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
-    """The signal handler of the sandbox's commands, which end what they have started."""
+    """The signal handler of the sandbox's commands. They stop the processes that they have started."""
     raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
 def _closed() -> int:
-    """The exit code of a program that writes to a closed pipe. It ends without a word."""
+    """The exit code of a program that writes to a closed pipe. It prints nothing."""
     from bgci.reporting.console import PIPE_CLOSED, abandon
 
     abandon(sys.stdout)
@@ -179,9 +179,9 @@ def _closed() -> int:
 
 
 def main() -> None:
-    """The entry point: the process ends here, whatever its libraries and threads still hold."""
+    """The entry point. Ends the process, even if libraries or threads still run."""
     for number in interruption.NUMBERS:
-        signal.signal(number, interruption.end_at_once)  # until a stage has its own way
+        signal.signal(number, interruption.end_at_once)  # until a command has its own handler
     interruption.end(_run())
 
 
@@ -193,12 +193,12 @@ def _run() -> int:
         return code if isinstance(code, int) else 0
     except _ClickError as error:
         return _refused(error)
-    except BrokenPipeError:  # only an answer is read from a pipe: nothing that was begun ends with it
+    except BrokenPipeError:  # only answers go to a pipe, so no change is cut off
         return _closed()
     except (BgciError, AbortedError) as error:
         from bgci.reporting.console import plain_lines
 
-        # What stands in a message may be an app's or a server's word: no CI system may read a command in it.
+        # A message can quote an app or a server: no CI system must read a command in it.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         if not error.reported:
             _tell(error)
@@ -213,11 +213,11 @@ def _run() -> int:
 
 
 def _refused(error: Any) -> int:
-    """Show a wrong flag or variable: its value may be a secret that was given in the wrong place."""
+    """Show a wrong flag or variable. Its value is hidden: it can be a secret in the wrong place."""
     from typer.rich_utils import rich_format_error
 
     error.message = redacted(error.message)
     rich_format_error(error)
-    if error.message:  # else it is the help, which nobody's mistake has asked for
+    if error.message:  # without a message it is the help, not an error
         _tell(UsageError(error.format_message(), remedy="See `bgci COMMAND --help`."))
     return UsageError.code

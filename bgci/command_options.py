@@ -90,7 +90,7 @@ _RANKS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     """The values with one size of the canary: the one from the stronger source.
 
-    Raises UsageError for two from the same source. A job's document always has both: a share of 0 is none there.
+    Raises UsageError for two from the same source. A job's document always has both; there a share of 0 means none.
     """
     sized = {name: given[name] for name in ("steps", "percent", "instances") if name in origins and given[name]}
     if not sized or os.environ.get(VARIABLE):
@@ -99,7 +99,7 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     chosen, *others = (name for name in sized if _RANKS.index(origins[name]) == strongest)
     if others:
         raise UsageError(
-            f"--{chosen} and --{others[0]} are both given, and each says how large the canary is.",
+            f"--{chosen} and --{others[0]} are both given, and both set the size of the canary.",
             remedy=f"Leave one of them out: --{chosen} {given[chosen]}, or --{others[0]} {given[others[0]]}.",
         )
     weaker = {"steps": "", "percent": 0, "instances": 1}
@@ -111,7 +111,7 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
 def _require_no_login_in(given: Mapping[str, Any]) -> None:
     """Raises UsageError for an address with a login in it: jobs, artifacts and answers would show it.
 
-    That of the service is the tests' own, and may hold one; it is hidden.
+    The address of the service is used by the tests only and can hold one; it is hidden.
     """
     for name in (name for name in given if name.endswith("_url")):
         for url in [given[name]] if isinstance(given[name], str) else given[name]:
@@ -119,13 +119,13 @@ def _require_no_login_in(given: Mapping[str, Any]) -> None:
             if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
                 raise UsageError(
                     f"--{name.replace('_', '-')} holds a login in its address.",
-                    remedy="Leave it out; credentials come from BGCI_USERNAME and BGCI_PASSWORD or their like "
+                    remedy="Remove it from the address. Set BGCI_USERNAME and BGCI_PASSWORD, or another login "
                     "(docs/identity.md).",
                 )
 
 
 def _require_paths(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for a path that no file system can have."""
+    """Raises UsageError for a path that no file system accepts."""
     for name in ("template", "template_dir", "job_template", "suite", "artifacts", "state_dir"):
         path = str(given.get(name, ""))
         if "\0" in path or any(len(os.fsencode(part)) > 255 for part in path.split("/")) or len(path) > 4000:
@@ -145,7 +145,7 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def expand_lists(environ: MutableMapping[str, str]) -> None:
-    """Write each repeatable option that is a JSON list as lines, which every such option takes.
+    """Rewrite each repeatable option that is a JSON list as one value per line, the form that all of them accept.
 
     GitLab passes an input of type array in that form. Raises UsageError for an item of several lines.
     """
@@ -162,8 +162,8 @@ def expand_lists(environ: MutableMapping[str, str]) -> None:
             environ[name] = "\n".join(lines)
 
 
-# Variables beside the options that bgci reads or sets itself: logins, what a job carries, what a test program is told,
-# the outputs of an earlier GitLab job, what the wrappers and the sandbox use among themselves.
+# Variables beside the options: logins, the job's document, the variables of a test program, the outputs of an earlier
+# GitLab job, and the internal variables of the wrappers and of the sandbox.
 OWN_VARIABLES = (
     *("BGCI_CONFIG", VARIABLE),
     *("BGCI_TOKEN", "BGCI_TOKEN_FILE", "BGCI_USERNAME", "BGCI_PASSWORD", "BGCI_PASSWORD_FILE"),
@@ -178,12 +178,12 @@ OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
 
 
 def require_known_variables(environ: Mapping[str, str]) -> None:
-    """Raises UsageError for a variable ``BGCI_*`` with a value that is none of the options: it would do nothing."""
+    """Raises UsageError for a variable ``BGCI_*`` with a value that is not an option: it would have no effect."""
     known = {option.variable for option in OPTIONS.values()} | set(OWN_VARIABLES)
     for name in sorted(environ):
         if name.startswith("BGCI_") and environ[name] and name not in known and not name.startswith(OWN_PREFIXES):
             raise UsageError(
-                f"bgci knows no variable {name}.{configuration.nearest(name, known)}",
-                remedy="Correct or unset it. The options are in docs/options.md; variables of your own that begin with "
-                "BGCI_X_ are left alone.",
+                f"{name} is not a variable of bgci.{configuration.nearest(name, known)}",
+                remedy="Correct or unset it. docs/options.md lists the options; bgci ignores variables that begin with "
+                "BGCI_X_.",
             )

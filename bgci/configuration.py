@@ -1,6 +1,6 @@
-"""Reads the settings of ``bgci.toml``: which file, which line, and natural TOML beside texts. Knows no single option.
+"""Reads the settings of ``bgci.toml``, with file and line for every error. Knows no single option.
 
-Raises UsageError with file and line for everything that is not a setting of the right type.
+Raises UsageError for everything that is not a setting of the right type.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
         raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
-    except ValueError:  # Python reads no number of thousands of digits
+    except ValueError:  # Python does not read a number of thousands of digits
         line = next((n for n, row in enumerate(text.splitlines(), start=1) if re.search(r"\d{4000}", row)), 0)
         raise UsageError(
             f"{file}:{line}: a number has thousands of digits.", remedy="See docs/configuration.md."
@@ -45,7 +45,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
         raise UsageError(
             f"{_place(file, text, unknown[0])}: bgci does not know: {', '.join(sorted(unknown))}."
             f"{nearest(unknown[0].replace('-', '_'), kinds)}",
-            remedy="The names are those of the options, with - or _ (docs/options.md).",
+            remedy="Use the names of the options, with - or _ (docs/options.md).",
         )
     found = {}
     for key, value in values.items():
@@ -74,7 +74,7 @@ def _place(file: Path, text: str, key: str) -> str:
 
 
 def _value(value: Any, kind: Any, *, share: bool, joined: bool) -> Any:
-    """The value as click takes it for a default. Raises ValueError: why it is none, as the end of a sentence."""
+    """The value as a default of click. Raises ValueError with the reason, as the end of a sentence."""
     if joined:
         return value if isinstance(value, str) else ",".join(_items(value))
     if get_origin(kind) is list:
@@ -133,7 +133,7 @@ def _items(value: Any) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """A text, number or truth value as one would write it on the command line."""
+    """A text, number or truth value in the form of the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | float):
@@ -144,7 +144,7 @@ def _plain(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as the file may have it, short."""
+    """The value as it can stand in the file, shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:

@@ -73,30 +73,32 @@ class Settings:
     )
     image: str = setting("", "The container image of this revision.")
     template: str = setting("", "The app template; default: looked up in --template-dir.")
-    template_dir: str = setting(".", "Where <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml} is.")
+    template_dir: str = setting(
+        ".", "The directory of <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml}."
+    )
     set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", lines=True)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.")
     replaces: str = setting(
-        "", "The earlier id of this app, such as /team/old-name: what runs under it is replaced by this release."
+        "", "The earlier id of this app, such as /team/old-name. This release replaces the app that runs under it."
     )
     preview: When = setting(
         "auto",
-        "Before the canary, run one instance outside of the pair, with its own load-balancer settings in force. auto: "
-        "where they differ from those of the running app.",
+        "Before the canary, run one instance outside of the group, with its own load-balancer settings in force. auto: "
+        "if they differ from those of the running app.",
     )
-    allow_no_health_check: bool = setting(False, "Accept an app without a health check: requests will be lost.")
-    strict: bool = setting(False, "Refuse a definition about which there is advice, too.")
+    allow_no_health_check: bool = setting(False, "Accept an app without a health check. Requests will be lost.")
+    strict: bool = setting(False, "Treat advice about the app definition as an error.")
     marathon_version: Literal["auto", "1.11", "1.7"] = setting(
         "auto",
-        "The Marathon whose rules the app definition is checked by. auto: that of the cluster, 1.11 without one. "
-        "sandbox up: the Marathon whose answers it gives; auto: 1.11.",
+        "The Marathon version whose rules check the app definition. auto: the cluster's, 1.11 without a cluster. "
+        "sandbox up: the version that the sandbox imitates; auto: 1.11.",
     )
     cluster_url: str = setting("", "The DC/OS cluster, such as https://dcos.example.com.")
-    marathon_url: str = setting("", "Marathon itself, where there is no DC/OS.")
-    metronome_url: str = setting("", "Metronome itself, where there is no DC/OS.")
+    marathon_url: str = setting("", "The URL of Marathon, without DC/OS.")
+    metronome_url: str = setting("", "The URL of Metronome, without DC/OS.")
     marathon_lb_url: list[str] = setting(
-        (), "marathon-lb's statistics port: once per replica, or one name that resolves to all."
+        (), "The URL of marathon-lb's statistics port: once per replica, or one name that resolves to all replicas."
     )
     ca_cert: str = setting("", "The CA certificates to trust: a PEM file, or the PEM text itself.")
     ca_sha256: str = setting(
@@ -106,81 +108,85 @@ class Settings:
         False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
     )
     allow_config_addresses: bool = setting(
-        False, "Send credentials to the addresses of bgci.toml, too; only where nobody runs unreviewed changes."
+        False,
+        "Send credentials also to the addresses in bgci.toml. Safe only if every change is reviewed before it runs.",
     )
     via: Literal["auto", "job", "direct"] = setting(
         "auto",
-        "job: run the goal as a DC/OS Job; direct: in this process; auto: job where Metronome answers, else direct.",
+        "How the goal runs. job: as a DC/OS Job; direct: in this process; auto: job if Metronome answers, else direct.",
     )
-    job_cluster_url: str = setting("https://master.mesos", "The cluster as the job reaches it.")
+    job_cluster_url: str = setting("https://master.mesos", "The URL of the cluster inside the job.")
     job_marathon_url: str = setting(
-        "", "Marathon as the job reaches it; default: where --marathon-url is, seen from --job-cluster-url."
+        "", "The URL of Marathon inside the job; default: the path of --marathon-url below --job-cluster-url."
     )
     job_marathon_lb_url: list[str] = setting(
-        ("http://marathon-lb.marathon.mesos:9090",), "marathon-lb as the job reaches it."
+        ("http://marathon-lb.marathon.mesos:9090",), "The URL of marathon-lb's statistics port inside the job."
     )
-    job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: those of --ca-cert.")
+    job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: the value of --ca-cert.")
     job_service_account: JobServiceAccount = setting(
         "auto",
         "How the job logs in. secret: with the service account in a DC/OS secret; embed: with these credentials in the "
-        "job, readable by everybody who may read jobs; none: without a login. auto: secret where there are credentials "
-        "and a secret store, else none.",
+        "job, where every account with read permission for jobs sees them; none: without a login. auto: secret if "
+        "credentials and a secret store exist, else none.",
     )
     job_secret: str = setting(
         "", "The path of the secret with the job's service account; default: bgci-service-account in the app's folder."
     )
     job_image: str = setting(
         "",
-        "The container image of the jobs: one with bgci in it, or with Python 3.10 or later where --job-artifact is "
-        "given. publish needs one of the two.",
+        "The container image of the jobs, with bgci in it; with --job-artifact, one with Python 3.10 or later. "
+        "publish needs --job-image or --job-artifact.",
     )
     job_artifact: str = setting(
         "", "The URL of bgci.pyz (make zipapp): Mesos fetches it into the job's image; default image: python:3.12-slim."
     )
     strategy: StrategyName = setting(
         "bluegreen",
-        "bluegreen: the baseline keeps all its instances until the end; rolling: one for one, in waves.",
+        "How the new revision replaces the baseline. bluegreen: the baseline keeps all its instances until the end; "
+        "rolling: one for one, in waves.",
     )
-    wave: int = setting(1, "rolling: number of instances that one step exchanges.", min=1)
+    wave: int = setting(1, "With --strategy rolling: number of instances that one step exchanges.", min=1)
     instances: int = setting(1, "Number of canary instances.", min=1)
     percent: int = setting(
         0,
-        "Canary size in percent of the target, rounded up, such as 25 or 25%; 0: --instances counts.",
+        "Canary size in percent of the target, rounded up, such as 25 or 25%; 0: use --instances.",
         parser=share,
         metavar="PERCENT",
     )
-    timeout: float = seconds(1800.0, "Time limit of the goal.")
-    drain_timeout: float = seconds(300.0, "Time limit for open sessions to end.")
+    timeout: float = seconds(1800.0, "Time limit of the goal, such as 30m.")
+    drain_timeout: float = seconds(300.0, "Time limit for open sessions to end, such as 5m.")
     check_config: When = setting(
         "auto",
-        "Check the load balancers' configuration together with the app's labels, with the program haproxy. auto: where "
-        "there is one.",
+        "Check the load balancers' configuration together with the app's labels, with the program haproxy. auto: if "
+        "it is installed.",
     )
     allow_port_change: bool = setting(
         False, "Accept that a service port of the baseline refuses connections after the promotion."
     )
     on_drain_timeout: Literal["abort", "force"] = setting(
         "abort",
-        "When --drain-timeout passes. abort: stop and leave everything as it is; force: cut the sessions.",
+        "When --drain-timeout passes. abort: stop and change nothing more; force: cut the sessions.",
     )
     progress_timeout: float = seconds(
         0.0,
-        "How long a revision may make no progress towards health, such as 5m; 0s: a minute, and what its health check "
+        "Time limit without progress towards health, such as 5m. 0s: one minute plus the time that the health check "
         "allows.",
     )
     on_degraded: OnFailure = setting(
-        "rollback", "When the revision turns bad while it takes over: bring the baseline back, or leave it."
+        "rollback",
+        "When the revision becomes unhealthy during the promotion: restore the baseline, or leave everything as it is.",
     )
-    on_abort: OnFailure = setting("leave", "On SIGINT or SIGTERM: leave everything as it is, or roll back.")
+    on_abort: OnFailure = setting("leave", "On SIGINT or SIGTERM: roll back, or leave everything as it is.")
     on_rejected: Literal["drain", "cut"] = setting(
         "drain",
         "When the tests or the judge reject the canary: drain it, or cut its sessions and kill it at once.",
     )
-    cut: bool = setting(False, "rollback: kill the canary at once; its open sessions are lost.")
-    yes: bool = setting(False, "remove: do not ask; needed where there is no terminal.")
-    on_failure: OnFailure = setting("rollback", "What to do when a stage of the release fails.")
+    cut: bool = setting(False, "With rollback: kill the canary at once. Its open sessions are lost.")
+    yes: bool = setting(False, "With remove: do not ask for confirmation. Required without a terminal.")
+    on_failure: OnFailure = setting("rollback", "When a stage of the release fails.")
     suite: str = setting(
-        "", "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml if there is one."
+        "",
+        "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml in --template-dir, if one exists.",
     )
     test_command: list[str] = setting(
         (),
@@ -189,41 +195,44 @@ class Settings:
         "--command",
         lines=True,
     )
-    command_timeout: float = seconds(600.0, "How long each test program may take.")
+    command_timeout: float = seconds(600.0, "Time limit of each test program, such as 10m.")
     junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.", lines=True)
     service_url: list[str] = setting(
-        (), "The app behind the load balancer; default: each load balancer's host and the app's service port."
+        (),
+        "The URL of the app behind the load balancer; default: each load balancer's host and the app's service port.",
     )
-    judge_for: float = seconds(0.0, "How long the canary may be judged on live traffic; 0s: not at all.")
-    judge_traffic: bool = setting(False, "Send synthetic traffic to canary and baseline where live traffic is thin.")
+    judge_for: float = seconds(0.0, "Time limit for judging the canary on live traffic, such as 5m; 0s: no judge.")
+    judge_traffic: bool = setting(False, "Send synthetic traffic to canary and baseline if live traffic is too thin.")
     judge_path: str = setting("/", "Path of the synthetic traffic.")
-    max_failed_requests: int = setting(0, "Requests that the canary may fail beyond the baseline. 0: no limit.", min=0)
-    on_inconclusive: Literal["rollback", "promote", "leave"] = setting(
-        "rollback", "What to do when the judge has too little data to decide."
+    max_failed_requests: int = setting(
+        0, "Number of requests that the canary can fail beyond the baseline; 0: no limit.", min=0
     )
-    steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, as 1,25%,50%.")
-    keep: int = setting(3, "How many revisions keep their jobs.", min=0)
+    on_inconclusive: Literal["rollback", "promote", "leave"] = setting(
+        "rollback", "When the judge has too little data to decide."
+    )
+    steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, such as 1,25%,50%.")
+    keep: int = setting(3, "Number of revisions that keep their jobs.", min=0)
     adopt: bool = setting(
-        False, "Give an app that was deployed by other means the labels of a baseline, if it is free."
+        False, "Set the labels of a baseline on an app that another tool deployed, if that restarts no task."
     )
     adopt_restart: bool = setting(
-        False, "With --adopt: also where Marathon then restarts the app's tasks, which can cut sessions."
+        False, "With --adopt: also if Marathon then restarts the app's tasks, which can cut sessions."
     )
     output: Format = setting("text", "Format of the answer.")
-    artifacts: str = setting("bgci-artifacts", "The directory for everything that this command writes.")
+    artifacts: str = setting("bgci-artifacts", "The directory for the files that this command writes.")
     log_format: Format = setting("text", "Format of the log.")
-    dry_run: bool = setting(False, "Print the plan and the difference, change nothing.")
-    state_dir: str = setting(".bgci-sandbox", "Where the sandbox keeps its state and its logs.")
-    replicas: int = setting(1, "How many load balancers.", min=1, max=2)
-    agents: int = setting(1, "How many Mesos agents; several are at 127.0.0.11, 127.0.0.12 ...", min=1, max=9)
+    dry_run: bool = setting(False, "Print the plan and the differences; change nothing.")
+    state_dir: str = setting(".bgci-sandbox", "The directory of the sandbox's state and logs.")
+    replicas: int = setting(1, "Number of load balancers.", min=1, max=2)
+    agents: int = setting(1, "Number of Mesos agents; several are at 127.0.0.11, 127.0.0.12 ...", min=1, max=9)
     agent_attributes: list[str] = setting(
         (), "The attributes of one agent, such as 'rack:r1;disk:ssd', once per agent; default: agent and rack."
     )
-    secured: bool = setting(False, "A DC/OS Enterprise: https, logins, permissions and secrets.")
-    persist: bool = setting(False, "Let apps and jobs survive a stop.")
+    secured: bool = setting(False, "Start a DC/OS Enterprise: https, logins, permissions and secrets.")
+    persist: bool = setting(False, "Keep apps and jobs when the sandbox stops.")
     keep_state: bool = setting(False, "Keep the state for the next start.")
     origins: dict[str, str] = field(default_factory=dict, compare=False)
-    taken: tuple[str, ...] = field(default=(), compare=False)  # the names that the command takes
+    taken: tuple[str, ...] = field(default=(), compare=False)  # the names of the command's options
 
 
 RELEASE = ("app", "revision", "artifacts", "log_format")
@@ -274,13 +283,13 @@ DOCTOR = (
     "output",
 )
 
-# Options of the goal that no job gets, and why.
+# Options of the goal that no job carries, and why.
 NOT_IN_JOB = {
     "dry_run": "a dry run starts no job",
-    "on_abort": "who follows the job is aborted, and runs the job of the rollback",
+    "on_abort": "a signal reaches the command that follows the job, and this command runs the rollback's job",
 }
 
-# What the wrappers (action.yml, vars/, templates/) offer.
+# The commands that the wrappers (action.yml, vars/, templates/) offer.
 EXPOSED = (
     "render",
     "publish",

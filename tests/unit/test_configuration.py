@@ -81,5 +81,5 @@ def test_every_option_and_own_variable_is_known() -> None:
     [("BGCI_REVSION", "BGCI_REVISION"), ("BGCI_MARATHON_URLS", "BGCI_MARATHON_URL"), ("BGCI_PASSWRD", "BGCI_PASSWORD")],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(UsageError, match=f"no variable {name}. Did you mean {nearest}?"):
+    with pytest.raises(UsageError, match=f"{name} is not a variable of bgci. Did you mean {nearest}?"):
         command_options.require_known_variables({name: "secret"})
