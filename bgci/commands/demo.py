@@ -1,4 +1,4 @@
-"""Command ``demo``: the whole lab against a sandbox of its own, under load, all through DC/OS Jobs.
+"""Command ``demo``: a whole release against a new sandbox, under load, with DC/OS Jobs.
 
 v1 is deployed in full; v2 as a canary, then completely; v3, which answers errors, is rolled back.
 """
@@ -28,23 +28,23 @@ from bgci.options import Settings
 
 APP = "testapp"
 PORT = 10102
-HYBRID_SECONDS = 8.0  # how long the canary is looked at
+HYBRID_SECONDS = 8.0  # pause while the canary runs
 SLOW_SECONDS = 5.0
 LONGEST = 3600.0  # seconds of one command
-STARTED = 10.0  # seconds that the sandbox may take to start, and what runs beside to end
+STARTED = 10.0  # seconds for the sandbox to start, and for the timeline to end
 IMAGES = {"v1": "httpd:2.4", "v2": "nginx:1.27", "v3": "broken:1.0"}
 UNHEALTHY = 8
 
 
 @dataclass(frozen=True)
 class LabStage:
-    """One command of the lab: the exit code that it should end with, and how it did."""
+    """One command of the lab: its expected exit code, and its result."""
 
     command: str
     revision: str
     options: tuple[str, ...] = ()
     expected: int = 0
-    pause: float = 0.0  # seconds to look at what it reached
+    pause: float = 0.0  # seconds after the command
     seconds: float = 0.0
     result: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ LAB = (
 
 
 def run(settings: Settings) -> None:
-    """Run the lab and print what happened. Raises BgciError when anything was not as it should be."""
+    """Run the lab and print the report. Raises BgciError when a step ends with another code than expected."""
     with stage("demo", settings) as context, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
         from bgci.sandbox import control
 
@@ -158,7 +158,7 @@ def _load(addresses: list[str], log: Path) -> Iterator[None]:
 
 @contextmanager
 def _timeline(context: Context, log: Path) -> Iterator[None]:
-    """Say twice a second what runs, as often as it changes."""
+    """Print the state, checked twice a second, whenever it changes."""
     over = threading.Event()
 
     def watch() -> None:
@@ -197,7 +197,7 @@ def _moment(seen: Observation, lines: list[dict[str, Any]]) -> str:
 
 
 def _in_rotation(app: App, seen: Observation) -> int:
-    """At the load balancer where the fewest of all are: one may have followed a change before the other."""
+    """Instances at the load balancer that has the fewest: one can lag behind the other."""
 
     def up(replica: Replica, apps: Sequence[App]) -> int:
         return sum(replica.server(task.id).serving is Serving.UP for one in apps for task in one.tasks)
@@ -221,7 +221,7 @@ def _total(log: Path) -> dict[str, Any]:
 
 
 def _report(context: Context, done: list[LabStage], total: Mapping[str, Any]) -> None:
-    """The table of stages and the count of requests. Raises BgciError when the lab did not go as it should."""
+    """Print the table of commands and the count of requests. Raises BgciError for an unexpected result."""
     say = context.console.info
     say(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")
     for one in done:
@@ -230,7 +230,7 @@ def _report(context: Context, done: list[LabStage], total: Mapping[str, Any]) ->
             f"{times['total_seconds']:6.1f}s {times['limit_seconds']:6.1f}s {times['overhead']:>8.0%}" if times else ""
         )
         say(f"{one.command:<12} {one.revision:<9} {one.code:>5} {one.seconds:>7.1f}s {figures}")
-    say("limit: what the platform itself needs: start and health of tasks, load balancers, sessions that end")
+    say("Limit: the time of the platform itself, for the start and health of tasks, load balancers, and open sessions.")
     failed, sent = total.get("failed", -1), total.get("sent", 0)
     say(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
     say(f"artifacts: {context.settings.artifacts}")
@@ -243,5 +243,5 @@ def _report(context: Context, done: list[LabStage], total: Mapping[str, Any]) ->
     if failed:
         wrong.append(f"{failed} of {sent} requests failed")
     if wrong:
-        raise BgciError(f"The lab did not go as it should: {'; '.join(wrong)}.", remedy="Please report this.")
-    context.console.result(f"The lab went as it should: {sent} requests, none failed.")
+        raise BgciError(f"The demo failed: {'; '.join(wrong)}.", remedy="Please report this.")
+    context.console.result(f"The demo succeeded: {sent} requests, none failed.")

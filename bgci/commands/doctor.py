@@ -14,11 +14,11 @@ from bgci.operations.context import stage
 from bgci.options import Settings
 from bgci.reporting.console import plain
 
-LOG_WIDTH = 120  # columns, where there is no terminal
+LOG_WIDTH = 120  # columns without a terminal
 
 
 def run(settings: Settings) -> None:
-    """Print the table. Raises the error of the worst failure; warnings are none."""
+    """Print the table. Raises the error of the worst failure; a warning is not a failure."""
     with stage("doctor", settings) as context:
         examination = Examination(context)
         checks = examination.run()

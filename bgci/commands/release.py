@@ -38,7 +38,7 @@ from bgci.operations.topology import current_hybrid
 from bgci.options import Settings
 from bgci.reporting.journal_reader import served_on
 
-# Failures whose remedy is still right after the rollback; the others' is about the canary, which is gone.
+# Failures whose remedy is still right after the rollback. The others' remedies concern the canary.
 LASTING = (UsageError, InvalidError, DeniedError, UnavailableError, RejectedError)
 
 
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
     """Render, publish, canary, test, promote. Raises RolledBackError when it failed and the earlier one is back."""
     with stage("release", settings) as context:
         steps = step_sizes(settings.steps) or [size_of(settings)]
-        tests = planned(context, len(steps))  # a suite that is not valid is said before anything is touched
+        tests = planned(context, len(steps))  # an invalid suite ends the command before any change
         with context.part("render"):
             rendered = render(context)
         mine = require_owned(context, rendered.release.group)
@@ -55,10 +55,10 @@ def run(settings: Settings) -> None:
             with context.part("publish"):
                 publish(context, rendered)
         else:
-            # A missing cluster or load balancer ends the command here, before there is anything to roll back.
+            # A missing cluster or load balancer ends the command here, before any change.
             _ = context.cluster, context.balancers
         stood = any(app.revision == context.revision for app in mine.apps)
-        _within_budget(context, rendered.release, steps[0], tests)  # refused before anything is touched
+        _within_budget(context, rendered.release, steps[0], tests)  # refused before any change
         try:
             with rollback_on_abort(context):
                 changed = _climb(context, rendered.release, steps, tests)
@@ -70,7 +70,7 @@ def run(settings: Settings) -> None:
 
 
 def _stands(context: Context) -> bool:
-    """Whether an app of this revision is there; True where nobody can say."""
+    """Whether an app of this revision exists; True where it cannot be read."""
     try:
         members = context.cluster.marathon.members(context.app_id, "")
     except (DeniedError, UnavailableError):
@@ -79,7 +79,7 @@ def _stands(context: Context) -> bool:
 
 
 def _serves_anything(context: Context) -> bool:
-    """Whether an app is left after the rollback; True where nobody can say."""
+    """Whether an app is left after the rollback; True where it cannot be read."""
     try:
         return any(app.base_id == context.app_id for app in context.cluster.marathon.members(context.app_id, ""))
     except (DeniedError, UnavailableError):
@@ -93,9 +93,9 @@ def _only_canary(context: Context) -> bool:
 
 
 def _check_settings(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
-    """Refuse what the load balancers could not serve while there is nothing to roll back.
+    """Refuse a release that the load balancers cannot serve before any change.
 
-    The jobs check the same again: they can reach what this process perhaps cannot.
+    The jobs check the same again: they can reach load balancers that this process perhaps cannot.
     """
     if not as_job(context):
         require_servable(context, release, running)
@@ -114,7 +114,7 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
         if tests.judgements and tests.granted:
             wanted = size.of(instances(release.definition or {}))
             if wanted == standing:
-                context.console.info(f"No larger canary than {standing}: --max-failed-requests is not enough for it.")
+                context.console.info(f"The canary stays at {standing} instances: --max-failed-requests allows no more.")
                 continue
             standing = wanted
         size = _at_least_standing(context, release, size)
@@ -123,7 +123,7 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
             changed = reach(context, Kind.CANARY, release, size, checked=True) or changed
         if context.settings.dry_run:
             context.plan(
-                f"Test the canary{f' at {label}' if label else ''}." if tests else "No tests: there is no suite."
+                f"Test the canary{f' at {label}' if label else ''}." if tests else "No tests: no suite was found."
             )
             continue
         _test(context, tests, label, cases)
@@ -138,11 +138,11 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
     """
     try:
         standing = current_hybrid(context).canary.app.instances
-    except ConflictError:  # there is no canary yet
+    except ConflictError:  # no canary yet
         return size
     if standing <= size.of(instances(release.definition or {})):
         return size
-    context.console.info(f"Going on with the {standing} canary instances that there are.")
+    context.console.info(f"Keeping the {standing} canary instances that run.")
     return CanarySize(standing)
 
 
@@ -163,14 +163,14 @@ def _within_budget(context: Context, release: Release, size: CanarySize, tests: 
     allowed = size_within_budget(context, wanted, target, tests.judgements, tests.granted)
     if allowed >= wanted:
         return size
-    context.console.warn(f"A canary of {allowed} instances instead of {wanted}: --max-failed-requests buys no more.")
+    context.console.warn(f"A canary of {allowed} instances instead of {wanted}: --max-failed-requests allows no more.")
     return CanarySize(allowed)
 
 
 def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> None:
     """Run the tests at one step; their cases are added to ``cases``."""
     if not tests:
-        context.console.info("No tests: there is no suite and no --test-command.")
+        context.console.info("No tests: no suite was found, and --test-command is not given.")
         return
     try:
         with context.part("test", step):
@@ -182,10 +182,10 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
 
 
 def _go_back(context: Context, cause: BgciError) -> None:
-    """Roll back and raise RolledBackError; raise the cause itself when there is no rollback."""
+    """Roll back and raise RolledBackError; raise the cause itself without a rollback."""
     code = exit_code(cause)
-    told = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
-    context.result = replace(context.result, cause=told)
+    reported = {"exit_code": code, "result": NAMES.get(code), "message": cause.message}
+    context.result = replace(context.result, cause=reported)
     inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive == "leave"
     if context.settings.on_failure == "leave" or inconclusive or context.settings.dry_run:
         raise cause
@@ -200,12 +200,12 @@ def _go_back(context: Context, cause: BgciError) -> None:
         with context.part("rollback"):
             reach(context, Kind.ROLLBACK)
     except BgciError as error:
-        context.console.warn(f"No rollback: {error.message}")
+        context.console.warn(f"The rollback failed: {error.message}")
         raise cause from error
     if not _serves_anything(context):
         raise amended(cause, more=f"{context.revision} is removed: it is the first revision, and it never served.")
     if isinstance(cause, RejectedError):
-        _tell_served_on(context, rejected_at)
+        _report_served_on(context, rejected_at)
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
     raise RolledBackError(
         f"{context.revision} failed and was rolled back: {cause.message}",
@@ -213,8 +213,8 @@ def _go_back(context: Context, cause: BgciError) -> None:
     ) from cause
 
 
-def _tell_served_on(context: Context, rejected_at: float) -> None:
-    """How long users still got answers of the rejected canary, as far as the journal shows it."""
+def _report_served_on(context: Context, rejected_at: float) -> None:
+    """Report how long users still got answers of the rejected canary, from the journal."""
     seconds = served_on(context.artifacts.directory / "journal.jsonl", context.revision, rejected_at)
     if seconds is None:
         return
@@ -222,4 +222,4 @@ def _tell_served_on(context: Context, rejected_at: float) -> None:
         context.result, cause={**(context.result.cause or {}), "served_on_seconds": round(seconds, 1)}
     )
     how = "cut" if context.settings.cut else "drained; --on-rejected cut is quicker, and loses its open sessions"
-    context.console.info(f"The rejected canary got requests for {seconds:.1f} s after the verdict ({how}).")
+    context.console.info(f"The rejected canary received requests for {seconds:.1f} s after the verdict ({how}).")

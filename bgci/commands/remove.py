@@ -11,7 +11,7 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Take the app and its jobs away. Raises UsageError when nobody has confirmed it."""
+    """Remove the app and its jobs. Raises UsageError without a confirmation."""
     with stage("remove", settings) as context:
         if not (settings.yes or settings.dry_run):
             _require_confirmed(context)
@@ -23,12 +23,12 @@ def _require_confirmed(context: Context) -> None:
     app_id = context.app_id
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"remove deletes {app_id} and its jobs, and there is no terminal on which to confirm it.",
+            f"`bgci remove` deletes {app_id} and its jobs, and needs a confirmation: without a terminal, --yes.",
             remedy=f"Give --yes: bgci remove --app {app_id} --yes.",
         )
-    sys.stderr.write(f"This deletes {app_id} and its jobs; users then get errors. Type {app_id} to go on: ")
+    sys.stderr.write(f"This deletes {app_id} and its jobs; users then get errors. Type {app_id} to confirm: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() not in (app_id, app_id.lstrip("/")):
         raise UsageError(
-            "That is not the app's id; nothing was removed.", remedy="Run the command again, or give --yes."
+            "The answer is not the app's id; nothing was removed.", remedy="Run the command again, or give --yes."
         )

@@ -1,4 +1,4 @@
-"""Command ``replay``: the rollouts of a journal through today's engine."""
+"""Command ``replay``: the rollouts of a journal in this version's engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bgci.reporting.replay import replay, told
 
 
 def run(journal: str) -> None:
-    """Print each observation, the recorded decision and its reason, and where today's engine decides otherwise.
+    """Print each observation, the recorded decision and its reason, and where this version would decide otherwise.
 
     Raises UsageError for a file that cannot be read or holds no rollout.
     """

@@ -1,4 +1,4 @@
-"""Stages ``sandbox up``, ``down`` and ``status``: a DC/OS on this machine."""
+"""Commands ``sandbox up``, ``down`` and ``status``: a DC/OS on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bgci.sandbox import control
 
 
 def up(settings: Settings) -> None:
-    """Start it in the background, and say how to use it."""
+    """Start the sandbox in the background, and print the variables for a shell."""
     version = settings.marathon_version
     where = control.up(
         Path(settings.state_dir),
@@ -30,12 +30,12 @@ def up(settings: Settings) -> None:
 
 
 def down(settings: Settings) -> None:
-    """Stop it; its state goes with it unless it is to be kept."""
+    """Stop the sandbox; delete its state unless --keep-state is given."""
     control.down(Path(settings.state_dir), keep_state=settings.keep_state)
 
 
 def status(settings: Settings) -> None:
-    """Where it is."""
+    """Print whether the sandbox runs, and its addresses."""
     found = control.status(Path(settings.state_dir))
     if settings.output == "json":
         print(json.dumps(found, indent=2, sort_keys=True))

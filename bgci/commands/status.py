@@ -1,4 +1,4 @@
-"""Stage ``status``: what runs: colours, revisions, instances, health, share of traffic, jobs."""
+"""Command ``status``: colours, revisions, instances, health, share of traffic, jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bgci.reporting.rollout_log import summary
 
 
 def run(settings: Settings) -> None:
-    """Print what runs. Changes nothing."""
+    """Print the status. Changes nothing."""
     with stage("status", settings) as context:
         if not settings.app:
             _answer_all(context)
@@ -89,7 +89,7 @@ def _require_known(context: Context, members: Sequence[RunningApp], jobs: Sequen
     near += [by_name[name] for name in get_close_matches(context.app_id.rpartition("/")[2], by_name, n=3, cutoff=0.6)]
     named = ", ".join(dict.fromkeys(near))
     raise ConflictError(
-        f"There is no app {context.app_id}, and no job of it, that this account can see.",
+        f"No app {context.app_id}, and no job of it, is visible to this account.",
         remedy=f"Did you mean {named}?" if named else "List the apps with `bgci status`, without --app.",
     )
 
@@ -111,12 +111,12 @@ def status(context: Context) -> dict[str, Any]:
 
 
 def _strangers(context: Context, members: Sequence[RunningApp], group: str) -> list[dict[str, Any]]:
-    """Servers behind our ports that are not ours, one row for each address, with the share of the traffic that they
-    take, 0..1, over all load balancers and ports."""
+    """Strangers behind our ports: a row for each address, with its share of the traffic (0..1) over all load balancers
+    and ports."""
     try:
         found = strangers(context.balancers, context.cluster.marathon, members, group, ())
     except UnavailableError as error:
-        context.console.warn(f"Nobody can say who else serves these ports. {error.message}")
+        context.console.warn(f"Other servers behind these ports cannot be read. {error.message}")
         return []
     places = len({(one.replica, one.port) for one in found}) or 1
     rows: dict[str, dict[str, Any]] = {}

@@ -10,14 +10,14 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Test the canary. Raises RejectedError with the first failures, ConflictError when there is no canary."""
+    """Test the canary. Raises RejectedError with the first failures, ConflictError without a canary."""
     with stage("test", settings) as context:
         tests = planned(context)
         if not tests:
             names = ", ".join(suite_candidates(context.app_id, context.revision))
             raise UsageError(
-                f"There is nothing to test with: no --command, no --judge-for, and in {settings.template_dir} "
+                f"Nothing to test with: --test-command and --judge-for are not given, and {settings.template_dir} has "
                 f"none of {names}.",
-                remedy="Write a suite (docs/testing.md), or name one with --suite.",
+                remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )
         carry_out(context, tests, alone=True)

@@ -1,4 +1,4 @@
-"""Takes an app away: the canary is rolled back, then the jobs and the app are deleted.
+"""Removes an app: rolls a canary back, then deletes the jobs and the app.
 
 marathon-lb drains a task only beside a second colour. The last colour cannot be drained: new requests reach it until
 Marathon ends its tasks, and a request under way has the tasks' kill grace period (taskKillGracePeriodSeconds) to end.
@@ -34,7 +34,7 @@ def remove(context: Context) -> None:
         _plan(context, apps, jobs)
         return
     if not apps and not jobs:
-        _conclude(context, "Nothing to do. There is no app and no job of that name.", changed=False)
+        _conclude(context, "Nothing to do. No app and no job of that name exists.", changed=False)
         return
     _stop_runs(context, jobs)
     carrier = next((job for job in jobs if command_in(job)), None)
@@ -74,7 +74,7 @@ def _apps(context: Context) -> list[RunningApp]:
     if len(known) > 2:
         named = ", ".join(app.id for app in known)
         raise ConflictError(
-            f"{len(known)} apps are {app_id}: {named}; a release can tell two apart.",
+            f"{len(known)} apps belong to {app_id}: {named}; a release handles two.",
             remedy="Delete those that do not belong to it by hand, then run this again.",
         )
     return sorted(known, key=lambda app: app.app.started_at) + marathon.previews(app_id)
@@ -103,11 +103,11 @@ def _plan(context: Context, apps: Sequence[RunningApp], jobs: Sequence[Job]) -> 
     for app in [*apps[:1], *apps[2 if _has_canary(apps) else 1 :]]:
         context.plan(f"Delete {app.id} ({app.revision or 'unknown revision'}, {app.app.instances} instances).")
     if not apps and not jobs:
-        context.plan("Nothing to do. There is no app and no job of that name.")
+        context.plan("Nothing to do. No app and no job of that name exists.")
 
 
 def _stop_runs(context: Context, jobs: Sequence[Job]) -> None:
-    """A run that is under way would deploy the app again."""
+    """Stop the active runs: they would deploy the app again."""
     metronome = context.cluster.metronome
     for job_id, run_id in [(job.id, run.id) for job in jobs for run in job.active_runs]:
         if metronome and metronome.stop(job_id, run_id):
@@ -131,7 +131,7 @@ def _tell_cost(context: Context, app: RunningApp) -> None:
             seen = [balancer.read(wanted) for balancer in context.balancers]
             open_now = sum(server.sessions for replica in seen for server in replica.servers.values())
     context.console.warn(
-        f"Nothing can take over from {app.id}, so that marathon-lb cannot drain it. {open_now or 'No'} sessions are "
+        f"No other app replaces {app.id}, so marathon-lb cannot drain it. {open_now or 'No'} sessions are "
         f"open now; each has {grace:g} s to end after SIGTERM ({GRACE_FIELD})."
     )
 

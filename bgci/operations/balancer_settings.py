@@ -32,7 +32,7 @@ def config_findings(settings: Settings, definition: Mapping[str, Any]) -> list[F
 
 
 def require_servable(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
-    """Refuse what the load balancers could not serve, and report what they would do otherwise.
+    """Refuse a release that the load balancers cannot serve, and report the changes of their settings.
 
     running: our apps. Raises InvalidError for labels that the live configurations cannot take, ConflictError for a
     service port that would be lost and for settings that cannot stand beside the baseline's.
@@ -64,7 +64,7 @@ def _check_live(context: Context, release: Release, definition: Mapping[str, Any
         except BgciError:
             if context.settings.check_config == "always":
                 raise
-            continue  # the goal itself says which load balancer cannot be read
+            continue  # the goal reports the load balancer that cannot be read
         findings = _live_findings(context.settings, check, definition, balancer, live, version)
         require_valid(findings, what=f"The app definition of {context.app_id} {release.revision}")
 
@@ -101,7 +101,7 @@ def _program(settings: Settings) -> ConfigCheck | None:
     check = find_program()
     if check is None and settings.check_config == "always":
         raise UsageError(
-            "--check-config always needs the program haproxy, and there is none in PATH.",
+            "--check-config always needs the program haproxy, which is not in PATH.",
             remedy="Install the package haproxy, or give --check-config auto.",
         )
     return check
@@ -122,6 +122,6 @@ def _require_ports(
     if label:
         raise ConflictError(
             f"{context.app_id} has the label {label}, and {release.revision} has another number of ports: marathon-lb "
-            "would fail on that while both run, and update no app of the whole cluster.",
+            "would fail while both run, and update no app of the whole cluster.",
             remedy=f"Release a revision without {label} first, and change the ports in the next one.",
         )

@@ -1,4 +1,4 @@
-"""What this process's memory and environment show to the programs that it starts."""
+"""Hides credentials in this process's memory and environment from the programs that it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def conceal(names: Iterable[str]) -> None:
 def _overwrite(names: Iterable[str]) -> None:
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = map(int, fields[ENVIRONMENT])
-    if not 0 < start < end:  # the system does not tell
+    if not 0 < start < end:  # not available on this system
         return
     wanted, at = {name.encode() for name in names}, start
     for entry in ctypes.string_at(start, end - start).split(b"\0"):

@@ -29,13 +29,13 @@ LOGIN_ADDRESSES = ("cluster_url", "marathon_url", "metronome_url", "job_cluster_
 def require_trusted_addresses(settings: Settings) -> None:
     """Raises UsageError for an address of ``bgci.toml`` to which the login would go.
 
-    Whoever may change the checkout could send it to a server of their own. The runner trusts an address by naming it,
-    or another one at the same host and port; or all of them with --allow-config-addresses.
+    A change of the checkout could send the login to a foreign server. The runner trusts an address by giving it, or
+    another one at the same host and port, as an option; or all addresses with --allow-config-addresses.
     """
     origins = settings.origins
     if origins.get("allow_config_addresses") == FROM_FILE:
         raise UsageError(
-            f"{FILE} has allow-config-addresses, which only the runner may say.",
+            f"{FILE} has allow-config-addresses, which only the runner can set.",
             remedy="Give --allow-config-addresses or BGCI_ALLOW_CONFIG_ADDRESSES=true where CI itself is configured.",
         )
     if settings.allow_config_addresses:
@@ -46,7 +46,7 @@ def require_trusted_addresses(settings: Settings) -> None:
         if origins.get(name) == FROM_FILE and _host_of(url) not in trusted:
             flag = name.replace("_", "-")
             raise UsageError(
-                f"The login of this environment would go to {flag} of {FILE}, and nobody but the checkout names it.",
+                f"The login of this environment would go to {flag} of {FILE}; only the checkout names this address.",
                 remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --allow-config-addresses where "
                 "only reviewed changes run (docs/identity.md).",
             )
@@ -100,7 +100,7 @@ class Connections:
         """
         given = self._settings
         if given.ca_sha256 and given.ca_cert:
-            raise UsageError("--ca-cert and --ca-sha256 are both given.", remedy="Keep one: a CA, or how to know it.")
+            raise UsageError("--ca-cert and --ca-sha256 are both given.", remedy="Give only one of them.")
         if given.ca_sha256 and not given.insecure:
             from bgci.dcos.cluster import pinned_ca
 
@@ -111,12 +111,12 @@ class Connections:
 
     @cached_property
     def balancers(self) -> list[LoadBalancer]:
-        """Every load balancer replica. Raises UsageError where none is named: no task could be proven drained."""
+        """Every load balancer replica. Raises UsageError without one: no task could be proven drained."""
         from bgci.dcos.marathon_lb import LoadBalancer, resolve_replicas
 
         if not self._settings.marathon_lb_url:
             raise UsageError(
-                "No load balancer is named, and only a load balancer shows which instances are in rotation.",
+                "--marathon-lb-url is missing: only a load balancer shows which instances are in rotation.",
                 remedy="Give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica.",
             )
         urls = resolve_replicas(self._settings.marathon_lb_url)

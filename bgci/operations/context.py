@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from bgci.dcos.marathon_lb import LoadBalancer
     from bgci.engine.observation import Observation
 
-# How a job's last line begins, for Metronome itself tells success from failure and no more; and its journal's lines.
+# Prefixes of a job's last line and of its journal lines. Metronome itself reports only success or failure.
 RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
-# The stages that a revision's page tells of, and what of their results.
-TOLD = ("render", "publish", "canary", "test", "promote", "rollback", "release")
+# The stages on a revision's page, and the fields of their results.
+REPORTED = ("render", "publish", "canary", "test", "promote", "rollback", "release")
 RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge", "balancer_changes")
 
 
@@ -52,9 +52,9 @@ class Context:
     def __init__(self, command: str, settings: Settings) -> None:
         self.settings = settings
         self.connections = Connections(settings)
-        # An answer has stdout for itself; everything else is a log, which a DC/OS job's reader follows.
+        # Only the answer goes to stdout of status and doctor. A DC/OS job's log is its stdout.
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
-        # A log of JSON lines is nothing else.
+        # A log of JSON lines has no other lines.
         system, mixed = detect(os.environ), settings.log_format != "json"
         masks = Masks(system) if mixed else _Beside(Masks(system))
         self.console = Console(stream, settings.log_format, live=live_line(stream, os.environ), masks=masks)
@@ -63,14 +63,14 @@ class Context:
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
         self.planned: Observation | None = None  # where the plan of a dry run ends, for the goal that follows it
-        self.reader_gone = False  # whoever read the answer has closed the pipe
+        self.reader_gone = False  # the reader of the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
             self.result = replace(self.result, dry_run=True, plan=())
             self.console.info("Dry run: nothing is changed.")
         if settings.insecure:
             self.console.warn(
-                "--insecure: the server is not verified, and anybody on the network path can read the credentials."
+                "--insecure: the server is not verified, and others on the network can read the credentials."
             )
         self._began = time.monotonic()
 
@@ -83,7 +83,7 @@ class Context:
         return revision_of(self.settings)
 
     def go_on_with(self, **values: Any) -> None:
-        """Replace settings by what the command has learned from the cluster: which revision `undo` is about."""
+        """Replace settings by values from the cluster, such as the revision of `undo`."""
         self.settings = replace(self.settings, **values)
         self.__dict__.pop("revision", None)
 
@@ -115,7 +115,7 @@ class Context:
         return Journal(path, warn=self.console.warn, echo=_print_journal if in_job() else lambda line: None)
 
     def finish(self, error: Failure | None) -> None:
-        """Write how the command ended. A file that cannot be written is a warning: it must not fail a good release."""
+        """Write the result. A file that cannot be written is only a warning: it must not fail a good release."""
         code = exit_code(error) if error else 0
         if error:
             self.result = replace(self.result, message=error.message, remedy=error.remedy)
@@ -212,7 +212,7 @@ class Context:
         """
         path = self.artifacts.directory / "journal.jsonl"
         known = "journal" in self.__dict__ or result.tests is not None or path.is_file()
-        if in_job() or self.settings.dry_run or command not in TOLD or not known:
+        if in_job() or self.settings.dry_run or command not in REPORTED or not known:
             return False
         found = result.document() | ({"step": step} if step else {})
         # The timings of a command of several stages are those of its last stage, not its own.

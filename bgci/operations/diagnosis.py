@@ -1,4 +1,4 @@
-"""Why a load balancer lags behind Marathon, for the lines that say what a rollout waits for."""
+"""Why a load balancer lags behind Marathon: an addition to the reason of a wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a goal would do, step by step, without doing it."""
+"""The plan of a goal, step by step, without any change."""
 
 from __future__ import annotations
 

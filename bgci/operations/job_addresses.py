@@ -1,4 +1,4 @@
-"""Addresses and CA certificates for the jobs: other addresses are right inside the cluster than outside."""
+"""Addresses and CA certificates for the jobs: inside the cluster they differ from those outside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MAX_JOB_CA_BYTES = 32 * 1024  # an environment variable has room for 128 KiB
 def job_urls(settings: Settings) -> tuple[str, str | None]:
     """The cluster and its Marathon as the job reaches them; None for the cluster's root Marathon.
 
-    A Marathon below the cluster's address outside is below its address inside too. Where there is no DC/OS outside,
-    there is none inside.
+    A Marathon below the cluster's address outside is also below its address inside. Without DC/OS outside, the job
+    uses none.
     """
     inside, outside = settings.job_cluster_url.rstrip("/"), settings.cluster_url.rstrip("/")
     if settings.marathon_url and not outside:

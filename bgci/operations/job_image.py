@@ -35,7 +35,7 @@ def job_artifact(settings: Settings) -> str:
 
 
 def require_job_image(settings: Settings, jobs: Iterable[Mapping[str, Any]]) -> None:
-    """Raises UsageError for jobs in an image that does not exist: nobody has said where bgci is."""
+    """Raises UsageError for jobs in an image that does not exist: neither --job-image nor --job-artifact is given."""
     if settings.job_image or settings.job_artifact:
         return
     images = {as_mapping(as_mapping(as_mapping(job.get("run")).get("docker"))).get("image") for job in jobs}

@@ -18,7 +18,7 @@ STORELESS = ("open", "plain")  # variants of a cluster
 
 def way(context: Context) -> JobServiceAccount:
     """The value of --job-service-account. ``auto`` is ``secret`` where this command has a login and the cluster may
-    have a secret store. `render` asks no cluster and assumes a secret store.
+    have a secret store. `render` contacts no cluster and assumes a secret store.
     """
     asked = context.settings.job_service_account
     if asked != "auto":
@@ -47,7 +47,7 @@ def secret(context: Context) -> str:
         return path
     folder = path.rpartition("/")[0]
     raise InvalidError(
-        f"The jobs of {context.app_id} may not use the secret {path}: DC/OS gives it only to what is in {folder}.",
+        f"The jobs of {context.app_id} cannot use the secret {path}: DC/OS gives it only to jobs in {folder}.",
         remedy=f"Keep the service account in {job_secret(context.app_id)}, or name another one with --job-secret.",
     )
 
@@ -60,14 +60,14 @@ def has_login(job: Job) -> bool:
 def _embedded(context: Context) -> dict[str, str]:
     if context.credentials is None:
         raise UsageError(
-            "--job-service-account embed, and there are no credentials to embed.",
+            "--job-service-account embed needs credentials, and none are given.",
             remedy=f"Set {VARIABLE}, or another login (docs/identity.md); or choose secret or none.",
         )
     environment = context.credentials.environment()
     hide_credentials(environment)
     context.console.warn(
-        f"--job-service-account embed: whoever may read the jobs of {context.app_id} can read this login in them; "
-        "with `secret` nobody can. The artifacts have *** in its place."
+        f"--job-service-account embed: every account with read permission for the jobs of {context.app_id} can read "
+        "this login in them; with `secret` none can. The artifacts have *** in its place."
     )
     return environment
 
@@ -82,17 +82,17 @@ def require_secret(context: Context) -> None:
     http, path = context.cluster.http, secret(context)
     if http is None or context.cluster.variant in STORELESS:
         raise UsageError(
-            "This cluster has no secret store from which its jobs could get their login.",
-            remedy="Give --job-service-account embed, or none where Marathon asks for no login.",
+            "This cluster has no secret store for the login of the jobs.",
+            remedy="Give --job-service-account embed, or none if Marathon asks for no login.",
         )
     from bgci.dcos.examine import secret_there
 
     there = secret_there(http, path)
     if there is None:
-        context.console.info(f"Whether the secret {path} exists cannot be seen with these credentials.")
+        context.console.info(f"The secret {path} is not readable with these credentials; bgci assumes that it exists.")
     if there is False:
         raise InvalidError(
-            f"There is no secret {path}, with which the jobs are to log in.",
+            f"The secret {path}, with which the jobs log in, does not exist.",
             remedy=f"Create it: `dcos security secrets create-sa-secret PRIVATE-KEY.pem ACCOUNT {path}`; "
             "or name another one with --job-secret, or see docs/secrets.md.",
         )

@@ -55,10 +55,10 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
     job = metronome.job(job_id)
     if job is None:
         raise ConflictError(
-            f"There is no job {job_id}.",
+            f"The job {job_id} does not exist.",
             remedy="Publish this revision's jobs first with `bgci publish`, or give --via direct.",
         )
-    hide_credentials(job.env)  # its log may show them
+    hide_credentials(job.env)  # its log can show them
     if kind is Kind.ROLLBACK:
         _stop_own_runs(context, metronome, job_id)
     _refuse_others(context, metronome, job_id)
@@ -152,10 +152,10 @@ def _joined_or_started(
         run_id = job.active_runs[0].id
         if changes:
             raise ConflictError(
-                f"Run {run_id} of {job.id} is under way with other options: {'; '.join(map(str, changes))}.",
-                remedy="Wait for it to end or stop it, or give the options that it has.",
+                f"Run {run_id} of {job.id} is active with other options: {'; '.join(map(str, changes))}.",
+                remedy="Wait for its end or stop it, or give the same options.",
             )
-        context.console.info(f"Joining run {run_id} of {job.id}, which is under way.")
+        context.console.info(f"Joining run {run_id} of {job.id}, which is active.")
         return run_id
     if changes:
         metronome.update(spec)
@@ -166,10 +166,10 @@ def _joined_or_started(
 
 
 def _stop(watch: _Watch) -> None:
-    """Stop the run, and read how it ended: nothing that follows may find it still running."""
+    """Stop the run, wait for its end, and read its result."""
     console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
-        # A signal may have come before the answer that has the run's id. None was active then but ours.
+        # A signal can come before the answer with the run's id. Then the only active run is ours.
         for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
             if metronome.stop(job_id, run_id):
                 console.warn(f"Stopped run {run_id} of {job_id}.")
@@ -279,7 +279,7 @@ class _Watch:
         return self._readable and bool(self.task_id)
 
     def read_rest(self, seconds: float) -> None:
-        """Read the log until the run's result is in it: the log may lag behind the run's end."""
+        """Read the log until the run's result is in it: the log can lag behind the run's end."""
         deadline = time.monotonic() + seconds
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
             pause(FASTEST_POLL)
@@ -338,7 +338,7 @@ def _conclude(
         raise _error_of(exit_code, message, "Look at the job's log in DC/OS.", where, logs_in)
     if not watch.started:
         raise ConflictError(
-            f"{where} was stopped in the cluster before it started: its job was replaced, or somebody stopped it.",
+            f"{where} was stopped in the cluster before it started: its job was replaced, or an operator stopped it.",
             remedy="See what runs with `bgci status`, then run the same command again.",
         )
     # bgci's own last line would be in a readable log.
@@ -347,7 +347,7 @@ def _conclude(
 
 
 def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
-    if code in (130, 143):  # nobody aborted this command
+    if code in (130, 143):  # a signal to the run, not to this command
         return ConflictError(
             f"{where} was stopped in the cluster: {message}", remedy="Run the same command again to go on."
         )
@@ -363,11 +363,11 @@ def _code_of(context: Context, watch: _Watch) -> int | None:
     message = log.exit_message(watch.task_id) if log and watch.task_id else None
     words = (message or "").rsplit("status ", 1)
     code = int(words[1]) if len(words) == 2 and words[1].isdecimal() else None
-    return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci has not said anything
+    return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci wrote no result
 
 
 def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:
-    """What a run that was stopped at the timeout was waiting for, if that was the health of the revision."""
+    """UnhealthyError if the run waited for the health of the revision at its timeout; else the timeout itself."""
     try:
         _, step = next_step(observer_of(context), request())
     except BgciError:

@@ -1,4 +1,4 @@
-"""The baseline as it ran, kept as an artifact from the first command on: it can be restored after the commit, too."""
+"""The baseline's definition as it ran, kept as an artifact, so that it can be restored even after the commit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def kept_definition(context: Context) -> dict[str, Any]:
 
 
 def keep_for_job(context: Context) -> None:
-    """Keep what serves now, before a job changes it: the artifacts of a job are lost with it."""
+    """Keep the serving app's definition before a job changes the app: the artifacts of a job are lost with it."""
     running = context.cluster.marathon.colours(context.app_id)
     others = [one for one in running if one.app.revision != context.revision]
     if len(others) == 1 and kept_definition(context).get("id") != others[0].id:

@@ -78,7 +78,7 @@ class Observer:
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
-        """Those of these apps that exist, read again now: what a kill or a delete is checked against."""
+        """Those of these apps that exist, read again now: a kill or a delete is confirmed against them."""
         return tuple(found.app for app_id in app_ids if (found := self._marathon.app(app_id)))
 
     def now(self) -> float:
@@ -92,7 +92,7 @@ class Observer:
     def new_app(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
         """The app definition that this step posts. Raises ConflictError when the release has no definition."""
         if release.definition is None:
-            raise ConflictError("There is no app definition to deploy.", remedy="Run `bgci render` first.")
+            raise ConflictError("The app definition to deploy is missing.", remedy="Run `bgci render` first.")
         baseline = seen.apps[0] if seen.apps else None
         return coloured(
             release.definition,
@@ -105,13 +105,13 @@ class Observer:
         )
 
     def diagnosis(self) -> str:
-        """Why a load balancer does not take up what Marathon has; empty where it does, or where nothing can be read."""
+        """Why a load balancer lags behind Marathon; empty where it does not, or where nothing can be read."""
         try:
             apps = self._marathon.apps()
             wanted = every_endpoint(apps)
             base = next((one.base_id for one in self._running), "")
             censuses = [balancer.census(wanted) for balancer in self._balancers]
-        except BgciError:  # the engine hears of it with the next observation
+        except BgciError:  # the next observation has it
             return ""
         states = (balancer_state(apps, census, base, time.time()) for census in censuses)
         return " ".join(state.text.strip() for state in states if state.text)
@@ -129,8 +129,8 @@ class Observer:
         return {**self._kept[step.app_id], "instances": step.instances}
 
     def _settings_differ(self) -> bool:
-        """Whether the load balancer does something else for one of the two apps that run than for the other; for an
-        app that runs alone, whether it has settings of its own."""
+        """Whether the load balancer's settings of the two running apps differ; for an app that runs alone, whether it
+        has settings of its own."""
         if len(self._running) == 1:
             return has_own_settings(self._running[0].definition)
         if len(self._running) != 2:

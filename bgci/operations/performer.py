@@ -17,7 +17,7 @@ class Warner(Protocol):
 
 
 class Performer:
-    """Each request once. A refusal that waiting can end is Locked; one that has already happened is none."""
+    """Sends each request once. Locked: a refusal that ends by itself. The effect of a lost answer is not an error."""
 
     def __init__(self, marathon: Marathon, observer: Observer, warner: Warner) -> None:
         self._marathon = marathon
@@ -25,7 +25,7 @@ class Performer:
         self._warner = warner
 
     def perform(self, step: Action, observation: Observation, release: Release) -> None:
-        """Raises Locked, UnavailableError when nobody knows whether it was done, or the error of a final refusal."""
+        """Raises Locked, UnavailableError when the outcome is unknown, or the error of a final refusal."""
         match step:
             case Create():
                 self._create(step, observation, release)
@@ -37,18 +37,18 @@ class Performer:
                 self._change("", lambda: self._marathon.kill(task_ids, scale=True, force=force))
             case Delete(app_id):
                 self._change(app_id, lambda: self._marathon.delete(app_id))
-                # marathon-lb hears nothing of a DELETE unless a task event follows (docs/hazards.md).
+                # A DELETE makes no event for marathon-lb unless a task event follows (docs/hazards.md).
                 self._observer.request_reload()
 
     def _create(self, step: Create, observation: Observation, release: Release) -> None:
         if observation.apps and not step.swappable:
             self._warner.warn(
-                f"{observation.apps[0].id} was not deployed by bgci: going back from this canary will cut its sessions."
+                f"{observation.apps[0].id} was not deployed by bgci: a rollback of this canary will cut its sessions."
             )
         self._add(self._observer.new_app(step, observation, release), release.revision)
 
     def _add(self, definition: Mapping[str, Any], release: str) -> None:
-        """Post a new app. An app that is ours already is the effect of a request whose answer was lost."""
+        """Post a new app. If the app is ours already, an earlier request succeeded and its answer was lost."""
         app_id = str(definition["id"])
         try:
             self._marathon.create(definition)
@@ -58,7 +58,7 @@ class Performer:
             try:
                 found = self._marathon.app(app_id)
             except DeniedError as denied:
-                raise amended(denied, more=f"{app_id} is there: it was created, and cannot be read.") from None
+                raise amended(denied, more=f"{app_id} was created but cannot be read.") from None
             if found is None:
                 raise Locked(app_id, (), error.message) from error
             if release and found.app.revision != release:
@@ -66,7 +66,7 @@ class Performer:
 
     @staticmethod
     def _change(app_id: str, request: Callable[[], None]) -> None:
-        """A conflict without the lock's data is a lock all the same: what it changes exists."""
+        """A conflict without the lock's data is also a lock: the app or task of the request exists."""
         try:
             request()
         except Locked:

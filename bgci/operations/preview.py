@@ -1,4 +1,4 @@
-"""Preview: the new revision's load-balancer settings run before a user meets them (hazards 44, 45, 50)."""
+"""Preview: tests the new revision's load-balancer settings without users (hazards 44, 45, 50)."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
     found = strangers(context.balancers, context.cluster.marathon, (), own_id, preview_ports(definition))
     require_no_strangers(found, own_id)
     began = time.monotonic()
-    context.console.step(f"preview: create {preview_id(context.app_id)}, outside of the pair")
+    context.console.step(f"Preview: creating {preview_id(context.app_id)}, outside of the group.")
     with _deployed(context, preview_app(definition, release.revision)):
         running = _until_healthy(context)
         urls = [url for place in _places(context, running) for url in place.urls]
         _until_serving(context, running, settle_seconds(definition))
-        context.console.info(f"preview: in rotation everywhere, at {' '.join(urls)}")
+        context.console.info(f"Preview: in rotation everywhere, at {' '.join(urls)}.")
         context.result = replace(context.result, preview={"urls": tuple(urls)})
         _test(context, suite, running)
     seconds = time.monotonic() - began
@@ -65,16 +65,16 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
 
 
 def remove_previews(context: Context) -> None:
-    """Remove what an interrupted command of this app left behind: its preview, or a probe."""
+    """Remove the preview or probe that an interrupted command of this app left behind."""
     if context.settings.dry_run:
         return
     for app in context.cluster.marathon.previews(context.app_id):
-        context.console.step(f"remove {app.id}, which an interrupted command left behind")
+        context.console.step(f"Removing {app.id}, which an interrupted command left behind.")
         context.cluster.marathon.delete(app.id)
 
 
 def _wanted(context: Context, release: Release, mine: Owned) -> bool:
-    """Whether there is something to preview, and somewhere to do it."""
+    """Whether the settings differ, and the app has a port for the preview."""
     chosen, definition = context.settings.preview, release.definition or {}
     if chosen == "never" or any(app.revision == release.revision for app in mine.apps):
         return False
@@ -85,7 +85,7 @@ def _wanted(context: Context, release: Release, mine: Owned) -> bool:
         return True
     if chosen == "always":
         raise UsageError(
-            "There is no port to preview the app on: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT.",
+            "The app has no port for a preview: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT.",
             remedy="Give each service port an alternative there, or give --preview auto.",
         )
     context.console.warn(
@@ -96,7 +96,7 @@ def _wanted(context: Context, release: Release, mine: Owned) -> bool:
 
 @contextmanager
 def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
-    """The preview's app while the block runs. It is deleted in any case, and the load balancers are told."""
+    """The preview's app while the block runs. Afterwards it is always deleted, and the load balancers reload."""
     marathon, app_id = context.cluster.marathon, str(app["id"])
     if marathon.app(app_id):
         raise ConflictError(
@@ -123,7 +123,7 @@ def _until_healthy(context: Context) -> RunningApp:
         running = found.queued(context.cluster.marathon.queue()) if not found.app.tasks else found
         if running.app.healthy:
             return running
-        why = f"preview: {app_id} is not healthy yet" + (f": {running.app.trouble}" if running.app.trouble else "")
+        why = f"Preview: {app_id} is not healthy yet" + (f": {running.app.trouble}" if running.app.trouble else "")
         if time.monotonic() > until:
             raise UnhealthyError(
                 f"The preview did not become healthy within {context.settings.timeout:.0f} s (--timeout). {why}.",
@@ -136,7 +136,7 @@ def _until_healthy(context: Context) -> RunningApp:
 def _until_serving(context: Context, running: RunningApp, settle: float) -> None:
     """Until every load balancer has had the preview UP for ``settle`` seconds without a break.
 
-    UP in the statistics means little at first: a fresh server counts as up until HAProxy's checks have failed.
+    UP in the statistics is not yet a proof: a new server counts as UP until HAProxy's checks have failed.
     """
     wanted = endpoints([running], running.id)
     (task,) = running.app.healthy[:1]
@@ -157,8 +157,8 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
             elif now - began > APPEAR_SECONDS:
                 raise _not_serving(
                     f"{balancer.url} does not serve the healthy preview after {APPEAR_SECONDS:.0f} s "
-                    f"({replica.problem or serving.value}): marathon-lb leaves the app out, because HAProxy refuses "
-                    "what its labels make, or it updates no app at all"
+                    f"({replica.problem or serving.value}): marathon-lb leaves the app out because HAProxy refuses "
+                    "the lines of its labels, or it updates no app at all"
                 )
         if len(up_since) == len(context.balancers) and now - max(up_since.values(), default=now) >= settle:
             return
@@ -166,7 +166,7 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
             reloaded = now
             for balancer in context.balancers:
                 balancer.request_reload()
-        context.console.wait(f"preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers")
+        context.console.wait(f"Preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers.")
         pause(PAUSE)
 
 
@@ -189,7 +189,7 @@ def _test(context: Context, suite: Suite | None, running: RunningApp) -> None:
     """The suite's checks with ``target: preview``. Raises RejectedError when one fails, or the preview was replaced."""
     if suite is None:
         return
-    context.console.step(f"preview: {len(suite.checks)} checks of {suite.file}")
+    context.console.step(f"Preview: {len(suite.checks)} checks of {suite.file}.")
     cases = runner.run(
         suite,
         {PREVIEW: _places(context, running)},

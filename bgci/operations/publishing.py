@@ -19,7 +19,7 @@ from bgci.reporting.diff import job_difference
 
 
 def publish(context: Context, rendered: Rendered) -> None:
-    """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stand."""
+    """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stay."""
     metronome = needed_metronome(context)
     require_owned(context, rendered.release.group)
     require_job_image(context.settings, rendered.jobs.values())
@@ -51,20 +51,20 @@ def needed_metronome(context: Context) -> Metronome:
     if context.cluster.metronome is None or not context.cluster.metronome.available():
         url = context.settings.metronome_url
         raise UnavailableError(
-            f"{url} is no Metronome" if url else "this cluster has no Metronome, so it knows no jobs",
+            f"{url} is not a Metronome." if url else "This cluster has no Metronome, and thus no jobs.",
             remedy="Give --metronome-url, or run the goals with --via direct: they need no `publish`.",
         )
     return context.cluster.metronome
 
 
 def _check_owner(context: Context, job_id: str, job: Job | None) -> None:
-    """Other apps and revisions can be written alike in a job's name: 1.0 and 1-0."""
+    """Raises ConflictError for the job of another app or revision with the same job name, such as 1.0 and 1-0."""
     mine = {"BGCI_APP": context.app_id, "BGCI_REVISION": context.revision}
     theirs = job.labels if job else {}
     if any(theirs.get(label, value) != value for label, value in mine.items()):
         app = theirs.get("BGCI_APP")
         raise ConflictError(
-            f"Job {job_id} belongs to {app} {theirs.get('BGCI_REVISION')}, which is written alike.",
+            f"Job {job_id} belongs to {app} {theirs.get('BGCI_REVISION')}, which gives the same job name.",
             remedy=f"Give the revision another name, or remove the old jobs: `bgci prune --app {app}`.",
         )
 
@@ -91,7 +91,7 @@ def _replace(
 
 
 def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
-    """Raises DeniedError for a job that is there and cannot be seen: Metronome says that there is none."""
+    """Raises DeniedError for a job that exists and is not readable: Metronome answers that it does not exist."""
     job_id = str(job["id"])
     try:
         metronome.create(job)
@@ -103,14 +103,13 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
             return
         metronome.delete(job_id)
     raise DeniedError(
-        f"Job {job_id} is there and cannot be seen. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
+        f"Job {job_id} exists and is not readable. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
         remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
     )
 
 
 def _put_back(context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Job | None]) -> bool:
-    """Whether all is as it was before; what cannot be put back is named, and the error that led here is the one that
-    is raised."""
+    """Restore the earlier jobs. Returns whether all were restored; a job that cannot be restored is a warning."""
     whole = True
     for job_id in touched:
         before = earlier[job_id]
@@ -121,5 +120,5 @@ def _put_back(context: Context, metronome: Metronome, touched: list[str], earlie
                 metronome.create(before.spec)
         except BgciError as error:
             whole = False
-            context.console.warn(f"Job {job_id} could not be put back: {error.message}")
+            context.console.warn(f"Job {job_id} could not be restored: {error.message}")
     return whole

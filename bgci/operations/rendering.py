@@ -73,7 +73,7 @@ def render(context: Context) -> Rendered:
 
 
 def masked(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The job as it may be shown: a compressed document hides its secrets from whoever looks for them."""
+    """The job as it can be shown. A compressed document is masked as a whole: no secret can be found in it."""
     run = job["run"]
     text = str(run.get("env", {}).get(VARIABLE, "{"))
     if text.startswith("{"):
@@ -85,7 +85,7 @@ def masked(job: Mapping[str, Any]) -> Mapping[str, Any]:
 def load(context: Context) -> Release:
     """The release of a goal: from the document of the job, from the template, or as rendered before.
 
-    Called once per command: a file that changes meanwhile must not be promoted without having been a canary.
+    Called once per command: otherwise a file that changes meanwhile would be promoted without a canary.
     """
     if context.job:
         return _release(context, context.settings, context.job.definition, context.job.image)
@@ -103,7 +103,7 @@ def _rendered_before(context: Context) -> Release:
     file = _definition_file(context)
     if not file.exists():
         raise UsageError(
-            f"There is no app definition: no --image is given and {file} does not exist.",
+            f"The app definition is missing: --image is not given, and {file} does not exist.",
             remedy="Run `bgci render` first and keep its artifacts, or give --image.",
         )
     try:
@@ -198,7 +198,7 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
 
 
 def marathon_version(context: Context) -> str:
-    """The version whose rules hold: as --marathon-version says, else the cluster's own. `render` asks no cluster."""
+    """The version whose rules apply: --marathon-version, else the cluster's. `render` contacts no cluster."""
     given, asked = context.settings.marathon_version, context.settings
     if given != "auto":
         return given
@@ -206,7 +206,7 @@ def marathon_version(context: Context) -> str:
         return LATEST
     try:
         found = context.cluster.marathon.info().version
-    except BgciError:  # the goal itself says what is wrong with the cluster
+    except BgciError:  # the goal reports the problem of the cluster
         return LATEST
     return rules_version(found)
 
@@ -230,9 +230,9 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
 
 
 def document_of(context: Context, release: Release) -> JobDocument:
-    """What the jobs of the release must know, from the settings of this command."""
+    """The document of the release's jobs, from the settings of this command."""
     settings, definition = context.settings, release.definition or {}
-    size_of(settings).of(instances(definition))  # a canary that is too large is said now
+    size_of(settings).of(instances(definition))  # raises for a canary that is too large
     file = suite_file(context) if preview_suite(context, release.image) else None
     known = {key: value for key, value in variables(settings).items() if key != "env"}
     return JobDocument(
@@ -248,7 +248,7 @@ def document_of(context: Context, release: Release) -> JobDocument:
 
 
 def job_goal_options(settings: Settings) -> dict[str, Any]:
-    """The options of the goal as the job must see them. Its timeout is shorter than that of whoever follows it."""
+    """The options of the goal inside the job. Its timeout is shorter than that of the command that follows it."""
     return job_options(replace(settings, timeout=inner_timeout(settings.timeout)))
 
 
@@ -258,5 +258,5 @@ def published_options(settings: Settings) -> dict[str, str]:
 
 
 def inner_timeout(timeout: float) -> float:
-    """Seconds for the goal inside a job, so that the job can still say how it ended before we stop waiting."""
+    """Seconds for the goal inside a job, so that the job can report its end before the command stops waiting."""
     return round(max(timeout * 0.8, timeout - 15), 3)

@@ -1,4 +1,4 @@
-"""Whether the revision that runs is what a stage is asked for: another image or definition is refused."""
+"""Refuses a stage whose image or definition differs from those of the running revision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require_same_release(apps: Iterable[RunningApp], release: Release, version: 
         shown = definition_difference(app.definition, definition, version)
         if shown != NO_DIFFERENCE:
             raise ConflictError(
-                f"{release.revision} runs as {app.id} from another definition than the one that is asked for:\n{shown}",
+                f"{release.revision} runs as {app.id} with another definition than the given one:\n{shown}",
                 remedy="Give the definition a revision of its own; or leave out the template's options, roll this "
                 "revision back and release it again.",
             )
@@ -39,6 +39,6 @@ def require_same_image(app: RunningApp, image: str) -> None:
     runs = app.labels.get("BGCI_IMAGE", "")
     if image and runs and image != runs:
         raise ConflictError(
-            f"{app.revision} runs with the image {runs} ({app.id}); asked for is {image}.",
+            f"{app.revision} runs with the image {runs} ({app.id}), not with {image}.",
             remedy="Leave --image out, or give the other image a revision of its own.",
         )

@@ -39,7 +39,7 @@ def probe(canary: Sequence[str], baseline: Sequence[str], pool: ThreadPoolExecut
         sent = []
         for turn in range(start, min(start + lanes, PAIRS)):
             urls = {"ours": canary[turn % len(canary)], "theirs": baseline[turn % len(baseline)]}
-            # By turns: who is sent first is a little slower, for the second comes in between.
+            # In turns: the request that is sent first is a little slower.
             sent.append({side: pool.submit(timed, urls[side]) for side in sorted(urls, reverse=turn % 2 == 1)})
         ours += [pair["ours"].result() for pair in sent]
         theirs += [pair["theirs"].result() for pair in sent]

@@ -78,9 +78,8 @@ def current_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
             return RunningPair(new, old)
     runs = ", ".join(f"{side.app.id} (revision {side.app.revision or 'unknown'})" for side in sides) or "nothing"
     raise ConflictError(
-        f"{context.revision} is not a canary beside a baseline, so there is nothing to test: {runs} runs of "
-        f"{context.app_id}.",
-        remedy="Put it there with `bgci canary` first; `bgci status` shows what runs.",
+        f"{context.revision} is not a canary beside a baseline: nothing to test. Running of {context.app_id}: {runs}.",
+        remedy="Run `bgci canary` first; `bgci status` shows the running apps.",
     )
 
 
@@ -97,7 +96,7 @@ def healthy_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
         if time.monotonic() > until:
             raise UnhealthyError(
                 f"Timed out after {duration_text(context.settings.timeout)}: {why}.",
-                remedy="`bgci rollback` brings the baseline back.",
+                remedy="Restore the baseline with `bgci rollback`.",
             )
         context.console.wait(why)
         pause(PAUSE)

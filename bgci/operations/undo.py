@@ -1,4 +1,4 @@
-"""Which revision served before, and what is needed to promote it: its published job, or the record on the app."""
+"""The revision that served before, and its definition: from its published job, or from the record on the app."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def begun(context: Context) -> Release | None:
         raise ConflictError(
             f"No revision before {app.revision or app.id} is known: it is the first one, or was not deployed by this "
             "version of bgci.",
-            remedy="Run `bgci promote` of the revision that you want, or take the app away with `bgci remove`.",
+            remedy="Run `bgci promote` of the revision that you want, or remove the app with `bgci remove`.",
         )
     context.go_on_with(revision=before.revision)
     context.console.info(
         f"Before {app.revision or app.id}, {before.revision} served (image {before.image or 'unknown'})."
     )
-    # An account that releases without jobs may not see Metronome: it is asked only where it is needed.
+    # An account that releases without jobs perhaps cannot read Metronome, so it is read only where it is needed.
     job = _job(context) if context.settings.via != "direct" or before.definition is None else None
     if as_job(context):
         if job:
@@ -47,13 +47,11 @@ def _serving(context: Context) -> RunningApp:
     if len(apps) == 1:
         return apps[0]
     if not apps:
-        raise ConflictError(
-            f"Nothing of {context.app_id} runs, so there is nothing to undo.", remedy="`bgci status` lists the apps."
-        )
+        raise ConflictError(f"{context.app_id} does not run: nothing to undo.", remedy="`bgci status` lists the apps.")
     canary = apps[-1].revision or apps[-1].id
     raise ConflictError(
         f"{canary} runs beside {apps[0].revision or apps[0].id}: it has not been promoted yet.",
-        remedy=f"Go back with `bgci rollback --app {context.app_id} --revision {canary}`.",
+        remedy=f"Roll it back with `bgci rollback --app {context.app_id} --revision {canary}`.",
     )
 
 
@@ -70,11 +68,13 @@ def _require_way(context: Context, before: Previous) -> None:
     job_id = job_ids(context.app_id, context.revision)[Kind.PROMOTE.value]
     if context.settings.via == "job" or before.definition is None:
         raise ConflictError(
-            f"There is no job {job_id}, which would promote {context.revision}.",
+            f"The job {job_id}, which promotes {context.revision}, does not exist.",
             remedy=f"Publish {context.revision} again with `bgci publish`"
             + (", or use --via direct: the app has its definition." if before.definition else "."),
         )
-    context.console.warn(f"There is no job {job_id}: going on in this process, with the definition that the app has.")
+    context.console.warn(
+        f"The job {job_id} does not exist: bgci goes on in this process, with the definition on the app."
+    )
 
 
 def _release(context: Context, before: Previous, job: Job | None) -> Release:
@@ -82,7 +82,7 @@ def _release(context: Context, before: Previous, job: Job | None) -> Release:
         return Release(group(before.definition), before.revision, before.definition, before.image)
     if job is None:
         raise ConflictError(
-            f"The definition of {before.revision} is too large to be kept on the app, and there is no job with it.",
+            f"The definition of {before.revision} was too large to be kept on the app, and no job has it.",
             remedy="Run `bgci promote` with its template and image.",
         )
     document = job_document(job.spec)

@@ -64,7 +64,7 @@ def test_an_account_with_the_least_privilege_has_no_failure(team: Team) -> None:
     granted = row(rows, "permissions", "ok")["found"]
     assert f"{JOBS}:{team.app.id.split('/')[1]} update" in granted
     unknown = [one["found"] for one in rows if (one["name"], one["outcome"]) == ("permissions", "skipped")]
-    assert any("could not be probed" in text and " delete" in text for text in unknown)
+    assert any("cannot be probed" in text and " delete" in text for text in unknown)
     assert any("the job's own account" in text for text in unknown)
 
 

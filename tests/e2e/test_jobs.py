@@ -130,7 +130,7 @@ def test_publish_that_cannot_put_back_what_was_there_does_not_say_so(app: App) -
     with proxy(app.lab.metronome_url) as metronome:
         metronome.fault = lambda method, path, body: 422 if third in body or method == "DELETE" else None
         failed = app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
-    assert "could not be put back" in failed.text
+    assert "could not be restored" in failed.text
     assert "as they were before" not in failed.err
     app.publish("v1")
     assert mine(app) == sorted(names(app, "v1"))
@@ -140,7 +140,7 @@ def test_a_revision_that_is_written_alike_is_no_ground_to_replace_its_jobs(app: 
     app.publish("1.0")
     before = [app.lab.job(job) for job in mine(app)]
     conflict = app.publish("1-0", expect=6)
-    assert "written alike" in conflict.err
+    assert "the same job name" in conflict.err
     assert [app.lab.job(job) for job in mine(app)] == before
 
 

@@ -56,7 +56,7 @@ def test_a_team_releases_in_its_folder_and_nowhere_else(
 ) -> None:
     secret = f"{folder_of(app)}/bgci-service-account"
     missing = app.run("release", "v1", expect=3, **environment(account))
-    assert f"There is no secret {secret}" in missing.text
+    assert f"The secret {secret}, with which the jobs log in, does not exist" in missing.text
     assert f"create-sa-secret PRIVATE-KEY.pem ACCOUNT {secret}" in missing.text
     assert jobs(app, secured_lab) == []
 
@@ -85,7 +85,7 @@ def test_a_login_in_the_jobs_works_and_stands_nowhere_else(app: App, secured_lab
     key = account["private_key"].splitlines()[5]
     options = ("--job-service-account", "embed")
     done = app.publish("v1", *options, **environment(account))
-    assert "whoever may read the jobs" in done.text
+    assert "every account with read permission for the jobs" in done.text
     promoted = app.promote("v1", **environment(account))
     assert app.healthy() == {"v1": 1}
     manifest = json.loads((done.artifacts / "manifest.json").read_text())

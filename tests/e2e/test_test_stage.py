@@ -219,7 +219,7 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
 
 
 def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
-    assert "There is nothing to test with" in app.run("test", "v1", expect=2).err
+    assert "Nothing to test with" in app.run("test", "v1", expect=2).err
 
 
 def test_an_empty_program_tests_nothing_and_is_refused(app: App) -> None:

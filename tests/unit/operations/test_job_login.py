@@ -46,8 +46,11 @@ def test_from_the_secret_that_is_named(context: Maker) -> None:
 
 def test_embedded_with_a_loud_warning(context: Maker, capsys: pytest.CaptureFixture[str]) -> None:
     assert login(context("embed")) == {"env": {"BGCI_TOKEN": TOKEN}}
-    assert "warning: --job-service-account embed: whoever may read the jobs" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="no credentials to embed"):
+    assert (
+        "warning: --job-service-account embed: every account with read permission for the jobs"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(UsageError, match="needs credentials"):
         login(context("embed", token=""))
 
 
@@ -67,7 +70,7 @@ def test_embedded_with_a_loud_warning(context: Maker, capsys: pytest.CaptureFixt
 def test_dcos_hands_a_secret_out_in_its_folder_and_below(context: Maker, app: str, secret: str, usable: bool) -> None:
     assert may_use(app, secret) is usable
     if not usable:
-        with pytest.raises(InvalidError, match="may not use the secret"):
+        with pytest.raises(InvalidError, match="cannot use the secret"):
             login(context("secret", app=app, secret=secret))
 
 
