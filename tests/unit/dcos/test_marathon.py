@@ -198,13 +198,12 @@ def test_queue_and_info(stub, marathon):
         ("/v2/apps", {"apps": [{"id": "/web", "tasks": 3}]}),
         ("/v2/apps", {"apps": [{"id": "/web", "labels": []}]}),
         ("/v2/queue", {"queue": [7]}),
-        ("/v2/deployments", [{}]),
         ("/v2/info", {"version": 1}),
     ],
 )
 def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, marathon, path, body):
     stub.json(path, body)
-    reads = {"/v2/apps": marathon.apps, "/v2/queue": marathon.queue, "/v2/deployments": marathon.deployments}
+    reads = {"/v2/apps": marathon.apps, "/v2/queue": marathon.queue}
     with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
         reads.get(path, marathon.info)()
 
