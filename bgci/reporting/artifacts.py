@@ -14,26 +14,18 @@ from bgci import __version__
 from bgci.errors import NAMES, UsageError
 from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values
 
-# Per CI system: the variable that tells it, and those that name the run. Listed one by one: none may hold a secret.
-CI_SYSTEMS: dict[str, tuple[str, tuple[str, ...]]] = {
+# Per CI system: the variable that identifies it, and those that name the run. Listed one by one: none holds a secret.
+CI_SYSTEMS = {
     "github": (
         "GITHUB_ACTIONS",
-        (
-            "GITHUB_SERVER_URL",
-            "GITHUB_REPOSITORY",
-            "GITHUB_WORKFLOW",
-            "GITHUB_RUN_ID",
-            "GITHUB_RUN_ATTEMPT",
-            "GITHUB_REF",
-            "GITHUB_SHA",
-            "GITHUB_ACTOR",
-        ),
+        "GITHUB_SERVER_URL GITHUB_REPOSITORY GITHUB_WORKFLOW GITHUB_RUN_ID GITHUB_RUN_ATTEMPT GITHUB_REF GITHUB_SHA "
+        "GITHUB_ACTOR",
     ),
     "gitlab": (
         "GITLAB_CI",
-        ("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_PIPELINE_URL", "CI_JOB_ID", "CI_COMMIT_REF_NAME", "CI_COMMIT_SHA"),
+        "CI_PROJECT_PATH CI_PIPELINE_ID CI_PIPELINE_URL CI_JOB_ID CI_COMMIT_REF_NAME CI_COMMIT_SHA",
     ),
-    "jenkins": ("JENKINS_URL", ("JOB_NAME", "BUILD_NUMBER", "BUILD_URL", "GIT_BRANCH", "GIT_COMMIT")),
+    "jenkins": ("JENKINS_URL", "JOB_NAME BUILD_NUMBER BUILD_URL GIT_BRANCH GIT_COMMIT"),
 }
 
 # Kinds of files that a mask in the wrong place would damage.
@@ -153,7 +145,7 @@ def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
     """The CI system and its run; None outside of a CI system."""
     for system, (sign, names) in CI_SYSTEMS.items():
         if environ.get(sign):
-            return {"system": system, **{name: environ[name] for name in names if environ.get(name)}}
+            return {"system": system, **{name: environ[name] for name in names.split() if environ.get(name)}}
     return None
 
 

@@ -11,9 +11,8 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from bgci.errors import NAMES, Failure, exit_code
 from bgci.redaction import hidden, redacted, redacted_values
@@ -25,35 +24,30 @@ PLAN = "plan.md"
 PATHS = ("artifacts", "junit", "plan-file", "report")
 MOST_DOTENV = 5 * 1024  # bytes
 MOST = 4000  # characters of a message: GitHub cuts an annotation off at about that
+COUNTED = ("passed", "failed", "skipped")
 Option = tuple[str, str, str]  # name, value, where it came from
 
 
-class System(Enum):
-    """The values are those of ``artifacts.CI_SYSTEMS``."""
-
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    JENKINS = "jenkins"
-    NONE = "none"
+System = Literal["github", "gitlab", "jenkins", ""]
 
 
 def detect(environ: Mapping[str, str]) -> System:
-    """The CI system that runs this process. Inside a DC/OS job: none, because the following bgci reports for it."""
+    """The CI system of this process; empty inside a DC/OS job, because the bgci that follows the job reports for it."""
     run = None if "MESOS_TASK_ID" in environ else ci_run(environ)
-    return System(run["system"]) if run else System.NONE
+    return cast(System, run["system"]) if run else ""
 
 
 class Masks:
-    """For ``Console``: commands before its next line, after which GitHub hides each known secret in the log, also in
-    output of other programs (runner: AddMaskCommandExtension)."""
+    """Commands for the log. After them GitHub hides each registered secret in the log, also in the output of other
+    programs (runner: AddMaskCommandExtension)."""
 
     def __init__(self, system: System, secrets: Callable[[], Sequence[str]] = hidden) -> None:
-        self._secrets = secrets if system is System.GITHUB else lambda: ()
-        self._told: set[str] = set()
+        self._secrets = secrets if system == "github" else lambda: ()
+        self._reported: set[str] = set()
 
     def __call__(self) -> list[str]:
-        new = [secret for secret in self._secrets() if secret not in self._told]
-        self._told.update(new)
+        new = [secret for secret in self._secrets() if secret not in self._reported]
+        self._reported.update(new)
         return [f"::add-mask::{secret.replace('%', '%25').replace(chr(13), '%0D')}" for secret in new]
 
 
@@ -67,25 +61,25 @@ class Ci:
 
     def open(self, name: str) -> None:
         """Begin a part of the log."""
-        if self.system is System.GITHUB:
+        if self.system == "github":
             self._say(f"::group::{name}")
-        elif self.system is System.GITLAB:
+        elif self.system == "gitlab":
             self._say(f"\x1b[0Ksection_start:{int(time.time())}:bgci_{name}\r\x1b[0K{name}")
 
     def close(self, name: str) -> None:
-        if self.system is System.GITHUB:
+        if self.system == "github":
             self._say("::endgroup::")
-        elif self.system is System.GITLAB:
+        elif self.system == "gitlab":
             self._say(f"\x1b[0Ksection_end:{int(time.time())}:bgci_{name}\r\x1b[0K")
 
     def finish(self, result: Mapping[str, Any], options: Sequence[Option], artifacts: Artifacts) -> None:
         """Write outputs and summary. ``result``: as in ``result.json``. Raises OSError or BgciError."""
-        if self.system is System.GITHUB:
+        if self.system == "github":
             if result["code"]:
                 self._say(annotation(result))
             self._append("GITHUB_OUTPUT", github_output(result["outputs"], self._environ))
             self._append("GITHUB_STEP_SUMMARY", summary(result, options, links(self._environ)), redacted)
-        elif self.system is System.GITLAB:
+        elif self.system == "gitlab":
             lines, left_out = dotenv(result["outputs"])
             artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in lines).encode())
             if left_out:
@@ -104,13 +98,13 @@ class Ci:
 def refused(error: Failure, command: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Report a failure before any stage began, such as a wrong option. Raises OSError or BgciError."""
     system, code = detect(environ), exit_code(error)
-    if system is System.NONE:
+    if not system:
         return
-    told = {"message": error.message, "remedy": error.remedy, "seconds": 0.0}
-    told["outputs"] = {"result": error.name, "exit-code": str(code)}
+    result = {"message": error.message, "remedy": error.remedy, "seconds": 0.0}
+    result["outputs"] = {"result": error.name, "exit-code": str(code)}
     artifacts = Artifacts(Path(environ.get("BGCI_ARTIFACTS") or "bgci-artifacts"))
-    artifacts.result(command=command, code=code, **told)
-    Ci(system, environ, say).finish({**told, "command": command, "code": code, "name": error.name}, (), artifacts)
+    artifacts.result(command=command, code=code, **result)
+    Ci(system, environ, say).finish({**result, "command": command, "code": code, "name": error.name}, (), artifacts)
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:
@@ -199,33 +193,32 @@ def annotation(result: Mapping[str, Any]) -> str:
 
 
 def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequence[str] = ()) -> list[str]:
-    """Lines of Markdown: verdict, links, stages with their times, why and what to do, plan, what runs, options.
+    """Lines of Markdown: verdict, links, stages with their times, cause and remedy, plan, running apps, options.
 
     They begin and end with an empty line, because another summary or table can precede or follow them.
     """
-    about = " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
-    lines = ["", f"## bgci {about}: {_verdict(result)}{_dry(result)}", ""]
     report = str((result.get("outputs") or {}).get("report") or "")
-    told = [*where, *([f"report: {escaped(report)}, in the artifacts"] if report else ())]
-    lines += [" · ".join(told), ""] if told else []
-    lines += [*_stages(result), ""]
     message, cause = str(result.get("message") or ""), str((result.get("cause") or {}).get("message", ""))
-    for label, value in (
-        ("", message.removesuffix(f": {cause}")),
-        ("**What led to it:** ", "" if cause == message else cause),
-        ("**What to do:** ", result.get("remedy")),
-    ):
-        lines += [f"{label}{escaped(value)}", ""] if value else []
-    judge = result.get("judge")
-    if judge and judge["reason"] not in f"{message} {cause}":
-        lines += [f"**Judge:** {escaped(judge['outcome'])}: {escaped(judge['reason'])}", ""]
+    judge, tests = result.get("judge") or {}, result.get("tests") or {}
+    if judge and judge["reason"] in f"{message} {cause}":
+        judge = {}
+    stages = result.get("stages") or [{key: result[key] for key in ("command", "name", "seconds")}]
     return [
-        *lines,
-        *_plan(result),
-        *_advice(result),
-        *_balancer(result),
-        *_tests(result),
-        *_apps(result),
+        "",
+        f"## bgci {_about(result)}: {_verdict(result)}{_dry(result)}",
+        "",
+        *_paragraph("", " · ".join([*where, *([f"report: {escaped(report)}, in the artifacts"] if report else ())])),
+        *_table(("stage", "result", "time"), map(_stage, stages)),
+        *_paragraph("", escaped(message.removesuffix(f": {cause}"))),
+        *_paragraph("**What led to it:** ", "" if cause == message else escaped(cause)),
+        *_paragraph("**What to do:** ", escaped(result.get("remedy") or "")),
+        *_paragraph("**Judge:** ", escaped(f"{judge['outcome']}: {judge['reason']}") if judge else ""),
+        *([*result["plan"], ""] if result.get("dry_run") and result.get("plan") else ()),
+        *(line for text in result.get("advice", ()) for line in _paragraph("**Advice:** ", escaped(text))),
+        *_balancer_changes(result.get("balancer_changes") or ()),
+        *_paragraph("**Tests:** ", ", ".join(f"{tests[kind]} {kind}" for kind in COUNTED) if tests else ""),
+        *_table(("test", "why it failed"), ((one["test"], one["why"]) for one in tests.get("failures", ()))),
+        *_table(("what runs", "revision", "colour", "healthy"), map(_app, (result.get("state") or {}).get("apps", ()))),
         *_options(options),
         "",
     ]
@@ -245,78 +238,50 @@ def links(environ: Mapping[str, str]) -> list[str]:
 
 def plan_page(result: Mapping[str, Any]) -> str:
     """The plan of a dry run, as a page of Markdown: ``plan.md`` and the output ``plan``."""
-    about = " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
-    return "\n".join([f"## Dry run of bgci {about}: nothing was changed", "", *result["plan"], ""])
+    return "\n".join([f"## Dry run of bgci {_about(result)}: nothing was changed", "", *result["plan"], ""])
 
 
-def _plan(result: Mapping[str, Any]) -> list[str]:
-    return [*result["plan"], ""] if result.get("dry_run") and result.get("plan") else []
+def _about(result: Mapping[str, Any]) -> str:
+    return " ".join(escaped(result[name]) for name in ("command", "app", "revision") if result.get(name))
 
 
 def _dry(result: Mapping[str, Any]) -> str:
     return " (dry run: nothing was changed)" if result.get("dry_run") else ""
 
 
-def _advice(result: Mapping[str, Any]) -> list[str]:
-    return [line for text in result.get("advice", ()) for line in (f"**Advice:** {escaped(text)}", "")]
-
-
-def _balancer(result: Mapping[str, Any]) -> list[str]:
-    """The load-balancer settings that change with the promotion."""
-    changes = result.get("balancer_changes")
-    if not changes:
-        return []
-    rows = [(one["name"], one["before"] or "none", one["after"] or "none") for one in changes]
-    return ["**The load balancer changes after the promotion:**", "", *_table(("setting", "before", "after"), rows), ""]
-
-
 def _verdict(result: Mapping[str, Any]) -> str:
-    if result["code"] == 0:
-        return "✅ ok"
-    return f"❌ {escaped(result['name'])} (exit code {result['code']})"
+    return f"❌ {escaped(result['name'])} (exit code {result['code']})" if result["code"] else "✅ ok"
 
 
-def _stages(result: Mapping[str, Any]) -> list[str]:
-    rows = result.get("stages") or [{"command": result["command"], **{key: result[key] for key in ("name", "seconds")}}]
-    return _table(
-        ("stage", "result", "time"),
-        [(_stage(row), row.get("name", row.get("code")), f"{row['seconds']:.1f} s") for row in rows],
-    )
+def _stage(row: Mapping[str, Any]) -> tuple[object, ...]:
+    name = f"{row['command']} at {row['step']}" if row.get("step") else row["command"]
+    return name, row.get("name", row.get("code")), f"{row['seconds']:.1f} s"
 
 
-def _stage(row: Mapping[str, Any]) -> str:
-    return f"{row['command']} at {row['step']}" if row.get("step") else str(row["command"])
+def _app(app: Mapping[str, Any]) -> tuple[object, ...]:
+    return app["id"], app["revision"] or "unknown", app["colour"] or "", f"{app['healthy']} of {app['instances']}"
 
 
-def _tests(result: Mapping[str, Any]) -> list[str]:
-    tests = result.get("tests")
-    if not tests:
-        return []
-    counted = ", ".join(f"{tests[kind]} {kind}" for kind in ("passed", "failed", "skipped"))
-    failures = [(failure["test"], failure["why"]) for failure in tests.get("failures", ())]
-    return [f"**Tests:** {counted}", "", *([*_table(("test", "why it failed"), failures), ""] if failures else ())]
-
-
-def _apps(result: Mapping[str, Any]) -> list[str]:
-    apps = (result.get("state") or {}).get("apps")
-    if not apps:
-        return []
-    rows = [
-        (app["id"], app["revision"] or "unknown", app["colour"] or "", f"{app['healthy']} of {app['instances']}")
-        for app in apps
-    ]
-    return [*_table(("what runs", "revision", "colour", "healthy"), rows), ""]
+def _balancer_changes(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [(one["name"], one["before"] or "none", one["after"] or "none") for one in changes]
+    heading = _paragraph("", "**The load balancer changes after the promotion:**" if rows else "")
+    return [*heading, *_table(("setting", "before", "after"), rows)]
 
 
 def _options(options: Sequence[Option]) -> list[str]:
-    if not options:
-        return []
-    return ["<details><summary>Options</summary>", "", *_table(("option", "value", "from"), options), "", "</details>"]
+    table = _table(("option", "value", "from"), options)
+    return ["<details><summary>Options</summary>", "", *table, "</details>"] if options else []
+
+
+def _paragraph(label: str, text: str) -> list[str]:
+    """The label and the text, with an empty line after them; nothing without a text."""
+    return [f"{label}{text}", ""] if text else []
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *([escaped(value) for value in row] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    """The table, with an empty line after it; nothing without rows."""
+    lines = [[escaped(value) for value in row] for row in rows]
+    return [*(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *lines)), ""] if lines else []
 
 
 def escaped(value: object) -> str:

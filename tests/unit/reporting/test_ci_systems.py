@@ -233,7 +233,7 @@ def test_github_is_told_by_appending(tmp_path: Path) -> None:
     for file in files.values():
         file.write_text("before\n")
     said: list[str] = []
-    ci = Ci(System.GITHUB, {name: str(file) for name, file in files.items()}, said.append)
+    ci = Ci("github", {name: str(file) for name, file in files.items()}, said.append)
     ci.open("canary")
     ci.close("canary")
     ci.finish(ended(code=8, message="50% off", outputs={"state": "hybrid"}), [], Artifacts(tmp_path / "artifacts"))
@@ -308,7 +308,7 @@ def test_a_dotenv_file_is_never_over_what_gitlab_takes_and_the_log_says_what_it_
     urls = [f"http://agent-{number}.example.com:31000" for number in range(200)]
     values = outputs({}, 0, tmp_path) | {"canary-urls": " ".join(urls)}
     log: list[str] = []
-    Ci(System.GITLAB, {}, log.append).finish({"code": 0, "outputs": values}, (), Artifacts(tmp_path))
+    Ci("gitlab", {}, log.append).finish({"code": 0, "outputs": values}, (), Artifacts(tmp_path))
     text = (tmp_path / "bgci.env").read_text()
     assert 5000 < len(text.encode()) <= 5120
     (kept,) = re.findall("^BGCI_CANARY_URLS=(.*)$", text, re.M)
@@ -327,7 +327,7 @@ def test_a_dotenv_file_is_small_whatever_is_long(tmp_path: Path) -> None:
 
 def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
     said: list[str] = []
-    ci = Ci(System.GITLAB, {}, said.append)
+    ci = Ci("gitlab", {}, said.append)
     ci.open("canary")
     ci.close("canary")
     ci.finish(ended(outputs=outputs({"state": hybrid()}, 0, tmp_path)), [], Artifacts(tmp_path))
@@ -340,7 +340,7 @@ def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
     assert (lines, 0) == dotenv(outputs({"state": hybrid()}, 0, tmp_path))
 
 
-@pytest.mark.parametrize("system", [System.JENKINS, System.NONE])
+@pytest.mark.parametrize("system", ["jenkins", ""])
 def test_others_are_told_nothing(system: System, tmp_path: Path) -> None:
     said: list[str] = []
     ci = Ci(system, {"GITHUB_OUTPUT": str(tmp_path / "output")}, said.append)
@@ -353,13 +353,13 @@ def test_others_are_told_nothing(system: System, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "system"),
     [
-        ({}, System.NONE),
-        ({"CI": "true"}, System.NONE),
-        ({"GITHUB_ACTIONS": "true"}, System.GITHUB),
-        ({"GITLAB_CI": "true"}, System.GITLAB),
-        ({"JENKINS_URL": "http://ci"}, System.JENKINS),
-        ({"GITHUB_ACTIONS": "true", "MESOS_TASK_ID": "a-job-of-the-sandbox"}, System.NONE),
+        ({}, ""),
+        ({"CI": "true"}, ""),
+        ({"GITHUB_ACTIONS": "true"}, "github"),
+        ({"GITLAB_CI": "true"}, "gitlab"),
+        ({"JENKINS_URL": "http://ci"}, "jenkins"),
+        ({"GITHUB_ACTIONS": "true", "MESOS_TASK_ID": "a-job-of-the-sandbox"}, ""),
     ],
 )
 def test_the_system_is_known_by_its_variable(environ: dict[str, str], system: System) -> None:
-    assert detect(environ) is system
+    assert detect(environ) == system

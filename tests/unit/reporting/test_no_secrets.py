@@ -108,8 +108,8 @@ def test_a_weak_secret_spoils_no_file(tmp_path: Path) -> None:
     assert page.read_text() == '<html><body title="the ***">***</body></html>'
     environ = {"GITHUB_OUTPUT": str(tmp_path / "out")}
     result = {"command": "x", "code": 0, "name": "ok", "seconds": 1.0, "outputs": {"state": "a=test"}}
-    Ci(System.GITHUB, environ, None).finish(result, [], artifacts)
-    Ci(System.GITLAB, environ, None).finish(result, [], artifacts)
+    Ci("github", environ, None).finish(result, [], artifacts)
+    Ci("gitlab", environ, None).finish(result, [], artifacts)
     assert (tmp_path / "out").read_text() == "state=a=***\n"
     assert (tmp_path / "bgci.env").read_text() == "BGCI_STATE=a=***\n"
 
@@ -129,13 +129,13 @@ def test_what_github_is_told_holds_no_secret_nor_half_of_one(tmp_path: Path) -> 
     assert "&#42;" * 3 in told_in_markdown
     told: list[str] = []
     environ = {"GITHUB_OUTPUT": str(tmp_path / "out"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-    Ci(System.GITHUB, environ, told.append).finish(result, [], Artifacts(tmp_path))
+    Ci("github", environ, told.append).finish(result, [], Artifacts(tmp_path))
     assert (tmp_path / "out").read_text() == "state=***\n"
 
 
 def test_github_is_told_what_to_hide_before_the_first_line_and_once() -> None:
     stream = io.StringIO()
-    console = Console(stream, masks=Masks(System.GITHUB))
+    console = Console(stream, masks=Masks("github"))
     console.mask()
     console.info("one")
     redaction.hide("a-token-of-later")
@@ -148,6 +148,6 @@ def test_github_is_told_what_to_hide_before_the_first_line_and_once() -> None:
     assert lines[4] == "::add-mask::a-token-of-later"
 
 
-@pytest.mark.parametrize("system", [System.GITLAB, System.JENKINS, System.NONE])
+@pytest.mark.parametrize("system", ["gitlab", "jenkins", ""])
 def test_no_other_system_sees_a_mask(system: System) -> None:
     assert Masks(system)() == []
