@@ -29,7 +29,19 @@ from bgci.interruption import call
 
 STATS_PORT = 9090
 # What is read of HAProxy's statistics, whatever columns they have.
-COLUMNS = ("pxname", "svname", "status", "scur", "qcur", "rtime", "stot", "econ", "eresp", *STATUS_CLASSES)
+COLUMNS = (
+    "pxname",
+    "svname",
+    "status",
+    "scur",
+    "qcur",
+    "check_status",
+    "rtime",
+    "stot",
+    "econ",
+    "eresp",
+    *STATUS_CLASSES,
+)
 MOST_ROWS = 60_000  # more are no statistics of a marathon-lb
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # An older worker must not answer through a connection that it has kept alive.
@@ -319,8 +331,19 @@ def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, R
     if not states:
         return Server(Serving.ABSENT)
     if Serving.UP in states:
-        return Server(Serving.UP, sessions)
+        return Server(Serving.UP, sessions, unchecked=any(map(_unchecked, rows)))
     return Server(Serving.MAINT if states == {Serving.MAINT} else Serving.DOWN, sessions)
+
+
+def _unchecked(row: Row) -> bool:
+    """Whether HAProxy's last check of this server has not passed.
+
+    A server that is new to HAProxy is UP before its first check (``UP 1/4``, check status INI) and goes DOWN with its
+    first failure; a checked one counts down (``UP 3/4``). After a reload both columns are as the earlier worker left
+    them. Measured with HAProxy 2.6.
+    """
+    status, check = row.get("status", ""), row.get("check_status", "").removeprefix("* ")
+    return serving(status) is Serving.DOWN or "/" in status or check == "INI"
 
 
 def _server_row(row: Row) -> ServerRow:

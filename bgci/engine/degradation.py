@@ -3,7 +3,7 @@ not serve it."""
 
 from __future__ import annotations
 
-from bgci.engine.decisions import Kind
+from bgci.engine.decisions import Cause, Kind
 from bgci.engine.observation import App, Serving
 from bgci.engine.situation import Situation
 
@@ -75,6 +75,7 @@ def _not_serving(situation: Situation, app: App) -> str:
                 "deleted: its own load balancer settings do not serve it."
             )
     patience = PROOF_PATIENCE + 2 * app.check_window
-    if commit.changed and observation.now - commit.at > patience:
+    unproven = observation.now - commit.at if commit.changed else memory.waited(Cause.PROOF, observation.now)
+    if unproven > patience:
         return f"{app.id} does not serve under its own load balancer settings {patience:.0f} s after the commit."
     return ""

@@ -17,10 +17,12 @@ class Serving(Enum):
 
 @dataclass(frozen=True)
 class Server:
-    """One task as one replica sees it. ``sessions``: current ones, in the newest worker only."""
+    """One task as one replica sees it. ``sessions``: current ones, in the newest worker only. ``unchecked``: UP, and at
+    one of its service ports HAProxy's last check has not passed: it failed, or none has ended yet."""
 
     serving: Serving
     sessions: int = 0
+    unchecked: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,19 @@ from bgci.engine.situation import Situation
 
 
 def until_proven(app: App, situation: Situation) -> Wait | None:
-    """Until every load balancer serves exactly this app, for as long as HAProxy needs to find a failing server.
+    """Until every load balancer serves exactly this app, and HAProxy's own checks of it are known to pass.
 
     While both revisions run, the baseline's labels are in force (hazard 50). The commit changes that, but marathon-lb
     hears nothing of a DELETE unless a task event follows, and HAProxy's state file passes an old UP on to the new
     worker. So each worker must have been started after the commit, and its servers must stay UP for fall x (interval +
     timeout) from its start. Later reloads do not start that time again: the configuration of the app is the same.
-    Settings that did not change have been proven by serving: there it is enough that the baseline's servers are gone.
+
+    With settings that did not change a passed check is the proof. Then the server lines and checks of both apps are the
+    same before and after the commit (balancer_changes compares all that marathon-lb makes them of: labels, service
+    ports, modes and the fields of health checks), so that a check that HAProxy made while both ran is one of the final
+    configuration, whichever worker made it. A server that is new to HAProxy is UP before its first check, and that UP
+    proves nothing: it is waited for, which takes an interval at most. A passed check is more than no failure for the
+    whole time, which is all that can be known of a server that inherited its UP under other settings.
     """
     observation, memory = situation.observation, situation.memory
     commit = memory.commit
@@ -24,10 +30,16 @@ def until_proven(app: App, situation: Situation) -> Wait | None:
         more = set(replica.others) - commit.others if commit else set()
         if more:
             return Wait(Cause.LOAD_BALANCER, f"{replica.url} still has {len(more)} servers that are not {app.id}'s.")
+    for replica in observation.replicas:
+        unchecked = sum(replica.server(task.id).unchecked for task in app.healthy)
+        if unchecked:
+            return Wait(
+                Cause.PROOF, f"HAProxy's check of {unchecked} instances of {app.id} has not passed at {replica.url}."
+            )
     if commit and not commit.changed:
-        return None  # these settings have served before
+        return None
     if commit is None and app.baseline_instances is None and not observation.settings_differ:
-        return None  # a first deployment without settings of its own: HAProxy checks it as Marathon does
+        return None  # a first deployment without settings of its own
     since = max((replica.worker_started for replica in observation.replicas), default=0.0)
     if memory.waiting is Cause.PROOF:
         since = min(since, memory.waiting_since)

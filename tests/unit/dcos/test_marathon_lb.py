@@ -162,7 +162,34 @@ def test_a_neighbour_with_another_ip_of_its_own_is_not_taken_for_the_task(lb):
 def test_h10_a_task_with_two_service_ports_counts_over_both(lb, first, second, together):
     rows = [("web_10101", "10_0_1_7_31001", first, 1, 0), ("web_10102", "10_0_1_7_31002", second, 2, 0)]
     ends = [at(31001), at(31002, backend="web_10102")]
-    assert lb(*rows).read({"t": ends}).server("t") == Server(together, 3)
+    found = lb(*rows).read({"t": ends}).server("t")
+    assert (found.serving, found.sessions) == (together, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "check", "unchecked"),
+    [
+        ("UP", "L7OK", False),
+        ("UP", "* L4OK", False),
+        ("UP", "", False),  # an older HAProxy without that column
+        ("no check", "", False),
+        ("UP 1/4", "INI", True),  # new to HAProxy
+        ("UP", "INI", True),  # the same with fall 1
+        ("UP 3/4", "L7STS", True),  # its last check failed
+        ("MAINT", "INI", False),  # not in rotation at all
+    ],
+)
+def test_an_up_that_haproxy_has_not_checked_is_told_from_one_that_has_passed(lb, status, check, unchecked):
+    columns = [*CLASSIC, "check_status"]
+    text = table(("web_10101", "10_0_1_7_31001", status, 0, 0), columns=columns).replace(",,\n", f",{check},\n")
+    client = lb(ROW)
+    client._rows = lambda: parse_stats(text)
+    assert client.read({"t": [at(31001)]}).server("t").unchecked is unchecked
+
+
+def test_a_task_that_is_up_at_one_service_port_and_down_at_another_is_unchecked(lb):
+    rows = [("web_10101", "10_0_1_7_31001", "UP", 1, 0), ("web_10102", "10_0_1_7_31002", "DOWN", 2, 0)]
+    assert lb(*rows).read({"t": [at(31001), at(31002, backend="web_10102")]}).server("t").unchecked
 
 
 def test_a_service_port_that_this_replica_does_not_serve_is_ignored(lb):

@@ -77,8 +77,49 @@ def test_a_later_reload_does_not_start_the_proof_again() -> None:
     assert isinstance(rollout.decide(at(109.5, GREEN, worker=9, worker_started=109.0)), Done)
 
 
-def test_settings_that_did_not_change_need_no_proof() -> None:
+def unchecked(observation: Observation) -> Observation:
+    """The same, with one server that HAProxy's check has not passed yet, such as one that it has just got."""
+    (replica,) = observation.replicas
+    servers = {**replica.servers, "green.1": Server(UP, unchecked=True)}
+    return replace(observation, replicas=(replace(replica, servers=servers),))
+
+
+def test_under_settings_that_did_not_change_a_check_that_passed_before_the_commit_is_the_proof() -> None:
     assert isinstance(committed(changed=False).decide(at(101.0, GREEN)), Done)
+
+
+def test_under_settings_that_did_not_change_a_server_is_not_taken_for_good_before_its_first_check() -> None:
+    rollout = committed(changed=False)
+    step = rollout.decide(unchecked(at(101.0, GREEN)))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.PROOF
+    assert "check of 1 instances of /web-green has not passed" in step.reason
+    assert isinstance(rollout.decide(at(102.0, GREEN)), Done)
+
+
+def test_new_settings_are_not_proven_by_time_alone_while_a_check_fails() -> None:
+    step = committed().decide(unchecked(at(120.0, GREEN, worker=8, worker_started=100.5)))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.PROOF
+
+
+def test_a_check_that_never_passes_after_the_commit_brings_the_baseline_back() -> None:
+    rollout = committed(changed=False)
+    rollout.decide(unchecked(at(101.0, GREEN)))
+    assert isinstance(rollout.decide(unchecked(at(147.0, GREEN))), Wait)
+    assert rollout.decide(unchecked(at(147.1, GREEN))) == Restore("/web-blue", 2)
+
+
+def test_a_first_deployment_without_settings_of_its_own_waits_for_haproxys_first_check_only() -> None:
+    alone, goal = app("blue", "v1", 1.0), Goal(Kind.PROMOTE, "v1", target=2)
+    first = at(100.0, alone)
+    (replica,) = first.replicas
+    fresh = {**replica.servers, "blue.0": Server(UP, unchecked=True)}
+    rollout = Rollout(goal, Policy())
+    waiting = rollout.decide(replace(first, replicas=(replace(replica, servers=fresh),)))
+    assert isinstance(waiting, Wait)
+    assert waiting.cause is Cause.PROOF
+    assert isinstance(rollout.decide(at(100.5, alone)), Done)
 
 
 @pytest.mark.parametrize("state", [DOWN, None], ids=["down", "left out"])
