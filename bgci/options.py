@@ -142,8 +142,9 @@ class Settings:
     )
     strategy: StrategyName = setting(
         "bluegreen",
-        "How the new revision replaces the baseline. bluegreen: the baseline keeps all its instances until the end; "
-        "rolling: one for one, in waves.",
+        "How the new revision replaces the baseline. "
+        + "; ".join(f"{name}: {strategy.summary}" for name, strategy in STRATEGIES.items())
+        + ".",
     )
     wave: int = setting(1, "With --strategy rolling: number of instances that one step exchanges.", min=1)
     instances: int = setting(1, "Number of canary instances.", min=1)

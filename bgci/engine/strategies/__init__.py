@@ -1,4 +1,4 @@
-"""The ways forward: one file and one row of ``STRATEGIES`` each. ``back`` is the way back that they share.
+"""The strategies: one file and one row of ``STRATEGIES`` each. ``back`` is the rollback that all of them share.
 
 May import: the rest of the engine, but for ``rules`` and ``rollout``.
 """
@@ -16,9 +16,13 @@ from bgci.engine.strategies import bluegreen, rolling
 
 @dataclass(frozen=True)
 class Strategy:
-    """``begin``: the first step beside a baseline that serves alone. ``canary`` and ``promote``: the next step towards
-    these goals while both run. ``has_placeholder``: whether the canary's last instance is not asked for by a goal."""
+    """``summary``: for the help of --strategy. ``begin``: the first step beside a baseline that serves alone.
 
+    ``canary`` and ``promote``: the next step towards these goals while both run. ``has_placeholder``: whether the
+    canary's last instance is a placeholder.
+    """
+
+    summary: str
     begin: Callable[[Situation, App], Step]
     canary: Callable[[Hybrid], Step]
     promote: Callable[[Hybrid], Step]
@@ -26,6 +30,10 @@ class Strategy:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
-    "bluegreen": Strategy(bluegreen.begin, bluegreen.canary, bluegreen.promote),
-    "rolling": Strategy(rolling.begin, rolling.canary, rolling.promote, rolling.has_placeholder),
+    "bluegreen": Strategy(
+        "the baseline keeps all its instances until the end", bluegreen.begin, bluegreen.canary, bluegreen.promote
+    ),
+    "rolling": Strategy(
+        "one for one, in waves", rolling.begin, rolling.canary, rolling.promote, rolling.has_placeholder
+    ),
 }
