@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 
 class _Explained(BaseException):
-    """Message and remedy, which is what the reader can do about it. ``reported``: a command has reported it."""
+    """Message and remedy. ``reported``: a command has reported the error."""
 
     reported = False
 
@@ -77,7 +77,7 @@ class ConflictError(BgciError):
 
 
 class RejectedError(BgciError):
-    """The canary's tests or the judge say no."""
+    """The canary's tests or the judge reject the canary."""
 
     code = 7
     name = "rejected"
@@ -114,8 +114,8 @@ class InconclusiveError(BgciError):
 class AbortedError(_Explained):
     """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out.
 
-    A signal comes anywhere, also where a failure is expected and handled: like KeyboardInterrupt it is no Exception, so
-    that nothing of that kind takes it for one.
+    A signal comes anywhere, also where a failure is expected and handled. Like KeyboardInterrupt it is not an
+    Exception, so a handler of failures does not catch it.
     """
 
     name = "aborted"

@@ -26,9 +26,9 @@ from bgci.errors import AbortedError
 
 T = TypeVar("T")
 
-REPEATED = 2.0  # seconds in which further signals are the same one
+REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 2.0  # seconds in which a change that is under way may still be answered before AbortedError is raised
-LAST_WORDS = 2.0  # seconds that the end of the process may take
+END_SECONDS = 2.0  # for the work at the end of the process
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,7 +36,7 @@ class Signals:
     """The signals of this process. ``over``: the result is being written, and no signal may interrupt that.
 
     A cancelled run gets more than one signal: at the same moment from several senders (a process group's and
-    `timeout`'s), and some seconds later from a CI system that loses patience. A later one is raised too.
+    `timeout`'s), and some seconds later from a CI system. A later one is raised too.
     """
 
     def __init__(self) -> None:
@@ -168,26 +168,26 @@ _at_end: list[Callable[[], None]] = []
 
 
 def at_end(work: Callable[[], None]) -> None:
-    """Do this when the process ends, however it ends."""
+    """Register work for the end of the process, however it ends."""
     _at_end.append(work)
     atexit.register(work)
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler outside of any command: there is nothing to roll back."""
+    """The handler outside of any command: nothing to roll back."""
     os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
     os._exit(128 + number)
 
 
 def end(code: int) -> NoReturn:
-    """End the process with this exit code, whatever a library or a thread that was left behind still holds."""
-    last = threading.Thread(target=_last_words, daemon=True)
+    """End the process with this exit code, even if threads still run."""
+    last = threading.Thread(target=_finish, daemon=True)
     last.start()
-    last.join(LAST_WORDS)
+    last.join(END_SECONDS)
     os._exit(code)
 
 
-def _last_words() -> None:
+def _finish() -> None:
     for work in (*_at_end, sys.stdout.flush, sys.stderr.flush):
         with suppress(Exception):
             work()

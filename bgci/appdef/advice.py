@@ -1,4 +1,4 @@
-"""Advice about a definition: settings that Marathon accepts, and that seldom do what their author wants."""
+"""Advice about a definition: settings that Marathon accepts but that are probably mistakes."""
 
 from __future__ import annotations
 

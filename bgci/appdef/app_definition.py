@@ -67,7 +67,7 @@ def as_list(value: Any) -> Sequence[Any]:
 
 
 def as_int(value: Any) -> int:
-    """``value`` where it is a whole number, else 0 (in JSON true is no number, in Python it is)."""
+    """``value`` where it is a whole number, else 0 (true is a number in Python, not in JSON)."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
@@ -110,7 +110,7 @@ def service_ports(definition: Mapping[str, Any]) -> list[int]:
 
 
 def alt_ports(definition: Mapping[str, Any]) -> list[int]:
-    """The comma list in HAPROXY_DEPLOYMENT_ALT_PORT: one for each explicit service port; 0 for what is no number."""
+    """The comma list in HAPROXY_DEPLOYMENT_ALT_PORT, one per explicit service port; 0 for any other text."""
     text = labels(definition).get(ALT_PORT_LABEL)
     if not isinstance(text, str) or not text.strip():
         return []

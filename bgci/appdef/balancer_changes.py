@@ -97,7 +97,7 @@ def _label_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
 
 
 def _meaning(kind: LabelKind, value: object) -> object:
-    """Two spellings of one meaning are no change."""
+    """The value in a normal form: two spellings of one meaning are equal."""
     if not isinstance(value, str):
         return None
     if kind is LabelKind.FLAG:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from bgci.errors import InvalidError
 
-SECONDS = 1.0  # of processor time: a busy machine is no fault of the template
+SECONDS = 1.0  # of processor time, so that a busy machine does not fail a template
 MEBIBYTES = 256
 # The largest document, in characters and in values: Metronome takes 100 KiB, Marathon 1 MiB.
 CHARACTERS = 4_000_000

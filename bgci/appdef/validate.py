@@ -1,4 +1,4 @@
-"""Checks a definition before anything is sent: what Marathon refuses, what marathon-lb cannot serve, and advice."""
+"""Checks a definition before it is sent: refusals of Marathon and of marathon-lb, and advice."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def check_definition(
 
 
 def _other_document(definition: Mapping[str, Any]) -> Finding | None:
-    """A finding where the document is a group, a pod, an answer of Marathon's or a job instead of an app."""
+    """A finding for a group, a pod, an answer of Marathon or a job instead of an app."""
     kinds = {
         "apps": ("a group", "Write each app of the group in a template of its own"),
         "groups": ("a group", "Write each app of the group in a template of its own"),
-        "containers": ("a pod", "Write it as an app: bgci releases no pods"),
+        "containers": ("a pod", "Write it as an app: bgci does not release pods"),
         "pods": ("a group", "Write each app of the group in a template of its own"),
-        "app": ("an answer of Marathon with an app in it", "Keep the value of app only"),
+        "app": ("an answer of Marathon with an app in it", "Keep only the value of app"),
         "run": ("a DC/OS Job", "Write an app definition"),
     }
     for field, (what, remedy) in kinds.items():
@@ -90,7 +90,7 @@ def _identity(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
 def _instances(definition: Mapping[str, Any]) -> Iterator[Finding]:
     wanted = definition.get("instances", 1)
     if wanted == 0 and not isinstance(wanted, bool):
-        yield Finding("$.instances", "is 0, so that no instance would serve", "Set it to the wanted total, 1 at least")
+        yield Finding("$.instances", "is 0, so no instance would serve", "Set it to the wanted total, at least 1")
 
 
 def _group(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     path, key, _ = port_table(definition)
     ports = service_ports(definition)
     if not any(_is_served(definition, index) for index in range(len(ports))):
-        yield Finding(path, "has no port that marathon-lb would serve", "Add one with a service port")
+        yield Finding(path, "has no port that marathon-lb serves", "Add one with a service port")
     seen: Counter[int] = Counter()
     for index, port in enumerate(ports):
         place = at(at(path, index), key) if key else at(path, index)

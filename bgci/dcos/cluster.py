@@ -1,4 +1,4 @@
-"""The clients of one cluster, made from the URLs that a user gives."""
+"""The clients of one cluster, from the URLs in the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cluster:
     """``variant``: "enterprise" or "open" DC/OS ("unknown" when it does not say), or "plain" Mesos/Marathon.
 
     ``version``: of DC/OS, empty for a plain one. ``http``: the cluster itself (its admin
-    router), None for a plain one. ``metronome`` is a client, not yet a promise: ask ``available()``.
+    router), None for a plain one. ``metronome``: a client; whether Metronome exists says ``available()``.
     ``login``: the one login that all of them share.
     """
 
@@ -44,13 +44,13 @@ def connect(
 ) -> Cluster:
     """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
 
-    For DC/OS one request is made, to learn that the URL is right. A token of DC/OS goes to the other URLs too where
-    nobody else can read it on its way. Raises UsageError without any URL, or when credentials would go unencrypted;
+    For DC/OS one request is made, to learn that the URL is right. A token of DC/OS goes also to the other URLs whose
+    connection is confidential. Raises UsageError without any URL, or when credentials would go unencrypted;
     UnavailableError when the URL that counts leads elsewhere.
     """
     if not (cluster_url or marathon_url):
         raise UsageError(
-            "No cluster is given.", remedy="Give --cluster-url (DC/OS) or --marathon-url (plain Marathon)."
+            "No cluster is given.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
         )
     if credentials:
         for url in [cluster_url] if cluster_url else [marathon_url, metronome_url]:
@@ -92,8 +92,8 @@ def pinned_ca(cluster_url: str, sha256: str) -> str:
     wanted = fingerprint(sha256)
     if not cluster_url.startswith("https://"):
         raise UsageError(
-            "--ca-sha256 needs a --cluster-url that begins with https://: there is no other CA to fetch.",
-            remedy="Leave it out, or give a CA's file with --ca-cert.",
+            "--ca-sha256 needs a --cluster-url that begins with https://: bgci fetches the CA from there.",
+            remedy="Remove --ca-sha256, or give a CA's file with --ca-cert.",
         )
     http = Http(cluster_url, insecure=True, name="The cluster's CA")
     try:
@@ -110,7 +110,7 @@ def _dcos_version(root: Http) -> tuple[str, str]:
     """Variant and version of DC/OS. The request needs no login."""
     path = "/dcos-metadata/dcos-version.json"
     stranger = UnavailableError(
-        f"{root.base_url} is no DC/OS cluster: it has no {path}.",
+        f"{root.base_url} is not a DC/OS cluster: {path} does not exist there.",
         remedy="Check --cluster-url; for a Marathon without DC/OS give --marathon-url instead.",
     )
     try:

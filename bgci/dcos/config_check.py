@@ -178,7 +178,7 @@ def _without(live: str, names: Iterable[str]) -> list[str]:
 
 
 def _label_of(line: str, definition: Mapping[str, Any]) -> str:
-    """The path of the label that the line comes from, of all labels if it cannot be told."""
+    """The path of the label that the line comes from; of all labels if that is unknown."""
     for name, value in labels(definition).items():
         if not (name.startswith("HAPROXY_") and isinstance(value, str) and value.strip() and line):
             continue

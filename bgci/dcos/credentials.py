@@ -99,11 +99,11 @@ def read_credentials(environ: Mapping[str, str]) -> Credentials | None:
     passwords = [name for name in given if name.startswith("BGCI_PASSWORD")]
     if len(found) > 1 or len(passwords) > 1:
         names = found if len(found) > 1 else passwords
-        raise UsageError(f"There are two logins: {' and '.join(names)} are set.", remedy="Keep one of them.")
+        raise UsageError(f"Two logins are given: {' and '.join(names)} are set.", remedy="Keep one of them.")
     if passwords and ours != ["BGCI_USERNAME"]:
         raise UsageError(
             f"{passwords[0]} is set without BGCI_USERNAME{f', beside {ours[0]}' if ours else ''}.",
-            remedy="Set BGCI_USERNAME too, or leave the password out.",
+            remedy="Set BGCI_USERNAME too, or unset the password.",
         )
     if not found:
         return None
@@ -133,21 +133,21 @@ def _file_text(path: str, name: str) -> str:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is one
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        # Nothing but the variable's name: who mistakes one for the other puts the secret itself here.
+        # Only the variable's name: its value can be the secret itself by mistake.
         raise UsageError(
             f"The file that {name} names cannot be read: {why}.",
             remedy=f"{name} holds a path; the value itself belongs into {name.removesuffix('_FILE')}.",
         ) from None
     text = re.sub(r"\r?\n\Z", "", text)
     if not text:
-        raise UsageError(f"The file that {name} names is empty.", remedy="Check how it is written.")
+        raise UsageError(f"The file that {name} names is empty.", remedy="Check the step that writes it.")
     return text
 
 
 def _token(value: str, origin: str) -> Token:
     value = value.strip()
     if not value:
-        raise UsageError(f"{origin} holds nothing but blanks.", remedy="Check how it is written.")
+        raise UsageError(f"{origin} holds only blanks.", remedy="Check the step that sets it.")
     redaction.hide(value)
     return Token(value, origin)
 
@@ -159,21 +159,21 @@ def _password(username: str, value: str) -> Password:
 
 def _service_account(value: str, origin: str) -> ServiceAccount:
     try:
-        found: Any = json.loads(value, strict=False)  # a key pasted with its line breaks is no strict JSON
+        found: Any = json.loads(value, strict=False)  # a key pasted with its line breaks is not strict JSON
     except ValueError:
         found = None
     if not isinstance(found, dict):
         redaction.hide(value)
         raise UsageError(f"{origin} is not a service account: it is not a JSON object.", remedy=SERVICE_ACCOUNT_REMEDY)
     uid, given = found.get("uid"), found.get("private_key")
-    # Copied once too often, its line breaks are written out.
+    # After several copies the line breaks of a key can be written as \n.
     key = re.sub(r"\\r|\r", "", given).replace("\\n", "\n").strip() + "\n" if isinstance(given, str) else ""
     redaction.hide(key, str(given or ""))
     problem = ""
     if not isinstance(uid, str) or not uid:
         problem = "it has no uid"
     elif "PRIVATE KEY-----" not in key:
-        problem = "its private_key is no PEM text"
+        problem = "its private_key is not PEM text"
     elif found.get("scheme", "RS256") != "RS256":
         problem = "its scheme is not RS256"
     if problem:

@@ -1,4 +1,4 @@
-"""Requests for `bgci doctor` that change nothing."""
+"""Requests of `bgci doctor` that change nothing."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
 
 
 def metronome_version(metronome: Metronome) -> str:
-    """Its version, empty where it does not say. Raises what a request does."""
+    """Metronome's version, empty where it is unknown. Raises what a request does."""
     with suppress(HttpFailure, UnavailableError):
         return JsonAnswer(metronome.http.get("/info"), "Metronome", metronome.http.base_url)["version"].text()
     return ""
 
 
 def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
-    """(resource, action) of all that the account has, its groups' too; None where it may not see that."""
+    """(resource, action) of all that the account has, its groups' too; None where they are not readable."""
     path = f"/acs/api/v1/users/{quote(uid, safe='')}/permissions"
     try:
         found = http.get(path)
@@ -107,7 +107,7 @@ def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
 
 
 def may_update_app(marathon: Marathon, app_id: str) -> bool | None:
-    """Whether tasks of this app, which runs, may be killed; None where the answer does not tell.
+    """Whether this account can kill tasks of this running app; None where the answer does not show it.
 
     Asks to kill a task that cannot exist, without scaling: Marathon looks at the permission first and then finds no
     such task (marathon: TaskKiller.kill).
@@ -117,7 +117,7 @@ def may_update_app(marathon: Marathon, app_id: str) -> bool | None:
 
 
 def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
-    """Whether jobs of the app's folder may be changed and run; None where the answer does not tell.
+    """Whether this account can change and run jobs of the app's folder; None where the answer does not show it.
 
     Changes a job that cannot exist: Metronome looks at the permission first, and does not create what it is asked to
     change (metronome: JobSpecController.updateJob, JobSpecServiceActor.updateJobSpec).
@@ -129,12 +129,12 @@ def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
 
 
 def _allowed(http: Http, method: str, path: str, body: Any = None) -> bool | None:
-    """Whether a change that cannot happen is permitted; None where the answer does not tell."""
+    """Whether a change that cannot happen is permitted; None where the answer does not show it."""
     return {(403, True): False, (404, True): True}.get(_answer_to(http, method, path, json=body))
 
 
 def answers(http: Http, path: str) -> bool | None:
-    """Whether the router lets a request for this path through, whatever the service says to it; None without answer."""
+    """Whether the router permits a request for this path, whatever the service answers; None without an answer."""
     status, by_service = _answer_to(http, "GET", path)
     if (status, by_service) == (403, False):
         return False
@@ -142,7 +142,7 @@ def answers(http: Http, path: str) -> bool | None:
 
 
 def secrets_listed(http: Http, secret: str) -> bool | None:
-    """Whether the names of the secret's folder may be listed; None without answer."""
+    """Whether this account can list the names of the secret's folder; None without an answer."""
     status, _ = _answer_to(http, "GET", _secret_path(_parent(secret)), params=[("list", "true")])
     return {200: True, 404: True, 401: False, 403: False}.get(status)
 
@@ -162,10 +162,10 @@ def _answer_to(http: Http, method: str, path: str, *, params: Params = (), json:
 
 
 def secret_there(http: Http, secret: str) -> bool | None:
-    """Whether the secret is there, as far as one may see it; None where one may not.
+    """Whether the secret exists; None where this account cannot read that.
 
-    By the list of its folder's names, which shows no value; where that is not permitted by reading it, and the value
-    is dropped at once. Raises UnavailableError.
+    Reads the list of names of its folder, which shows no value. If that is not permitted, reads the secret and drops
+    its value at once. Raises UnavailableError.
     """
     try:
         found = http.get(_secret_path(_parent(secret)), params=[("list", "true")])

@@ -1,4 +1,4 @@
-"""A load balancer's live configuration (`/_haproxy_getconfig`), as far as it says who serves a port."""
+"""A load balancer's live configuration (`/_haproxy_getconfig`): the servers behind each port."""
 
 from __future__ import annotations
 

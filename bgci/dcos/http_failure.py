@@ -49,10 +49,10 @@ class HttpFailure(Exception):
         return lines
 
     def unavailable(self, what: str) -> UnavailableError:
-        """The error for a reply that nobody expected."""
+        """The error for an unexpected reply."""
         return UnavailableError(
             f"{what}: {self.url} answered {self.status} {self.message}".rstrip(),
-            remedy="Check that the URL is right and the service is well; the command may simply be run again.",
+            remedy="Check the URL and the service's health, then run the command again.",
         )
 
 
@@ -90,7 +90,7 @@ def not_sent(error: requests.RequestException) -> bool:
 
 
 def in_plain_words(reason: BaseException) -> str:
-    """An exception in the words of a person: without the objects that urllib3 prints."""
+    """An exception without the objects that urllib3 prints."""
     text = str(reason)
     if "Connection refused" in text:
         return "the connection is refused"

@@ -1,4 +1,4 @@
-"""What authenticates requests: a login at DC/OS, made once and renewed in time, or a header for a plain Marathon.
+"""Authentication of requests: a login at DC/OS, made once and renewed in time, or a header for a plain Marathon.
 
 Reference: docs/platform.md, Login (bouncer: bouncer/app/auth.py; dcos: AR/lib/auth/common.lua).
 """
@@ -77,14 +77,14 @@ class Login:
         return True
 
     def remedy(self) -> str:
-        """What to do when the cluster asks for a login all the same."""
+        """What to do when the cluster refuses the login."""
         if isinstance(self._credentials, Token):
             ended = _ended(self._credentials.value, self._clock())
             return f"The token of {self._credentials.origin} is refused: {ended}. {self._other_ways()}"
         return self._other_ways()
 
     def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
-        """The permission that a refused request lacks, as far as the documentation of DC/OS Enterprise tells."""
+        """The permission that a refused request lacks, by the documentation of DC/OS Enterprise."""
         return "" if self._variant == "open" else permissions.of_request(method, path, body=sent, by_router=by_router)
 
     def _other_ways(self) -> str:
@@ -105,7 +105,7 @@ class Login:
         if not token:
             raise UnavailableError(
                 f"{self._http.base_url}{PATH} answers without a token.",
-                remedy="Is --cluster-url the address of the cluster itself, and not of a proxy with a login page?",
+                remedy="Give the cluster's own address in --cluster-url, not that of a proxy with a login page.",
             )
         redaction.hide(token)
         life = _end(token) - now
@@ -121,7 +121,7 @@ class PlainLogin:
         self._header = ""
         if isinstance(credentials, ServiceAccount):
             raise UsageError(
-                f"{credentials.origin} is set, but a Marathon without DC/OS knows no service accounts.",
+                f"{credentials.origin} is set, but a Marathon without DC/OS has no service accounts.",
                 remedy="Give --cluster-url if this is DC/OS; else BGCI_USERNAME and BGCI_PASSWORD.",
             )
         if isinstance(credentials, Password):
@@ -138,13 +138,13 @@ class PlainLogin:
         return False
 
     def remedy(self) -> str:
-        """What to do when it asks for a login all the same."""
+        """What to do when Marathon refuses the login."""
         if self._header:
-            return "The credentials are refused: are they meant for it? If it is DC/OS, give --cluster-url instead."
+            return "Check that the credentials belong to this Marathon. If it is DC/OS, give --cluster-url instead."
         return "Set BGCI_USERNAME and BGCI_PASSWORD (or BGCI_PASSWORD_FILE). If it is DC/OS, give --cluster-url."
 
     def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
-        """Its plug-ins name their permissions as they like."""
+        """Unknown: each plug-in of Marathon names its own permissions."""
         return ""
 
 
@@ -152,7 +152,7 @@ def _basic(credentials: Password) -> str:
     if ":" in credentials.username:
         raise UsageError(
             "BGCI_USERNAME holds a colon, which basic authentication cannot carry (RFC 7617).",
-            remedy="Only a password may hold one.",
+            remedy="Use a user name without a colon.",
         )
     pair = f"{credentials.username}:{credentials.value}".encode()
     encoded = base64.b64encode(pair).decode("ascii")
@@ -161,18 +161,18 @@ def _basic(credentials: Password) -> str:
 
 
 def _refusal(credentials: Password | ServiceAccount, cause: BaseException | None, variant: str) -> DeniedError:
-    """Why a login was refused, as far as the cluster says."""
+    """Why the cluster refused a login."""
     said = cause.message.rstrip(".") if isinstance(cause, HttpFailure) else ""
     if isinstance(cause, HttpFailure) and cause.status == 404:
-        said = "it knows no such kind of login"
+        said = "it does not support this kind of login"
     if isinstance(credentials, ServiceAccount):
-        who = f"service account {credentials.uid}"
+        account = f"service account {credentials.uid}"
         check = f"that the key of {credentials.origin} is its own and that this machine's clock is right"
     else:
-        who, check = f"user {credentials.username}", "the name and the password"
+        account, check = f"user {credentials.username}", "the name and the password"
     return DeniedError(
-        f"The cluster refuses the login of {who}: {said or 'without a reason'}.",
-        remedy=f"It was not tried again. Check {check}. {OPEN_REMEDY if variant == 'open' else ''}".rstrip(),
+        f"The cluster refuses the login of {account}: {said or 'without a reason'}.",
+        remedy=f"Check {check}; bgci did not try again. {OPEN_REMEDY if variant == 'open' else ''}".rstrip(),
     )
 
 
@@ -185,7 +185,7 @@ def _body(credentials: Password | ServiceAccount, now: float) -> dict[str, str]:
         proof = jwt.signed(claims, credentials.private_key)
     except ValueError:
         raise UsageError(
-            f"The private_key of {credentials.origin} is no RSA key without a passphrase in PEM form.",
+            f"The private_key of {credentials.origin} is not an RSA key in PEM form without a passphrase.",
             remedy="Use the JSON that `dcos security secrets create-sa-secret` stored.",
         ) from None  # the original error may show a part of it
     redaction.hide(proof)
@@ -214,4 +214,4 @@ def _ended(token: str, now: float) -> str:
     end = _end(token)
     if end <= now:
         return f"it ended at {datetime.fromtimestamp(end, timezone.utc):%Y-%m-%d %H:%M} UTC"
-    return "it may be another cluster's, or be revoked"
+    return "it is perhaps of another cluster, or revoked"

@@ -30,19 +30,10 @@ from bgci.interruption import call
 STATS_PORT = 9090
 # What is read of HAProxy's statistics, whatever columns they have.
 COLUMNS = (
-    "pxname",
-    "svname",
-    "status",
-    "scur",
-    "qcur",
-    "check_status",
-    "rtime",
-    "stot",
-    "econ",
-    "eresp",
+    *("pxname", "svname", "status", "scur", "qcur", "check_status", "rtime", "stot", "econ", "eresp"),
     *STATUS_CLASSES,
 )
-MOST_ROWS = 60_000  # more are no statistics of a marathon-lb
+MOST_ROWS = 60_000  # a marathon-lb has fewer
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # An older worker must not answer through a connection that it has kept alive.
 FRESH = {"Connection": "close"}

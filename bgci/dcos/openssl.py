@@ -22,7 +22,7 @@ def signature(text: bytes, private_key: str) -> bytes:
     """The RS256 signature of ``text`` (RFC 7518: RSASSA-PKCS1-v1_5 with SHA-256).
 
     ``private_key``: PEM text. It reaches openssl through a pipe: it never is in a file or in an argument.
-    Raises ValueError when it is not an RSA key without a passphrase; UsageError when there is no openssl.
+    Raises ValueError when it is not an RSA key without a passphrase; UsageError without the program openssl.
     """
     if len(private_key) > _MOST_CHARACTERS:
         raise ValueError("the key is too long")

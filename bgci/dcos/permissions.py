@@ -1,7 +1,7 @@
 """The permissions of DC/OS Enterprise that a release needs, and the one that a refused request lacked. Pure.
 
 Resources and actions: docs/permissions.md. A permission for a path covers everything below it. The open DC/OS
-has none: whoever is logged in may do everything.
+has none: every account can do everything.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def needed(app_id: str, *, via_job: bool, secret: str | None = None, strict: boo
 def _reads_apps(app_id: str) -> list[Permission]:
     return [
         Permission(f"{ROUTER}service:marathon", "full", "reach Marathon"),
-        *(Permission(rid, "read", "see what runs: test, status, doctor") for rid in _apps(app_id)),
+        *(Permission(rid, "read", "read the running apps: test, status, doctor") for rid in _apps(app_id)),
     ]
 
 
 def _writes_apps(app_id: str) -> list[Permission]:
     reasons = {
-        "read": "see what runs",
+        "read": "read the running apps",
         "create": "create the app of the new colour",
         "update": "scale it, and remove drained tasks",
         "delete": "delete the app that no longer serves",
@@ -87,7 +87,7 @@ def _writes_apps(app_id: str) -> list[Permission]:
 def _runs_jobs(app_id: str) -> list[Permission]:
     reasons = {
         "create": "publish the jobs of a revision",
-        "read": "see the jobs and their runs",
+        "read": "read the jobs and their runs",
         "update": "run and stop them",
         "delete": "replace them, and prune those of old revisions",
     }
@@ -111,7 +111,7 @@ def _reads_logs(app_id: str, strict: bool) -> list[Permission]:
 
 
 def _sees_secret(secret: str) -> list[Permission]:
-    """DC/OS itself hands the secret to the job: nobody needs to read it for a release."""
+    """DC/OS itself gives the secret to the job: no account needs to read it for a release."""
     why = "let `bgci doctor` see that the job's secret is there"
     return [
         Permission(f"{ROUTER}secrets", "full", why, optional=True),

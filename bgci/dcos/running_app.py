@@ -1,4 +1,4 @@
-"""Apps, tasks and the launch queue as Marathon shows them, as typed values."""
+"""Marathon's apps, tasks and launch queue as typed values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Address:
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """What Marathon waits for before it launches tasks of an app."""
+    """Why Marathon has not launched tasks of an app yet."""
 
     app_id: str
     count: int = 0
@@ -129,7 +129,7 @@ class RunningApp:
 
     @property
     def wrong_date(self) -> str:
-        """The label HAPROXY_DEPLOYMENT_STARTED_AT where it is not a date; marathon-lb would stop on it."""
+        """The label HAPROXY_DEPLOYMENT_STARTED_AT if it is not a date; marathon-lb fails on it."""
         text = self.labels.get(STARTED_AT_LABEL, "")
         return text if _moment(text) is None else ""
 
@@ -140,12 +140,12 @@ class RunningApp:
 
 
 def require_dates(apps: Iterable[RunningApp]) -> None:
-    """Raises ConflictError for an app whose STARTED_AT is not a date: nobody can tell which app is the older one."""
+    """Raises ConflictError for an app whose STARTED_AT is not a date: the older app is then unknown."""
     for app in apps:
         if app.wrong_date:
             raise ConflictError(
                 f"{app.id} of group {app.group} has a {STARTED_AT_LABEL} that is not a date: {app.wrong_date!r}.",
-                remedy="Correct the label first: marathon-lb stops on it.",
+                remedy="Correct the label: marathon-lb fails on it.",
             )
 
 

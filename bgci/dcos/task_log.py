@@ -87,7 +87,7 @@ class TaskLog:
         agent, path = self._sandboxes[task_id]
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
-        # Mesos puts the file's bytes into JSON as they are: what is no UTF-8, or is cut, must not break the parser.
+        # Mesos puts the file's bytes into JSON unchanged: invalid or cut UTF-8 must not break the parser.
         data = self._answer(json.loads(reply.content.decode("utf-8", "surrogateescape")))["data"]
         written = data.text().encode("utf-8", "surrogateescape")
         whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call

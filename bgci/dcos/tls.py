@@ -1,4 +1,4 @@
-"""Which certificates are trusted, and where a secret may be sent.
+"""Which certificates are trusted, and to which addresses secrets are sent.
 
 Verified always: with ``--ca-cert``, with the cluster's own CA whose fingerprint is known (``--ca-sha256``), else as the
 environment says, as CI images do. Only ``--insecure`` changes that.
@@ -25,7 +25,7 @@ from bgci.interruption import at_end
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-PIN_REMEDY = "It is what `openssl x509 -in dcos-ca.crt -noout -fingerprint -sha256` prints of the CA's certificate."
+PIN_REMEDY = "Print it with `openssl x509 -in dcos-ca.crt -noout -fingerprint -sha256`."
 
 
 def verification(ca_cert: str | None, insecure: bool, environ: Mapping[str, str] = os.environ) -> bool | str:
@@ -74,7 +74,7 @@ def _remove(path: str) -> None:
 
 
 def pem_text(ca_cert: str) -> str:
-    """The certificates of ``ca_cert`` as text, for somebody to whom a path says nothing. Raises UsageError."""
+    """The certificates of ``ca_cert`` as text, for a process without access to its path. Raises UsageError."""
     path = Path(ca_cert)
     try:
         if is_pem(ca_cert):
@@ -87,7 +87,7 @@ def pem_text(ca_cert: str) -> str:
     found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))
     if not found:
         where = "the text of the CA certificates" if is_pem(ca_cert) else ca_cert
-        raise UsageError(f"There is no certificate in {where}.", remedy="Give PEM with --ca-cert.")
+        raise UsageError(f"{where[0].upper()}{where[1:]} holds no certificate.", remedy="Give PEM with --ca-cert.")
     return "\n".join(found) + "\n"
 
 
@@ -98,14 +98,14 @@ def fingerprint(text: str) -> str:
     """
     digits = re.sub(r"(?i)^.*=|^sha-?256:|[:\s]", "", text.strip()).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise UsageError(f"--ca-sha256 is no SHA-256 fingerprint: {text[:100]!r}.", remedy=PIN_REMEDY)
+        raise UsageError(f"--ca-sha256 is not a SHA-256 fingerprint: {text[:100]!r}.", remedy=PIN_REMEDY)
     return digits
 
 
 def pinned(bundle: str, wanted: str, url: str) -> str:
     """The one certificate of a bundle that has this fingerprint (SHA-256 of its DER form), as PEM.
 
-    Only that one is trusted: who can change the bundle on its way could add another. Raises UnavailableError.
+    Only that one is trusted: an attacker on the network could add another to the bundle. Raises UnavailableError.
     """
     found: dict[str, str] = {_sha256(pem): pem for pem in CERTIFICATE.findall(bundle)}
     if wanted in found:
@@ -113,8 +113,8 @@ def pinned(bundle: str, wanted: str, url: str) -> str:
     there = ", ".join(_colons(each) for each in found) or "no certificate at all"
     raise UnavailableError(
         f"{url} is not the CA that --ca-sha256 names: wanted {_colons(wanted)}, found {there}.",
-        remedy="Somebody may be in between; nothing secret was sent. If the cluster has a new CA, get its fingerprint "
-        f"from its administrators. {PIN_REMEDY}",
+        remedy="Ask the administrators for the fingerprint if the cluster has a new CA. Otherwise another server "
+        f"answers in its place; no secret was sent. {PIN_REMEDY}",
     )
 
 
@@ -130,7 +130,7 @@ def _colons(digits: str) -> str:
 
 
 def failure(reason: str, base_url: str) -> tuple[str, str]:
-    """What went wrong in a handshake, and the remedy."""
+    """The cause of a failed handshake, and the remedy."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         why = re.search(r"certificate verify failed: ([^(\"']*)", reason)
         return (
@@ -139,11 +139,14 @@ def failure(reason: str, base_url: str) -> tuple[str, str]:
             "fingerprint with --ca-sha256; "
             "--insecure switches the check off and is for test clusters only.",
         )
-    return f"TLS fails: {reason}", "Does it speak plain http? Then write http:// in the URL. Else look at --ca-cert."
+    return (
+        f"TLS fails: {reason}",
+        "Write http:// in the URL if the server speaks plain http; otherwise check --ca-cert.",
+    )
 
 
 def confidential(url: str) -> bool:
-    """Whether a secret may be sent there: not in the clear, or never leaving this machine."""
+    """Whether a request to this URL is unreadable for others: https, or a connection on this machine."""
     parts = urlsplit(url)
     return parts.scheme != "http" or is_loopback(parts.hostname or "")
 
@@ -164,6 +167,6 @@ def require_confidential(url: str, insecure: bool) -> None:
         return
     raise UsageError(
         f"Credentials would be sent unencrypted to {urlsplit(url).hostname}.",
-        remedy="Write https:// in the URL, or leave the credentials out if it asks for none; "
-        "--insecure sends them all the same.",
+        remedy="Write https:// in the URL, or unset the credentials if the server asks for none; "
+        "--insecure sends them unencrypted.",
     )

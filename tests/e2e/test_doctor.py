@@ -137,7 +137,7 @@ def test_a_cluster_that_is_away_or_none_is_named_and_the_rest_is_still_looked_at
     assert "cluster failed" in row(rows, "login", "skipped")["found"]
     row(rows, "template", "ok")
     stranger = doctor(app, expect=5, BGCI_CLUSTER_URL=str(app.lab.where["marathon_url"]))
-    assert "no DC/OS" in row(stranger, "cluster", "failure")["found"]
+    assert "not a DC/OS" in row(stranger, "cluster", "failure")["found"]
 
 
 def test_without_an_app_the_cluster_is_looked_at(app: App, tmp_path: Any) -> None:

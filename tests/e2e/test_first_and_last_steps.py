@@ -134,7 +134,7 @@ def test_undo_where_the_jobs_are_gone_uses_what_the_app_records(app: App, tmp_pa
 
 
 def test_undo_of_a_first_revision_and_beside_a_canary_is_a_conflict(app: App, tmp_path: Path) -> None:
-    assert "Nothing of" in in_empty_directory(app, tmp_path / "empty", "undo", expect=6).text
+    assert "nothing to undo" in in_empty_directory(app, tmp_path / "empty", "undo", expect=6).text
     app.promote("v1")
     assert "bgci remove" in in_empty_directory(app, tmp_path / "empty", "undo", expect=6).text
     app.canary("v2")

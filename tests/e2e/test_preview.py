@@ -54,7 +54,7 @@ def test_changed_settings_are_previewed_and_tested_and_the_release_goes_on(app: 
         ran = app.run("release", "v2")
     alternative = app.definition["labels"]["HAPROXY_DEPLOYMENT_ALT_PORT"]
     assert ran.result["outputs"]["preview-url"].endswith(f":{alternative}")
-    assert "preview: 1 checks" in ran.text
+    assert "Preview: 1 checks" in ran.text
     assert (ran.artifacts / "junit" / "bgci-preview.xml").exists()
     assert app.runs() == {"v2": 2}
     assert preview_apps(app) == []

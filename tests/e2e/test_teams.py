@@ -78,7 +78,7 @@ def test_a_team_releases_in_its_folder_and_nowhere_else(
 
 def test_a_secret_of_another_folder_is_refused_before_anything_is_touched(app: App, account: Json) -> None:
     refused = app.publish("v1", "--job-secret", "other/bgci", expect=3, **environment(account))
-    assert "may not use the secret other/bgci" in refused.text
+    assert "cannot use the secret other/bgci" in refused.text
 
 
 def test_a_login_in_the_jobs_works_and_stands_nowhere_else(app: App, secured_lab: SecuredLab, account: Json) -> None:

@@ -40,7 +40,7 @@ def test_a_plain_marathon_is_not_asked_before_it_is_needed(stub):
 
 
 def test_a_url_of_something_else_is_one_clear_message(stub):
-    with pytest.raises(UnavailableError, match="is no DC/OS cluster") as caught:
+    with pytest.raises(UnavailableError, match="is not a DC/OS cluster") as caught:
         connect(cluster_url=stub.url)
     assert "--marathon-url" in caught.value.remedy
 

@@ -116,7 +116,7 @@ def test_h25_a_service_account_proves_itself_for_five_minutes(stub, http, keys, 
 @pytest.mark.parametrize("key", ["EC", "passphrase", "damaged"])
 def test_a_key_that_cannot_sign_is_a_usage_error_and_not_shown(stub, http, keys, key):
     pem = keys.get(key) or keys["PKCS#8"].replace("M", "N", 5)
-    with pytest.raises(UsageError, match="BGCI_SERVICE_ACCOUNT is no RSA key") as caught:
+    with pytest.raises(UsageError, match="BGCI_SERVICE_ACCOUNT is not an RSA key") as caught:
         http(ServiceAccount("ci", pem)).get("/x")
     assert caught.value.__cause__ is None
     assert stub.asked == []
@@ -298,7 +298,7 @@ def test_a_plain_marathon_gets_a_token_as_bearer(stub):
 
 
 def test_a_plain_marathon_knows_no_service_account():
-    with pytest.raises(UsageError, match="knows no service accounts"):
+    with pytest.raises(UsageError, match="has no service accounts"):
         connect(marathon_url="https://marathon", credentials=ServiceAccount("ci", "-----BEGIN PRIVATE KEY-----"))
 
 
@@ -307,7 +307,9 @@ def test_a_name_with_a_colon_cannot_be_sent():
         PlainLogin(Password("a:b", "pass"))
 
 
-@pytest.mark.parametrize(("credentials", "said"), [(None, "Set BGCI_USERNAME"), (Password("a", "b"), "are refused")])
+@pytest.mark.parametrize(
+    ("credentials", "said"), [(None, "Set BGCI_USERNAME"), (Password("a", "b"), "credentials belong to this Marathon")]
+)
 def test_a_plain_marathon_that_refuses_says_what_to_give(stub, answer, credentials, said):
     stub.tell("GET", "/v2/info", answer(401, {"message": "Unauthorized"}))
     with pytest.raises(DeniedError, match="asks for a login") as caught:

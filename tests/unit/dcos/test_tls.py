@@ -197,7 +197,7 @@ def test_a_fingerprint_in_every_spelling(prefix):
 
 @pytest.mark.parametrize("text", ["", "abc", "0" * 63, "0" * 65, "g" * 64, "sha1:" + "0" * 40])
 def test_what_is_no_fingerprint_says_how_to_get_one(text):
-    with pytest.raises(UsageError, match="is no SHA-256 fingerprint") as caught:
+    with pytest.raises(UsageError, match="is not a SHA-256 fingerprint") as caught:
         fingerprint(text)
     assert "openssl x509" in caught.value.remedy
 
