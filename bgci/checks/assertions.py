@@ -22,7 +22,7 @@ KINDS = 20  # different failures that are told apart
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back for one request. ``problem``: why nothing did; ``cut``: the body is longer than was read."""
 
     status: int = 0
@@ -51,24 +51,24 @@ class Matcher(Protocol):
     def values(self, path: str, document: str) -> list[Any]: ...
 
 
-def mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
+def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
     """Where an answer is not as it should be: expected and actual, one line each."""
-    if answer.problem:
-        yield answer.problem
+    if response.problem:
+        yield response.problem
         return
-    if not any(_status_is(wanted, answer.status) for wanted in expect.status):
-        yield f"status: expected {' or '.join(expect.status)}, got {answer.status}"
+    if not any(_status_is(wanted, response.status) for wanted in expect.status):
+        yield f"status: expected {' or '.join(expect.status)}, got {response.status}"
     for name, text in expect.headers.items():
-        if answer.headers.get(name) != text:
-            yield f"header {name}: expected {text!r}, got {_header(answer, name)}"
+        if response.headers.get(name) != text:
+            yield f"header {name}: expected {text!r}, got {_header(response, name)}"
     for name, pattern in expect.header_regex.items():
-        found, problem = _matches(matcher, pattern, answer.headers.get(name, ""))
+        found, problem = _matches(matcher, pattern, response.headers.get(name, ""))
         if not found:
-            yield f"header {name}: expected a match of {pattern!r}, got {problem or _header(answer, name)}"
+            yield f"header {name}: expected a match of {pattern!r}, got {problem or _header(response, name)}"
     if expect.body or expect.body_regex:
-        yield from _body_mismatches(expect, answer, matcher)
+        yield from _body_mismatches(expect, response, matcher)
     if expect.json or expect.json_has:
-        yield from _json_mismatches(expect, answer, matcher)
+        yield from _json_mismatches(expect, response, matcher)
 
 
 def _matches(matcher: Matcher, pattern: str, text: str, flags: int = 0) -> tuple[bool, str]:
@@ -84,14 +84,16 @@ def _status_is(wanted: str, status: int) -> bool:
     return text == wanted or (wanted.endswith("xx") and text[:1] == wanted[0] and len(text) == 3)
 
 
-def _header(answer: Answer, name: str) -> str:
-    found = answer.headers.get(name)
+def _header(response: Response, name: str) -> str:
+    found = response.headers.get(name)
     return "none" if found is None else redaction.MASK if PRIVATE_HEADER.search(name) else repr(found)
 
 
-def _body_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
-    text = answer.text
-    begins = f", got {_short(text)}" + (f" (only the first {len(answer.body)} bytes were read)" if answer.cut else "")
+def _body_mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
+    text = response.text
+    begins = f", got {_short(text)}" + (
+        f" (only the first {len(response.body)} bytes were read)" if response.cut else ""
+    )
     for wanted in expect.body:
         if wanted not in text:
             yield f"body: expected {wanted!r} in it{begins}"
@@ -101,11 +103,11 @@ def _body_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterat
             yield f"body: expected a match of {pattern!r}" + (f", got {problem}" if problem else begins)
 
 
-def _json_mismatches(expect: Expect, answer: Answer, matcher: Matcher) -> Iterator[str]:
+def _json_mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
     try:
-        document = json.dumps(json.loads(answer.body))
+        document = json.dumps(json.loads(response.body))
     except (ValueError, RecursionError):
-        yield f"body: expected JSON, got {_short(answer.text)}"
+        yield f"body: expected JSON, got {_short(response.text)}"
         return
     for path, wanted in expect.json.items():
         found, problem = _values(matcher, path, document)
@@ -159,18 +161,18 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     wrong: Counter[str] = field(default_factory=Counter)
     unsent: Counter[str] = field(default_factory=Counter)
-    shown: Answer | None = None  # the first bad answer, else the first
+    shown: Response | None = None  # the first bad response, else the first
 
-    def add(self, answer: Answer, wrong: Sequence[str]) -> None:
+    def add(self, response: Response, wrong: Sequence[str]) -> None:
         """``wrong``: its mismatches."""
         self.sent += 1
         self.good += not wrong
-        if not answer.problem:
-            self.seconds.append(answer.seconds)
+        if not response.problem:
+            self.seconds.append(response.seconds)
         share = self.check.expect.share
-        self.marked += bool(share and not wrong and is_canary(share, answer))
+        self.marked += bool(share and not wrong and is_canary(share, response))
         if self.shown is None or (wrong and self.good == self.sent - 1):
-            self.shown = replace(answer, body=answer.body[: 4 * EXCERPT])
+            self.shown = replace(response, body=response.body[: 4 * EXCERPT])
         for line in wrong:
             if line in self.wrong or len(self.wrong) < KINDS:
                 self.wrong[line] += 1
@@ -243,22 +245,26 @@ class Tally:
         )
 
 
-def is_canary(share: Share, answer: Answer) -> bool:
+def is_canary(share: Share, response: Response) -> bool:
     if share.header:
-        return answer.headers.get(share.header[0]) == share.header[1]
-    return bool(share.body) and str(share.body) in answer.text
+        return response.headers.get(share.header[0]) == share.header[1]
+    return bool(share.body) and str(share.body) in response.text
 
 
-def exchange(check: Check, url: str, answer: Answer, *, brief: bool = False) -> str:
+def exchange(check: Check, url: str, response: Response, *, brief: bool = False) -> str:
     """A request and its answer as a report shows them: without what authenticates, and not at full length."""
     limit = EXCERPT // 8 if brief else EXCERPT
     lines = [f"> {check.method} {url}", *(f"> {line}" for line in _headers(check.headers))]
     if check.body:
         lines += [">", *(f"> {line}" for line in _cut(check.body.decode("utf-8", "replace"), limit).splitlines())]
-    if answer.problem:
-        return "\n".join([*lines, f"! {answer.problem}"])
-    lines += [f"< {answer.status} {answer.reason}".rstrip(), *(f"< {line}" for line in _headers(answer.headers)), "<"]
-    return "\n".join([*lines, *(f"< {line}" for line in _cut(answer.text, limit).splitlines())])
+    if response.problem:
+        return "\n".join([*lines, f"! {response.problem}"])
+    lines += [
+        f"< {response.status} {response.reason}".rstrip(),
+        *(f"< {line}" for line in _headers(response.headers)),
+        "<",
+    ]
+    return "\n".join([*lines, *(f"< {line}" for line in _cut(response.text, limit).splitlines())])
 
 
 def _headers(headers: Mapping[str, str]) -> list[str]:

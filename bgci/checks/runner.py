@@ -12,13 +12,14 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import requests
 import urllib3
 
-from bgci.checks.assertions import Answer, Matcher, Tally, mismatches
+from bgci.checks.assertions import Matcher, Response, Tally, mismatches
 from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
@@ -42,7 +43,7 @@ class Place:
 
 @dataclass
 class _Job:
-    """One check at one place; several lanes may work at it."""
+    """One check at one place. It has several lanes: chains of requests, one after the other."""
 
     check: Check
     suite: str  # the target
@@ -56,11 +57,10 @@ class _Job:
         url = self.place.urls[self.check.port] if self.check.port < len(self.place.urls) else ""
         return f"{self.check.scheme}:{url.partition(':')[2]}" if url and self.check.scheme else url
 
-
-@dataclass(frozen=True)
-class _Lane:
-    job: _Job
-    requests: int
+    def lanes(self) -> list[tuple[int, _Job]]:
+        """The number of requests in each lane, and this job."""
+        each, more = divmod(self.check.repeat, self.left)
+        return [(each + (n < more), self) for n in range(self.left)]
 
 
 Places = Mapping[str, Sequence[Place]]  # by target: canary, baseline, load-balancer
@@ -82,28 +82,30 @@ def run(
     Raises nothing for an instance that does not answer: that is a failed case.
     """
     jobs = [job for check in suite.checks for job in _jobs(check, places)]
-    finished: queue.Queue[_Job | BaseException] = queue.Queue()
+    finished: queue.SimpleQueue[Future[_Job]] = queue.SimpleQueue()
     stop = threading.Event()
     ended: dict[int, Case] = {}
     until = time.monotonic() + timeout
     matcher = Confined()
-    _start(jobs, finished, stop, verify, matcher)
+    pools = _start(jobs, finished, stop, verify, matcher)
     try:
         while len(ended) < len(jobs):
             signals.check()
             look()
             try:
-                job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic())))
+                job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic()))).result()
             except queue.Empty:
                 if time.monotonic() >= until:
                     break
                 continue
-            if isinstance(job, BaseException):
-                raise job
-            ended[id(job)] = _case(job, suite)
-            report(ended[id(job)])
+            job.left -= 1
+            if not job.left:
+                ended[id(job)] = _case(job, suite)
+                report(ended[id(job)])
     finally:
         stop.set()
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         matcher.close()
     for job in jobs:
         if id(job) not in ended:
@@ -143,89 +145,60 @@ def _unfinished(job: _Job, suite: Suite, timeout: float) -> Case:
         return _case(job, suite)
 
 
-# -- lanes: each is a chain of requests, one after the other --------------------------------------------------------
-
-
 def _start(
-    jobs: Iterable[_Job],
-    finished: queue.Queue[_Job | BaseException],
+    jobs: Sequence[_Job],
+    finished: queue.SimpleQueue[Future[_Job]],
     stop: threading.Event,
     verify: bool | str,
     matcher: Matcher,
-) -> None:
-    """Start threads for each place. They are daemons: a hanging name lookup must not keep the command alive."""
-    jobs = list(jobs)
+) -> list[ThreadPoolExecutor]:
+    """Start the lanes of each place, each place with threads of its own."""
     if not all(job.check.verify for job in jobs):
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite has asked for it
     if verify is True:
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    lanes: dict[Place, list[_Lane]] = {}
+    by_place: dict[Place, list[tuple[int, _Job]]] = {}
     for job in jobs:
-        each, more = divmod(job.check.repeat, job.left)
-        lanes.setdefault(job.place, []).extend(_Lane(job, each + (n < more)) for n in range(job.left))
-    for place, waiting in lanes.items():
+        by_place.setdefault(job.place, []).extend(job.lanes())
+    pools = []
+    for place, lanes in by_place.items():
         proxies = requests.utils.get_environ_proxies(place.urls[0]) if place.urls else {}
-        # The longest chains first: they decide when all is over.
-        waiting.sort(key=lambda lane: lane.requests, reverse=True)
-        line: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        for lane in waiting:
-            line.put(lane)
-        count = min(len(waiting), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(lanes)))
-        for _ in range(count):
-            threading.Thread(target=_work, args=(line, finished, stop, verify, proxies, matcher), daemon=True).start()
+        pool = ThreadPoolExecutor(min(len(lanes), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(by_place))))
+        # The longest lanes first: they decide when all is over.
+        for count, job in sorted(lanes, key=lambda lane: lane[0], reverse=True):
+            pool.submit(_drive, job, count, verify, proxies, stop, matcher).add_done_callback(finished.put)
+        pools.append(pool)
+    return pools
 
 
-def _work(
-    line: queue.SimpleQueue[_Lane],
-    finished: queue.Queue[_Job | BaseException],
-    stop: threading.Event,
-    verify: bool | str,
-    proxies: dict[str, str],
-    matcher: Matcher,
-) -> None:
-    try:
-        with requests.Session() as session:
-            # A look at the environment and ~/.netrc with each request is a quarter of its cost.
-            session.trust_env = False
-            session.verify = verify
-            session.proxies = proxies
-            while not stop.is_set():
-                try:
-                    lane = line.get_nowait()
-                except queue.Empty:
-                    return
-                _drive(lane, session, stop, matcher)
-                with lane.job.lock:
-                    lane.job.left -= 1
-                    last = lane.job.left == 0
-                if last:
-                    finished.put(lane.job)
-    except BaseException as error:
-        finished.put(error)
-
-
-def _drive(lane: _Lane, session: requests.Session, stop: threading.Event, matcher: Matcher) -> None:
+def _drive(
+    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, matcher: Matcher
+) -> _Job:
     """Send one lane's requests; skip the rest when several in a row got no answer."""
-    job, silent = lane.job, 0
-    for number in range(lane.requests):
-        if stop.is_set():
-            return
-        answer = (
-            send(session, job.check, job.url) if job.url else Answer(problem=f"the app has no port {job.check.port}")
-        )
-        wrong = list(mismatches(job.check.expect, answer, matcher))
-        with job.lock:
-            job.tally.add(answer, wrong)
-            silent = silent + 1 if answer.problem else 0
-            if silent == GIVE_UP_AFTER:
-                job.tally.skip(lane.requests - number - 1, f"not sent after {silent} requests without an answer")
-                return
+    silent = 0
+    with requests.Session() as session:
+        session.trust_env = False  # reading the environment and ~/.netrc for each request is a quarter of its cost
+        session.verify = verify
+        session.proxies = proxies
+        for number in range(count):
+            if stop.is_set():
+                break
+            missing = Response(problem=f"the app has no port {job.check.port}")
+            response = send(session, job.check, job.url) if job.url else missing
+            wrong = list(mismatches(job.check.expect, response, matcher))
+            with job.lock:
+                job.tally.add(response, wrong)
+                silent = silent + 1 if response.problem else 0
+                if silent == GIVE_UP_AFTER:
+                    job.tally.skip(count - number - 1, f"not sent after {silent} requests without an answer")
+                    break
+    return job
 
 
 # -- one request ------------------------------------------------------------------------------------------------------
 
 
-def send(session: requests.Session, check: Check, url: str) -> Answer:
+def send(session: requests.Session, check: Check, url: str) -> Response:
     """Send one request within the check's timeout. A redirect is an answer like any other."""
     began = time.monotonic()
     until = began + check.timeout
@@ -240,14 +213,14 @@ def send(session: requests.Session, check: Check, url: str) -> Answer:
             allow_redirects=False,
             stream=True,
             verify=session.verify if check.verify else False,
-        ) as response:
-            body, cut = _read(response, until)
+        ) as received:
+            body, cut = _read(received, until)
             seconds = time.monotonic() - began
-            return Answer(response.status_code, response.reason or "", response.headers, body, seconds, cut=cut)
+            return Response(received.status_code, received.reason or "", received.headers, body, seconds, cut=cut)
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-        return Answer(problem=_why(error, check.timeout), seconds=time.monotonic() - began)
+        return Response(problem=_why(error, check.timeout), seconds=time.monotonic() - began)
     except ValueError as error:  # a URL or a header that cannot be sent; its message may show a secret
-        return Answer(problem=f"the request cannot be sent ({type(error).__name__})")
+        return Response(problem=f"the request cannot be sent ({type(error).__name__})")
 
 
 def _read(response: requests.Response, until: float) -> tuple[bytes, bool]:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bgci import redaction
@@ -68,17 +67,24 @@ def run(
     """
     began = time.monotonic()
     kept: deque[str] = deque()
-    with _process(command, target.environment(base), grace) as process:
-        reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=target.environment(base),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
+    try:
         reader.start()
-        try:
-            code = _ended(process, began + timeout, look)
-        except BaseException:
-            grace = min(grace, HURRY)
-            raise
-        finally:
-            _end_group(process, grace)
-        reader.join(DRAIN)
+        code = _ended(process, began + timeout, look)
+    except BaseException:
+        grace = min(grace, HURRY)
+        raise
+    finally:
+        _end_group(process, grace)
+    reader.join(DRAIN)
     message = _message(code, timeout)
     return Case(
         SUITE,
@@ -106,22 +112,6 @@ def _message(code: int | None, timeout: float) -> str:
         return f"it was ended by signal {-code}"
     meaning = {126: ": it cannot be executed", 127: ": there is no such program"}.get(code, "")
     return f"it ended with exit code {code}{meaning}" if code else ""
-
-
-@contextmanager
-def _process(command: str, environment: Mapping[str, str], grace: float) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        _end_group(process, grace)
 
 
 def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[str], None]) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bgci.checks.assertions import EXCERPT, Answer, Tally, mismatches, percentile, same
+from bgci.checks.assertions import EXCERPT, Response, Tally, mismatches, percentile, same
 from bgci.checks.confined import Confined
 from bgci.checks.model import Check, Expect, Suite
 from bgci.checks.test_result import Case, Outcome, folded, require_some
 
 
-def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Answer:
+def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Response:
     content = body if isinstance(body, bytes) else body.encode()
     headers = CaseInsensitiveDict(more.pop("headers", {"Content-Type": "text/plain"}))
-    return Answer(status, "", headers, content, **more)
+    return Response(status, "", headers, content, **more)
 
 
 MATCHER = Confined()
@@ -30,7 +30,7 @@ def _ended() -> Iterator[None]:
     MATCHER.close()
 
 
-def wrong(expect: Expect, given: Answer) -> list[str]:
+def wrong(expect: Expect, given: Response) -> list[str]:
     return list(mismatches(expect, given, MATCHER))
 
 
@@ -62,10 +62,10 @@ DOCUMENT = json.dumps({"ok": True, "n": 1, "items": [{"price": 3}, {"price": 7}]
         (Expect(json={"$.n": 1}), answer("[" * 100_000), "body: expected JSON"),
         (Expect(body=("é",)), answer("é".encode("latin-1"), headers={"Content-Type": "a; charset=latin-1"}), ""),
         (Expect(body=("a",)), answer("a", headers={"Content-Type": "a; charset=nonsense"}), ""),
-        (Expect(), Answer(problem="no answer: connection refused"), "no answer: connection refused"),
+        (Expect(), Response(problem="no answer: connection refused"), "no answer: connection refused"),
     ],
 )
-def test_an_answer_is_compared(expect: Expect, given: Answer, said: str) -> None:
+def test_an_answer_is_compared(expect: Expect, given: Response, said: str) -> None:
     found = wrong(expect, given)
     assert len(found) == bool(said), found
     assert said in "".join(found)
@@ -85,7 +85,7 @@ def test_a_percentile_is_the_nearest_rank() -> None:
     assert percentile([3.0], 50) == 3.0
 
 
-def tally(expect: Expect, *answers: Answer) -> Tally:
+def tally(expect: Expect, *answers: Response) -> Tally:
     found = Tally(Check("home", "/", expect, repeat=len(answers)))
     for one in answers:
         found.add(one, wrong(expect, one))
@@ -109,7 +109,7 @@ def test_a_latency_limit_holds_at_its_percentile() -> None:
 
 
 def test_no_answer_at_all_never_passes() -> None:
-    nothing = tally(Expect(latency=((50.0, 1.0),), success_rate=0.0), Answer(problem="no answer: gone"))
+    nothing = tally(Expect(latency=((50.0, 1.0),), success_rate=0.0), Response(problem="no answer: gone"))
     assert nothing.findings() == ["latency p50: expected 1000 ms at most, but no answer came"]
     assert tally(Expect()).findings() == ["no request was sent"]
 
