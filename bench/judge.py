@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bgci.analysis.e_process import EProcess, hypergeometric
-from bgci.analysis.judge import WORSE, Counts, Judge, Policy
+from bgci.analysis.judge import WORSE, Counts, Judge, JudgePolicy
 from bgci.analysis.latency import Latency, LatencyPolicy
 from bgci.operations.canary_analysis import ERRORS_PART
 
@@ -29,8 +29,8 @@ CASES = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.05), (0.001, 0.02))
 SHARES = (0.1, 0.25, 0.5)
 STEPS = (0.1, 0.25, 0.5)  # the canary's shares in a release by steps
 SEED = 20241123
-ALPHA = Policy().alpha
-POLICY = Policy().part(ERRORS_PART)
+ALPHA = JudgePolicy().alpha
+POLICY = JudgePolicy().part(ERRORS_PART)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def bets_on_errors(
     releases: int,
     errors: int,
     rng: np.random.Generator,
-    policy: Policy = POLICY,
+    policy: JudgePolicy = POLICY,
     alternatives: tuple[float, ...] = WORSE,
 ) -> Runs:
     """The judge's bet "worse" on errors that are the canary's with probability ``mine``, each error one look."""
@@ -148,7 +148,7 @@ def detection(releases: int, rng: np.random.Generator) -> None:
         known = f"{wald(p0, p1, 0.2):.0f} ({half:.0f}) | {wald(p0, p1, 0.0):.0f} ({full:.0f})"
         for share in SHARES:
             needed = requests_needed(p0, p1, share, releases, rng)
-            told = requests_needed(p0, p1, share, releases, rng, policy=Policy(), alternatives=(p1 / p0,)).mean()
+            told = requests_needed(p0, p1, share, releases, rng, policy=JudgePolicy(), alternatives=(p1 / p0,)).mean()
             stop = np.quantile(needed, 0.8)  # the deadline at which 8 of 10 are detected
             mean, cut = needed.mean(), np.minimum(needed, stop).mean()
             row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {known} | {mean:.0f} | {cut:.0f}"
@@ -223,7 +223,7 @@ def response_times(releases: int, rng: np.random.Generator) -> None:
     """A tenth of the releases. Log-normal times: means of a thousand requests spread by 5 %, single probes by 50 %."""
     releases //= 10
     print("\n| canary takes | means: pass, fail, pairs | probes: pass, fail, pairs |")
-    policy, limits = Policy().part(1 - ERRORS_PART), LatencyPolicy(ratio=1.25, slack_ms=0.0)
+    policy, limits = JudgePolicy().part(1 - ERRORS_PART), LatencyPolicy(ratio=1.25, slack_ms=0.0)
     for times in (1.0, 1.25, 1.3, 1.5, 2.0):
         cells = []
         for spread in (0.05, 0.5):
@@ -235,7 +235,7 @@ def response_times(releases: int, rng: np.random.Generator) -> None:
 
 
 def times_of_one(
-    policy: Policy, limits: LatencyPolicy, times: float, spread: float, rng: np.random.Generator
+    policy: JudgePolicy, limits: LatencyPolicy, times: float, spread: float, rng: np.random.Generator
 ) -> tuple[str, int]:
     """One release of 60 pairs at most: the outcome, and the pairs that it took."""
     latency = Latency.under(policy, limits)

@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: noted when they come, and raised as AbortedError where a command waits.
+"""SIGINT and SIGTERM: the handler notes them, and a command that waits raises AbortedError.
 
-An exception that a signal handler raises can come at any instruction. Inside of a destructor or of a weak reference's
-callback Python drops it, and inside of a library it can leave a lock taken. So the handler only notes the signal. A
-wake-up descriptor wakes whoever waits, and every wait of a command is one of this module: ``pause``, or ``call`` for
-what cannot be interrupted itself, such as a request.
+An exception of a signal handler can come at any instruction. Inside of a destructor or of a weak reference's callback
+Python drops it, and inside of a library it can leave a lock taken. So the handler only notes the signal, and a wake-up
+descriptor ends the current wait. Every wait of a command is one of this module: ``pause``, or ``call`` for work that
+cannot be interrupted itself, such as a request.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from bgci.errors import AbortedError
 T = TypeVar("T")
 
 REPEATED = 2.0  # seconds in which further signals count as the same one
-SETTLE = 2.0  # seconds in which a change that is under way may still be answered before AbortedError is raised
+SETTLE = 2.0  # seconds in which a change that is under way can still be answered before AbortedError is raised
 END_SECONDS = 2.0  # for the work at the end of the process
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """The signals of this process. ``over``: the result is being written, and no signal may interrupt that.
+    """The signals of this process. ``over``: the result is being written, which no signal interrupts.
 
     A cancelled run gets more than one signal: at the same moment from several senders (a process group's and
     `timeout`'s), and some seconds later from a CI system. A later one is raised too.
@@ -44,7 +44,7 @@ class Signals:
         self.begin()
 
     def begin(self, wakeup: socket.socket | None = None) -> None:
-        """A command begins."""
+        """Reset for a new command."""
         self._wakeup = wakeup
         self.over = False
         self._noted: list[tuple[int, float]] = []
@@ -52,7 +52,7 @@ class Signals:
         self._aborted_at = -math.inf
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The handler. It takes no lock: the thread that it interrupts may hold that."""
+        """The handler. It takes no lock: the interrupted thread can hold it."""
         self._noted.append((number, time.monotonic()))
 
     def check(self) -> None:
@@ -141,8 +141,8 @@ call = signals.call
 
 @contextmanager
 def noted_signals() -> Iterator[Signals]:
-    """Inside, signals are noted. They stay so afterwards if ``end_at_once`` was the handler: the command has ended, and
-    its exit code stands."""
+    """Note signals in this context. If ``end_at_once`` was the handler before, they stay noted afterwards: the command
+    has ended, and its exit code is final."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)

@@ -1,8 +1,8 @@
 """No secret is ever written: ``hide`` registers one, ``redacted`` replaces all of them in a text.
 
-The process has one registry, because a secret can turn up anywhere: in a server's error, a job's log, a traceback. A
-secret is found in every form in which programs write texts: as it is, escaped (JSON, URL, HTML, shell, repr; also one
-in the other), in base64 at any place of a longer value, and line by line.
+The process has one registry, because a secret can appear anywhere: in a server's error, a job's log, a traceback. It is
+found in every form in which programs write texts: plain, escaped (JSON, URL, HTML, shell, repr; also nested), in base64
+at any place of a longer value, and line by line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 MASK = "***"
 SHORTEST = 4  # characters: a shorter text occurs everywhere
 DEEPEST = 16  # backslashes that four escapings of one make; the bound keeps a text of backslashes fast
-LONG_LINE = 8  # characters of a line that gives something away without the others
+LONG_LINE = 8  # characters of a line that is a secret of its own
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string in a JSON text
@@ -27,14 +27,14 @@ _VALUE = re.compile(r'"[^"]*"')  # of an attribute
 _ASSIGNED = re.compile(r"(?m)^([^=\n]*=)(.*)$")
 _NAMED = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\0": "0"}
-# It escapes other signs, and may have been escaped itself; so may % and &.
+# It escapes other signs and can be escaped itself; so can % and &.
 _BACKSLASH = r"(?:\\|%(?:25)*5[cC]|&(?:amp;)*#(?:92|[xX]5[cC]);)"
 _MORE = {" ": r"\+", "'": r"""'(?:"'"|\\{1,16}')'""", "\n": r"\r\n", "\t": " {4}"}
 
 
 class _Form:
-    """One form of a secret: a text that stands in whatever it matches (much quicker to look for), and its pattern,
-    which most runs never need."""
+    """One form of a secret: its pattern, which is compiled when needed, and a text that every match contains, which is
+    much quicker to search for."""
 
     def __init__(self, anchor: str, source: str) -> None:
         self.anchor = anchor
@@ -49,20 +49,20 @@ class Redactor:
     """Registers secrets and removes them from texts."""
 
     def __init__(self, *secrets: str) -> None:
-        # Replaced, never changed: another thread may be reading.
+        # Replaced, never changed: another thread can be reading.
         self._secrets: tuple[str, ...] = ()
         self._forms: tuple[_Form, ...] = ()
         self.hide(*secrets)
 
     def hide(self, *values: str) -> None:
-        """Register secrets. Blanks around a value do not count; less than 4 characters are none."""
+        """Register secrets. Blanks around a value are ignored; so is a value of less than 4 characters."""
         for secret in (part for value in values for part in _parts(value)):
             if secret not in self._secrets:
                 self._forms += tuple(_forms(secret))
                 self._secrets += (secret,)
 
     def hide_login_in(self, url: str) -> None:
-        """The password in an address is secret, as it is written and as it is meant."""
+        """Register the password in an address, as written and unquoted."""
         with suppress(ValueError):
             password = urlsplit(url if "://" in url else f"//{url}").password or ""
             self.hide(password, unquote(password))
@@ -72,13 +72,12 @@ class Redactor:
         return [secret for secret in self._secrets if "\n" not in secret]
 
     def longest(self) -> int:
-        """How many characters the longest form of a secret may have that a border can cut: each escaped once, as
-        ``\\u00e4`` or ``%C3%A4`` has it."""
+        """The length of the longest form of a secret, each character escaped once, as in ``\\u00e4`` or ``%C3%A4``."""
         return 6 * max(map(len, self._secrets), default=0)
 
     def redacted(self, text: str) -> str:
         """The text with ``***`` where a secret stood in any form."""
-        while spans := list(_merged(self._spans(text))):  # a mask may complete another secret; each makes it shorter
+        while spans := list(_merged(self._spans(text))):  # a mask can complete another secret; each shortens the text
             begins = [0, *(end for _, end in spans)]
             ends = [*(begin for begin, _ in spans), len(text)]
             text = MASK.join(text[begin:end] for begin, end in zip(begins, ends, strict=True))
@@ -114,7 +113,7 @@ class Redactor:
         return literal if redacted == value else json.dumps(redacted, ensure_ascii=literal.isascii())
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where secrets stand; they may overlap."""
+        """Where secrets are; they can overlap."""
         for form in self._forms:
             found = form.pattern.search(text) if form.anchor in text else None
             while found:
@@ -123,7 +122,7 @@ class Redactor:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """The value as a whole and, of several lines, each that is long: a log shows them one by one."""
+    """The value and, if it has several lines, each long line: a log shows them one by one."""
     lines = value.strip().splitlines()
     if len(value.strip()) >= SHORTEST:
         yield value.strip()
@@ -132,7 +131,7 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Sorted, and one for those that overlap or touch."""
+    """The spans in order; those that overlap or touch become one."""
     begin = end = -1
     for start, stop in sorted(spans):
         if start > end:
@@ -184,8 +183,8 @@ def _escaped(part: str) -> str:
 
 
 def _base64(content: bytes, place: int) -> _Form:
-    """What is always there of content in the base64 of a longer value in which it begins ``place`` bytes after a
-    multiple of three. The digits at its borders hold bits of their neighbours."""
+    """The constant part of the content's base64 in a longer value in which it begins ``place`` bytes after a multiple
+    of three. The digits at its borders hold bits of their neighbours."""
     length = place + len(content)
     low, high = (base64.b64encode(bytes([fill] * place) + content + bytes([fill] * 2)).decode() for fill in (0, 255))
     first, last = 8 * place // 6, -(-8 * length // 6)  # the digits that hold a bit of it

@@ -104,10 +104,10 @@ class EProcess:
     """The evidence against one null hypothesis, as a bet against it at fair odds that starts with one coin.
 
     While the null is true, the e-value reaches ``threshold`` with probability at most 1 / threshold, for any number of
-    looks (Ville's inequality). Reaching it is therefore evidence against the null at that error probability.
+    polls (Ville's inequality). Reaching it is therefore evidence against the null at that error probability.
 
-    ``tilts``: the alternatives, as odds relative to the null: all above 1 (the count is larger than the null says) or
-    all below 1 (smaller). Each starts with the same share of the coin.
+    ``tilts``: the alternatives, as odds relative to the null: all above 1 (a larger count than under the null) or all
+    below 1 (a smaller one). Each starts with the same share of the coin.
     """
 
     tilts: tuple[float, ...]
@@ -123,12 +123,12 @@ class EProcess:
 
     @property
     def p_value(self) -> float:
-        """The exact one-sided probability, under the null, of a total at least this far out (for one look)."""
+        """The exact one-sided probability, under the null, of a total at least this extreme (valid for one poll)."""
         return self.distribution.at_least(self.total) if self.tilts[0] > 1 else self.distribution.at_most(self.total)
 
     def see(self, distribution: Distribution, count: int) -> EProcess:
         """The evidence after one more count. ``distribution``: of that count under the null, given all earlier ones."""
-        if distribution.start == distribution.end:  # the count was certain: it is no evidence
+        if distribution.start == distribution.end:  # a certain count is not evidence
             return replace(self, distribution=self.distribution.plus(distribution), total=self.total + count)
         # A count outside of the listed ones counts as the last one listed.
         index = min(max(count, distribution.start), distribution.end) - distribution.start

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from bgci.analysis.judge import Policy
+from bgci.analysis.judge import JudgePolicy
 
 
 def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
@@ -20,10 +20,10 @@ def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1
     return max(0.0, max_failed) / cost if cost > 0 else math.inf
 
 
-def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Policy | None = None) -> str:
-    """Why such a canary is not worth its cost; empty when the requests that ``max_failed`` buys tell enough."""
+def refusal(max_failed: float, share: float, p0: float, p1: float, policy: JudgePolicy | None = None) -> str:
+    """Why ``max_failed`` buys too few requests for a verdict on such a canary; empty when it buys enough."""
     requests = int(max_failed / (p1 - p0))
-    needed = (policy or Policy()).requests_to_detect(p0, p1, share)
+    needed = (policy or JudgePolicy()).requests_to_detect(p0, p1, share)
     if requests >= needed:
         return ""
     why = f"{max_failed:g} failed requests buy {requests:,} requests to the canary, and about {needed:,} are needed"
@@ -31,11 +31,11 @@ def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Polic
 
 
 def affordable(
-    max_failed: float, instances: int, target: int, p0: float, p1: float, policy: Policy | None = None
+    max_failed: float, instances: int, target: int, p0: float, p1: float, policy: JudgePolicy | None = None
 ) -> int:
     """The largest canary of up to ``instances`` of ``target`` that ``max_failed`` is enough for; 0 when none is.
 
-    A smaller canary is compared with more of the baseline, so that fewer of its requests tell as much.
+    A smaller canary is compared with more of the baseline, so that fewer of its requests are enough.
     """
     fewer = range(min(instances, target - 1), 0, -1)  # nothing would be left to compare with
     return next((n for n in fewer if not refusal(max_failed, n / target, p0, p1, policy)), 0)

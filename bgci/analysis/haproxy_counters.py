@@ -26,10 +26,10 @@ def reading(cells: Mapping[str, int]) -> Counts:
 
 @dataclass(frozen=True)
 class CounterSums:
-    """What each server answered since the first look at its replica.
+    """The requests of each server since the first poll of its replica.
 
-    ``resets``: how often counters were seen to start again; ``blind_seconds``: the time between the last reading before
-    and the first one after, summed. What was answered before the reload in that time is unknown and not counted.
+    ``resets``: how often counters started again; ``blind_seconds``: the time between the last reading before
+    each reset and the first one after it. Requests before the reload in that time are unknown and not counted.
     """
 
     counted: Mapping[str, Counts] = field(default_factory=dict)  # by server
@@ -38,9 +38,9 @@ class CounterSums:
     last: Mapping[str, tuple[float, Mapping[str, Counts]]] = field(default_factory=dict)  # by replica
 
     def fold(self, replica: str, at: float, readings: Mapping[str, Counts]) -> CounterSums:
-        """One look at all server rows that one replica shows. ``at``: seconds on any clock that does not go back.
+        """The sums after one poll of a replica's server rows. ``at``: seconds of a monotonic clock.
 
-        The first look at a replica counts nothing: how old its counters are is unknown.
+        The first poll of a replica counts nothing, because the age of its counters is unknown.
         """
         last = {**self.last, replica: (at, readings)}
         if replica not in self.last:

@@ -1,6 +1,6 @@
-"""Is the canary worse than the baseline beside it? Decided from error counts, as soon as they allow, at any look.
+"""Decides from error counts whether the canary is worse than the baseline, as soon as the counts allow.
 
-Pure: no I/O, no clock. The maths in words, and what was measured of it: `docs/judge.md`.
+Pure: no I/O, no clock. `docs/judge.md` explains the mathematics in words, with measurements.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal
 from bgci.analysis.e_process import EProcess, binomial, hypergeometric
 from bgci.errors import UsageError
 
-Outcome = Literal["pass", "fail", "inconclusive", "undecided"]
+Ruling = Literal["pass", "fail", "inconclusive", "undecided"]
 
-# What a bad canary may look like: its odds of an error are 2, 7 or 25 times the baseline's. Of those that
-# were tried these detect fastest, at the rates and shares of docs/judge.md.
+# The alternatives for a bad canary: its odds of an error are 2, 7 or 25 times the baseline's. Of all sets that were
+# tried, this one detects fastest, at the rates and shares of docs/judge.md.
 WORSE = (2.0, 7.0, 25.0)
-# What a good canary may look like: its odds of an error are half of those at the floor, a quarter, a twentieth.
+# The alternatives for a good canary: its odds of an error are a half, a quarter, a twentieth of those at the floor.
 UNDER_FLOOR = (0.5, 0.25, 0.05)
 
 
@@ -48,7 +48,7 @@ class Counts:
 
 
 def wilson(counts: Counts) -> tuple[float, float]:
-    """Wilson's 95 % interval of the error rate, for one look; 0 and 1 before the first request."""
+    """Wilson's 95 % interval of the error rate, valid for one poll; 0 and 1 before the first request."""
     n, z2 = counts.requests, 1.96**2
     if not n:
         return 0.0, 1.0
@@ -57,12 +57,12 @@ def wilson(counts: Counts) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the judge may get wrong, and what is tolerated.
+class JudgePolicy:
+    """The judge's error probabilities, and the allowed error rate.
 
-    ``alpha``: the probability that a canary that is no worse is failed, over the whole run however often one looks.
-    ``beta``: the probability that a canary whose error rate is beyond what is allowed is passed.
-    Allowed is the larger of ``ratio`` times the baseline's rate and the rate ``floor``.
+    ``alpha``: the probability that the judge fails a good canary, over the whole run, for any number of polls.
+    ``beta``: the probability that the judge passes a canary whose error rate is above the allowed one.
+    The allowed rate is the larger of ``ratio`` times the baseline's rate and ``floor``.
     ``end_share``: the part of both probabilities that is kept for the exact test at the end of the time.
 
     Raises UsageError.
@@ -82,9 +82,9 @@ class Policy:
         if not 1 < self.ratio < math.inf:
             raise UsageError(f"The judge's ratio is {self.ratio}.", remedy="Give a number above 1, such as 2.")
 
-    def part(self, share: float) -> Policy:
-        """With this part of ``alpha``, for one of several verdicts each of which may fail the canary: however they
-        depend on each other, a good canary then fails with probability ``alpha`` at most (Bonferroni)."""
+    def part(self, share: float) -> JudgePolicy:
+        """The policy with this part of ``alpha``, for one of several verdicts that can fail the canary: however they
+        depend on each other, a good canary fails with probability ``alpha`` at most (Bonferroni)."""
         return replace(self, alpha=self.alpha * share)
 
     def allowed(self, baseline_rate: float) -> float:
@@ -93,12 +93,12 @@ class Policy:
 
     @property
     def fail_threshold(self) -> float:
-        """The e_value at which a bet against "no worse" is won."""
+        """The e-value at which the e-process against "not worse" is won."""
         return 1 / (self.alpha * (1 - self.end_share))
 
     @property
     def pass_threshold(self) -> float:
-        """The e_value at which one of the two bets against "beyond what is allowed" is won."""
+        """The e-value at which one of the two e-processes against "above the allowed rate" is won."""
         return 2 / (self.beta * (1 - self.end_share))
 
     def requests_to_detect(self, baseline_rate: float, canary_rate: float, share: float) -> int:
@@ -111,7 +111,7 @@ class Policy:
             raise ValueError("the canary is not worse")
         errors = canary_rate * share + baseline_rate * (1 - share)  # per request of the whole traffic
         mine = canary_rate * share / errors
-        # An error of the canary multiplies the e_value by at most 1 / share: there is a least number of them.
+        # An error of the canary multiplies the e-value by at most 1 / share: there is a least number of them.
         least = math.ceil(math.log(self.fail_threshold) / math.log(1 / share))
         information = errors / share * _divergence(mine, share)  # per canary request
         return math.ceil(max(math.log(self.fail_threshold * len(WORSE)) / information, least / canary_rate))
@@ -130,21 +130,21 @@ class Policy:
 
 
 def _divergence(rate: float, other: float) -> float:
-    """Kullback and Leibler's: how fast draws at ``rate`` tell it from ``other``, in nats per draw."""
+    """The Kullback-Leibler divergence of two error rates, in nats per request."""
     return math.fsum(p * math.log(p / q) for p, q in ((rate, other), (1 - rate, 1 - other)) if p > 0)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided, why, and the numbers behind it.
+    """The decision, its reason, and its numbers.
 
-    ``p_value``: of the exact test that ``reason`` speaks of, on all that was seen, as if this were the only look.
-    ``e_value``: how many times its stake that test's bet has won; valid at every look (1 / e_value bounds its error).
+    ``p_value``: of the exact test in ``reason``, on all counts, as if this were the only poll.
+    ``e_value``: of the e-process of that test; valid at every poll (1 / e_value bounds its error probability).
     ``allowed``: the error rate that the canary must stay below; ``needed``: about how many canary requests a good
     canary needs to pass.
     """
 
-    outcome: Outcome
+    outcome: Ruling
     reason: str
     p_value: float
     e_value: float
@@ -156,14 +156,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judge:
-    """All that was seen, and three bets on it; ``see`` gives the next one. The first bet that is won ends all three.
+    """All counts so far, and three e-processes; ``see`` returns the next judge. The first that is won ends all three.
 
-    ``worse``: against "the canary's error rate is no higher"; won, the canary fails.
-    ``within_ratio``, ``under_floor``: against "it is ``ratio`` times the baseline's or more" and "it is ``floor`` or
-    more"; either one won, the canary passes.
+    ``worse``: against "the canary's error rate is not higher"; when it is won, the canary fails.
+    ``within_ratio``, ``under_floor``: against "it is at least ``ratio`` times the baseline's" and "it is at least
+    ``floor``"; when either is won, the canary passes.
     """
 
-    policy: Policy
+    policy: JudgePolicy
     worse: EProcess
     within_ratio: EProcess
     under_floor: EProcess
@@ -171,9 +171,9 @@ class Judge:
     baseline: Counts = Counts()
 
     @classmethod
-    def under(cls, policy: Policy | None = None) -> Judge:
-        """A judge that has seen nothing yet."""
-        policy = policy or Policy()
+    def under(cls, policy: JudgePolicy | None = None) -> Judge:
+        """A judge without counts."""
+        policy = policy or JudgePolicy()
         even, better = 1 / policy.ratio, 0.25 / policy.ratio  # the canary's odds are the baseline's, or a quarter
         return cls(
             policy,
@@ -183,10 +183,10 @@ class Judge:
         )
 
     def see(self, canary: Counts, baseline: Counts) -> Judge:
-        """The judge after one more look. Both counts are totals since the beginning; a smaller total is a ValueError.
+        """The judge after one more poll. Both counts are totals since the beginning; a smaller one is a ValueError.
 
-        What came in since the last look is one stratum: compared within itself only, so that neither rates nor shares
-        of traffic need to stay as they are.
+        The requests since the last poll are one stratum. They are compared with each other only, so that rates and
+        shares of traffic can change.
         """
         new, old = canary - self.canary, baseline - self.baseline
         judge = replace(self, canary=canary, baseline=baseline)
@@ -203,11 +203,11 @@ class Judge:
 
     @property
     def settled(self) -> bool:
-        """A bet is won: more looks change nothing."""
+        """An e-process is won: more polls change nothing."""
         return self.worse.won or self.within_ratio.won or self.under_floor.won
 
     def verdict(self, *, over: bool = False) -> Verdict:
-        """What can be said now. ``over``: the time is up, so that "undecided" is no answer any more."""
+        """The verdict now. ``over``: the time is up, so that the verdict cannot be "undecided"."""
         if self.worse.won:
             return self._verdict("fail", self.worse)
         for bet in (self.within_ratio, self.under_floor):
@@ -218,7 +218,7 @@ class Judge:
         return self._final()
 
     def _final(self) -> Verdict:
-        """The exact tests on everything that was seen, with what was kept of alpha and beta for this one look."""
+        """The verdict of the exact tests on all counts, with the part of alpha and beta that was kept for it."""
         policy = self.policy
         if self.worse.p_value <= policy.alpha * policy.end_share:
             return self._verdict("fail", self.worse)
@@ -227,7 +227,7 @@ class Judge:
                 return self._verdict("pass", bet)
         return self._verdict("inconclusive", self.worse)
 
-    def _verdict(self, outcome: Outcome, bet: EProcess) -> Verdict:
+    def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
         requests = self.canary.requests + self.baseline.requests
         share = self.canary.requests / requests if requests else 0.5
         needed = self.policy.requests_to_pass(self.baseline.rate, share)
@@ -242,7 +242,7 @@ class Judge:
             needed=needed,
         )
 
-    def _reason(self, outcome: Outcome, bet: EProcess, needed: int) -> str:
+    def _reason(self, outcome: Ruling, bet: EProcess, needed: int) -> str:
         counts = f"canary {self.canary}, baseline {self.baseline.errors:,} in {self.baseline.requests:,}"
         if outcome == "fail":
             return f"{counts}; p = {p_text(bet.p_value)}"
@@ -259,8 +259,8 @@ class Judge:
         return f"neither shown worse than the baseline nor shown below {allowed}: {counts}"
 
 
-def judge(history: Iterable[tuple[Counts, Counts]], policy: Policy | None = None, *, over: bool = True) -> Verdict:
-    """The verdict on a run of (canary, baseline) totals, oldest first. ``over``: nothing more will come."""
+def judge(history: Iterable[tuple[Counts, Counts]], policy: JudgePolicy | None = None, *, over: bool = True) -> Verdict:
+    """The verdict on a run of (canary, baseline) totals, oldest first. ``over``: the time is up."""
     bench = Judge.under(policy)
     for canary, baseline in history:
         bench = bench.see(canary, baseline)

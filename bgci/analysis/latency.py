@@ -1,7 +1,7 @@
 """Decides whether the canary answers as fast as the baseline, from pairs of response times. Pure.
 
 A pair is one synthetic request to each variant, or the two mean response times of one window of live traffic.
-`docs/judge.md` says what HAProxy's averages can prove and what they cannot.
+`docs/judge.md` explains what HAProxy's averages can prove and what they cannot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bgci.analysis.e_process import EProcess, binomial
-from bgci.analysis.judge import Outcome, Policy, Verdict, p_text
+from bgci.analysis.judge import JudgePolicy, Ruling, Verdict, p_text
 from bgci.errors import UsageError
 
 # HAProxy's rtime is a mean "over the 1024 last requests" of a server (management guide, 9.1).
@@ -25,7 +25,7 @@ TAILS = (0.5, 0.02)
 
 @dataclass(frozen=True)
 class LatencyPolicy:
-    """``ratio``: the canary may take up to this many times as long, plus ``slack_ms`` (too little to notice).
+    """``ratio``: the canary is allowed this many times the baseline's time, plus ``slack_ms`` (too little to notice).
 
     Raises UsageError.
     """
@@ -47,15 +47,15 @@ class Latency:
     "at least half". Only which pairs are slower counts, not by how much: one outlier cannot decide.
     """
 
-    policy: Policy
+    policy: JudgePolicy
     limits: LatencyPolicy
     slower: EProcess
     fast_enough: EProcess
     pairs: tuple[tuple[float, float], ...] = ()
 
     @classmethod
-    def under(cls, policy: Policy | None = None, limits: LatencyPolicy | None = None) -> Latency:
-        policy = policy or Policy()
+    def under(cls, policy: JudgePolicy | None = None, limits: LatencyPolicy | None = None) -> Latency:
+        policy = policy or JudgePolicy()
         # One e-process can pass the canary, where the error rate has two: half the threshold is enough.
         return cls(
             policy,
@@ -66,14 +66,14 @@ class Latency:
 
     def see(self, canary_ms: float, baseline_ms: float) -> Latency:
         """After one more pair, in milliseconds."""
-        seen = replace(self, pairs=(*self.pairs, (canary_ms, baseline_ms)))
+        judged = replace(self, pairs=(*self.pairs, (canary_ms, baseline_ms)))
         if self.slower.won or self.fast_enough.won:
-            return seen
+            return judged
         late, coin = int(canary_ms > self.limits.allowed(baseline_ms)), binomial(1, 0.5)
-        return replace(seen, slower=self.slower.see(coin, late), fast_enough=self.fast_enough.see(coin, late))
+        return replace(judged, slower=self.slower.see(coin, late), fast_enough=self.fast_enough.see(coin, late))
 
     def verdict(self, *, over: bool = False) -> Verdict:
-        """``over``: the time is up; then the exact sign test has its one look with the kept part of alpha and beta."""
+        """``over``: the time is up; then the exact sign test is made once, with the kept part of alpha and beta."""
         kept, bad, good = self.policy.end_share, self.slower, self.fast_enough
         if bad.won or (over and bad.p_value <= self.policy.alpha * kept):
             return self._verdict("fail", bad)
@@ -81,7 +81,7 @@ class Latency:
             return self._verdict("pass", good)
         return self._verdict("inconclusive" if over else "undecided", bad)
 
-    def _verdict(self, outcome: Outcome, bet: EProcess) -> Verdict:
+    def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
         # The e-processes end when one reaches its threshold. The reason is about all pairs, later ones included.
         late, pairs = sum(ours > self.limits.allowed(theirs) for ours, theirs in self.pairs), len(self.pairs)
         distribution = binomial(pairs, 0.5)
@@ -100,7 +100,7 @@ def ratio_interval(pairs: Sequence[tuple[float, float]], level: float = 0.9) -> 
     """How many times as long the canary takes: Hodges and Lehmann's estimate with its exact interval.
 
     Of the last 200 pairs; (estimate, low, high) with 0 and infinity where there are too few pairs for an end. The
-    interval is Wilcoxon's: exact for the log ratios' centre when they lie symmetrically about it, and for one look.
+    interval is Wilcoxon's: exact for the log ratios' centre when they lie symmetrically about it; for one poll.
     """
     logs = [math.log(max(c, 0.5) / max(b, 0.5)) for c, b in pairs[-SHOWN:]]  # HAProxy rounds to milliseconds
     walsh = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i, len(logs)))
@@ -129,7 +129,7 @@ def _signed_rank_cut(n: int, tail: float) -> int:
 
 @dataclass(frozen=True)
 class Timing:
-    """One variant at one look: requests answered since the beginning, the number of servers, and the mean of rtime."""
+    """One variant at one poll: requests answered since the beginning, the number of servers, and the mean of rtime."""
 
     requests: int
     servers: int

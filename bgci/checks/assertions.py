@@ -1,4 +1,4 @@
-"""Compares answers with what a check expects, and sums them up. An answer is dropped once it is compared."""
+"""Compares responses with the expectations of a check, and sums them up. Only one response is kept."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bgci.checks.test_result import Case, Outcome
 
 EXCERPT = 2048  # characters of a body that a report shows
 PRIVATE_HEADER = re.compile(r"(?i)auth|cookie|token|secret|passw|api-?key|credential|session|signature")
-KINDS = 20  # different failures that are told apart
+KINDS = 20  # different failures that are counted separately
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back for one request. ``problem``: why nothing did; ``cut``: the body is longer than was read."""
+    """The response to one request. ``problem``: why there is none; ``cut``: the body is longer than the part read."""
 
     status: int = 0
     reason: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)  # names are matched without regard to case
+    headers: Mapping[str, str] = field(default_factory=dict)  # names are case-insensitive
     body: bytes = b""
     seconds: float = 0.0
     problem: str = ""
@@ -35,7 +35,7 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body by the charset that the answer names, else UTF-8."""
+        """The body, decoded by the charset in its header, else as UTF-8."""
         named = re.search(r"(?i)charset=\"?([\w-]+)", self.headers.get("Content-Type", ""))
         try:
             charset = codecs.lookup(named[1]).name if named else "utf-8"
@@ -45,14 +45,14 @@ class Response:
 
 
 class Matcher(Protocol):
-    """Tries patterns (checks.confined). Both raise TooCostly."""
+    """Evaluates patterns (``checks.confined``). Both raise TooCostly."""
 
     def search(self, pattern: str, text: str, flags: int = 0) -> bool: ...
     def values(self, path: str, document: str) -> list[Any]: ...
 
 
 def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
-    """Where an answer is not as it should be: expected and actual, one line each."""
+    """Each difference from the expectation: expected and actual, one line each."""
     if response.problem:
         yield response.problem
         return
@@ -72,7 +72,7 @@ def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator
 
 
 def _matches(matcher: Matcher, pattern: str, text: str, flags: int = 0) -> tuple[bool, str]:
-    """Whether the pattern is found, and why that cannot be said."""
+    """Whether the pattern is found, and why it could not be evaluated."""
     try:
         return matcher.search(pattern, text, flags), ""
     except TooCostly as error:
@@ -121,7 +121,7 @@ def _json_mismatches(expect: Expect, response: Response, matcher: Matcher) -> It
 
 
 def _values(matcher: Matcher, path: str, document: str) -> tuple[list[Any], str]:
-    """What the path finds, and why that cannot be said."""
+    """The values of the path, and why it could not be evaluated."""
     try:
         return matcher.values(path, document), ""
     except TooCostly as error:
@@ -140,7 +140,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
-    text = redaction.redacted(text)  # before it is cut: half a secret would not be found
+    text = redaction.redacted(text)  # before it is cut: half a secret is not recognised
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
@@ -178,7 +178,7 @@ class Tally:
                 self.wrong[line] += 1
 
     def skip(self, count: int, why: str) -> None:
-        """Requests that were not sent any more: they count as failed."""
+        """Count requests that were not sent as failed."""
         if count > 0:
             self.sent += count
             self.unsent[why] += count
@@ -252,7 +252,7 @@ def is_canary(share: Share, response: Response) -> bool:
 
 
 def exchange(check: Check, url: str, response: Response, *, brief: bool = False) -> str:
-    """A request and its answer as a report shows them: without what authenticates, and not at full length."""
+    """A request and its response for a report: without credentials, and shortened."""
     limit = EXCERPT // 8 if brief else EXCERPT
     lines = [f"> {check.method} {url}", *(f"> {line}" for line in _headers(check.headers))]
     if check.body:

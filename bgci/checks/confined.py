@@ -1,8 +1,8 @@
-"""Patterns of a suite are tried in a process of their own, which can be ended.
+"""Evaluates the patterns of a suite in child processes with a time and a memory limit.
 
-A regular expression or a JSONPath can take years (``(a+)+$``) or all memory (``$..*..*``), and Python's own engines
-hold the interpreter meanwhile: neither a timeout nor SIGTERM would be heard. So the child process below tries them, and
-its parent ends it when the time is up.
+A regular expression or a JSONPath can take years (``(a+)+$``) or all memory (``$..*..*``). Python's engines hold the
+interpreter lock all that time, so that neither a timeout nor SIGTERM would have an effect. So a child process evaluates
+them, and its parent kills it when the time is up.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TRY_SECONDS = 2.0  # one try
+TRY_SECONDS = 2.0  # for one evaluation
 MEMORY_BYTES = 768 << 20  # of the child's address space
-MOST_VALUES = 10_000  # that one JSONPath may find
-CHILDREN = 2  # at a time: more would only share the same cores
+MOST_VALUES = 10_000  # of one JSONPath
+CHILDREN = 2  # at a time: more would share the same cores
 
 
 class TooCostly(Exception):
-    """The pattern takes too long or too much memory; the message says which."""
+    """The pattern takes too long or too much memory; the message names which."""
 
 
 class Confined:
-    """Tries patterns in child processes, which are started when they are needed and ended by ``close``."""
+    """Evaluates patterns in child processes. They are started when needed; ``close`` kills them."""
 
     def __init__(self) -> None:
         self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
@@ -48,7 +48,7 @@ class Confined:
         return found
 
     def close(self) -> None:
-        """End the child processes."""
+        """Kill the child processes."""
         self._closed.set()
         with contextlib.suppress(queue.Empty):
             while True:
@@ -92,13 +92,13 @@ class _Child:
             env={"LANG": "C.UTF-8"},
             start_new_session=True,
         )
-        self._read(time.monotonic() + 30)  # until it is up: starting is not part of a try
+        self._read(time.monotonic() + 30)  # wait for the start, which is not part of an evaluation
         self.alive = True
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """The child's answer; a problem when it has none in time or dies."""
+        """The child's answer; a problem when it gives none in time or dies."""
         writer = threading.Thread(target=self._write, args=(json.dumps(request).encode() + b"\n",), daemon=True)
-        writer.start()  # a child that is busy does not read
+        writer.start()  # a busy child does not read
         line = self._read(time.monotonic() + seconds)
         if not line:
             self.kill()
@@ -116,14 +116,14 @@ class _Child:
                     pipe.close()
 
     def _write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it has been ended
-            assert self._process.stdin is not None  # noqa: S101 - asked for above
+        with contextlib.suppress(OSError, ValueError):  # the child was killed
+            assert self._process.stdin is not None  # noqa: S101 - a pipe
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
     def _read(self, until: float) -> bytes:
         """One line; empty when none comes in time, or the child has ended."""
-        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        assert self._process.stdout is not None  # noqa: S101 - a pipe
         stream, parts = self._process.stdout, []
         while True:
             ready, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""JSONPath by RFC 9535, from python-jsonpath: it has no dependencies and knows the standard's filters."""
+"""JSONPath by RFC 9535, by python-jsonpath, which has no dependencies and supports the standard's filters."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def problem(path: str) -> str:
         return f"it has more than {LONGEST} characters"
     try:
         _compiled(path)
-    except Exception as error:  # the parser lets errors of Python's own out, such as OverflowError
+    except Exception as error:  # the parser also raises Python's own errors, such as OverflowError
         return _text(error) or type(error).__name__
     return ""
 
 
 def _text(error: Exception) -> str:
-    """The first line of its message, empty where it has none or fails to make it (as for an empty path)."""
+    """The first line of its message; empty where it has none, or raises ValueError (as for an empty path)."""
     try:
         return next(iter(str(error).splitlines()), "")
     except ValueError:

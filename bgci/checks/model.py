@@ -1,4 +1,4 @@
-"""What a canary's test suite consists of, as frozen values."""
+"""A canary's test suite as frozen values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW = "canary", "baseline", "both", "
 
 MAX_CONCURRENCY = 32
 MAX_TIMEOUT = 600.0  # seconds
-MIN_SHARE_REPEAT = 10  # fewer answers say nothing about a share
+MIN_SHARE_REPEAT = 10  # fewer answers prove nothing about a share
 DEFAULT_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of the answers the canary gives, 0..1. Its answers are known by a header or by text in the body."""
+    """The canary's part of the answers, 0..1. A header or a text in the body identifies its answers."""
 
     at_least: float = 0.0
     at_most: float = 1.0
@@ -29,7 +29,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Expect:
-    """What an answer has to be like; ``latency``, ``success_rate`` and ``share`` are about all answers of a check."""
+    """The expected answer; ``latency``, ``success_rate`` and ``share`` are about all answers of a check."""
 
     status: tuple[str, ...] = ("2xx", "3xx")  # one of them
     headers: Mapping[str, str] = field(default_factory=dict)  # equal
@@ -58,7 +58,7 @@ class Check:
     repeat: int = 1
     concurrency: int = 1
     port: int = 0  # index of the app's port
-    scheme: str = ""  # http or https; empty: as the place says
+    scheme: str = ""  # http or https; empty: the place's
     verify: bool = True  # the certificate, with https
 
 

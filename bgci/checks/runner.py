@@ -1,4 +1,4 @@
-"""Performs the checks of a suite: at all places at once, each with a bounded number of connections.
+"""Runs the checks of a suite: at all places at once, each with a bounded number of connections.
 
 Every request has a connection of its own: a kept one could lead to an older HAProxy worker, and would not be balanced
 again. Its time runs from connecting to the last byte.
@@ -25,16 +25,16 @@ from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Su
 from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import signals
 
-MAX_CONNECTIONS = 48  # in all: more would add our own work to the measured times
+MAX_CONNECTIONS = 48  # in all: more would delay bgci itself and so the measured times
 MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
-LOOK = 0.1  # seconds until a signal is seen
+LOOK = 0.1  # seconds until a signal is handled
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where checks go. ``name``: the same in each run, such as ``instance 2``; ``urls``: by index of the app's port."""
+    """An instance or load balancer. ``name``: the same in each run, such as ``instance 2``; ``urls``: by port index."""
 
     name: str
     urls: tuple[str, ...]
@@ -154,7 +154,7 @@ def _start(
 ) -> list[ThreadPoolExecutor]:
     """Start the lanes of each place, each place with threads of its own."""
     if not all(job.check.verify for job in jobs):
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite has asked for it
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite switches verification off
     if verify is True:
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     by_place: dict[Place, list[tuple[int, _Job]]] = {}
@@ -219,7 +219,7 @@ def send(session: requests.Session, check: Check, url: str) -> Response:
             return Response(received.status_code, received.reason or "", received.headers, body, seconds, cut=cut)
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         return Response(problem=_why(error, check.timeout), seconds=time.monotonic() - began)
-    except ValueError as error:  # a URL or a header that cannot be sent; its message may show a secret
+    except ValueError as error:  # a URL or a header that cannot be sent; its message can show a secret
         return Response(problem=f"the request cannot be sent ({type(error).__name__})")
 
 
@@ -239,7 +239,7 @@ def _read(response: requests.Response, until: float) -> tuple[bytes, bool]:
 
 
 def _why(error: BaseException, timeout: float) -> str:
-    """Why there is no answer, in a few words and without a header's value."""
+    """Why there is no answer, without a header's value."""
     chain = _chain(error)
     if any(isinstance(one, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL) for one in chain):
         return f"the request cannot be sent ({type(error).__name__})"
@@ -248,9 +248,9 @@ def _why(error: BaseException, timeout: float) -> str:
             return f"no answer: the certificate is not trusted: {error.verify_message}".rstrip(". ")
     # Before timeouts: urllib3's NewConnectionError is a timeout by its class, also for a refused connection.
     system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
-    said = next((one.strerror for one in reversed(system) if one.strerror), "")
-    if said:
-        return f"no answer: {str(said).lower()}"
+    text = next((one.strerror for one in reversed(system) if one.strerror), "")
+    if text:
+        return f"no answer: {str(text).lower()}"
     late = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     if any(isinstance(one, late) for one in chain):
         return f"no answer within {timeout:g} s"

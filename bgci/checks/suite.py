@@ -166,7 +166,7 @@ def _part(percentage: str) -> float:
 
 
 def _conflicts(given: list[Mapping[str, Any]], checks: tuple[Check, ...]) -> Iterator[Finding]:
-    """Where values contradict each other, which the schema says to editors only."""
+    """Values that contradict each other. The schema has these rules, too, but for editors only."""
     names: set[tuple[str, str]] = set()
     for index, (raw, check) in enumerate(zip(given, checks, strict=True)):
         path = at("$.checks", index)
@@ -181,7 +181,7 @@ def _conflicts(given: list[Mapping[str, Any]], checks: tuple[Check, ...]) -> Ite
 
 def _share_conflicts(raw: Mapping[str, Any], check: Check, share: Share, path: str) -> Iterator[Finding]:
     if (share.header is None) == (share.body is None):
-        yield Finding(path, "does not say how the canary's answers are known", "Give either header or body.")
+        yield Finding(path, "does not identify the canary's answers", "Give either header or body.")
     if not {"at_least", "at_most"} & set(raw["expect"]["share"]):
         yield Finding(path, "has no limit", "Give at_least, at_most, or both.")
     if share.at_least > share.at_most:

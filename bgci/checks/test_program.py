@@ -22,13 +22,13 @@ KEPT = 16_384  # characters of output, the last ones, that a report shows
 LINE = 8192  # bytes of a line that are passed on at once
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job leaves little time to go back
-LOOK = 0.02  # seconds between two looks whether it has ended
+LOOK = 0.02  # seconds between two polls of the program
 DRAIN = 2.0  # seconds for the last output of what was ended
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the program gets as environment variables."""
+    """The environment variables of the program."""
 
     app: str
     revision: str
@@ -61,9 +61,9 @@ def run(
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
-    ``base``: the environment, without what authenticates bgci at the cluster. ``show`` gets each line of the output as
+    ``base``: the environment, without bgci's credentials. ``show`` gets each line of the output as
     it comes. Every process in its process group is ended with it, also when an exception (of a signal) interrupts this.
-    ``look`` is called again and again while it runs; what it raises ends the program.
+    ``look`` is called several times a second; what it raises ends the program.
     """
     began = time.monotonic()
     kept: deque[str] = deque()
@@ -116,7 +116,7 @@ def _message(code: int | None, timeout: float) -> str:
 
 def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[str], None]) -> None:
     size = 0
-    assert process.stdout is not None  # noqa: S101 - asked for above
+    assert process.stdout is not None  # noqa: S101 - a pipe
     with process.stdout as stream, contextlib.suppress(OSError, ValueError):
         for text in _without_secrets(iter(lambda: stream.readline(LINE), b"")):
             show(text)
@@ -127,8 +127,8 @@ def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[
 
 
 def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
-    """The output without secrets, line by line. A long line comes in parts, and a secret may be cut by their border:
-    the end of a part is held back until the next one is there."""
+    """The output without secrets, line by line. A long line comes in parts, and their border can cut a secret: the end
+    of a part is held back until the next one arrives."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     held = ""
     for part in parts:
@@ -148,7 +148,7 @@ def _end_group(process: subprocess.Popen[bytes], grace: float) -> None:
             until = time.monotonic() + grace
             while time.monotonic() < until and _alive(process):
                 pause(LOOK)
-    finally:  # a second signal to us must not let it live
+    finally:  # also after a second signal to bgci
         _signal(process, signal.SIGKILL)
     process.wait()
 
@@ -159,9 +159,9 @@ def _alive(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
-    """False when nothing is left of the group. Its id cannot be another's while a member of it lives."""
+    """False when the group has no process left. While one lives, no other group can have its id."""
     try:
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
         return False
     return True

@@ -10,8 +10,8 @@ from enum import Enum
 
 class Outcome(Enum):
     PASSED = "passed"
-    FAILED = "failed"  # it was tested, and is not as it should be
-    ERROR = "error"  # it could not be tested
+    FAILED = "failed"  # the test was run and failed
+    ERROR = "error"  # the test could not be run
     SKIPPED = "skipped"
 
 
@@ -19,8 +19,8 @@ class Outcome(Enum):
 class Case:
     """One test case. ``suite``: the target it belongs to; ``place``: ``instance 2``, or the command; in seconds.
 
-    ``place`` stands in the name that CI systems compare from one run to the next, so that it holds no address; that is
-    ``address``. ``began``: the UTC time in ISO 8601 at which its suite began.
+    CI systems compare a test's name from one run to the next. ``place`` is a part of that name, so that it holds no
+    address; ``address`` does. ``began``: the UTC time in ISO 8601 at which its suite began.
     """
 
     suite: str
@@ -28,8 +28,8 @@ class Case:
     place: str = ""
     outcome: Outcome = Outcome.PASSED
     message: str = ""  # one line: why it did not pass
-    details: str = ""  # what was expected, and what came
-    output: str = ""  # what was seen on the way
+    details: str = ""  # expected and actual
+    output: str = ""  # its output
     seconds: float = 0.0
     address: str = ""
     began: str = ""
@@ -44,13 +44,13 @@ class Case:
 
     @property
     def title(self) -> str:
-        """For people: ``canary: home page at instance 2 (10.0.0.5:31000)``."""
+        """Such as ``canary: home page at instance 2 (10.0.0.5:31000)``."""
         where = f" at {self.place}" if self.place else ""
         return f"{self.suite}: {self.name}{where}" + (f" ({self.address})" if self.address else "")
 
 
 def require_some(cases: Iterable[Case]) -> list[Case]:
-    """The cases, and a failed one beside them when none was executed: a run without a test must not pass."""
+    """The cases, and a failed one when none was executed: a run without a test must not pass."""
     found = list(cases)
     if not any(case.executed for case in found):
         why = f"all {len(found)} tests were skipped" if found else "there was no test to execute"
@@ -58,12 +58,12 @@ def require_some(cases: Iterable[Case]) -> list[Case]:
     return found
 
 
-MOST_CASES = 2_000  # of one test program that a report lists: no CI system shows more, and each costs time and memory
+MOST_CASES = 2_000  # of one test program in a report: no CI system shows more, and each costs time and memory
 
 
 def folded(cases: Sequence[Case], *, most: int = MOST_CASES) -> list[Case]:
-    """The cases in their order, at most about ``most`` of them: bad ones first, then others; those that are left out
-    become one case for each outcome that says how many they are."""
+    """About ``most`` of the cases in their order: all that fit, bad ones before others. For each outcome, one more case
+    counts those that are left out."""
     if len(cases) <= most:
         return list(cases)
     ranked = sorted(range(len(cases)), key=lambda index: (not cases[index].bad, index))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bgci.errors import UsageError
 from bgci.reporting.console import plain
-from bgci.reporting.replay import replay, told
+from bgci.reporting.journal_replay import replay, run_lines
 
 
 def run(journal: str) -> None:
@@ -29,5 +29,5 @@ def run(journal: str) -> None:
         )
     for number, rollout in enumerate(runs, 1):
         print(f"Run {number} of {len(runs)}:")
-        for line in told(rollout):
+        for line in run_lines(rollout):
             print(f"  {plain(line)}")

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from bgci.analysis.error_budget import affordable, lasts, refusal
 from bgci.analysis.haproxy_counters import CounterSums
-from bgci.analysis.judge import Counts, Judge, Policy, Verdict, wilson
+from bgci.analysis.judge import Counts, Judge, JudgePolicy, Verdict, wilson
 from bgci.analysis.latency import Latency, Timing, Windows, mean_time
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.marathon_lb import ServerRow
@@ -86,7 +86,7 @@ def judged(
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, evidence = watch(context, Policy().part(1 / judgements), granted, look)
+    verdicts, evidence = watch(context, JudgePolicy().part(1 / judgements), granted, look)
     report = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
@@ -111,7 +111,7 @@ def _case(name: str, verdict: Verdict) -> Case:
 
 
 def watch(
-    context: Context, policy: Policy, granted: int, look: Callable[[], None] = lambda: None
+    context: Context, policy: JudgePolicy, granted: int, look: Callable[[], None] = lambda: None
 ) -> tuple[Verdicts, Evidence]:
     """Poll until the judge decides, and at most for --judge-for.
 
@@ -295,7 +295,7 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
     if target < 2:
         raise _refused("the only instance gets all of the traffic, and is compared with nothing")
     rate = min(_rate_of(context, apps, group), HIGHEST)
-    policy = Policy().part(1 / judgements).part(ERRORS_PART)
+    policy = JudgePolicy().part(1 / judgements).part(ERRORS_PART)
     size = affordable(granted, instances, target, rate, worst_case_rate(rate), policy)
     if not size:
         raise _refused(refusal(granted, 1 / target, rate, worst_case_rate(rate), policy))

@@ -1,4 +1,4 @@
-"""The artifacts directory: files for people, CI systems and the next stage."""
+"""The artifacts directory: files for users, CI systems and the next stage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CI_SYSTEMS = {
     "jenkins": ("JENKINS_URL", "JOB_NAME BUILD_NUMBER BUILD_URL GIT_BRANCH GIT_COMMIT"),
 }
 
-# Kinds of files that a mask in the wrong place would damage.
+# By suffix: how to redact without making the file invalid.
 FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
 
 
@@ -41,7 +41,7 @@ class Artifacts:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._whole: dict[str, bool] = {}  # the written bytes, and whether they hold no mask
+        self._whole: dict[str, bool] = {}  # by name: whether the written file holds no mask
 
     def write_json(self, name: str, value: Any) -> Path:
         """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
@@ -64,7 +64,7 @@ class Artifacts:
             path.parent.mkdir(parents=True, exist_ok=True)
             refuse_links(self.directory, path.parent)
             try:
-                # Who prepares the workspace could lay a link where the file passes.
+                # Another user of the workspace could have put a link at this place.
                 passing.unlink(missing_ok=True)
                 with open(passing, "xb") as file:
                     file.write(content)
@@ -97,9 +97,9 @@ class Artifacts:
         environ: Mapping[str, str] = os.environ,
     ) -> Path:
         """Writes manifest.json. ``files``: artifacts whose SHA-256 it lists; ``template``: its name and content.
-        ``redacted`` are those in which ``***`` stands for a secret: their SHA-256 is of what the file holds.
 
-        What an earlier stage of the same app and revision listed stays, as long as the file exists; it is hashed again.
+        Its list ``redacted`` names the files in which ``***`` replaces a secret; their SHA-256 is of the redacted file.
+        Files that an earlier stage of the same app and revision listed stay, while they exist, with a new SHA-256.
         """
         earlier = self.read_json("manifest.json")
         same = isinstance(earlier, dict) and (earlier.get("app"), earlier.get("revision")) == (app, revision)

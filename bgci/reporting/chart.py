@@ -1,6 +1,6 @@
 """A chart as geometry in pixels, which the page draws as SVG. Pure.
 
-Each chart is made for one width: a phone gets a chart of its own, with letters that are large enough.
+Each chart has one width: a phone gets another chart, with letters that are large enough.
 """
 
 from __future__ import annotations

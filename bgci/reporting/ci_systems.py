@@ -52,50 +52,50 @@ class Masks:
 
 
 class Ci:
-    """The CI system of this process. ``say`` writes a raw line to the log; None where the log has no place for it."""
+    """The CI system of this process. ``write`` writes a raw line to the log; None where the log cannot hold one."""
 
-    def __init__(self, system: System, environ: Mapping[str, str], say: Callable[[str], None] | None) -> None:
+    def __init__(self, system: System, environ: Mapping[str, str], write: Callable[[str], None] | None) -> None:
         self.system = system
         self._environ = environ
-        self._say = say or (lambda line: None)
+        self._write = write or (lambda line: None)
 
     def open(self, name: str) -> None:
         """Begin a part of the log."""
         if self.system == "github":
-            self._say(f"::group::{name}")
+            self._write(f"::group::{name}")
         elif self.system == "gitlab":
-            self._say(f"\x1b[0Ksection_start:{int(time.time())}:bgci_{name}\r\x1b[0K{name}")
+            self._write(f"\x1b[0Ksection_start:{int(time.time())}:bgci_{name}\r\x1b[0K{name}")
 
     def close(self, name: str) -> None:
         if self.system == "github":
-            self._say("::endgroup::")
+            self._write("::endgroup::")
         elif self.system == "gitlab":
-            self._say(f"\x1b[0Ksection_end:{int(time.time())}:bgci_{name}\r\x1b[0K")
+            self._write(f"\x1b[0Ksection_end:{int(time.time())}:bgci_{name}\r\x1b[0K")
 
     def finish(self, result: Mapping[str, Any], options: Sequence[Option], artifacts: Artifacts) -> None:
         """Write outputs and summary. ``result``: as in ``result.json``. Raises OSError or BgciError."""
         if self.system == "github":
             if result["code"]:
-                self._say(annotation(result))
+                self._write(annotation(result))
             self._append("GITHUB_OUTPUT", github_output(result["outputs"], self._environ))
             self._append("GITHUB_STEP_SUMMARY", summary(result, options, links(self._environ)), redacted)
         elif self.system == "gitlab":
             lines, left_out = dotenv(result["outputs"])
             artifacts.write_bytes(DOTENV, "".join(f"{line}\n" for line in lines).encode())
             if left_out:
-                self._say(
+                self._write(
                     f"bgci: BGCI_CANARY_URLS lacks {left_out} of the canary's URLs: GitLab takes 5 KB of variables "
                     "from a job. result.json has them all."
                 )
 
     def _append(self, variable: str, lines: Iterable[str], redact: Callable[[str], str] = redacted_values) -> None:
-        """Append to the file that the runner named: an earlier command of the same step may have written to it."""
+        """Append to the file that the runner named: an earlier command of the same step can have written to it."""
         if self._environ.get(variable):
             with Path(self._environ[variable]).open("a", encoding="utf-8", errors="replace") as file:
                 file.write("".join(f"{redact(line)}\n" for line in lines))
 
 
-def refused(error: Failure, command: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+def refused(error: Failure, command: str, environ: Mapping[str, str], write: Callable[[str], None]) -> None:
     """Report a failure before any stage began, such as a wrong option. Raises OSError or BgciError."""
     system, code = detect(environ), exit_code(error)
     if not system:
@@ -104,7 +104,7 @@ def refused(error: Failure, command: str, environ: Mapping[str, str], say: Calla
     result["outputs"] = {"result": error.name, "exit-code": str(code)}
     artifacts = Artifacts(Path(environ.get("BGCI_ARTIFACTS") or "bgci-artifacts"))
     artifacts.result(command=command, code=code, **result)
-    Ci(system, environ, say).finish({**result, "command": command, "code": code, "name": error.name}, (), artifacts)
+    Ci(system, environ, write).finish({**result, "command": command, "code": code, "name": error.name}, (), artifacts)
 
 
 def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, str]:
@@ -142,7 +142,11 @@ def _percent(apps: Sequence[Mapping[str, Any]]) -> int:
     return round(100 * up[-1] / sum(up)) if any(up) else 0
 
 
-NOT_FOR_JOBS = ("artifacts", "dry-run", "plan")  # the first two would be read as options there; the plan has many lines
+NOT_FOR_JOBS = (
+    "artifacts",
+    "dry-run",
+    "plan",
+)  # a later bgci would take the first two for its options; the plan has several lines
 
 
 def dotenv(values: Mapping[str, str]) -> tuple[list[str], int]:
@@ -167,7 +171,7 @@ def github_output(values: Mapping[str, str], environ: Mapping[str, str]) -> Iter
     """Lines for GITHUB_OUTPUT. Paths are relative to the workspace, where the next steps run."""
     for name, value in values.items():
         if "\n" in value:
-            end = f"end-{secrets.token_hex(16)}"  # no text can end the value before its end
+            end = f"end-{secrets.token_hex(16)}"  # random, so that no text can end the value early
             yield f"{name}<<{end}\n{value}\n{end}"
         else:
             yield f"{name}={_from_workspace(value, environ) if name in PATHS else value}"

@@ -1,7 +1,7 @@
 """Writes every line that a user sees.
 
-A CI system reads commands out of a log (``::error::``, ``##[``, ``section_start:``): no text of an app, a job or a
-server may become one. So every line starts with our own mark, and what could be read anywhere in it is taken apart.
+A CI system executes commands that it finds in a log (``::error::``, ``##[``, ``section_start:``). No text of an app, a
+job or a server can become one: every line starts with bgci's own prefix, and a command inside of a line is broken up.
 No line holds a secret.
 """
 
@@ -35,9 +35,8 @@ COMMAND = re.compile(r"##(?=[a-z]*\[)")
 class Console:
     """Writes lines with the seconds since it was made; ``json`` writes one object a line instead.
 
-    A stream that can no longer be written to (a closed pipe) is left alone: reporting never stops a release.
-    ``masks``: asked before each line for what must stand before it, such as what GitHub is to hide (``ci.Masks``);
-    the only text that is written as it is.
+    Output to a closed pipe is discarded: reporting never stops a release. ``masks``: called before each line for the
+    lines before it, such as GitHub's commands that hide secrets (``ci_systems.Masks``). They are not redacted.
     """
 
     def __init__(
@@ -158,15 +157,15 @@ def abandon(stream: TextIO) -> None:
 
 
 def plain(text: str) -> str:
-    """The text without secrets, escape sequences, control characters, direction overrides and what a CI system obeys.
+    """The text without secrets, escape sequences, control characters, direction overrides and CI commands.
 
-    What is taken out may have parted a secret, or have been in it: it is looked for before and afterwards.
+    Removed characters can have been within a secret or part of it, so the text is redacted before and afterwards.
     """
     return redacted(COMMAND.sub("# # ", CONTROL.sub("", ANSI.sub("", redacted(text).replace("\t", "    ")))))
 
 
 def bare(line: str) -> str:
-    """A plain line without bgci's prefix, in which GitHub would look for a command at the start."""
+    """A plain line without bgci's prefix, in which GitHub would find a command at the start."""
     return re.sub(r"^(\s*):(?=:)", r"\1: ", plain(line))
 
 

@@ -1,4 +1,4 @@
-"""The difference of two documents, as people read it."""
+"""The difference of two documents as a unified diff."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def difference(before: Any, after: Any) -> str:
 def definition_difference(running: Mapping[str, Any], definition: Mapping[str, Any], version: str = LATEST) -> str:
     """The difference between an app that runs and a definition. Both are compared in the form that Marathon stores.
 
-    Marathon's defaults, the labels that bgci writes and the ports of a colour are no difference. running: empty when
-    no app runs. version: of Marathon.
+    Marathon's defaults, the labels that bgci writes and the ports of a colour are ignored. running: empty when no app
+    runs. version: of Marathon.
     """
     before, after = uncoloured(running, version) if running else {}, uncoloured(definition, version)
     assigned, wanted = service_ports(before), service_ports(after)
@@ -38,6 +38,6 @@ def definition_difference(running: Mapping[str, Any], definition: Mapping[str, A
 def job_difference(published: Mapping[str, Any], job: Mapping[str, Any]) -> str:
     """The difference between a job in Metronome and another definition of it, without Metronome's defaults.
 
-    published: empty when there is no such job.
+    published: empty when Metronome has no such job.
     """
     return difference(stored_job(published) if published else {}, stored_job(job))

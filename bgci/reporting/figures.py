@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bgci.analysis.judge import wilson
 from bgci.reporting.chart import Axis, Chart, Plot, Point, dots, even_ticks, line, polygon, steps
-from bgci.reporting.timeline import Look, Running, Sample, Variant
+from bgci.reporting.timeline import Running, Sample, Snapshot, Variant
 
 T = TypeVar("T")
 WINDOW = 25  # response times that a median is taken of
@@ -20,33 +20,33 @@ ROLES = ("baseline", "canary")
 # -- rotation ---------------------------------------------------------------------------------------------------------
 
 
-def rotation(looks: Sequence[Look], axis: Axis, height: float) -> Chart:
+def rotation(snapshots: Sequence[Snapshot], axis: Axis, height: float) -> Chart:
     """Instances in rotation, stacked by colour, and the number of all running instances."""
-    most = max((sum(app.tasks for app in look.apps) for look in looks), default=0)
+    most = max((sum(app.tasks for app in snapshot.apps) for snapshot in snapshots), default=0)
     ticks = [(value, f"{value:g}") for value in even_ticks(max(most, 1), (1, 2, 5))]
     plot = Plot(axis, height, "Instances of each colour in rotation over time", ticks)
-    _stack(plot, looks, lambda app: app.in_rotation)
-    running = [(axis.x(look.at), plot.y(sum(app.tasks for app in look.apps))) for look in looks]
+    _stack(plot, snapshots, lambda app: app.in_rotation)
+    running = [(axis.x(snapshot.at), plot.y(sum(app.tasks for app in snapshot.apps))) for snapshot in snapshots]
     plot.draw("all line", line(steps(running, axis.right)))
     plot.name_stages()
     return plot.finished()
 
 
-def share(looks: Sequence[Look], judgements: Sequence[Sequence[Sample]], axis: Axis, height: float) -> Chart:
+def share(snapshots: Sequence[Snapshot], judgements: Sequence[Sequence[Sample]], axis: Axis, height: float) -> Chart:
     """Each colour's share of new sessions by its servers in rotation, and the measured share of the requests."""
     plot = Plot(axis, height, "Share of the traffic of each colour over time", _percents((0.0, 0.5, 1.0)))
-    _stack(plot, looks, lambda app: app.share)
+    _stack(plot, snapshots, lambda app: app.share)
     for run in judgements:
-        below = _canary_is_lowest(looks, run[0].at)
+        below = _canary_is_lowest(snapshots, run[0].at)
         parts = ((at, part if below else 1 - part) for at, part in measured_share(run))
         plot.draw("measured line", line((axis.x(at), plot.y(part)) for at, part in parts))
     return plot.finished()
 
 
-def _canary_is_lowest(looks: Sequence[Look], at: float) -> bool:
+def _canary_is_lowest(snapshots: Sequence[Snapshot], at: float) -> bool:
     """Whether the canary of that time, which is the later one of two, lies below the baseline in the chart."""
-    pairs = [look for look in looks if look.at <= at and len(look.apps) == 2]
-    return bool(pairs) and pairs[-1].apps[1].id == app_ids(looks)[0]
+    pairs = [snapshot for snapshot in snapshots if snapshot.at <= at and len(snapshot.apps) == 2]
+    return bool(pairs) and pairs[-1].apps[1].id == app_ids(snapshots)[0]
 
 
 def measured_share(run: Sequence[Sample], least: int = 50) -> Iterator[Point]:
@@ -60,22 +60,22 @@ def measured_share(run: Sequence[Sample], least: int = 50) -> Iterator[Point]:
             yield now.at, canary / total
 
 
-def app_ids(looks: Iterable[Look]) -> list[str]:
+def app_ids(snapshots: Iterable[Snapshot]) -> list[str]:
     """The ids of all apps that ran, in the order in which they appeared."""
-    return list(dict.fromkeys(app.id for look in looks for app in look.apps))
+    return list(dict.fromkeys(app.id for snapshot in snapshots for app in snapshot.apps))
 
 
 def hue(colour: str) -> str:
     return colour if colour in ("blue", "green") else "other"
 
 
-def _stack(plot: Plot, looks: Sequence[Look], value: Callable[[Running], float]) -> None:
+def _stack(plot: Plot, snapshots: Sequence[Snapshot], value: Callable[[Running], float]) -> None:
     """One area for each app, each above the one before."""
-    looks = [next(group) for _, group in groupby(looks, key=lambda look: look.apps)]
-    xs = [plot.axis.x(look.at) for look in looks]
-    below = [0.0] * len(looks)
-    for app_id in app_ids(looks):
-        apps = [look.app(app_id) for look in looks]
+    snapshots = [next(group) for _, group in groupby(snapshots, key=lambda snapshot: snapshot.apps)]
+    xs = [plot.axis.x(snapshot.at) for snapshot in snapshots]
+    below = [0.0] * len(snapshots)
+    for app_id in app_ids(snapshots):
+        apps = [snapshot.app(app_id) for snapshot in snapshots]
         above = [low + (value(app) if app else 0.0) for low, app in zip(below, apps, strict=True)]
         upper, lower = (
             steps([(x, plot.y(height)) for x, height in zip(xs, edge, strict=True)], plot.axis.right)

@@ -31,9 +31,11 @@ from bgci.engine.decisions import Action, Goal, Policy, Step
 from bgci.engine.observation import App, Observation
 from bgci.redaction import redacted_json
 from bgci.reporting.artifacts import no_link, refuse_links
-from bgci.reporting.rollout_record import difference, encode_app, encode_goal, encode_observation, encode_step
+from bgci.reporting.rollout_record import encode_app, encode_goal, encode_observation, encode_step, merge_patch
 
-FULL_AFTER = 50  # lines with changes until the whole observation is written again: a cut line spoils no more
+FULL_AFTER = (
+    50  # lines with changes until the whole observation is written again, which bounds the damage of a cut line
+)
 
 
 def _to_stderr(text: str) -> None:
@@ -45,7 +47,7 @@ class Journal:
 
     Each line: ``time`` (UTC, ISO 8601, milliseconds), ``offset`` (monotonic seconds since this journal was opened),
     ``event`` and the value's own fields. A file that cannot be written is one warning only.
-    ``echo`` gets each line too, because the file inside a DC/OS job is out of reach.
+    ``echo`` gets each line too, because the file inside a DC/OS job cannot be read from outside.
     """
 
     def __init__(
@@ -75,14 +77,14 @@ class Journal:
         """The observation as far as it changed, and the decision after it."""
         value, decision = encode_observation(observation), encode_step(step)
         full = self._observation is None or self._changes >= FULL_AFTER
-        changed = value if full else difference(self._observation or {}, value)
+        changed = value if full else merge_patch(self._observation or {}, value)
         if not full and not changed and decision == self._step and not isinstance(step, Action):
             return
         self._changes = 0 if full else self._changes + 1
-        seen = {"full" if full else "changed": changed} if changed else {}
-        told = {"step": decision} if full or decision != self._step else {}
+        recorded = {"full" if full else "changed": changed} if changed else {}
+        decided = {"step": decision} if full or decision != self._step else {}
         self._observation, self._step = value, decision
-        self._append("observed", {"now": round(observation.now, 3), **seen, **told})
+        self._append("observed", {"now": round(observation.now, 3), **recorded, **decided})
 
     def unobserved(self, now: float, step: Step) -> None:
         """Append that Marathon did not answer."""
@@ -116,7 +118,7 @@ class Journal:
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_links(path.parent, path.parent)
-        # A line that a killed process left half-written must not spoil ours.
+        # A killed process can have left half a line.
         with open(path, "ab+", opener=no_link) as end:
             if end.seek(0, 2) and (end.seek(-1, 2), end.read(1))[1] != b"\n":
                 end.write(b"\n")
@@ -146,6 +148,6 @@ class Journal:
         except OSError as error:
             broken, self._file = self._file, None
             if broken:
-                with suppress(OSError):  # what it still buffers cannot be written either
+                with suppress(OSError):  # its buffer cannot be written either
                     broken.close()
             self._warn(f"No journal is kept: {self._path} cannot be written ({error.strerror or error}).")

@@ -56,9 +56,9 @@ def served_on(journal: Path, revision: str, rejected_at: float) -> float | None:
         lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    for seen in (entry.observation for entry in entries(lines)):
-        if seen and seen.now >= rejected_at:
-            tasks = (task for app in seen.apps if app.revision == revision for task in app.tasks)
-            if not any(seen.is_up(task) for task in tasks):
-                return seen.now - rejected_at
+    for observation in (entry.observation for entry in entries(lines)):
+        if observation and observation.now >= rejected_at:
+            tasks = (task for app in observation.apps if app.revision == revision for task in app.tasks)
+            if not any(map(observation.is_up, tasks)):
+                return observation.now - rejected_at
     return None

@@ -1,6 +1,6 @@
-"""Test results as every CI system reads them: JUnit's XML, and the XML that other programs wrote.
+"""Writes test results as JUnit XML, which every CI system reads, and reads the JUnit XML of other programs.
 
-Written by junit-xml; what it writes beyond the schema that Jenkins uses (junit-10.xsd) is taken out again.
+junit-xml writes the document; attributes that Jenkins' schema (junit-10.xsd) does not have are removed again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bgci.reporting.console import ANSI
 
 MAX_TEXT = 20_000  # characters of one text in the report
 MAX_NAME = 500
-# XML 1.0 knows no others; \x7f-\x9f, which it discourages, are control characters as well.
+# XML 1.0 allows no others. It discourages \x7f-\x9f, which are control characters, too.
 ILLEGAL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -40,9 +40,9 @@ def _suite(name: str, cases: Sequence[Case], properties: Mapping[str, str]) -> E
     from junit_xml import TestSuite
 
     addresses = {f"address of {case.place}": case.address for case in cases if case.address}
-    told = {clean(key, MAX_NAME): clean(value, MAX_NAME) for key, value in {**properties, **addresses}.items()}
+    known = {clean(key, MAX_NAME): clean(value, MAX_NAME) for key, value in {**properties, **addresses}.items()}
     began = cases[0].began or None
-    suite = TestSuite(clean(name, MAX_NAME), [_case(case) for case in cases], properties=told, timestamp=began)
+    suite = TestSuite(clean(name, MAX_NAME), [_case(case) for case in cases], properties=known, timestamp=began)
     element: ET.Element = suite.build_xml_doc()
     element.attrib.pop("disabled", None)  # the schema has none
     element.set("time", f"{sum(case.seconds for case in cases):.3f}")  # nor more than three decimals

@@ -53,7 +53,7 @@ def render(page: Mapping[str, Any]) -> str:
 
 
 def _cases(path: Path) -> list[Case]:
-    """The cases of a JUnit file, in the suites that ours names; what cannot be read has none."""
+    """The cases of a JUnit file, with their suites where bgci wrote the file; none of a file that cannot be read."""
     try:
         if path.stat().st_size > MAX_JUNIT:
             return []

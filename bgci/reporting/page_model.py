@@ -125,7 +125,7 @@ def page_model(
         "bars": bars(read.stages),
         "bar_keys": BAR_KEYS,
         "legend": _legend(read),
-        "rollout": _rollout(read) if read.looks else [],
+        "rollout": _rollout(read) if read.snapshots else [],
         "judged": _judged(judged, hues) if judged else [],
         "variants": [Key(f"{hue} area", role) for hue, role in zip(hues, figures.ROLES, strict=True)],
         "verdict": next((stage.judged for stage in reversed(read.stages) if stage.judged), ""),
@@ -207,30 +207,30 @@ def _figure(
 
 
 def _rollout(read: Timeline) -> list[Figure]:
-    measured = " The line: where the requests that were counted divide." if read.judgements else ""
+    measured = " The line: the measured share of the requests." if read.judgements else ""
     apart = ["The time between the stages is left out."] if len(read.spans) > 1 else []
     return [
         _figure(
             "Instances in rotation",
-            ["At the load balancer that has fewest. The dashed line: all running ones, in rotation or not.", *apart],
+            ["At the load balancer with the fewest. The dashed line: all running instances.", *apart],
             read.spans,
             200,
-            partial(figures.rotation, read.looks),
+            partial(figures.rotation, read.snapshots),
         ),
         _figure(
             "Share of the traffic",
-            [f"Of new sessions, as each instance in rotation gets as many of them.{measured}"],
+            [f"Of new sessions, if all instances in rotation get equally many.{measured}"],
             read.spans,
             160,
-            partial(figures.share, read.looks, read.judgements),
+            partial(figures.share, read.snapshots, read.judgements),
         ),
     ]
 
 
 def _legend(read: Timeline) -> list[Key]:
     keys = []
-    for app_id in figures.app_ids(read.looks):
-        apps = [app for look in read.looks if (app := look.app(app_id))]
+    for app_id in figures.app_ids(read.snapshots):
+        apps = [app for snapshot in read.snapshots if (app := snapshot.app(app_id))]
         revisions = ", ".join(dict.fromkeys(app.revision or "unknown revision" for app in apps))
         colour = apps[0].colour
         keys.append(Key(f"{figures.hue(colour)} area", f"{colour or 'no colour'} {app_id}: {revisions}"))
@@ -255,7 +255,7 @@ def _rate(counts: Counts) -> str:
 def _hues(read: Timeline) -> tuple[str, str]:
     """The baseline's and the canary's: those of the two apps that ran while the judge compared them."""
     first = read.judgements[0][0].at if read.judgements else 0.0
-    before = [look for look in read.looks if look.at <= first and len(look.apps) == 2]
+    before = [snapshot for snapshot in read.snapshots if snapshot.at <= first and len(snapshot.apps) == 2]
     baseline, canary = (figures.hue(app.colour) for app in before[-1].apps) if before else ("blue", "green")
     return (baseline, canary) if baseline != canary else ("blue", "green")
 

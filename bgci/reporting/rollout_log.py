@@ -1,4 +1,4 @@
-"""Observations and steps of a rollout, for the journal, ``result.json`` and people."""
+"""Observations of a rollout for ``result.json``, and its steps as sentences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from bgci.engine.decisions import Create, Delete, Kill, Restore, Scale, Step
 from bgci.engine.observation import Observation
 
 
-def summary(seen: Observation) -> dict[str, Any]:
-    """An observation for the journal and for ``result.json``: without times, so that only changes are new."""
+def summary(observation: Observation) -> dict[str, Any]:
+    """The observation for ``result.json``."""
     return {
         "apps": [
             {
@@ -24,14 +24,14 @@ def summary(seen: Observation) -> dict[str, Any]:
                 "deployments": list(app.deployments),
                 "serving": {
                     replica.url: dict(Counter(replica.server(task.id).serving.value for task in app.tasks))
-                    for replica in seen.replicas
+                    for replica in observation.replicas
                 },
             }
-            for app in seen.apps
+            for app in observation.apps
         ],
         "load_balancers": [
             {"url": replica.url, "older_workers": list(replica.older_workers), "problem": replica.problem}
-            for replica in seen.replicas
+            for replica in observation.replicas
         ],
     }
 

@@ -1,8 +1,7 @@
-"""Observations, goals and steps of a rollout as JSON, and back: what the journal holds, so that each decision can be
-replayed.
+"""Encodes observations, goals and steps of a rollout for the journal, and decodes them, so that it can be replayed.
 
-An observation is recorded as its difference from the one before (RFC 7386, a JSON merge patch). Values that are their
-default are left out. Sessions of a server in rotation are left out, too: they change all the time and decide nothing.
+An observation is recorded as its difference from the one before (RFC 7386, a JSON merge patch). Default values are left
+out; so are the sessions of a server in rotation, which change all the time and decide nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _plain(value: Any) -> Any:
 
 
 def decoded(kind: type[T], value: Json) -> T:
-    """A dataclass from its JSON; fields that this version does not know are left out."""
+    """A dataclass from its JSON; unknown fields, of another version, are left out."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: _tuples(part) for name, part in value.items() if name in known})
 
@@ -126,14 +125,14 @@ def _decode_replica(url: str, value: Json) -> Replica:
     return decoded(Replica, {**value, "url": url, "servers": servers})
 
 
-def difference(old: Json, new: Json) -> dict[str, Any]:
+def merge_patch(old: Json, new: Json) -> dict[str, Any]:
     """The merge patch that leads from the old value to the new one."""
     found: dict[str, Any] = {name: None for name in old if name not in new}
     for name, value in new.items():
         if name not in old:
             found[name] = value
         elif isinstance(value, dict) and isinstance(old[name], dict):
-            if part := difference(old[name], value):
+            if part := merge_patch(old[name], value):
                 found[name] = part
         elif value != old[name]:
             found[name] = value
@@ -180,7 +179,7 @@ def encode_step(step: Step) -> dict[str, Any]:
 
 
 def decode_step(value: Json) -> Step:
-    """Raises KeyError or ValueError for a step that this version does not know."""
+    """Raises KeyError or ValueError for an unknown step, of another version."""
     if "wait" in value:
         return Wait(Cause(value["wait"]), str(value.get("why", "")), bool(value.get("request_reload")))
     if "done" in value:

@@ -56,7 +56,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     at: float  # seconds since the epoch
     apps: tuple[Running, ...]
 
@@ -130,7 +130,7 @@ class Span:
 
 @dataclass
 class Timeline:
-    looks: list[Look] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     judgements: list[list[Sample]] = field(default_factory=list)  # the samples of each run of the judge
     notes: list[Note] = field(default_factory=list)
     stages: list[StageResult] = field(default_factory=list)
@@ -148,20 +148,20 @@ def timeline(lines: Iterable[str], *, app: str = "", revision: str = "") -> Time
                 except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                     continue
             found.spans += _spans(stage)
-    found.looks.sort(key=lambda look: look.at)
+    found.snapshots.sort(key=lambda snapshot: snapshot.at)
     found.spans = _merged(found.spans)
     return found
 
 
 def for_page(text: object, limit: int = MAX_TEXT) -> str:
-    """A text without control characters and everything that looks like a credential, and not too long."""
+    """The text without control characters and without what looks like a credential, at most ``limit`` long."""
     return clean(without_credentials(DIRECTION.sub("", str(text))), limit)
 
 
 def _add(found: Timeline, entry: Entry) -> None:
     at, event = entry.at, entry.event
-    if entry.observation and (look := look_at(at, entry.observation)):
-        found.looks.append(look)
+    if entry.observation and (snapshot := snapshot_of(at, entry.observation)):
+        found.snapshots.append(snapshot)
     if entry.decided:
         step = decode_step(entry.step)
         wait = isinstance(step, Wait)
@@ -183,7 +183,7 @@ def _is_smaller(new: Counts, old: Counts) -> bool:
     return new.requests < old.requests or new.errors < old.errors
 
 
-def look_at(at: float, observation: Observation) -> Look | None:
+def snapshot_of(at: float, observation: Observation) -> Snapshot | None:
     """What the readable load balancers show; None where none is readable."""
     replicas = [replica for replica in observation.replicas if not replica.problem]
     if observation.apps and not replicas:
@@ -193,7 +193,7 @@ def look_at(at: float, observation: Observation) -> Look | None:
         for replica in replicas
     ]
     serving = [counts for counts in up if any(counts)]
-    return Look(
+    return Snapshot(
         at,
         tuple(
             Running(
@@ -267,7 +267,7 @@ def _spans(stage: Sequence[Entry]) -> list[Span]:
             start = spans.pop().start if entry.event.get("offset", 0.0) >= offset else entry.at
             spans.append(Span(start, max(start, entry.at), name))
             offset = entry.event.get("offset", 0.0)
-    # Another machine's clock may have set these times: believe the result's only where it can be true.
+    # Another machine's clock can have set these times: use the result's only where it is plausible.
     if spans and last.kind == "result" and 0 <= last.at - spans[-1].end <= last.event.get("seconds", 0.0):
         spans[-1] = Span(spans[-1].start, last.at, name)
     return spans

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bgci.engine.decisions import Done, Kind, Scale
-from bgci.reporting.replay import Run, replay, told
+from bgci.reporting.journal_replay import Run, replay, run_lines
 from bgci.reporting.timeline import timeline
 
 JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl.gz"))
@@ -32,7 +32,7 @@ def test_a_recorded_rollout_is_decided_the_same_today(journal: Path) -> None:
     assert found
     for run in found:
         assert run.moments
-        assert not run.differences, "\n".join(told(run))
+        assert not run.differences, "\n".join(run_lines(run))
 
 
 def test_a_run_that_was_killed_and_the_one_that_finished_it_are_two_runs() -> None:
@@ -50,15 +50,15 @@ def test_another_decision_is_shown_beside_the_recorded_one() -> None:
     changed["step"]["instances"] += 1
     run = next(run for run in replay(json.dumps(event) for event in events) if run.differences)
     assert isinstance(run.differences[0].recorded, Scale)
-    assert any("today's engine: scale" in line for line in told(run))
+    assert any("today's engine: scale" in line for line in run_lines(run))
 
 
 def test_the_page_reads_the_observations_and_steps_of_a_recorded_journal() -> None:
     found = timeline(lines(next(journal for journal in JOURNALS if journal.name.startswith("bluegreen"))))
     kinds = Counter(note.kind for note in found.notes)
     assert {"step", "wait", "result"} <= kinds.keys()
-    assert max(len(look.apps) for look in found.looks) == 2
-    assert {app.in_rotation for look in found.looks for app in look.apps} >= {0, 2}
+    assert max(len(snapshot.apps) for snapshot in found.snapshots) == 2
+    assert {app.in_rotation for snapshot in found.snapshots for app in snapshot.apps} >= {0, 2}
 
 
 def test_the_command_shows_each_decision_of_a_journal(tmp_path: Path) -> None:

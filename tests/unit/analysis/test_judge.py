@@ -9,7 +9,7 @@ from scipy import stats
 
 from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
 from bgci.analysis.error_budget import affordable, lasts, refusal
-from bgci.analysis.judge import Counts, Judge, Policy, judge, p_text, wilson
+from bgci.analysis.judge import Counts, Judge, JudgePolicy, judge, p_text, wilson
 from bgci.errors import UsageError
 
 
@@ -141,26 +141,26 @@ def test_rates_and_shares_that_change_together_are_no_fault_of_the_canary() -> N
     # At night: 10 % to the canary, no errors. In an outage of the database: half to the canary, 20 % errors for both.
     history = [(Counts(1000, 0), Counts(9000, 0)), (Counts(2000, 200), Counts(10000, 200))]
     bad_in_total = stats.fisher_exact([[200, 1800], [200, 9800]], alternative="greater").pvalue
-    verdict = judge(history[1:], Policy(floor=0.001))
+    verdict = judge(history[1:], JudgePolicy(floor=0.001))
     assert bad_in_total < 1e-9
     assert verdict.outcome == "fail"
-    assert judge(history, Policy(floor=1e-5)).outcome != "fail"
+    assert judge(history, JudgePolicy(floor=1e-5)).outcome != "fail"
 
 
 def test_exact_test_at_the_end_decides_with_what_was_kept() -> None:
-    policy = Policy(alpha=0.05, end_share=0.9)
+    policy = JudgePolicy(alpha=0.05, end_share=0.9)
     history = [(Counts(100, 5), Counts(300, 1))]
     assert judge(history, policy, over=False).outcome == "undecided"
     assert judge(history, policy).outcome == "fail"
     good = [(Counts(900, 1), Counts(2700, 1))]
-    assert judge(good, Policy(beta=0.3, end_share=0.9), over=False).outcome == "undecided"
-    assert judge(good, Policy(beta=0.3, end_share=0.9)).outcome == "pass"
+    assert judge(good, JudgePolicy(beta=0.3, end_share=0.9), over=False).outcome == "undecided"
+    assert judge(good, JudgePolicy(beta=0.3, end_share=0.9)).outcome == "pass"
 
 
 def test_one_of_several_verdicts_asks_for_more_proof() -> None:
     history = [(Counts(3, 3), Counts(9, 0))]
     assert judge(history).outcome == "fail"
-    assert judge(history, Policy().part(1 / 4)).outcome != "fail"
+    assert judge(history, JudgePolicy().part(1 / 4)).outcome != "fail"
 
 
 def test_totals_that_shrink_are_a_mistake() -> None:
@@ -171,7 +171,7 @@ def test_totals_that_shrink_are_a_mistake() -> None:
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}])
 def test_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        Policy(**wrong)  # type: ignore[arg-type]
+        JudgePolicy(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_p_is_written_in_plain_digits(p: float, text: str) -> None:
 
 def test_expected_requests_agree_with_the_simulation() -> None:
     # docs/judge.md; within a fifth is enough for sizing.
-    policy = Policy()
+    policy = JudgePolicy()
     assert policy.requests_to_detect(0.001, 0.01, 0.25) == pytest.approx(460, rel=0.2)
     assert policy.requests_to_detect(0.01, 0.02, 0.1) == pytest.approx(1100, rel=0.2)
     assert policy.requests_to_detect(0.0, 0.01, 0.25) == 300

@@ -8,12 +8,12 @@ import random
 import pytest
 from scipy import stats
 
-from bgci.analysis.judge import Policy
+from bgci.analysis.judge import JudgePolicy
 from bgci.analysis.latency import Latency, LatencyPolicy, Timing, Windows, mean_time, ratio_interval
 from bgci.errors import UsageError
 
 
-def seen(*pairs: tuple[float, float], policy: Policy | None = None) -> Latency:
+def seen(*pairs: tuple[float, float], policy: JudgePolicy | None = None) -> Latency:
     latency = Latency.under(policy)
     for canary, baseline in pairs:
         latency = latency.see(canary, baseline)
@@ -53,7 +53,7 @@ def test_pairs_after_the_decision_are_told_and_do_not_change_it() -> None:
 
 
 def test_exact_sign_test_has_the_last_word() -> None:
-    policy = Policy(alpha=0.05, beta=0.3, end_share=0.9)
+    policy = JudgePolicy(alpha=0.05, beta=0.3, end_share=0.9)
     slow = seen(*[(300, 100)] * 5, policy=policy)
     assert slow.verdict().outcome == "undecided"
     assert slow.verdict(over=True).outcome == "fail"

@@ -241,7 +241,10 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
             "{path: /, target: load-balancer, expect: {share: {body: v2, at_least: 1%}}}",
             "share needs 10 answers or more",
         ),
-        ("{path: /, target: load-balancer, repeat: 9, expect: {share: {at_least: 1%}}}", "how the canary's answers"),
+        (
+            "{path: /, target: load-balancer, repeat: 9, expect: {share: {at_least: 1%}}}",
+            "does not identify the canary's answers",
+        ),
         ("{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v2}}}", "share has no limit"),
         (
             "{path: /, target: load-balancer, repeat: 10, expect: {share: {body: v, at_least: 9%, at_most: 1%}}}",

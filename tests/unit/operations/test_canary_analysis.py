@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bgci.analysis.judge import Counts, Policy
+from bgci.analysis.judge import Counts, JudgePolicy
 from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import Address, RunningApp
 from bgci.engine.observation import App, Serving, Task
@@ -95,7 +95,7 @@ def test_live_traffic_and_probes_are_compared_each_for_itself(
     monkeypatch.setattr(canary_analysis, "probe", _half_fails)
     context = made.context(judge_for=300.0, judge_traffic=True)
     verdicts, evidence = canary_analysis.watch(
-        context, Policy(floor=1e-6, ratio=1.05), context.settings.max_failed_requests
+        context, JudgePolicy(floor=1e-6, ratio=1.05), context.settings.max_failed_requests
     )
     assert verdicts.outcome == "inconclusive", verdicts.reason
     assert evidence.totals()[0].rate > 1.8 * evidence.totals()[1].rate
@@ -113,7 +113,7 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
     asked: list[str] = []
     monkeypatch.setattr(synthetic_traffic, "timed", lambda url: asked.append(url) or 1.0)
     made = world(steady((PAIRS, 0), (30, 0)))
-    verdicts, _ = canary_analysis.watch(made.context(judge_for=100.0, judge_traffic=True), Policy(), 0)
+    verdicts, _ = canary_analysis.watch(made.context(judge_for=100.0, judge_traffic=True), JudgePolicy(), 0)
     assert verdicts.outcome == "pass"
     assert len(asked) == PAIRS * (1 + synthetic_traffic.BESIDE), "only at the first look, when it is not known yet"
     assert sum(url.startswith("http://canary:80/") for url in asked) == PAIRS
@@ -122,7 +122,7 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
 def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
     made = world(steady((2, 1), (2, 0)))
     context = made.context(judge_for=600.0, max_failed_requests=3)
-    verdicts, evidence = canary_analysis.watch(context, Policy(alpha=1e-6), 3)
+    verdicts, evidence = canary_analysis.watch(context, JudgePolicy(alpha=1e-6), 3)
     assert verdicts.outcome == "fail"
     assert verdicts.reason.startswith("--max-failed-requests 3 is used up: insufficient traffic: 6 of ")
     assert evidence.live("canary").errors == 3
@@ -133,12 +133,12 @@ def test_the_time_is_what_the_granted_failures_allow(
 ) -> None:
     made = world(steady((25, 0), (25, 0)))
     with pytest.raises(ConflictError, match="3 failed requests buy 60 requests to the canary"):
-        canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=3), Policy(floor=1e-5), 3)
+        canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=3), JudgePolicy(floor=1e-5), 3)
     monkeypatch.setattr(canary_analysis, "refusal", lambda *about: "")  # with so small an alpha it would be refused
     # 4 requests a second to the canary, of which 5 % fail as is feared: 6 failed ones in 30 seconds.
     made = world(lambda second: {"canary": Counts(4, int(second % 5 == 0)), "baseline": Counts(12, 0)})
     verdicts, evidence = canary_analysis.watch(
-        made.context(judge_for=600.0, max_failed_requests=6), Policy(alpha=1e-9), 6
+        made.context(judge_for=600.0, max_failed_requests=6), JudgePolicy(alpha=1e-9), 6
     )
     assert verdicts.reason.startswith("--max-failed-requests 6 is used up: ")
     assert (made.second, evidence.live("canary").errors) == (30, 6)
@@ -146,7 +146,7 @@ def test_the_time_is_what_the_granted_failures_allow(
 
 def test_a_canary_that_does_well_may_stand_until_it_has_passed(world: Callable[..., World]) -> None:
     made = world(steady((5, 0), (45, 0)))
-    verdicts, evidence = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), Policy(), 5)
+    verdicts, evidence = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), JudgePolicy(), 5)
     assert verdicts.outcome == "pass"
     assert evidence.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
 

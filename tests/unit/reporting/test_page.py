@@ -20,7 +20,7 @@ from bgci.reporting.chart import TICKS_APART, Axis, duration, even_ticks
 from bgci.reporting.figures import measured_share, moving_median, rotation
 from bgci.reporting.page_model import checked, page_model
 from bgci.reporting.rollout_record import encode_observation, encode_step
-from bgci.reporting.timeline import Look, Running, Sample, Span, Variant, for_page, timeline
+from bgci.reporting.timeline import Running, Sample, Snapshot, Span, Variant, for_page, timeline
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{ 7 * 7 }} & \x1b[31m\u202e"
 ONE, TWO = "http://10.0.0.1:9090", "http://10.0.0.2:9090"
@@ -209,7 +209,7 @@ def test_lines_that_cannot_be_read_are_left_out():
         event("result", 4, command=None, code="x", timings=[1]),
     ]
     found = timeline([*junk, *odd, hybrid(5), result(6)])
-    assert [len(look.apps) for look in found.looks] == [0, 2]
+    assert [len(snapshot.apps) for snapshot in found.snapshots] == [0, 2]
     assert found.judgements == []
     assert [stage.code for stage in found.stages] == [0]
     read(html_of([*junk, *odd, hybrid(5), result(6)]))
@@ -233,24 +233,24 @@ def test_stages_of_other_apps_and_revisions_are_another_story():
         hybrid(6),  # a killed process leaves no result
     ]
     found = timeline(lines, app="/web", revision="v2")
-    assert [look.at % 60 for look in found.looks] == [2, 6]
-    assert len(timeline(lines).looks) == 4
+    assert [snapshot.at % 60 for snapshot in found.snapshots] == [2, 6]
+    assert len(timeline(lines).snapshots) == 4
 
 
 def test_a_load_balancer_that_follows_later_makes_no_dip():
-    look = timeline([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).looks[0]
-    assert sum(app.in_rotation for app in look.apps) == 4
-    assert [app.share for app in look.apps] == [0.875, 0.125]
+    snapshot = timeline([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).snapshots[0]
+    assert sum(app.in_rotation for app in snapshot.apps) == 4
+    assert [app.share for app in snapshot.apps] == [0.875, 0.125]
 
 
 def test_a_dip_at_one_load_balancer_is_seen():
-    look = timeline([observed(0, app("blue", "v1", (4, 1)))]).looks[0]
-    assert look.apps[0].in_rotation == 1
+    snapshot = timeline([observed(0, app("blue", "v1", (4, 1)))]).snapshots[0]
+    assert snapshot.apps[0].in_rotation == 1
 
 
 def test_a_load_balancer_that_could_not_be_read_says_nothing():
-    assert timeline([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).looks[0].apps[0].in_rotation == 4
-    assert timeline([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).looks == []
+    assert timeline([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).snapshots[0].apps[0].in_rotation == 4
+    assert timeline([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).snapshots == []
 
 
 def test_the_journal_of_a_job_begins_again_and_is_a_span_of_its_own():
@@ -386,11 +386,11 @@ def test_labels_of_the_time_do_not_touch(spans, width):
 
 
 def test_what_the_pictures_show_is_as_high_as_what_was_seen():
-    looks = [
-        Look(0.0, (Running("/web-blue", "blue", "v1", 4, 4, 1.0),)),
-        Look(5.0, (Running("/web-blue", "blue", "v1", 4, 2, 0.5), Running("/web-green", "green", "v2", 2, 2, 0.5))),
+    snapshots = [
+        Snapshot(0.0, (Running("/web-blue", "blue", "v1", 4, 4, 1.0),)),
+        Snapshot(5.0, (Running("/web-blue", "blue", "v1", 4, 2, 0.5), Running("/web-green", "green", "v2", 2, 2, 0.5))),
     ]
-    drawn = rotation(looks, Axis([Span(0, 10)], 50, 250), 146)  # 100 pixels for 0 to 6
+    drawn = rotation(snapshots, Axis([Span(0, 10)], 50, 250), 146)  # 100 pixels for 0 to 6
     areas = {shape.style: shape.path for shape in drawn.shapes if shape.style.endswith("area")}
     assert areas["blue area"].startswith("M50 55.3L150 55.3L150 88.7L250 88.7L250 122")
     assert areas["green area"].startswith("M50 55.3L150 55.3L150 55.3L250 55.3L250 88.7")

@@ -15,8 +15,8 @@ from bgci.reporting.rollout_record import Json, decode_app, decode_goal, decode_
 
 @dataclass(frozen=True)
 class Moment:
-    """One observation. ``recorded`` is None for a step that this version does not know. ``refused``: why the recorded
-    step was not performed."""
+    """One observation. ``recorded`` is None for an unknown step, of another version. ``refused``: why the recorded step
+    was not performed."""
 
     now: float
     observation: Observation | None
@@ -69,7 +69,7 @@ def _played(recorded: list[Entry]) -> Run:
             today = rollout.decide(observation)
             pending = _known(entry.step)
             run.moments.append(moment := Moment(observation.now, observation, pending, today))
-            if moment.differs and pending:  # go on from what happened, not from what would have happened
+            if moment.differs and pending:  # continue from the recorded decision
                 rollout.memory = before.observed(observation, run.goal).decided(pending, observation.now)
         elif entry.kind == "unobserved":
             pending = _known(entry.step)
@@ -107,28 +107,29 @@ def _essence(step: Step) -> object:
             return step
 
 
-# -- for people -------------------------------------------------------------------------------------------------------
+# -- as text ----------------------------------------------------------------------------------------------------------
 
 
-def told(run: Run) -> Iterator[str]:
-    """The run line by line: seconds since its first observation, what was there, and the decision."""
+def run_lines(run: Run) -> Iterator[str]:
+    """The run as text: seconds since its first observation, each new observation, and each decision."""
     goal, start = run.goal, run.moments[0].now if run.moments else 0.0
     yield f"{goal.kind.value} {goal.revision}, target {goal.target} ({run.policy.strategy})"
     last = ""
     for moment in run.moments:
-        seen = pictured(moment.observation) if moment.observation else "Marathon does not answer"
-        if seen != last:
-            yield f"{moment.now - start:8.1f}s   {seen}"
-            last = seen
-        yield f"{'':9}   -> {said(moment.recorded)}{f' Not performed: {moment.refused}' if moment.refused else ''}"
+        text = observation_text(moment.observation) if moment.observation else "Marathon does not answer"
+        if text != last:
+            yield f"{moment.now - start:8.1f}s   {text}"
+            last = text
+        refused = f" Not performed: {moment.refused}" if moment.refused else ""
+        yield f"{'':9}   -> {decision_text(moment.recorded)}{refused}"
         if moment.differs:
-            yield f"{'':9}   !! today's engine: {said(moment.today)}"
+            yield f"{'':9}   !! today's engine: {decision_text(moment.today)}"
     count = len(run.differences)
     end = "Today's engine decides the same." if not count else f"Today's engine decides otherwise {count} times."
     yield f"{len(run.moments)} observations. {end}"
 
 
-def pictured(observation: Observation) -> str:
+def observation_text(observation: Observation) -> str:
     """An observation in one line: per app its instances, healthy tasks, and the servers of each load balancer."""
     apps = []
     for app in observation.apps:
@@ -148,10 +149,10 @@ def pictured(observation: Observation) -> str:
     return "; ".join(parts) or "no app runs"
 
 
-def said(step: Step | None) -> str:
+def decision_text(step: Step | None) -> str:
     match step:
         case None:
-            return "a step that this version does not know"
+            return "an unknown step, of another version of bgci"
         case Wait(cause, reason):
             return f"wait ({cause.value}): {reason}"
         case Done(message):
