@@ -21,7 +21,8 @@ from typer.models import ParamMeta
 from bgci import configuration, redaction
 from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.errors import UsageError
-from bgci.options import FILE, OPTIONS, Option, Settings
+from bgci.option import Option
+from bgci.options import FILE, OPTIONS, Settings
 
 
 def default_values(path: str) -> dict[str, Any]:

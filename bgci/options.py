@@ -6,14 +6,11 @@ Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-import typer
-
-from bgci.durations import duration_text, parse_duration, parse_share
 from bgci.engine.strategies import STRATEGIES
+from bgci.option import Option, seconds, setting, share
 
 FILE = "bgci.toml"
 FROM_FILE = "DEFAULT_MAP"  # the origin of a setting, as click calls it
@@ -27,38 +24,6 @@ if TYPE_CHECKING:
     StrategyName = str
 else:
     StrategyName = Literal[tuple(STRATEGIES)]
-
-
-def duration(text: str | float) -> float:
-    """Seconds of an option. A number without a unit is refused."""
-    try:
-        return text if isinstance(text, float) else parse_duration(text.strip())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def share(text: str | int) -> int:
-    """A share in percent, written as ``25`` or ``25%``."""
-    try:
-        return parse_share(str(text))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def setting(default: Any, text: str, *flags: str, lines: bool = False, **more: Any) -> Any:
-    """A field of ``Settings``.
-
-    flags: instead of the one of its name. lines: a value can contain blanks, so that its environment variable has one
-    value per line. ``more`` goes to typer.Option.
-    """
-    metadata = {"help": text, "flags": flags, "lines": lines, "more": more}
-    if isinstance(default, tuple):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def seconds(default: float, text: str) -> Any:
-    return setting(default, text, parser=duration, metavar="DURATION")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,73 +273,6 @@ SHARED = (
     *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, *ROLLBACK),
     *("yes", "on_rejected", "on_failure", "on_inconclusive", "steps", "adopt", "adopt_restart", "output"),
 )
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option, as the command line and every wrapper offer it."""
-
-    key: str  # the field of Settings
-    kind: Any  # a float is a duration in seconds
-    initial: Any  # the default
-    help: str
-    flags: tuple[str, ...]  # "": the one of its name
-    lines: bool  # its environment variable has one value per line
-    more: Mapping[str, Any]  # of typer.Option
-
-    @property
-    def name(self) -> str:
-        return self.key.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        return f"BGCI_{self.key.upper()}"
-
-    @property
-    def repeatable(self) -> bool:
-        return get_origin(self.kind) is list
-
-    @property
-    def flag(self) -> bool:
-        return self.kind is bool
-
-    @property
-    def number(self) -> bool:
-        return self.kind is int
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
-
-    @property
-    def default(self) -> str:
-        """The default as a user would write it, "" for none."""
-        return self.text(self.initial)
-
-    @property
-    def description(self) -> str:
-        """Help and default in one text.
-
-        A wrapper passes on only the inputs that are given: its own default is empty, so that environment,
-        ``bgci.toml`` and bgci's default follow in their order.
-        """
-        more = [
-            " One per line." if self.repeatable else "",
-            f" One of: {', '.join(self.choices)}." if self.choices else "",
-            f" [default: {self.default}]" if self.default and not self.flag else "",
-        ]
-        return self.help + "".join(more)
-
-    def text(self, value: Any) -> str:
-        """A value as a user would write it."""
-        value = self.plain(value)
-        if isinstance(value, bool):
-            return str(value).lower()
-        return " ".join(value) if isinstance(value, list) else str(value)
-
-    def plain(self, value: Any) -> Any:
-        """A value as ``bgci.toml`` has it: a duration is a text with its unit."""
-        return duration_text(value) if self.kind is float else value
 
 
 def _options() -> dict[str, Option]:

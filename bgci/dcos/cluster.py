@@ -69,19 +69,10 @@ def connect(
     root = http(cluster_url, login)
 
     def service(url: str, path: str) -> Http:
-        if not url:
-            return root.below(path)
-        return http(url, login if insecure or confidential(url) else None)
+        return http(url, login if insecure or confidential(url) else None) if url else root.below(path)
 
-    return Cluster(
-        marathon=Marathon(service(marathon_url, "/service/marathon")),
-        metronome=Metronome(service(metronome_url, "/service/metronome")),
-        task_log=TaskLog(root),
-        variant=variant,
-        version=version,
-        login=login,
-        http=root,
-    )
+    marathon, jobs = service(marathon_url, "/service/marathon"), service(metronome_url, "/service/metronome")
+    return Cluster(Marathon(marathon), Metronome(jobs), TaskLog(root), variant, version, login, root)
 
 
 def pinned_ca(cluster_url: str, sha256: str) -> str:

@@ -13,7 +13,8 @@ import yaml
 from typer.main import get_command
 
 from bgci import cli, options
-from bgci.options import EXPOSED, Option, duration, shared_options
+from bgci.option import Option, duration
+from bgci.options import EXPOSED, shared_options
 from bgci.reporting.ci_systems import dotenv, outputs
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from bgci.errors import NAMES
-from bgci.options import EXPOSED, Option, shared_options
+from bgci.option import Option
+from bgci.options import EXPOSED, shared_options
 
 ROOT = Path(__file__).parents[2]
 COMPONENT_ONLY = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bgci import command_options, options
+from bgci import command_options, option, options
 from bgci.errors import UsageError
 from bgci.reporting.ci_systems import dotenv, outputs
 
@@ -67,7 +67,7 @@ def test_a_wrong_type_is_refused_with_file_and_line(tmp_path: Path, text: str, w
 
 @pytest.mark.parametrize("text", ["25", "25%", " 25% ", 25, "0", "100%"])
 def test_a_share_is_written_with_or_without_its_sign(text: str | int) -> None:
-    assert options.share(text) == int(str(text).strip(" %"))
+    assert option.share(text) == int(str(text).strip(" %"))
 
 
 def test_every_option_and_own_variable_is_known() -> None:

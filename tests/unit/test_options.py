@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from bgci import command_options, options
+from bgci import command_options, option, options
 from bgci.errors import UsageError
 
 TEMPLATE = {
@@ -64,13 +64,13 @@ def canary_job(directory: Path) -> dict[str, Any]:
     ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("500ms", 0.5), ("1.5s", 1.5)]
 )
 def test_a_duration_with_its_unit_is_seconds(text: str, seconds: float) -> None:
-    assert options.duration(text) == seconds
+    assert option.duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["90", "", "10 m", "-5s", "5d", "s"])
 def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a duration"):
-        options.duration(text)
+        option.duration(text)
 
 
 @pytest.mark.parametrize(
