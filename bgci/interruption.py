@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 2.0  # seconds in which a change that is under way can still be answered before AbortedError is raised
+SLACK = 4.0  # seconds after the deadline of a goal in which a request can still be answered
 END_SECONDS = 2.0  # for the work at the end of the process
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -50,6 +51,7 @@ class Signals:
         self._noted: list[tuple[int, float]] = []
         self._taken = 0
         self._aborted_at = -math.inf
+        self._until = math.inf  # the deadline of what the command does now
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler. It takes no lock: the interrupted thread can hold it."""
@@ -70,6 +72,19 @@ class Signals:
                     remedy="Run the same command again to go on, or the rollback to go back.",
                 )
 
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Inside, no call takes longer than until so many seconds from now; the innermost limit counts."""
+        before, self._until = self._until, time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._until = before
+
+    def left(self) -> float:
+        """Seconds until the deadline of ``within``; infinite outside of one."""
+        return self._until - time.monotonic()
+
     def pause(self, seconds: float) -> None:
         """Wait. Raises AbortedError as soon as a signal comes."""
         until = time.monotonic() + seconds
@@ -83,11 +98,14 @@ class Signals:
     def call(self, work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
         """The result of ``work``, which runs in a thread of its own.
 
-        Raises AbortedError as soon as a signal comes, and TimeoutError after ``limit`` seconds: the thread is left to
-        itself then, with all that ``work`` uses. ``settle``: seconds after a signal in which the end of ``work`` is
-        still waited for.
+        Raises AbortedError as soon as a signal comes, and TimeoutError after ``limit`` seconds or at the deadline: the
+        thread is left to itself then, with all that ``work`` uses. ``settle``: seconds after a signal in which the end
+        of ``work`` is still waited for.
         """
         self.check()
+        limit = min(limit, self.left())
+        if limit <= 0:
+            raise TimeoutError  # nothing is begun that nobody waits for
         outcome: list[tuple[T | None, BaseException | None]] = []
         reader, writer = os.pipe()
 
@@ -137,6 +155,8 @@ class Signals:
 signals = Signals()
 pause = signals.pause
 call = signals.call
+within = signals.within
+left = signals.left
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from bgci.dcos.task_log import TaskLog
 from bgci.dcos.tls import confidential, fingerprint, pinned, require_confidential
 from bgci.errors import DeniedError, UnavailableError, UsageError
 
+ELECTION = 12.0  # seconds for which Marathon may be without a leader
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -57,7 +59,7 @@ def connect(
             require_confidential(url, insecure)
 
     def http(url: str, auth: Auth | None) -> Http:
-        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, name="DC/OS")
+        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, patience=ELECTION, name="DC/OS")
 
     if not cluster_url:
         plain = PlainLogin(credentials)

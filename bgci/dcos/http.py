@@ -13,6 +13,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from itertools import count
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -23,7 +24,7 @@ from bgci.dcos import tls
 from bgci.dcos.http_body import ENCODINGS, TooLarge, UnusableJsonError, json_value, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
-from bgci.interruption import SETTLE, call, pause
+from bgci.interruption import SETTLE, call, left, pause
 
 Params = Sequence[tuple[str, str]]
 
@@ -73,8 +74,8 @@ class Http:
     ``auth`` is called for each request, but never for one to another origin. After a 401, which means that nothing was
     carried out, it may renew itself, once.
     ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds;
-    an answer may take two read time-outs in all. A signal ends a request and its pauses. Not for use by several
-    threads.
+    an answer may take two read time-outs in all. ``patience``: seconds for which a service that answers 429 or 503 is
+    asked again, however many retries that takes. A signal ends a request and its pauses. Not for several threads.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Http:
         read_timeout: float = 30.0,
         retries: int = 4,
         backoff: float = 0.5,
+        patience: float = 0.0,
         name: str = "",
     ) -> None:
         self.base_url = _checked_url(base_url)
@@ -98,6 +100,7 @@ class Http:
         self._total = connect_timeout + 2 * read_timeout
         self._retries = retries
         self._backoff = backoff
+        self._patience = patience
         self._sessions = _Sessions()
 
     def below(self, path: str, *, name: str = "") -> Http:
@@ -114,8 +117,12 @@ class Http:
         return other
 
     def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
-        """The JSON value at ``path``."""
-        return self._json(self.request("GET", path, params=params, credentials=credentials))
+        """The JSON value at ``path``. A body that is cut or empty is asked for once more."""
+        reply = self.request("GET", path, params=params, credentials=credentials)
+        if not _is_json(reply):
+            pause(self._backoff)
+            reply = self.request("GET", path, params=params, credentials=credentials)
+        return self._json(reply)
 
     def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
         """The text at ``path``."""
@@ -149,8 +156,10 @@ class Http:
         repeatable = harmless or method != "POST"
         url = self.base_url + path
         problem, remedy = "", ""
-        for attempt in range(self._retries + 1):
-            wait = min(MAX_PAUSE, self._backoff * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        patient_until = time.monotonic() + self._patience
+        for attempt in count():
+            most = attempt >= self._retries
+            wait = min(MAX_PAUSE, self._backoff * 2 ** min(attempt, self._retries)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             try:
                 response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
             except (requests.exceptions.InvalidHeader, UnicodeError):
@@ -158,7 +167,8 @@ class Http:
                     "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
                 ) from None  # the original error shows the header
             except (TooLarge, TimeoutError) as error:
-                problem, again = str(error) or f"its answer is not complete within {self._total:g} s", False
+                limit = "--timeout" if left() <= 0 else f"{self._total:g} s"
+                problem, again = str(error) or f"its answer is not complete within {limit}", False
             except requests.RequestException as error:
                 problem, remedy = explained(error, self.base_url, self._timeouts)
                 again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
@@ -168,7 +178,8 @@ class Http:
                 problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
                 wait = max(wait, _retry_after(response))
                 again = repeatable or response.status_code == 429
-            if not again or attempt == self._retries:
+                most = most and time.monotonic() >= patient_until
+            if not again or most or wait >= left():
                 break
             pause(wait)
         if method != "GET" and not harmless:
@@ -306,6 +317,14 @@ class _Sessions:
         self.current = _Session()
         self.current.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
         self.current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _is_json(reply: Reply) -> bool:
+    try:
+        json_value(reply.content)
+    except ValueError as error:
+        return isinstance(error, UnusableJsonError)  # it stays as it is
+    return True
 
 
 def _proxies(url: str) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from bgci.engine.decisions import Kind, Release
 from bgci.errors import AbortedError, BgciError, UsageError, amended
-from bgci.interruption import signals
+from bgci.interruption import SLACK, signals, within
 from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
@@ -71,7 +72,11 @@ def reach(
     release: as rendered by this command, None where it has not been read yet. A rollback needs none. size: of the
     canary; None: as the settings say. checked: whether this command has checked the load balancers' settings.
     """
-    size = size or size_of(context.settings)
+    with within(context.settings.timeout + SLACK):
+        return _reached(context, kind, release, size or size_of(context.settings), checked=checked)
+
+
+def _reached(context: Context, kind: Kind, release: Release | None, size: CanarySize, *, checked: bool) -> bool:
     if as_job(context) and not context.settings.dry_run:
         require_owned(context, release.group if release else known_group(context))
         keep_for_job(context)
@@ -108,7 +113,8 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
         require_servable(context, request.release, mine.apps)
     remove_previews(context)
     if request.goal.kind is not Kind.ROLLBACK and context.planned is None:
-        preview(context, request.release, mine)
+        with within(math.inf):  # it has deadlines of its own
+            preview(context, request.release, mine)
     if context.settings.dry_run:
         plan_goal(context, request)
         return False

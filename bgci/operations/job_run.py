@@ -26,7 +26,7 @@ from bgci.errors import (
     UnhealthyError,
     from_code,
 )
-from bgci.interruption import pause
+from bgci.interruption import pause, within
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
@@ -37,6 +37,8 @@ from bgci.operations.result import Result
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
+ENDING = 1.0  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
+LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
 GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
@@ -65,9 +67,10 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
     document = job_document(job.spec)
     watch = _Watch(context, metronome, job_id)
     try:
-        watch.run_id = _joined_or_started(context, metronome, job, kind, release, size)
-        context.result = replace(context.result, job=job_id, run=watch.run_id)
-        state = watch.to_the_end()
+        with within(context.settings.timeout + ENDING):
+            watch.run_id = _joined_or_started(context, metronome, job, kind, release, size)
+            context.result = replace(context.result, job=job_id, run=watch.run_id)
+            state = watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort == "rollback":
             context.console.warn(f"The run of {job_id} goes on without being followed.")
@@ -160,27 +163,42 @@ def _joined_or_started(
     if changes:
         metronome.update(spec)
         context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
-    run = metronome.start(job.id)
+    run = _started(metronome, job.id)
     context.console.step(f"Started {job.id}, run {run.id}.")
     return run.id
 
 
+def _started(metronome: Metronome, job_id: str) -> JobRun:
+    """A new run. After a lost answer it is the one that was started all the same; none was active before."""
+    try:
+        return metronome.start(job_id)
+    except UnavailableError:
+        pause(LOST_ANSWER)
+        found = metronome.active_runs(job_id)
+        return found[0] if found else metronome.start(job_id)
+
+
 def _stop(watch: _Watch) -> None:
     """Stop the run, wait for its end, and read its result."""
-    console, metronome, job_id = watch.context.console, watch.metronome, watch.job_id
     try:
-        # A signal can come before the answer with the run's id. Then the only active run is ours.
-        for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
-            if metronome.stop(job_id, run_id):
-                console.warn(f"Stopped run {run_id} of {job_id}.")
-        until = time.monotonic() + STOPPED
-        while metronome.active_runs(job_id) and time.monotonic() < until:
-            pause(FASTEST_POLL)
-        watch.read_rest(until - time.monotonic())
-        if watch.result and "state" in watch.result:
-            watch.context.result = replace(watch.context.result, state=watch.result["state"])
+        with within(STOPPED + ENDING):
+            _stop_and_read(watch)
     except BgciError as error:
-        console.warn(f"The run of {job_id} could not be stopped: {error.message}")
+        watch.context.console.warn(f"The run of {watch.job_id} could not be stopped: {error.message}")
+
+
+def _stop_and_read(watch: _Watch) -> None:
+    metronome, job_id = watch.metronome, watch.job_id
+    # A signal can come before the answer with the run's id. Then the only active run is ours.
+    for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
+        if metronome.stop(job_id, run_id):
+            watch.context.console.warn(f"Stopped run {run_id} of {job_id}.")
+    until = time.monotonic() + STOPPED
+    while metronome.active_runs(job_id) and time.monotonic() < until:
+        pause(FASTEST_POLL)
+    watch.read_rest(until - time.monotonic())
+    if watch.result and "state" in watch.result:
+        watch.context.result = replace(watch.context.result, state=watch.result["state"])
 
 
 class _Watch:
@@ -369,7 +387,8 @@ def _code_of(context: Context, watch: _Watch) -> int | None:
 def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:
     """UnhealthyError if the run waited for the health of the revision at its timeout; else the timeout itself."""
     try:
-        _, step = next_step(observer_of(context), request())
+        with within(ENDING):
+            _, step = next_step(observer_of(context), request())
     except BgciError:
         return error
     if isinstance(step, Wait) and step.cause is Cause.HEALTH:

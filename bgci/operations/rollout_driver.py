@@ -22,6 +22,7 @@ from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.errors import BgciError, ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
+from bgci.interruption import SLACK, left, within
 from bgci.operations.diagnosis import Diagnosis
 from bgci.operations.observer import Observer
 from bgci.operations.performer import Performer
@@ -87,6 +88,10 @@ class Driver:
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
+        with within(policy.timeout + SLACK):
+            return self._run(release, goal, policy)
+
+    def _run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
         kept = self.baseline.load() if self.baseline else None
         rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
         self.journal.goal(goal, policy, kept)
@@ -111,7 +116,7 @@ class Driver:
         try:
             self.last = self.observer.observe(release.group, quickly=quickly)
         except UnavailableError as error:
-            if self.last is None:
+            if self.last is None or left() <= 0:
                 raise
             step = rollout.unreachable(now := self.observer.now(), error.message)
             self.journal.unobserved(now, step)

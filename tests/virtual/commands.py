@@ -1,0 +1,210 @@
+"""Commands of bgci as programs of a virtual world: the command line itself, with its requests through the world."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import shutil
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+from unittest import mock
+
+import requests
+import typer
+import urllib3
+from requests.adapters import HTTPAdapter
+
+import bgci.appdef.template  # noqa: F401 - what is imported late would be imported on virtual time
+import bgci.cli
+import bgci.dcos.cluster
+import bgci.dcos.config_check
+import bgci.dcos.http
+import bgci.dcos.marathon_lb
+import bgci.operations.context
+from bgci import interruption
+from bgci.dcos import tls
+from bgci.errors import AbortedError, BgciError, exit_code
+from bgci.reporting import page
+from virtual.clock import Killed, Program, current
+from virtual.faults import Exchange, Fault
+from virtual.world import CLUSTER, LATENCY, World
+
+T = TypeVar("T")
+_COMMAND = typer.main.get_command(bgci.cli.app)
+
+
+class Commands:
+    """Runs commands in one world. ``exchanges``: every request so far, in order; ``faults``: by its number."""
+
+    def __init__(self, world: World, **environment: str) -> None:
+        self.world = world
+        self.exchanges: list[Exchange] = []
+        self.faults: dict[int, Fault] = {}
+        self.counting = False
+        self.skew = 0.0
+        self._restored: tuple[Path, Path] | None = None
+        self.artifacts = world.directory / "artifacts"
+        self._environment = {
+            "PATH": "/nonexistent",
+            "BGCI_CLUSTER_URL": CLUSTER,
+            "BGCI_MARATHON_LB_URL": " ".join(world.replicas),
+            "BGCI_JOB_CLUSTER_URL": CLUSTER,
+            "BGCI_JOB_MARATHON_LB_URL": " ".join(world.replicas),
+            "BGCI_JOB_IMAGE": "bgci:latest",
+            "BGCI_ARTIFACTS": str(self.artifacts),
+            "BGCI_CHECK_CONFIG": "never",
+            "BGCI_TIMEOUT": "120s",
+            "BGCI_DRAIN_TIMEOUT": "60s",
+            **environment,
+        }
+        world.job = self._job
+
+    def run(self, *words: str) -> Ended:
+        """A command, to its end."""
+        out = io.StringIO()
+        program = self._program(words, dict(self._environment), out)
+        program.skew = self.skew
+        began = self.world.clock.now
+        try:
+            code = self.world.loop.run_until_complete(program.run())
+        finally:
+            self.world.programs.remove(program)
+        return Ended(" ".join(words), code, out.getvalue(), self.world.clock.now - began)
+
+    def _job(self, words: Sequence[str], env: Mapping[str, str], directory: Path) -> Program:
+        artifacts = directory / "bgci-artifacts"
+        out = (directory / "stdout").open("a", buffering=1)
+        return self._program(words, {**env, "BGCI_ARTIFACTS": str(artifacts), "PATH": "/nonexistent"}, out)
+
+    def _program(self, words: Sequence[str], environment: dict[str, str], out: TextIO) -> Program:
+        program = Program(lambda: _invoked(words, out), environment, out, self.world.clock)
+        program.commands = self  # type: ignore[attr-defined]
+        self.world.programs.append(program)
+        return program
+
+    def kill(self, program: Program) -> None:
+        """SIGKILL: what it has written stays, and what its unwinding writes is undone."""
+        program.die()
+        artifacts = Path(program.environment["BGCI_ARTIFACTS"])
+        kept = artifacts.with_name(artifacts.name + ".killed")
+        if artifacts.is_dir():
+            shutil.copytree(artifacts, kept)
+        self._restored = artifacts, kept
+        raise Killed
+
+    def restore(self) -> None:
+        """The artifacts as they were at the SIGKILL."""
+        if self._restored:
+            artifacts, kept = self._restored
+            shutil.rmtree(artifacts, ignore_errors=True)
+            if kept.is_dir():
+                kept.rename(artifacts)
+            self._restored = None
+
+    async def exchange(self, program: Program, method: str, url: str, body: bytes, read_timeout: float) -> Any:
+        """One request with its fault, if it has one; its status, content type and body."""
+        world, fault = self.world, None
+        if self.counting:
+            fault = self.faults.get(len(self.exchanges))
+            self.exchanges.append(Exchange(method, url, "BGCI_JOB" in program.environment))
+        if fault is None:
+            return await self._sent(method, url, body)
+        return await fault(self, program, lambda: self._sent(method, url, body), read_timeout, url)
+
+    async def _sent(self, method: str, url: str, body: bytes) -> tuple[int, str, bytes]:
+        await asyncio.sleep(LATENCY)
+        answer = await self.world.dispatch(method, url, body)
+        await asyncio.sleep(LATENCY)
+        return answer
+
+
+class Ended:
+    """How a command ended. ``seconds``: virtual ones."""
+
+    def __init__(self, command: str, code: int, text: str, seconds: float) -> None:
+        self.command = command
+        self.code = code
+        self.text = text
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        return f"{self.command}: {self.code} after {self.seconds:.1f} s\n{self.text}"
+
+
+def _invoked(words: Sequence[str], out: TextIO) -> int:
+    """As ``bgci.cli._run``."""
+    try:
+        code = _COMMAND.main(args=list(words), standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (BgciError, AbortedError) as error:
+        out.write(f"bgci: {error.name}: {error}\n")
+        return exit_code(error)
+
+
+class _Adapter(HTTPAdapter):
+    """Requests of the program whose turn it is, through its world."""
+
+    def send(self, request: Any, stream: bool = False, timeout: Any = None, **more: Any) -> requests.Response:
+        program = current()
+        commands: Commands = program.commands  # type: ignore[attr-defined]
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        read_timeout = timeout[1] if isinstance(timeout, tuple) else 30.0
+        try:
+            status, kind, text = program.ask(
+                lambda: commands.exchange(program, request.method, request.url, body, read_timeout)
+            )
+        except ConnectionRefusedError as error:
+            refused = urllib3.exceptions.NewConnectionError(mock.sentinel.pool, "refused")  # type: ignore[arg-type]
+            refused.__cause__ = error
+            reason = urllib3.exceptions.MaxRetryError(mock.sentinel.pool, request.url, refused)  # type: ignore[arg-type]
+            raise requests.ConnectionError(reason, request=request) from None
+        raw = urllib3.HTTPResponse(
+            io.BytesIO(text), headers={"Content-Type": kind}, status=status, preload_content=False
+        )
+        return self.build_response(request, raw)
+
+
+_ADAPTER = _Adapter()
+
+
+def _wait(self: Any, seconds: float, reader: int | None = None) -> None:
+    program = current()
+    program.ask(lambda: asyncio.sleep(seconds))
+    if program.terminated:
+        program.terminated = False
+        raise AbortedError("Aborted by SIGTERM.", signal_number=15, remedy="Run it again.")
+
+
+def _call(work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
+    return work()
+
+
+@contextmanager
+def _no_signals() -> Iterator[Any]:
+    yield types.SimpleNamespace(check=lambda: None, over=False)
+
+
+@contextmanager
+def seams() -> Iterator[None]:
+    """Replaces what touches the machine: sockets, signals, pauses. Everything else is what ships."""
+    with ExitStack() as stack:
+        for target, name, value in (
+            (bgci.dcos.http._Session, "get_adapter", lambda self, url: _ADAPTER),
+            (bgci.dcos.http, "call", _call),
+            (bgci.dcos.marathon_lb, "_addresses", lambda host, port: [host]),
+            (interruption.Signals, "_wait", _wait),
+            (interruption.Signals, "check", lambda self: None),
+            (bgci.operations.context, "noted_signals", _no_signals),
+            (page, "write", lambda artifacts: None),
+            (tls, "verification", lambda ca_cert, insecure: True),
+        ):
+            stack.enter_context(mock.patch.object(target, name, value))
+        yield
+
+
+__all__ = ["Commands", "Ended", "seams", "time"]

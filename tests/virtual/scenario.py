@@ -1,0 +1,276 @@
+"""A release with one fault in it: canary, then promote or rollback, each run again until it ends with 0; and a verdict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from virtual.clock import Deadlock
+from virtual.commands import Commands, Ended, seams
+from virtual.faults import ANSWERS, EVENTS, KILLS, REPLICAS, Exchange, Fault
+from virtual.world import CLUSTER, FAST, Pace, World, world
+
+GROUP, PORT = "web", 14000
+MOST_TRIES = 4
+VIAS = ("direct", "job")
+SETTLED = 3.0  # seconds after the last command, until killed tasks are gone and jobs have ended
+# Codes that a command may end with when something failed on its way: the same command finishes what it left.
+RIGHT_CODES = {
+    "killed": (-9, 5, 6, 9, 10),
+    "failed": (0, 5, 6, 9, 10),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """``goal``: promote or rollback, after a canary. ``before``: what is wrong with the world from the start."""
+
+    strategy: str = "bluegreen"
+    goal: str = "promote"
+    via: str = "direct"
+    instances: int = 2
+    canaries: int = 1
+    replicas: int = 1
+    pace: Pace = Pace()
+    skew: float = 0.0
+    stale: float = 0.0
+    lag: float = 0.0
+    down: float = 0.0  # seconds for which the last load balancer is down from the start
+
+    def __str__(self) -> str:
+        parts = [self.strategy, self.goal, self.via, f"N={self.instances}", f"canary={self.canaries}"]
+        parts += [f"{self.replicas} replicas"] if self.replicas > 1 else []
+        parts += ["fast tasks"] if self.pace == FAST else []
+        parts += [f"{name}={value:g}" for name in ("skew", "stale", "lag", "down") if (value := getattr(self, name))]
+        return " ".join(parts)
+
+
+@dataclass
+class Story:
+    """What happened. ``problems``: empty when all is as promised; ``lost``: whether the fault ended a command."""
+
+    case: Case
+    fault: str
+    at: int
+    exchanges: list[Exchange] = field(default_factory=list)
+    ends: list[Ended] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def hit(self) -> Exchange | None:
+        return self.exchanges[self.at] if 0 <= self.at < len(self.exchanges) else None
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        return tuple(ended.code for ended in self.ends)
+
+    def __str__(self) -> str:
+        what = f"{self.fault} at {self.at} ({self.hit})"
+        return f"{self.case}: {what}: codes {self.codes}: {'; '.join(self.problems) or 'fine'}"
+
+
+def template(instances: int) -> dict[str, Any]:
+    check = {"protocol": "HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 30, "intervalSeconds": 1}
+    return {
+        "id": "/web",
+        "instances": instances,
+        "cpus": 0.01,
+        "mem": 32,
+        "networks": [{"mode": "container/bridge"}],
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": "{{ image }}"},
+            "portMappings": [{"containerPort": 80, "servicePort": PORT}],
+        },
+        "env": {"RELEASE": "{{ revision }}"},
+        "healthChecks": [{**check, "timeoutSeconds": 1, "maxConsecutiveFailures": 3}],
+        "labels": {
+            "HAPROXY_GROUP": "external",
+            "HAPROXY_DEPLOYMENT_GROUP": GROUP,
+            "HAPROXY_DEPLOYMENT_ALT_PORT": f"{PORT + 1}",
+        },
+    }
+
+
+def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name: str = "none") -> Story:
+    """The release with this fault at the request of that number."""
+    story = Story(case, name, at)
+    documents = _documents(case.instances, case.strategy, case.canaries, case.via, case.replicas)
+    with seams(), world(home, replicas=case.replicas, pace=case.pace) as cluster:
+        commands = _commands(cluster, case)
+        _prepare(cluster, documents)
+        _disturb(cluster, commands, case)
+        commands.counting = True
+        commands.exchanges = story.exchanges
+        commands.faults = {at: fault} if fault else {}
+        try:
+            for command in ("canary", case.goal):
+                _to_the_end(commands, story, command)
+            _run_on(cluster, SETTLED)
+            story.problems += _verdict(cluster, case)
+        except Deadlock as error:
+            story.problems.append(f"deadlock: {error}")
+    return story
+
+
+def _commands(cluster: World, case: Case) -> Commands:
+    file = cluster.directory / "web.json"
+    file.write_text(json.dumps(template(case.instances)))
+    environment = {
+        "BGCI_TEMPLATE": str(file),
+        "BGCI_APP": "/web",
+        "BGCI_REVISION": "v2",
+        "BGCI_IMAGE": "image:v2",
+        "BGCI_STRATEGY": case.strategy,
+        "BGCI_VIA": case.via,
+        "BGCI_INSTANCES": str(case.canaries),
+    }
+    return Commands(cluster, **environment)
+
+
+def _disturb(cluster: World, commands: Commands, case: Case) -> None:
+    *_, replica = cluster.replicas.values()
+    commands.skew = case.skew
+    replica.stale, replica.lag = case.stale, case.lag
+    replica.down_until = cluster.clock.now + case.down
+
+
+def _to_the_end(commands: Commands, story: Story, command: str) -> None:
+    """Run it, and the same again as long as it does not end with 0. A command ended by the fault must say why."""
+    options = [] if command == "canary" else []
+    for attempt in range(MOST_TRIES):
+        ended = commands.run(command, *options)
+        story.ends.append(ended)
+        commands.restore()
+        if ended.code == 0:
+            return
+        allowed = RIGHT_CODES["killed" if "SIGKILL" in story.fault else "failed"]
+        if ended.code not in allowed or attempt > 1:
+            story.problems.append(f"{command} ended with {ended.code}: {ended.text.strip().splitlines()[-2:]}")
+            if ended.code not in allowed:
+                return
+    story.problems.append(f"{command} does not end with 0 in {MOST_TRIES} tries")
+
+
+def _run_on(cluster: World, seconds: float) -> None:
+    import asyncio
+
+    cluster.loop.run_until_complete(asyncio.sleep(seconds))
+
+
+def _verdict(cluster: World, case: Case) -> list[str]:
+    """What is not as promised at the end."""
+    problems = []
+    store, (wanted,) = cluster.marathon.store, [{"promote": "v2", "rollback": "v1"}[case.goal]]
+    found = {app.spec["labels"].get("BGCI_REVISION"): app.instances for app in store.apps.values()}
+    if found != {wanted: case.instances}:
+        problems.append(f"at the end: {found}")
+    healthy = sum(bool(instance.healthy) and instance.wanted for instance in store.instances.values())
+    if healthy != case.instances:
+        problems.append(f"{healthy} healthy instances at the end")
+    if cluster.ledger.cut:
+        problems.append(f"cut: {', '.join(cluster.ledger.cut)}")
+    if cluster.ledger.least < case.instances:
+        problems.append(f"only {cluster.ledger.least} in rotation")
+    for url, replica in cluster.replicas.items():
+        up = len(replica.worker.up(cluster.clock.now))
+        if up != case.instances:
+            problems.append(f"{up} up at {url} at the end")
+    active = [run.job_id for run in cluster.metronome.runs.values()]
+    if active:
+        problems.append(f"still running: {', '.join(active)}")
+    return problems
+
+
+# -- the state before: made once by the commands themselves, then copied ----------------------------------------------
+
+
+def _prepare(cluster: World, documents: Iterable[tuple[str, bytes]]) -> None:
+    """The baseline serves in full and, for a release by jobs, these are published."""
+
+    async def post() -> None:
+        for path, document in documents:
+            status, _, body = await cluster.dispatch("POST", f"{CLUSTER}{path}", document)
+            assert status == 201, body
+
+    cluster.loop.run_until_complete(post())
+    _run_on(cluster, 3.0)
+    cluster.watch()
+
+
+@cache
+def _documents(instances: int, strategy: str, canaries: int, via: str, replicas: int) -> tuple[tuple[str, bytes], ...]:
+    """What ``promote v1`` and ``publish v2`` post."""
+    found: list[tuple[str, bytes]] = []
+    home = Path(f"{_scratch()}-documents")
+    case = Case(instances=instances, strategy=strategy, canaries=canaries, via=via, replicas=replicas)
+    with seams(), world(home, replicas=replicas) as cluster:
+        commands = _commands(cluster, case)
+        dispatch = cluster.dispatch
+
+        async def noted(method: str, url: str, body: bytes = b"") -> tuple[int, str, bytes]:
+            if method == "POST":
+                found.append((url.removeprefix(CLUSTER), body))
+            return await dispatch(method, url, body)
+
+        cluster.dispatch = noted  # type: ignore[method-assign]
+        for words in (
+            ["promote", "--revision", "v1", "--image", "image:v1", "--via", "direct"],
+            *([["publish"]] if via == "job" else []),
+        ):
+            ended = commands.run(*words)
+            assert ended.code == 0, ended
+    shutil.rmtree(home)
+    return tuple(found)
+
+
+def _scratch() -> Path:
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")  # noqa: S108
+    import os
+
+    return base / f"bgci-faults-{os.getpid()}"
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+WAYS = [
+    (strategy, goal, via) for strategy in ("bluegreen", "rolling") for goal in ("promote", "rollback") for via in VIAS
+]
+CASES = {str(case): case for case in [Case(strategy, goal, via) for strategy, goal, via in WAYS]}
+FAST_CASES = {
+    str(case): case
+    for strategy, goal, via in WAYS
+    for case in [Case(strategy, goal, via, pace=FAST), Case(strategy, goal, via, canaries=2, pace=FAST)]
+    if via == "direct"
+}
+TWO_REPLICAS = {str(case): case for case in [Case(*way, replicas=2) for way in WAYS]}
+
+
+def jobs_of(home: Path, every: int = 1) -> Iterator[tuple[str, str, list[int]]]:
+    """Each case with each of its faults, and the requests at which it is played."""
+    for cases, faults in (
+        (CASES, {**KILLS, **ANSWERS, **EVENTS}),
+        (FAST_CASES, KILLS),
+        (TWO_REPLICAS, REPLICAS),
+    ):
+        for name, case in cases.items():
+            exchanges = play(case, home).exchanges
+            for fault in faults:
+                if fault == "Metronome restarts" and case.via != "job":
+                    continue
+                chosen = [
+                    n
+                    for n, one in enumerate(exchanges)
+                    if one.changes or (n % every == 0 and not fault.startswith("409"))  # nobody refuses to be read so
+                ]
+                yield name, fault, chosen
+
+
+def play_one(case: str, fault: str, at: int, home: Path) -> Story:
+    chosen = {**CASES, **FAST_CASES, **TWO_REPLICAS}[case]
+    return play(chosen, home, {**KILLS, **ANSWERS, **EVENTS, **REPLICAS}[fault], at, fault)
