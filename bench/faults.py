@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from virtual.scenario import Story, jobs_of, play_one  # type: ignore[import-not-found]
+from virtual.scenario import Story, jobs_of, play_one
 
 Task = tuple[str, str, int]
 

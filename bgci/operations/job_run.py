@@ -26,7 +26,7 @@ from bgci.errors import (
     UnhealthyError,
     from_code,
 )
-from bgci.interruption import pause, within
+from bgci.interruption import left, pause, within
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
@@ -37,7 +37,7 @@ from bgci.operations.result import Result
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
-ENDING = 1.0  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
+ENDING = 0.5  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
@@ -298,7 +298,7 @@ class _Watch:
 
     def read_rest(self, seconds: float) -> None:
         """Read the log until the run's result is in it: the log can lag behind the run's end."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + min(seconds, left())
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
             pause(FASTEST_POLL)
             self._show()

@@ -91,7 +91,7 @@ class Driver:
         with within(policy.timeout + SLACK):
             return self._run(release, goal, policy)
 
-    def _run(self, release: Release, goal: Goal, policy: Policy) -> Outcome:
+    def _run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
         kept = self.baseline.load() if self.baseline else None
         rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
         self.journal.goal(goal, policy, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import selectors
 import sys
@@ -11,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from bgci.interruption import signals
 
 EPOCH = 1_790_000_000.0  # of the virtual clock's 0
 Request = Callable[[], Awaitable[Any]]
@@ -38,7 +41,7 @@ class Clock:
         return EPOCH + self.now + self.skew
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+class _Selector(selectors.DefaultSelector):
     """It does not wait: the clock advances instead."""
 
     def __init__(self, clock: Clock) -> None:
@@ -75,6 +78,8 @@ class Program:
         self.code: int | None = None
         self.terminated = False  # by SIGTERM, which it has not noticed yet
         self.dead = False
+        self.until = math.inf  # its deadline (bgci.interruption.within)
+        self.limit = math.inf  # of the request that it makes now
         self._work = work
         self._clock = clock
         self._turn, self._back = threading.Semaphore(0), threading.Semaphore(0)
@@ -143,12 +148,14 @@ def _identity(program: Program, clock: Clock) -> Iterator[None]:
     """Environment, output and clock of one program."""
     before = os.environ, sys.stdout, sys.stderr, clock.skew
     os.environ = program.environment  # type: ignore[assignment]  # noqa: B003
+    signals._until = program.until
     sys.stdout = sys.stderr = program.out
     clock.skew = program.skew
     try:
         yield
     finally:
-        os.environ, sys.stdout, sys.stderr, clock.skew = before  # noqa: B003
+        program.until, signals._until = signals._until, math.inf
+        os.environ, sys.stdout, sys.stderr, clock.skew = before
 
 
 def current() -> Program:

@@ -18,7 +18,7 @@ import typer
 import urllib3
 from requests.adapters import HTTPAdapter
 
-import bgci.appdef.template  # noqa: F401 - what is imported late would be imported on virtual time
+import bgci.appdef.template
 import bgci.cli
 import bgci.dcos.cluster
 import bgci.dcos.config_check
@@ -45,6 +45,7 @@ class Commands:
         self.exchanges: list[Exchange] = []
         self.faults: dict[int, Fault] = {}
         self.counting = False
+        self.hanging = False  # nobody answers any more
         self.skew = 0.0
         self._restored: tuple[Path, Path] | None = None
         self.artifacts = world.directory / "artifacts"
@@ -107,10 +108,13 @@ class Commands:
 
     async def exchange(self, program: Program, method: str, url: str, body: bytes, read_timeout: float) -> Any:
         """One request with its fault, if it has one; its status, content type and body."""
-        world, fault = self.world, None
+        fault = None
         if self.counting:
             fault = self.faults.get(len(self.exchanges))
             self.exchanges.append(Exchange(method, url, "BGCI_JOB" in program.environment))
+        if self.hanging:
+            await asyncio.sleep(read_timeout)
+            raise requests.ReadTimeout("Read timed out.")
         if fault is None:
             return await self._sent(method, url, body)
         return await fault(self, program, lambda: self._sent(method, url, body), read_timeout, url)
@@ -148,7 +152,7 @@ def _invoked(words: Sequence[str], out: TextIO) -> int:
 class _Adapter(HTTPAdapter):
     """Requests of the program whose turn it is, through its world."""
 
-    def send(self, request: Any, stream: bool = False, timeout: Any = None, **more: Any) -> requests.Response:
+    def send(self, request: Any, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:  # type: ignore[override]
         program = current()
         commands: Commands = program.commands  # type: ignore[attr-defined]
         body = request.body or b""
@@ -156,12 +160,16 @@ class _Adapter(HTTPAdapter):
         read_timeout = timeout[1] if isinstance(timeout, tuple) else 30.0
         try:
             status, kind, text = program.ask(
-                lambda: commands.exchange(program, request.method, request.url, body, read_timeout)
+                lambda: asyncio.wait_for(
+                    commands.exchange(program, request.method, request.url, body, read_timeout), program.limit
+                )
             )
+        except asyncio.TimeoutError:
+            raise TimeoutError from None
         except ConnectionRefusedError as error:
-            refused = urllib3.exceptions.NewConnectionError(mock.sentinel.pool, "refused")  # type: ignore[arg-type]
+            refused = urllib3.exceptions.NewConnectionError(mock.sentinel.pool, "refused")
             refused.__cause__ = error
-            reason = urllib3.exceptions.MaxRetryError(mock.sentinel.pool, request.url, refused)  # type: ignore[arg-type]
+            reason = urllib3.exceptions.MaxRetryError(mock.sentinel.pool, request.url, refused)
             raise requests.ConnectionError(reason, request=request) from None
         raw = urllib3.HTTPResponse(
             io.BytesIO(text), headers={"Content-Type": kind}, status=status, preload_content=False
@@ -181,6 +189,10 @@ def _wait(self: Any, seconds: float, reader: int | None = None) -> None:
 
 
 def _call(work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
+    program = current()
+    program.limit = min(limit, interruption.left())
+    if program.limit <= 0:
+        raise TimeoutError
     return work()
 
 

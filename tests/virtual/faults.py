@@ -102,6 +102,13 @@ async def metronome_restarts(commands: Commands, program: Program, send: Send, t
     return await send()
 
 
+async def hangs(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
+    """Nobody answers from here on, until the command has ended."""
+    commands.hanging = True
+    await asyncio.sleep(timeout)
+    raise requests.ReadTimeout("Read timed out.")
+
+
 def replica_is_down(seconds: float) -> Fault:
     """The last load balancer cannot be reached from here on."""
 

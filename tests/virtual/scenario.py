@@ -1,4 +1,4 @@
-"""A release with one fault in it: canary, then promote or rollback, each run again until it ends with 0; and a verdict."""
+"""A release with one fault in it: canary, then promote or rollback, each again until it ends with 0; and a verdict."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Case:
     skew: float = 0.0
     stale: float = 0.0
     lag: float = 0.0
+    timeout: float = 120.0
     down: float = 0.0  # seconds for which the last load balancer is down from the start
 
     def __str__(self) -> str:
@@ -128,6 +129,7 @@ def _commands(cluster: World, case: Case) -> Commands:
         "BGCI_IMAGE": "image:v2",
         "BGCI_STRATEGY": case.strategy,
         "BGCI_VIA": case.via,
+        "BGCI_TIMEOUT": f"{case.timeout:g}s",
         "BGCI_INSTANCES": str(case.canaries),
     }
     return Commands(cluster, **environment)
@@ -142,11 +144,11 @@ def _disturb(cluster: World, commands: Commands, case: Case) -> None:
 
 def _to_the_end(commands: Commands, story: Story, command: str) -> None:
     """Run it, and the same again as long as it does not end with 0. A command ended by the fault must say why."""
-    options = [] if command == "canary" else []
     for attempt in range(MOST_TRIES):
-        ended = commands.run(command, *options)
+        ended = commands.run(command)
         story.ends.append(ended)
         commands.restore()
+        commands.hanging = False
         if ended.code == 0:
             return
         allowed = RIGHT_CODES["killed" if "SIGKILL" in story.fault else "failed"]
@@ -230,7 +232,7 @@ def _documents(instances: int, strategy: str, canaries: int, via: str, replicas:
 
 
 def _scratch() -> Path:
-    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")  # noqa: S108
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
     import os
 
     return base / f"bgci-faults-{os.getpid()}"

@@ -1,4 +1,4 @@
-"""The cluster: the sandbox's Marathon, Metronome and Admin Router, with tasks that are no processes, and load balancers."""
+"""The cluster: the sandbox's Marathon, Metronome and Admin Router, tasks that are no processes, and load balancers."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ class JobChild(Child):
     def __init__(self, program: Program) -> None:
         super().__init__(0.0, lambda: None)
         self.program = program
+        self.life: asyncio.Future[None] | None = None
 
     def stop(self, grace_seconds: float) -> None:
         self.program.terminated = True
@@ -189,7 +190,7 @@ class World:
             if not child._end.done():
                 child._end.set_result(code)
 
-        asyncio.ensure_future(live())
+        child.life = asyncio.ensure_future(live())
         return child
 
     # -- requests -----------------------------------------------------------------------------------------------------
@@ -210,9 +211,7 @@ class World:
 
     async def _handled(self, method: str, url: URL, body: bytes) -> tuple[int, str, bytes]:
         headers = CIMultiDict({"Host": url.authority, "Accept": "application/json, text/plain, */*"})
-        if body:
-            headers["Content-Type"] = "application/json"
-        elif method in ("POST", "PUT"):
+        if body or method in ("POST", "PUT"):
             headers["Content-Type"] = "application/json"
         proxy = CIMultiDictProxy(headers)
         message = RawRequestMessage(
@@ -232,8 +231,8 @@ class World:
         await request._prepare_hook(response)
         if 300 <= response.status < 400:
             return await self._handled(method, url.join(URL(response.headers["Location"], encoded=True)), body)
-        text = response.body if isinstance(response, web.Response) else b""
-        return response.status, response.headers.get("Content-Type", ""), bytes(text or b"")
+        text = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
+        return response.status, response.headers.get("Content-Type", ""), text
 
     async def _apps(self) -> Any:
         """Marathon's apps for a load balancer; None while Marathon is down."""
@@ -335,4 +334,4 @@ def world(directory: Path, *, replicas: int = 1, pace: Pace = Pace(), seed: int 
             random.setstate(state)
 
 
-__all__ = ["CLUSTER", "FAST", "LATENCY", "Pace", "World", "world", "Awaitable", "io"]
+__all__ = ["CLUSTER", "FAST", "LATENCY", "Awaitable", "Pace", "World", "io", "world"]
