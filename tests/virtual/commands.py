@@ -152,7 +152,7 @@ def _invoked(words: Sequence[str], out: TextIO) -> int:
 class _Adapter(HTTPAdapter):
     """Requests of the program whose turn it is, through its world."""
 
-    def send(self, request: Any, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:  # type: ignore[override]
+    def send(self, request: Any, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:
         program = current()
         commands: Commands = program.commands  # type: ignore[attr-defined]
         body = request.body or b""
