@@ -31,7 +31,7 @@ from bgci.engine.decisions import Action, Goal, Policy, Step
 from bgci.engine.observation import App, Observation
 from bgci.redaction import redacted_json
 from bgci.reporting.artifacts import no_link, refuse_links
-from bgci.reporting.rollout_record import encode_app, encode_goal, encode_observation, encode_step, merge_patch
+from bgci.reporting.rollout_record import encode_goal, encode_observation, encode_step, encoded, merge_patch
 
 FULL_AFTER = (
     50  # lines with changes until the whole observation is written again, which bounds the damage of a cut line
@@ -71,7 +71,7 @@ class Journal:
     def goal(self, goal: Goal, policy: Policy, kept: App | None = None) -> None:
         """Append the beginning of a run of the engine. ``kept``: the baseline that an earlier command has kept."""
         self._observation, self._step = None, {}
-        self._append("goal", {**encode_goal(goal, policy), **({"kept": encode_app(kept)} if kept else {})})
+        self._append("goal", {**encode_goal(goal, policy), **({"kept": encoded(kept)} if kept else {})})
 
     def observed(self, observation: Observation, step: Step) -> None:
         """The observation as far as it changed, and the decision after it."""

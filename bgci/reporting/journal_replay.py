@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Done, Fail, Goal, Policy, Step, Wait
 from bgci.engine.memory import Memory
-from bgci.engine.observation import Observation
+from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.reporting.journal_reader import Entry, entries
-from bgci.reporting.rollout_record import Json, decode_app, decode_goal, decode_step, encode_step
+from bgci.reporting.rollout_record import Json, decode_goal, decode_step, decoded, encode_step
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def replay(lines: Iterable[str]) -> Iterator[Run]:
 def _played(recorded: list[Entry]) -> Run:
     first = recorded[0].event
     run = Run(*decode_goal(first))
-    rollout = Rollout(run.goal, run.policy, Memory(kept=decode_app(first["kept"]) if first.get("kept") else None))
+    rollout = Rollout(run.goal, run.policy, Memory(kept=decoded(App, first["kept"]) if first.get("kept") else None))
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
     for entry in recorded[1:]:
         event, observation = entry.event, entry.observation

@@ -7,9 +7,10 @@ out; so are the sessions of a server in rotation, which change all the time and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
 
 from bgci.engine.decisions import (
     Action,
@@ -21,45 +22,63 @@ from bgci.engine.decisions import (
     Fail,
     Goal,
     Kill,
-    Kind,
     Policy,
     Restore,
     Scale,
     Step,
     Wait,
 )
-from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.observation import Observation, Serving
 
 Json = Mapping[str, Any]
-T = TypeVar("T")
 ACTIONS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Create, Scale, Kill, Delete, Restore)}
 
 
-def encoded(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON, without fields that are their default."""
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: _plain(found[name]) for name in found if found[name] != _default(type(value), name)}
-
-
-def _default(kind: Any, name: str) -> Any:
-    field = next(field for field in fields(kind) if field.name == name)
-    return field.default_factory() if field.default_factory is not MISSING else field.default
-
-
-def _plain(value: Any) -> Any:
+def encoded(value: Any) -> Any:
+    """The value as JSON: a dataclass without default values and None, a tuple of dataclasses by their first fields."""
     if isinstance(value, Enum):
         return value.value
-    return list(value) if isinstance(value, tuple | frozenset) else value
+    if isinstance(value, dict):
+        return {key: encoded(part) for key, part in value.items()}
+    if isinstance(value, tuple | frozenset):
+        return dict(map(_keyed, value)) if any(map(is_dataclass, value)) else list(value)
+    if is_dataclass(value):
+        found = ((field, getattr(value, field.name)) for field in fields(value))
+        return {field.name: encoded(part) for field, part in found if part is not None and part != _default(field)}
+    return value
 
 
-def decoded(kind: type[T], value: Json) -> T:
-    """A dataclass from its JSON; unknown fields, of another version, are left out."""
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: _tuples(part) for name, part in value.items() if name in known})
+def _keyed(value: Any) -> tuple[str, Any]:
+    first = fields(value)[0].name
+    return getattr(value, first), {name: part for name, part in encoded(value).items() if name != first}
 
 
-def _tuples(value: Any) -> Any:
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def decoded(kind: Any, value: Any) -> Any:
+    """The inverse of ``encoded``; unknown fields, of another version, are left out. Raises TypeError, ValueError."""
+    part = get_args(kind)[-1 if get_origin(kind) is dict else 0] if get_args(kind) else None
+    if is_dataclass(kind):
+        hints = _hints(kind)  # type: ignore[arg-type]
+        # A field without a default is absent when it is None.
+        absent = {
+            name: None for name, hint in hints.items() if type(None) in get_args(hint) and not hasattr(kind, name)
+        }
+        known = {name: decoded(hints[name], part) for name, part in value.items() if name in hints}
+        return kind(**{**absent, **known})  # type: ignore[operator]
+    if is_dataclass(part) and get_origin(kind) is tuple:
+        first = fields(part)[0].name
+        return tuple(decoded(part, {first: key, **inner}) for key, inner in value.items())
+    if get_origin(kind) is dict:
+        return {key: decoded(part, inner) for key, inner in value.items()}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
     return tuple(value) if isinstance(value, list) else value
+
+
+_hints = cache(get_type_hints)
 
 
 # -- observations -----------------------------------------------------------------------------------------------------
@@ -67,62 +86,17 @@ def _tuples(value: Any) -> Any:
 
 def encode_observation(observation: Observation) -> dict[str, Any]:
     """The observation without its time."""
-    return {
-        "apps": {app.id: _encode_app(app) for app in observation.apps},
-        "replicas": {replica.url: _encode_replica(replica) for replica in observation.replicas},
-        **({"settings_differ": True} if observation.settings_differ else {}),
-    }
-
-
-def encode_app(app: App) -> dict[str, Any]:
-    """The app with its id."""
-    return {"id": app.id, **_encode_app(app)}
-
-
-def _encode_app(app: App) -> dict[str, Any]:
-    tasks = {task.id: _without(encoded(task), "id") for task in app.tasks}
-    return {**_without(encoded(app), "id", "tasks"), "tasks": tasks}
-
-
-def _encode_replica(replica: Replica) -> dict[str, Any]:
-    servers = {task_id: _encode_server(server) for task_id, server in replica.servers.items()}
-    return {**_without(encoded(replica), "url", "servers"), "servers": servers}
-
-
-def _encode_server(server: Server) -> dict[str, Any]:
-    return _without(encoded(server), "sessions") if server.serving is Serving.UP else encoded(server)
-
-
-def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: part for name, part in value.items() if name not in names and part is not None}
+    found = {name: part or {} for name, part in encoded(observation).items() if name != "now"}
+    for replica in found["replicas"].values():
+        for server in replica.get("servers", {}).values():
+            if server["serving"] == Serving.UP.value:
+                server.pop("sessions", None)
+    return found
 
 
 def decode_observation(now: float, value: Json) -> Observation:
-    return Observation(
-        now,
-        tuple(_decode_app(app_id, app) for app_id, app in value.get("apps", {}).items()),
-        tuple(_decode_replica(url, replica) for url, replica in value.get("replicas", {}).items()),
-        bool(value.get("settings_differ")),
-    )
-
-
-def decode_app(value: Json) -> App:
-    return _decode_app(str(value["id"]), value)
-
-
-def _decode_app(app_id: str, value: Json) -> App:
-    tasks = tuple(
-        decoded(Task, {"id": task_id, "healthy": None, **task}) for task_id, task in value.get("tasks", {}).items()
-    )
-    return decoded(App, {**value, "id": app_id, "tasks": tasks})
-
-
-def _decode_replica(url: str, value: Json) -> Replica:
-    servers = {
-        task_id: decoded(Server, {**server, "serving": Serving(server["serving"])})
-        for task_id, server in value.get("servers", {}).items()
-    }
-    return decoded(Replica, {**value, "url": url, "servers": servers})
+    observation: Observation = decoded(Observation, {"apps": {}, "replicas": {}, **value, "now": now})
+    return observation
 
 
 def merge_patch(old: Json, new: Json) -> dict[str, Any]:
@@ -161,8 +135,7 @@ def encode_goal(goal: Goal, policy: Policy) -> dict[str, Any]:
 
 
 def decode_goal(value: Json) -> tuple[Goal, Policy]:
-    goal = {**value["goal"], "kind": Kind(value["goal"]["kind"])}
-    return decoded(Goal, goal), decoded(Policy, value["policy"])
+    return decoded(Goal, value["goal"]), decoded(Policy, value["policy"])
 
 
 def encode_step(step: Step) -> dict[str, Any]:
