@@ -6,7 +6,7 @@ Pure: no I/O, no clock. `docs/judge.md` explains the mathematics in words, with 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -208,24 +208,7 @@ class Judge:
 
     def verdict(self, *, over: bool = False) -> Verdict:
         """The verdict now. ``over``: the time is up, so that the verdict cannot be "undecided"."""
-        if self.worse.won:
-            return self._verdict("fail", self.worse)
-        for bet in (self.within_ratio, self.under_floor):
-            if bet.won:
-                return self._verdict("pass", bet)
-        if not over:
-            return self._verdict("undecided", self.worse)
-        return self._final()
-
-    def _final(self) -> Verdict:
-        """The verdict of the exact tests on all counts, with the part of alpha and beta that was kept for it."""
-        policy = self.policy
-        if self.worse.p_value <= policy.alpha * policy.end_share:
-            return self._verdict("fail", self.worse)
-        for bet in (self.within_ratio, self.under_floor):
-            if bet.p_value <= policy.beta * policy.end_share / 2:
-                return self._verdict("pass", bet)
-        return self._verdict("inconclusive", self.worse)
+        return self._verdict(*ruling(self.policy, self.worse, (self.within_ratio, self.under_floor), over=over))
 
     def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
         requests = self.canary.requests + self.baseline.requests
@@ -257,6 +240,22 @@ class Judge:
             return f"insufficient traffic: {self.canary.requests:,} of {needed:,} requests; {counts}"
         allowed = percent(self.policy.allowed(self.baseline.rate))
         return f"neither shown worse than the baseline nor shown below {allowed}: {counts}"
+
+
+def ruling(policy: JudgePolicy, bad: EProcess, good: Sequence[EProcess], *, over: bool) -> tuple[Ruling, EProcess]:
+    """The ruling and the e-process that decides it. ``bad`` fails the canary, each of ``good`` passes it.
+
+    ``over``: the time is up; then their exact tests are made once, with the part of alpha and beta that was kept.
+    """
+    rulings: list[tuple[Ruling, EProcess, float]] = [("fail", bad, policy.alpha)]
+    rulings += [("pass", process, policy.beta / len(good)) for process in good]
+    for found, process, _ in rulings:
+        if process.won:
+            return found, process
+    for found, process, level in rulings:
+        if over and process.p_value <= level * policy.end_share:
+            return found, process
+    return "inconclusive" if over else "undecided", bad
 
 
 def judge(history: Iterable[tuple[Counts, Counts]], policy: JudgePolicy | None = None, *, over: bool = True) -> Verdict:

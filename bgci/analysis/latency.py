@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bgci.analysis.e_process import EProcess, binomial
-from bgci.analysis.judge import JudgePolicy, Ruling, Verdict, p_text
+from bgci.analysis.judge import JudgePolicy, Ruling, Verdict, p_text, ruling
 from bgci.errors import UsageError
 
 # HAProxy's rtime is a mean "over the 1024 last requests" of a server (management guide, 9.1).
@@ -74,12 +74,7 @@ class Latency:
 
     def verdict(self, *, over: bool = False) -> Verdict:
         """``over``: the time is up; then the exact sign test is made once, with the kept part of alpha and beta."""
-        kept, bad, good = self.policy.end_share, self.slower, self.fast_enough
-        if bad.won or (over and bad.p_value <= self.policy.alpha * kept):
-            return self._verdict("fail", bad)
-        if good.won or (over and good.p_value <= self.policy.beta * kept):
-            return self._verdict("pass", good)
-        return self._verdict("inconclusive" if over else "undecided", bad)
+        return self._verdict(*ruling(self.policy, self.slower, (self.fast_enough,), over=over))
 
     def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
         # The e-processes end when one reaches its threshold. The reason is about all pairs, later ones included.
