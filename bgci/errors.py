@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 
+def _sentence(text: str) -> str:
+    """The text with a full stop, unless it is empty, of several lines, or ends with a mark or a command already."""
+    return f"{text}." if text and "\n" not in text and text[-1] not in ".!?:)`" else text
+
+
 class _Explained(BaseException):
     """Message and remedy. ``reported``: a command has reported the error."""
 
     reported = False
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = _sentence(message), _sentence(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message

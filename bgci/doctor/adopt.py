@@ -184,7 +184,7 @@ def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) 
         app = marathon.app(plan.app_id)
     except BgciError as error:
         return (
-            f"Its deployment could not be cancelled ({error.message}), so the app can still be locked. Run "
+            f"{error.message} Its deployment could not be cancelled, so the app can still be locked. Run "
             f"`dcos marathon deployment stop {deployment}` (DELETE /v2/deployments/{deployment}?force=true)."
         )
     if app is None:

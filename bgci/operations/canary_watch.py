@@ -86,7 +86,7 @@ class CanaryWatch:
         """Keep the new state, and warn about each task that was lost since the earlier one."""
         for task_id in sorted(health.lost.keys() - self.health.lost.keys()):
             place = self._places[task_id]
-            self._context.console.warn(f"canary: {place.name} ({place.address}): {health.trouble(task_id)}.")
+            self._context.console.warn(f"Canary: {place.name} ({place.address}): {health.trouble(task_id)}.")
         self.health = health
 
     def _now(self) -> float:

@@ -22,9 +22,22 @@ from bgci.errors import (
 
 @pytest.mark.parametrize("code", sorted(set(NAMES) - {0}))
 def test_a_code_from_another_process_becomes_the_error_of_that_code(code: int) -> None:
-    error = from_code(code, "why", remedy="what to do")
+    error = from_code(code, "Why.", remedy="Do this.")
     assert (exit_code(error), error.name) == (code, NAMES[code])
-    assert str(error) == "why\n  what to do"
+    assert str(error) == "Why.\n  Do this."
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("It fails", "It fails."),
+        ("Why?", "Why?"),
+        ("Run `bgci status`", "Run `bgci status`"),
+        ("a:\n  - b", "a:\n  - b"),
+    ],
+)
+def test_a_message_ends_with_a_full_stop(given: str, shown: str) -> None:
+    assert (BgciError(given).message, BgciError("A.", remedy=given).remedy) == (shown, shown)
 
 
 def test_each_code_has_one_class() -> None:

@@ -108,7 +108,7 @@ def test_a_refused_connection_names_url_cause_and_remedy():
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UnavailableError) as caught:
         quick(url, retries=1).get("/v2/apps")
-    assert caught.value.message == f"Marathon cannot be reached at {url}/v2/apps: the connection is refused"
+    assert caught.value.message == f"Marathon cannot be reached at {url}/v2/apps: the connection is refused."
     assert caught.value.remedy
 
 
