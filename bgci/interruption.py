@@ -105,7 +105,7 @@ class Signals:
         self.check()
         limit = min(limit, self.left())
         if limit <= 0:
-            raise TimeoutError  # nothing is begun that nobody waits for
+            raise TimeoutError  # no work is started after the deadline
         outcome: list[tuple[T | None, BaseException | None]] = []
         reader, writer = os.pipe()
 

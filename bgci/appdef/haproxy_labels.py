@@ -158,7 +158,7 @@ def _unknown(key: str, ports: int) -> Iterator[LabelFinding]:
         return
     nearest, likeness = _nearest(plain, key, ports)
     if not exact and likeness < 0.75:
-        return  # a label of somebody else's
+        return  # a label of another tool
     remedy = f"write {nearest}, or remove the label" if likeness >= 0.6 else "remove it, or see docs/labels.md"
     yield LabelFinding(at("$.labels", key), "is not a label of marathon-lb, which ignores it", remedy)
 

@@ -126,7 +126,7 @@ _TEXTS = {
     Condition.FROZEN: "marathon-lb at {url} is frozen for every app: no task that has become healthy appears there.",
     Condition.LEFT_OUT: "marathon-lb at {url} leaves out {app} alone, and serves apps that have become healthy later: "
     "HAProxy refuses the configuration with its labels. The log of marathon-lb holds the reason.",
-    Condition.UNCLEAR: "marathon-lb at {url} does not take up the tasks of {app}, and no other app tells more: it is "
+    Condition.UNCLEAR: "marathon-lb at {url} does not take up the tasks of {app}, and no other app shows why: it is "
     "frozen, does not reach Marathon, or leaves this app out. The log of marathon-lb holds the reason.",
 }
 

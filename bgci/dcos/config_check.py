@@ -37,7 +37,7 @@ _ENVIRONMENT = re.compile(
     r"|No such file|could not resolve|\blua\b|not (built|compiled) with|support (is )?not|No Private Key",
     re.IGNORECASE,
 )
-# What the load balancer's own head can define: user lists, resolvers, caches. Only its live configuration tells.
+# The load balancer's own head can define these: user lists, resolvers, caches. Only the live configuration shows them.
 _REFERENCE = re.compile(r"(unable to|could not|cannot) find|no such (?!ACL)", re.IGNORECASE)
 _REMOVED_KEYWORD = "not supported anymore"
 _ROUNDS = 20  # each round finds at least one line to leave out

@@ -313,9 +313,9 @@ class _Sessions:
         self.replace()
 
     def replace(self) -> None:
-        """Another session, with connections of its own. The earlier one is left to who may be using it."""
+        """Another session, with connections of its own. A thread can still use the earlier one."""
         self.current = _Session()
-        self.current.trust_env = False  # no ~/.netrc, and nothing that overrides whom we trust
+        self.current.trust_env = False  # no ~/.netrc, and nothing that overrides the trusted certificates
         self.current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 

@@ -1,4 +1,4 @@
-"""The body of an answer, read to a limit: whoever answers may be wrong, broken, or somebody else."""
+"""The body of an answer, read up to a limit: the server can be wrong, broken, or another one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_body(response: requests.Response) -> None:
     except urllib3.exceptions.ReadTimeoutError as error:
         raise requests.ReadTimeout(error) from error
     except zlib.error as error:
-        raise requests.exceptions.ContentDecodingError(f"its answer is no gzip: {error}") from error
+        raise requests.exceptions.ContentDecodingError(f"its answer is not gzip: {error}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise requests.ConnectionError(error) from error
     response._content = bytes(body)

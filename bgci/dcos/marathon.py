@@ -182,7 +182,7 @@ class Marathon(Service):
 
 
 def unreadable(app_id: str) -> DeniedError:
-    """The error for an app that exists and that this account may not see."""
+    """The error for an app that exists and is not readable by this account."""
     return DeniedError(
         f"Marathon does not show {app_id} to this account. Missing: {of_request('GET', _path(app_id))}.",
         remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
@@ -190,7 +190,7 @@ def unreadable(app_id: str) -> DeniedError:
 
 
 def _hidden(failure: HttpFailure) -> bool:
-    """Whether this is Marathon's answer for an app that exists and may not be read, where it is not 403: a MatchError
+    """Whether this is Marathon's answer for an app that exists and is not readable, where it is not 403: a MatchError
     (marathon: DefaultInfoService.selectApp, which matches an app that the selector admits, and no app, and no more)."""
     return failure.status == 500 and failure.is_api and "(of class scala.Some)" in failure.message
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -84,16 +84,16 @@ def claims(header: str) -> dict[str, Any]:
     return jwt.claims(header.removeprefix("token=").removeprefix("Bearer "))
 
 
-def permissions(needed: Sequence[Permission], known: Mapping[str, bool], account: str = ACCOUNT) -> list[CheckResult]:
+def permissions(known: Mapping[Permission, bool | None], account: str = ACCOUNT) -> list[CheckResult]:
     """A row for each missing permission, one for the granted ones, one for those that cannot be probed.
 
-    known: by ``rid action``, whether it is granted; absent where only a change would show it. account: of CI.
+    known: whether each is granted; None where only a change would show it. account: of CI.
     """
-    there = [one for one in needed if known.get(str(one)) is True]
-    unknown = [one for one in needed if str(one) not in known]
-    checks = [_lacking(one, account) for one in needed if known.get(str(one)) is False]
-    if there:
-        checks.append(ok("permissions", "; ".join(map(str, there))))
+    have = [one for one, there in known.items() if there]
+    unknown = [one for one, there in known.items() if there is None]
+    checks = [_lacking(one, account) for one, there in known.items() if there is False]
+    if have:
+        checks.append(ok("permissions", "; ".join(map(str, have))))
     if unknown:
         checks.append(
             skipped(

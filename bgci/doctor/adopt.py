@@ -114,7 +114,7 @@ def _may_change(context: Context, plan: Adoption) -> bool:
     """
     replaces = context.settings.replaces
     named = {context.app_id, parse_app(replaces) if replaces else ""}
-    return plan.base_id in named and folder(plan.base_id) == folder(context.app_id)
+    return plan.app.base_id in named and folder(plan.app.base_id) == folder(context.app_id)
 
 
 def _release(context: Context) -> str:

@@ -39,35 +39,39 @@ class Adoption:
     update would never end, and Marathon accepts no strategy for this app with which it would.
     """
 
-    app_id: str
-    base_id: str
-    group: str
+    app: RunningApp
     changes: Mapping[str, str]
     vital: tuple[str, ...]
-    instances: int
-    tasks: int
-    least: int  # tasks that Marathon keeps healthy while it replaces them
-    most: int  # tasks that run at once meanwhile
     strategy: Mapping[str, float] | None = None
     hangs: bool = False
 
     @property
+    def app_id(self) -> str:
+        return self.app.id
+
+    @property
     def free(self) -> bool:
-        """Whether no task is replaced for it."""
-        return self.tasks == 0 and self.instances == 0
+        """Whether Marathon replaces no task for it."""
+        return not self.app.app.tasks and self.app.app.instances == 0
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """(least healthy, most at once) while Marathon replaces the tasks."""
+        return _bounds(self.strategy or upgrade_strategy(self.app.definition), self.app.app.instances)
 
     @property
     def cost(self) -> str:
         """The cost, for people."""
         if self.free:
             return "nothing: the app has no tasks"
-        tasks = counted(max(self.tasks, self.instances), "task")
+        instances = self.app.app.instances
+        tasks = counted(max(len(self.app.app.tasks), instances), "task")
+        least, most = self.bounds
         source = "the upgradeStrategy set with the labels" if self.strategy else "its upgradeStrategy"
         return (
-            f"Marathon replaces {tasks} of {self.app_id}, because a change "
-            f"of labels is a new configuration: at least {self.least} of {self.instances} stay healthy, at most "
-            f"{self.most} run at once ({source}), and nothing is drained: sessions of a task that is "
-            "replaced are cut, unless the app ends them itself after SIGTERM"
+            f"Marathon replaces {tasks} of {self.app_id}, because a change of labels is a new configuration: at least "
+            f"{least} of {instances} stay healthy, at most {most} run at once ({source}), and nothing is drained: "
+            "sessions of a task that is replaced are cut, unless the app ends them itself after SIGTERM"
         )
 
 
@@ -98,19 +102,12 @@ def adoption(
     if renamed:
         vital.append(APP_ID_LABEL)
     present, strategy = upgrade_strategy(app.definition), rolling_strategy(app)
-    least, most = _bounds(strategy, instances)
     return Adoption(
-        app_id=app.id,
-        base_id=app.base_id,
-        group=app.group,
-        changes=changes,
-        vital=tuple(vital),
-        instances=instances,
-        tasks=len(app.app.tasks),
-        least=least,
-        most=most,
-        strategy=strategy if strategy != present else None,
-        hangs=counts_mesos_health(marathon_version) and never_ends(app, strategy),
+        app,
+        changes,
+        tuple(vital),
+        strategy if strategy != present else None,
+        counts_mesos_health(marathon_version) and never_ends(app, strategy),
     )
 
 
@@ -204,18 +201,19 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
     listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
     found = f"not adopted: it would set {listed}. {plan.cost}"
     renamed = APP_ID_LABEL in plan.vital
-    restart = f"bgci doctor --app {app_id} --adopt --adopt-restart" + (f" --replaces {plan.base_id}" if renamed else "")
+    replaces = f" --replaces {plan.app.base_id}" if renamed else ""
+    restart = f"bgci doctor --app {app_id} --adopt --adopt-restart{replaces}"
     instead = f" To restart its tasks in place instead: `{restart}`."
     if plan.hangs:
         instead = f" It cannot be adopted in place: {never_ending(plan.app_id)}."
     if renamed:
-        if folder(plan.base_id) != folder(app_id):
+        if folder(plan.app.base_id) != folder(app_id):
             instead = " The label HAPROXY_APP_ID does not count across folders, so it cannot be adopted in place."
         remedy = (
             f"If {plan.app_id} is the same app under another name, release it once with --replaces: a blue/green move "
             f"that restarts nothing and drains every session. If not, give the template a group of its own.{instead}"
         )
-        return failure("adopt", ConflictError, found, remedy, f"{release} --replaces {plan.base_id}")
+        return failure("adopt", ConflictError, found, remedy, f"{release} --replaces {plan.app.base_id}")
     if not plan.vital:
         remedy = (
             "Not needed: the next release with --strategy bluegreen uses the app as its baseline, restarts nothing and "
@@ -223,10 +221,10 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
         )
         return warning("adopt", found, f"{remedy}{instead}", release)
     needed = ", ".join(plan.vital)
-    if GROUP_LABEL in plan.vital and plan.group:
+    if GROUP_LABEL in plan.vital and plan.app.group:
         remedy = (
-            f"Write HAPROXY_DEPLOYMENT_GROUP={plan.group} in the template: the next release then uses the app as its "
-            f"baseline, restarts nothing and drains every session.{instead}"
+            f"Write HAPROXY_DEPLOYMENT_GROUP={plan.app.group} in the template: the next release then uses the app as "
+            f"its baseline, restarts nothing and drains every session.{instead}"
         )
         return failure("adopt", ConflictError, found, remedy)
     if plan.hangs:

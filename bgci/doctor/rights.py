@@ -34,8 +34,7 @@ def known_permissions(
     """The rows for the permissions of CI's account, and one for those of the job's account."""
     both = needed(context.app_id, via_job=via_job, secret=secret or None)
     uid = _uid(context.cluster)
-    known = _known(context, uid, visible, both.ci, secret)
-    yield from access.permissions(both.ci, known, account=uid or access.ACCOUNT)
+    yield from access.permissions(_known(context, uid, visible, both.ci, secret), account=uid or access.ACCOUNT)
     if both.job:
         listed = "; ".join(map(str, both.job))
         yield skipped("permissions", f"the job's own account, which cannot be checked from here, needs: {listed}")
@@ -52,13 +51,12 @@ def grant_of(error: Exception) -> str:
 
 def _known(
     context: Context, uid: str, visible: Sequence[RunningApp], wanted: Sequence[Permission], secret: str
-) -> dict[str, bool]:
+) -> dict[Permission, bool | None]:
     cluster = context.cluster
     own = own_permissions(cluster.http, uid) if cluster.http and uid else None
     if own is not None:
-        return {str(one): access.granted(one, own) for one in wanted}
-    found = {str(one): _probed(cluster, context.app_id, visible, one, secret) for one in wanted}
-    return {name: there for name, there in found.items() if there is not None}
+        return {one: access.granted(one, own) for one in wanted}
+    return {one: _probed(cluster, context.app_id, visible, one, secret) for one in wanted}
 
 
 def _uid(cluster: Cluster) -> str:

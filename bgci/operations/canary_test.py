@@ -72,7 +72,7 @@ def carry_out(
     hybrid = healthy_hybrid(context, alone=alone)
     require_same_image(hybrid.canary, context.settings.image)
     if hybrid.baseline is None:
-        context.console.info(f"{context.revision} serves alone: there is no baseline to compare it with.")
+        context.console.info(f"{context.revision} serves alone, so bgci compares it with no baseline.")
     cases: list[Case] = []
     earlier = [] if earlier is None else earlier
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
@@ -118,7 +118,7 @@ def _carried_out(
     for command in tests.commands:
         yield from _command(context, command, hybrid, balancers, watch)
     rejected = bool(watch.health.lost) or any(case.bad for case in cases)
-    if tests.judgements and rejected:  # live traffic need not suffer for a verdict that stands
+    if tests.judgements and rejected:  # no live traffic for a canary that is already rejected
         context.result = replace(context.result, judge=None)
         why = "the canary is rejected already"
         yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
@@ -180,7 +180,7 @@ def _without_shares(suite: Suite) -> Suite:
 def _nothing_to_share(suite: Suite) -> Iterator[Case]:
     for check in suite.checks:
         if check.expect.share:
-            why = "the revision serves alone: there is no baseline to share with"
+            why = "the revision serves alone, without a baseline"
             yield Case(LOAD_BALANCER, check.name, outcome=Outcome.SKIPPED, message=why)
 
 
@@ -232,7 +232,7 @@ def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
             raise ValueError(f"it is larger than {MAX_JUNIT} bytes")
         cases = junit.read(path.read_bytes(), suite=test_program.SUITE)
     except (OSError, ValueError) as error:
-        yield _no_results(command, f"{path} is no JUnit file: {error}")
+        yield _no_results(command, f"{path} is not a JUnit file: {error}")
         return
     if not cases:
         yield _no_results(command, f"{path} holds no test: none was executed")

@@ -12,7 +12,7 @@ from bgci.operations.context import Context
 from bgci.options import JobServiceAccount
 
 VARIABLE = "BGCI_SERVICE_ACCOUNT"
-TO_LOG_IN = "publish it with --job-service-account secret, or embed where there is no secret store (docs/secrets.md)"
+TO_LOG_IN = "publish it with --job-service-account secret, or embed without a secret store (docs/secrets.md)"
 STORELESS = ("open", "plain")  # variants of a cluster
 
 

@@ -85,7 +85,7 @@ def test_an_app_on_the_second_colours_port_answers_on_the_first() -> None:
 def test_the_cost_says_how_many_tasks_are_replaced_and_how(strategy: Any, least: int, most: int) -> None:
     found = plan({}, upgradeStrategy=strategy)
     assert not found.free
-    assert (found.least, found.most) == (least, most)
+    assert found.bounds == (least, most)
     for part in ("replaces 3 tasks", f"at least {least} of 3", f"at most {most}", "nothing is drained"):
         assert part in found.cost
 
@@ -129,7 +129,7 @@ def test_h57_an_app_with_a_persistent_volume_keeps_its_strategy() -> None:
     volume = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
     strategy = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}
     found = plan({}, container={"type": "MESOS", "volumes": [volume]}, upgradeStrategy=strategy)
-    assert (found.strategy, found.least) == (None, 2)
+    assert (found.strategy, found.bounds[0]) == (None, 2)
 
 
 def test_h57_the_strategy_has_room_for_one_task_more() -> None:

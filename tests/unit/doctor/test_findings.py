@@ -142,22 +142,21 @@ def test_a_login_tells_who_and_until_when_and_a_token_that_ends_soon_is_a_warnin
 
 def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() -> None:
     wanted = needed("/team/web", via_job=False).ci
-    known = {str(one): True for one in wanted[1:]} | {str(wanted[0]): False}
-    lack, there = access.permissions(wanted, known)
+    lack, there = access.permissions({**dict.fromkeys(wanted, True), wanted[0]: False})
     assert worst([lack, there]) is DeniedError
     assert lack.command == f"dcos security org users grant <account> {wanted[0]}"
     assert str(wanted[1]) in there.found
 
 
 def test_what_nobody_can_tell_is_said_to_be_so_and_is_no_failure() -> None:
-    check = only(access.permissions(needed("/team/web", via_job=False).ci, {}))
+    check = only(access.permissions(dict.fromkeys(needed("/team/web", via_job=False).ci)))
     assert check.status is Status.SKIPPED
     assert "cannot be probed" in check.found
 
 
 def test_an_optional_permission_that_lacks_is_a_warning() -> None:
     log = Permission("dcos:adminrouter:ops:mesos", "full", "show the job's log", optional=True)
-    assert only(access.permissions([log], {str(log): False})).status is Status.WARNING
+    assert only(access.permissions({log: False})).status is Status.WARNING
 
 
 @pytest.mark.parametrize(
