@@ -38,81 +38,59 @@ def amended(error: T, *, more: str = "", remedy: str | None = None) -> T:
     return changed
 
 
+ERRORS: dict[int, type[BgciError]] = {}  # by exit code
+
+
 class BgciError(_Explained, Exception):
-    """An expected failure."""
+    """An expected failure. Each exit code is one subclass."""
 
     code: ClassVar[int] = 1
     name: ClassVar[str] = "internal"
 
+    def __init_subclass__(cls, *, code: int = 0, name: str = "") -> None:
+        if code:
+            cls.code, cls.name = code, name
+            ERRORS[code] = cls
 
-class UsageError(BgciError):
+
+class UsageError(BgciError, code=2, name="usage"):
     """Wrong flag, variable or configuration file."""
 
-    code = 2
-    name = "usage"
 
-
-class InvalidError(BgciError):
+class InvalidError(BgciError, code=3, name="invalid"):
     """Template, app definition, job definition or test suite is not valid."""
 
-    code = 3
-    name = "invalid"
 
-
-class DeniedError(BgciError):
+class DeniedError(BgciError, code=4, name="denied"):
     """Not authenticated, or not permitted."""
 
-    code = 4
-    name = "denied"
 
-
-class UnavailableError(BgciError):
+class UnavailableError(BgciError, code=5, name="unavailable"):
     """Cluster or load balancer unreachable, or failing after retries."""
 
-    code = 5
-    name = "unavailable"
 
-
-class ConflictError(BgciError):
+class ConflictError(BgciError, code=6, name="conflict"):
     """The state of the group, a lock or a collision refuses the goal."""
 
-    code = 6
-    name = "conflict"
 
-
-class RejectedError(BgciError):
+class RejectedError(BgciError, code=7, name="rejected"):
     """The canary's tests or the judge reject the canary."""
 
-    code = 7
-    name = "rejected"
 
-
-class UnhealthyError(BgciError):
+class UnhealthyError(BgciError, code=8, name="unhealthy"):
     """The new revision does not become healthy."""
 
-    code = 8
-    name = "unhealthy"
 
-
-class DeadlineError(BgciError):
+class DeadlineError(BgciError, code=9, name="timeout"):
     """A deadline passed while waiting for something else."""
 
-    code = 9
-    name = "timeout"
 
-
-class RolledBackError(BgciError):
+class RolledBackError(BgciError, code=10, name="rolled-back"):
     """``release`` failed and the earlier revision is back in full."""
 
-    code = 10
-    name = "rolled-back"
 
-
-class InconclusiveError(BgciError):
+class InconclusiveError(BgciError, code=11, name="inconclusive"):
     """Too little traffic or data to judge."""
-
-    code = 11
-    name = "inconclusive"
 
 
 class AbortedError(_Explained):
@@ -129,21 +107,8 @@ class AbortedError(_Explained):
         self.exit_code = 128 + signal_number
 
 
-ERRORS: tuple[type[BgciError], ...] = (
-    BgciError,
-    UsageError,
-    InvalidError,
-    DeniedError,
-    UnavailableError,
-    ConflictError,
-    RejectedError,
-    UnhealthyError,
-    DeadlineError,
-    RolledBackError,
-    InconclusiveError,
-)
-
-NAMES: dict[int, str] = {0: "ok", 130: "aborted", 143: "aborted"} | {error.code: error.name for error in ERRORS}
+ERRORS[BgciError.code] = BgciError
+NAMES: dict[int, str] = {0: "ok", 130: "aborted", 143: "aborted"} | {code: error.name for code, error in ERRORS.items()}
 
 
 Failure = BgciError | AbortedError
@@ -153,10 +118,7 @@ def from_code(code: int, message: str, *, remedy: str = "") -> Failure:
     """The error that another bgci process ended with, such as the one inside a DC/OS job."""
     if code in (130, 143):
         return AbortedError(message, signal_number=code - 128, remedy=remedy)
-    for error in ERRORS:
-        if error.code == code:
-            return error(message, remedy=remedy)
-    return BgciError(message, remedy=remedy)
+    return ERRORS.get(code, BgciError)(message, remedy=remedy)
 
 
 def exit_code(error: Failure) -> int:

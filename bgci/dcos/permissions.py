@@ -7,7 +7,7 @@ has none: every account can do everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -57,44 +57,33 @@ def needed(app_id: str, *, via_job: bool, secret: str | None = None, strict: boo
     None without. strict: the cluster's security mode asks for more to read logs.
     """
     if not via_job:
-        return Needed(ci=_writes_apps(app_id), job=[])
-    ci = [*_reads_apps(app_id), *_runs_jobs(app_id), *_reads_logs(app_id, strict)]
+        return Needed(ci=_service("Marathon", _apps(app_id), _WRITES_APPS), job=[])
+    ci = _service("Marathon", _apps(app_id), _READS_APPS)
+    ci += _service("Metronome", [_jobs(folder_of(app_id))], _RUNS_JOBS) + _reads_logs(app_id, strict)
     if secret:
         ci += _sees_secret(secret)
-    return Needed(ci=ci, job=_writes_apps(app_id))
+    return Needed(ci=ci, job=_service("Marathon", _apps(app_id), _WRITES_APPS))
 
 
-def _reads_apps(app_id: str) -> list[Permission]:
-    return [
-        Permission(f"{ROUTER}service:marathon", "full", "reach Marathon"),
-        *(Permission(rid, "read", "read the running apps: test, status, doctor") for rid in _apps(app_id)),
-    ]
+_READS_APPS = {"read": "read the running apps: test, status, doctor"}
+_WRITES_APPS = {
+    "read": "read the running apps",
+    "create": "create the app of the new colour",
+    "update": "scale it, and remove drained tasks",
+    "delete": "delete the app that no longer serves",
+}
+_RUNS_JOBS = {
+    "create": "publish the jobs of a revision",
+    "read": "read the jobs and their runs",
+    "update": "run and stop them",
+    "delete": "replace them, and prune those of old revisions",
+}
 
 
-def _writes_apps(app_id: str) -> list[Permission]:
-    reasons = {
-        "read": "read the running apps",
-        "create": "create the app of the new colour",
-        "update": "scale it, and remove drained tasks",
-        "delete": "delete the app that no longer serves",
-    }
-    return [
-        Permission(f"{ROUTER}service:marathon", "full", "reach Marathon"),
-        *(Permission(rid, action, why) for rid in _apps(app_id) for action, why in reasons.items()),
-    ]
-
-
-def _runs_jobs(app_id: str) -> list[Permission]:
-    reasons = {
-        "create": "publish the jobs of a revision",
-        "read": "read the jobs and their runs",
-        "update": "run and stop them",
-        "delete": "replace them, and prune those of old revisions",
-    }
-    return [
-        Permission(f"{ROUTER}service:metronome", "full", "reach Metronome"),
-        *(Permission(_jobs(folder_of(app_id)), action, why) for action, why in reasons.items()),
-    ]
+def _service(name: str, rids: Iterable[str], reasons: Mapping[str, str]) -> list[Permission]:
+    """The route to a service, and the actions on its resources with their reasons."""
+    route = Permission(f"{ROUTER}service:{name.lower()}", "full", f"reach {name}")
+    return [route, *(Permission(rid, action, why) for rid in rids for action, why in reasons.items())]
 
 
 def _reads_logs(app_id: str, strict: bool) -> list[Permission]:

@@ -51,7 +51,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Label:
+class Caption:
     x: float
     y: float
     text: str
@@ -65,7 +65,7 @@ class Chart:
     height: float
     label: str  # the text alternative
     shapes: list[Shape] = field(default_factory=list)
-    labels: list[Label] = field(default_factory=list)
+    labels: list[Caption] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Plot:
             self.chart.shapes.append(Shape(style, path))
 
     def write(self, x: float, y: float, text: str, anchor: str = "start", style: str = "tick") -> None:
-        self.chart.labels.append(Label(round(x, 1), round(y, 1), text, anchor, style))
+        self.chart.labels.append(Caption(round(x, 1), round(y, 1), text, anchor, style))
 
     def finished(self) -> Chart:
         """With the axes, above the areas."""

@@ -41,7 +41,8 @@ def test_a_message_ends_with_a_full_stop(given: str, shown: str) -> None:
 
 
 def test_each_code_has_one_class() -> None:
-    assert len({error.code for error in ERRORS}) == len(ERRORS)
+    assert sorted(ERRORS) == list(range(1, 12))
+    assert all(error.code == code for code, error in ERRORS.items())
 
 
 @pytest.mark.parametrize("expected", [Exception, BgciError])
