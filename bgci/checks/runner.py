@@ -128,7 +128,7 @@ def _jobs(check: Check, places: Places) -> list[_Job]:
 
 def _skipped(check: Check, places: Places) -> list[Case]:
     return [
-        Case(target, check.name, outcome=Outcome.SKIPPED, message=f"there is no {target} to send it to")
+        Case(target, check.name, outcome=Outcome.SKIPPED, message=f"No {target} is known.")
         for target in targets(check)
         if not places.get(target)
     ]

@@ -107,11 +107,11 @@ def _ended(process: subprocess.Popen[bytes], until: float, look: Callable[[], No
 
 def _message(code: int | None, timeout: float) -> str:
     if code is None:
-        return f"it did not end within {timeout:g} s (--command-timeout)"
+        return f"The program did not end within {timeout:g} s (--command-timeout)."
     if code < 0:
-        return f"it was ended by signal {-code}"
-    meaning = {126: ": it cannot be executed", 127: ": there is no such program"}.get(code, "")
-    return f"it ended with exit code {code}{meaning}" if code else ""
+        return f"The program was ended by signal {-code}."
+    meaning = {126: " (not executable)", 127: " (not found)"}.get(code, "")
+    return f"The program ended with exit code {code}{meaning}." if code else ""
 
 
 def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[str], None]) -> None:

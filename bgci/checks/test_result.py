@@ -53,7 +53,7 @@ def require_some(cases: Iterable[Case]) -> list[Case]:
     """The cases, and a failed one when none was executed: a run without a test must not pass."""
     found = list(cases)
     if not any(case.executed for case in found):
-        why = f"all {len(found)} tests were skipped" if found else "there was no test to execute"
+        why = f"All {len(found)} tests were skipped." if found else "The suite has no test."
         found.append(Case("bgci", "at least one test is executed", outcome=Outcome.FAILED, message=why))
     return found
 

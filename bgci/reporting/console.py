@@ -57,12 +57,12 @@ class Console:
         self._waits: dict[str, float] = {}  # when each was reported last; empty after a step
 
     def info(self, text: str, **fields: object) -> None:
-        self._say("info", text, fields)
+        self._report("info", text, fields)
 
     def step(self, text: str, **fields: object) -> None:
         """Report one change to the cluster."""
         self._waits.clear()
-        self._say("step", text, fields)
+        self._report("step", text, fields)
 
     def wait(self, text: str, **fields: object) -> None:
         """Report the current wait: an unchanged text once in 10 seconds; on a terminal as the live line."""
@@ -72,7 +72,7 @@ class Console:
         now = self._clock()
         if now - self._waits.get(text, now - REPEAT_AFTER) >= REPEAT_AFTER:
             self._waits[text] = now
-            self._say("wait", text, fields)
+            self._report("wait", text, fields)
 
     def live(self, text: str) -> None:
         """Show the current activity on a terminal; write nothing to a log."""
@@ -85,19 +85,19 @@ class Console:
             self._live.clear()
 
     def warn(self, text: str, **fields: object) -> None:
-        self._say("warn", text, fields)
+        self._report("warn", text, fields)
 
     def error(self, error: BgciError | str, **fields: object) -> None:
         """Report an expected failure: message and remedy."""
         if isinstance(error, BgciError):
             fields = {"name": error.name, "remedy": error.remedy, **fields} if self._json else fields
-            self._say("error", error.message if self._json else str(error), fields)
+            self._report("error", error.message if self._json else str(error), fields)
         else:
-            self._say("error", error, fields)
+            self._report("error", error, fields)
 
     def result(self, text: str, **fields: object) -> None:
         """Report how the command ended."""
-        self._say("result", text, fields)
+        self._report("result", text, fields)
 
     def foreign(self, prefix: str, text: str, **fields: object) -> None:
         """Write foreign text, such as a job's log, with ``prefix`` before each line."""
@@ -115,7 +115,7 @@ class Console:
         """Write a raw line for the CI system itself (``ci_systems``)."""
         self._write(line)
 
-    def _say(self, kind: str, text: str, fields: dict[str, object]) -> None:
+    def _report(self, kind: str, text: str, fields: dict[str, object]) -> None:
         if self._json:
             self._write_json(kind, "\n".join(plain_lines(text)), fields)
             return

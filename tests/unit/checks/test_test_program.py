@@ -60,10 +60,10 @@ def test_a_program_learns_where_the_canary_is_and_no_credential() -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("exit 3", "it ended with exit code 3"),
-        ("no-such-program-here", "it ended with exit code 127: there is no such program"),
-        ("kill -KILL $$", "it was ended by signal 9"),
-        ("cat; echo out; echo err >&2; test a = a && false", "it ended with exit code 1"),
+        ("exit 3", "The program ended with exit code 3."),
+        ("no-such-program-here", "The program ended with exit code 127 (not found)."),
+        ("kill -KILL $$", "The program was ended by signal 9."),
+        ("cat; echo out; echo err >&2; test a = a && false", "The program ended with exit code 1."),
     ],
 )
 def test_whatever_is_not_exit_code_0_has_failed(command: str, said: str) -> None:
@@ -102,7 +102,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
     began = time.monotonic()
     case, _ = run(f"sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 60 & echo $! >> {pids}; wait; sleep 60'", timeout=1)
     assert time.monotonic() - began < 15
-    assert case.message == "it did not end within 1 s (--command-timeout)"
+    assert case.message == "The program did not end within 1 s (--command-timeout)."
     for pid in pids.read_text().split():
         until_gone(int(pid))
 
