@@ -61,14 +61,14 @@ class Connections:
     """The clients of one command, from its settings and its environment."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
 
     @cached_property
     def cluster(self) -> Cluster:
         """The clients of the cluster. Raises UsageError, UnavailableError or DeniedError."""
         from bgci.dcos.cluster import connect
 
-        given = self._settings
+        given = self.settings
         if not (given.cluster_url or given.marathon_url):
             raise UsageError(
                 "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
@@ -89,7 +89,7 @@ class Connections:
 
         found = read_credentials(os.environ)
         if found and not in_job():
-            require_trusted_addresses(self._settings)
+            require_trusted_addresses(self.settings)
         return found
 
     @cached_property
@@ -98,7 +98,7 @@ class Connections:
 
         Raises UsageError, or UnavailableError when the cluster's own CA is not the one that is wanted.
         """
-        given = self._settings
+        given = self.settings
         if given.ca_sha256 and given.ca_cert:
             raise UsageError("--ca-cert and --ca-sha256 are both given.", remedy="Give only one of them.")
         if given.ca_sha256 and not given.insecure:
@@ -114,10 +114,10 @@ class Connections:
         """Every load balancer replica. Raises UsageError without one: no task could be proven drained."""
         from bgci.dcos.marathon_lb import LoadBalancer, resolve_replicas
 
-        if not self._settings.marathon_lb_url:
+        if not self.settings.marathon_lb_url:
             raise UsageError(
                 "--marathon-lb-url is missing: only a load balancer shows which instances are in rotation.",
                 remedy="Give --marathon-lb-url, such as http://marathon-lb.example.com:9090, once per replica.",
             )
-        urls = resolve_replicas(self._settings.marathon_lb_url)
-        return [LoadBalancer(url, ca_cert=self.ca_cert, insecure=self._settings.insecure) for url in urls]
+        urls = resolve_replicas(self.settings.marathon_lb_url)
+        return [LoadBalancer(url, ca_cert=self.ca_cert, insecure=self.settings.insecure) for url in urls]

@@ -29,9 +29,6 @@ from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 
 if TYPE_CHECKING:
-    from bgci.dcos.cluster import Cluster
-    from bgci.dcos.credentials import Credentials
-    from bgci.dcos.marathon_lb import LoadBalancer
     from bgci.engine.observation import Observation
 
 # Prefixes of a job's last line and of its journal lines. Metronome itself reports only success or failure.
@@ -42,7 +39,7 @@ REPORTED = ("render", "publish", "canary", "test", "promote", "rollback", "relea
 RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge", "balancer_changes")
 
 
-class Context:
+class Context(Connections):
     """Execution context of one command.
 
     ``settings`` change by ``go_on_with`` only. ``result`` is replaced as the command learns more; it becomes
@@ -50,8 +47,7 @@ class Context:
     """
 
     def __init__(self, command: str, settings: Settings) -> None:
-        self.settings = settings
-        self.connections = Connections(settings)
+        super().__init__(settings)
         # Only the answer goes to stdout of status and doctor. A DC/OS job's log is its stdout.
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
         # A log of JSON lines has no other lines.
@@ -92,22 +88,6 @@ class Context:
         """The document of the job that this process runs in, None outside of one. Raises InvalidError."""
         text = os.environ.get(VARIABLE)
         return decode_job(text) if text else None
-
-    @property
-    def cluster(self) -> Cluster:
-        return self.connections.cluster
-
-    @property
-    def credentials(self) -> Credentials | None:
-        return self.connections.credentials
-
-    @property
-    def ca_cert(self) -> str | None:
-        return self.connections.ca_cert
-
-    @property
-    def balancers(self) -> list[LoadBalancer]:
-        return self.connections.balancers
 
     @cached_property
     def journal(self) -> Journal:
