@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -12,7 +11,6 @@ from bgci.doctor.examination import Examination
 from bgci.doctor.finding import table, tally, verdict
 from bgci.operations.context import stage
 from bgci.options import Settings
-from bgci.reporting.console import plain
 
 LOG_WIDTH = 120  # columns without a terminal
 
@@ -29,11 +27,8 @@ def run(settings: Settings) -> None:
             checks.append(adopted)
         summary, rows = tally(checks), [check.row() for check in checks]
         context.result = replace(context.result, summary=summary, checks=tuple(rows))
-        if settings.output == "json":
-            context.answer(json.dumps({"summary": summary, "checks": rows}, indent=2, sort_keys=True))
-        else:
-            width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
-            context.answer("\n".join([*map(plain, table(checks, width)), "", summary]))
+        width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
+        context.answer({"summary": summary, "checks": rows}, [*table(checks, width), "", summary])
         sys.stdout.flush()
         worst = verdict(checks)
         if worst:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -17,7 +16,6 @@ from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
 from bgci.options import Settings
-from bgci.reporting.console import plain
 from bgci.reporting.rollout_log import summary
 
 
@@ -30,19 +28,13 @@ def run(settings: Settings) -> None:
         found = status(context)
         listed = {name: tuple(found[name]) for name in ("jobs", "strangers")}
         context.result = replace(context.result, **{**found, **listed})
-        if settings.output == "json":
-            context.answer(json.dumps(found, indent=2, sort_keys=True))
-        else:
-            context.answer("\n".join(plain(line) for line in table(context.app_id, found)))
+        context.answer(found, table(context.app_id, found))
 
 
 def _answer_all(context: Context) -> None:
     found = overview(context.cluster.marathon.apps(), _jobs(context, every=True))
     context.result = replace(context.result, apps=tuple(found))
-    if context.settings.output == "json":
-        context.answer(json.dumps({"apps": found}, indent=2, sort_keys=True))
-    else:
-        context.answer("\n".join(plain(line) for line in overview_table(found)))
+    context.answer({"apps": found}, overview_table(found))
 
 
 def overview(apps: Sequence[RunningApp], jobs: Sequence[Job]) -> list[dict[str, Any]]:

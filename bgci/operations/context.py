@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
-from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare
+from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 
@@ -148,14 +148,14 @@ class Context(Connections):
         except Exception as problem:
             self.console.warn(f"The CI system could not be reached: {type(problem).__name__}: {problem}")
 
-    def answer(self, text: str) -> None:
-        """Print the answer of a command (``--output``) on stdout; the log goes to stderr."""
-        as_json = self.settings.output == "json"
+    def answer(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print the answer of a command on stdout, as --output says: the document as JSON, or the lines."""
+        if self.settings.output == "json":
+            text = redacted_json(json.dumps(document, indent=2, sort_keys=True))
+        else:
+            text = "\n".join(bare(line) for line in redacted("\n".join(map(plain, lines))).splitlines())
         try:
-            print(
-                redacted_json(text) if as_json else "\n".join(bare(line) for line in redacted(text).splitlines()),
-                flush=True,
-            )
+            print(text, flush=True)
         except BrokenPipeError:
             abandon(sys.stdout)
             self.reader_gone = True
