@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit ci-tools image-tools zipapp dist release release-tools lock coverage clean
+.PHONY: help demo test lint unit prove ci-tools image-tools zipapp dist release release-tools lock coverage clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -13,6 +13,7 @@ help:
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
+	@echo "make prove  every state of the engine's model, up to four instances at two load balancers: hours"
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
 	@echo "make dist   a release's files in dist/: wheel, source distribution, bgci.pyz, bill of materials, checksums"
 	@echo "make release VERSION=0.2.0  version, changelog, commit, tags and dist/; pushes nothing"
@@ -41,6 +42,10 @@ ci-tools: .venv/ready
 
 image-tools:
 	tools/image-tools
+
+# Each part of the proof that was explored is a line of build/proof.jsonl, and is not explored again (docs/proof.md).
+prove: .venv/ready
+	.venv/bin/python tests/model/prove.py
 
 zipapp: .venv/ready
 	.venv/bin/python tools/zipapp

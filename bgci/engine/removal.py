@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from bgci.engine.decisions import Cause, Delete, Fail, Kill, Scale, Step, Wait
 from bgci.engine.observation import App, Task
 from bgci.engine.preconditions import until_drained, until_ended, until_launched
+from bgci.engine.rotation import drained_by_rule
 from bgci.engine.situation import Hybrid, Situation
 
 
@@ -43,7 +44,7 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
             f"The load balancers have not taken {drainable} tasks of {baseline.id} out of rotation.",
         )
     drained = hybrid.in_maint(baseline, count)
-    waiting = until_drained(drained, baseline, hybrid)
+    waiting = until_drained(drained, baseline, hybrid) or _unless_too_few_serve(hybrid, len(drained))
     if waiting:
         return waiting
     placeholder = hybrid.unused(canary)[:1]
@@ -54,6 +55,28 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
     # The plain kill must never bring most of the serving tasks back from MAINT at once.
     few = 2 * drainable <= max(baseline.instances, len(canary.healthy))
     return Kill(_ids(drained)) if few and hybrid.memory.no_room else until_launched(canary, 1)
+
+
+def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:
+    """Until a removal of ``removed`` drained tasks cannot leave fewer in rotation than are wanted.
+
+    marathon-lb counts the instances of the baseline, not its tasks. Where the baseline is larger than the target, it
+    goes on draining as many as before, out of fewer tasks. That is sound once the canary's tasks are in rotation and no
+    task of the baseline is missing.
+    """
+    baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
+    floor = min(hybrid.goal.target, hybrid.initial_instances)
+    after = drained_by_rule(baseline.instances - removed, len(canary.healthy), canary.target or baseline.instances)
+    more = after - (hybrid.drainable - removed)
+    lost = min(more, sum(observation.is_up(task) for task in baseline.tasks))
+    if lost <= 0 or observation.least_in_rotation - lost >= floor:
+        return None
+    cause = Cause.HEALTH if len(baseline.healthy) < baseline.instances else Cause.LOAD_BALANCER
+    return Wait(
+        cause,
+        f"{observation.least_in_rotation} tasks are in rotation: without drained tasks of {baseline.id} marathon-lb "
+        f"would leave fewer than {floor} there.",
+    )
 
 
 def removal_is_unsound(baseline: App, instances: int | None) -> Fail | None:

@@ -76,8 +76,12 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
             return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
-    if app.instances < goal.target or surplus > 0:
-        return remove_unused(app, surplus, situation) or unless_starting(app, Scale(app.id, goal.target))
+    if surplus > 0:
+        # Marathon takes the youngest tasks: the rest must serve by then.
+        waiting = remove_unused(app, surplus, situation) or until_serving(app, len(app.healthy), situation)
+        return waiting or unless_starting(app, Scale(app.id, goal.target))
+    if app.instances < goal.target:
+        return unless_starting(app, Scale(app.id, goal.target))
     waiting = until_serving(app, app.instances, situation) or until_proven(app, situation)
     return waiting or Done(f"{goal.revision} serves alone with {app.instances} instances.")
 

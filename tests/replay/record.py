@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+SERVER = "  server {serverName} {host_ipv4}:{port} id {serverId}{cookieOptions}{healthCheckOptions}{otherOptions}"
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
@@ -55,8 +56,23 @@ def unhealthy(app: App) -> None:
     app.rollback("v2")
 
 
+def restored(app: App) -> None:
+    """A revision whose own load-balancer settings do not serve: the promote brings the baseline back."""
+    app.promote("v1")
+    app.write("v2", labels={"HAPROXY_0_BACKEND_SERVER_OPTIONS": f"{SERVER} ssl verify none\n"})
+    app.promote("v2", "--preview", "never", "--check-config", "never", expect=10)
+
+
+def turned_bad(app: App) -> None:
+    """A revision whose tasks crash after their first passing check."""
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_CRASH_AFTER": "4"})
+    with app.long_session(20):  # the baseline cannot be drained before v2 turns bad
+        app.promote("v2", expect=10)
+
+
 SCENES: dict[str, Callable[[App], None]] = {
-    scene.__name__: scene for scene in (bluegreen, back, rolling, resumed, unhealthy)
+    scene.__name__: scene for scene in (bluegreen, back, rolling, resumed, unhealthy, restored, turned_bad)
 }
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
-from bgci.engine.observation import Serving, Task
-from bgci.engine.preconditions import unless_starting, until_drained, until_ended, until_healthy, until_launched
+from bgci.engine.observation import Observation, Serving, Task
+from bgci.engine.preconditions import (
+    unless_starting,
+    until_drained,
+    until_ended,
+    until_healthy,
+    until_launched,
+    until_serving,
+)
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
+
+RETURN_PATIENCE = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
 
 
 def go_back(hybrid: Hybrid) -> Step:
@@ -26,11 +35,19 @@ def go_back(hybrid: Hybrid) -> Step:
         return surplus
     out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
     if out_of_rotation or not can_swap:
+        if not hybrid.roles_swapped and any(_comes(task, observation) for task in canary.tasks):
+            # To scale the baseline now would drain the canary as well: as many tasks of both would be in MAINT.
+            return until_drained(canary.tasks, canary, hybrid) or _grown(hybrid, target) or Delete(canary.id)
         return _grown(hybrid, target) or until_drained(canary.tasks, canary, hybrid) or Delete(canary.id)
     if not hybrid.roles_swapped:
         return _prepare_role_swap(hybrid, target)
     settling = _grown(hybrid, target) or until_healthy(baseline, target)
     return settling or Wait(Cause.LOAD_BALANCER, f"The load balancers have not taken {canary.id} out of rotation yet.")
+
+
+def _comes(task: Task, observation: Observation) -> bool:
+    """Whether the task is on its way into rotation: healthy, and no load balancer has read that yet."""
+    return bool(task.healthy) and not task.dying and not observation.in_maint_everywhere(task)
 
 
 def cut(hybrid: Hybrid) -> Step:
@@ -74,11 +91,15 @@ def restore_role_order(hybrid: Hybrid) -> Step:
 
     If a rollback or an operator scaled the baseline, all servers in MAINT would return as DOWN for two checks, all at
     once. The canary is then drained and removed, and the release begins again. After a plain kill one more canary
-    instance restores the order. The canary is never scaled down for it: Marathon takes a running task before one that
-    it has not launched (ScalingProposition.weight).
+    instance restores the order, unless that takes more than half of the serving tasks out of rotation. The canary is
+    never scaled down for it: Marathon takes a running task before one that it has not launched
+    (ScalingProposition.weight).
     """
-    baseline, canary = hybrid.baseline, hybrid.canary
+    baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
     if baseline.instances >= hybrid.initial_instances and hybrid.can_swap_roles(baseline.instances):
+        return go_back(hybrid)
+    most = 2 * min(hybrid.drainable, len(baseline.healthy)) > observation.least_in_rotation
+    if most and hybrid.can_swap_roles(hybrid.initial_instances):
         return go_back(hybrid)
     surplus = remove_unused(canary, 1, hybrid)
     if surplus:
@@ -95,7 +116,7 @@ def _needed(hybrid: Hybrid) -> int:
 
 
 def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
-    """Make the baseline the app scaled last while none of its tasks is both healthy and in MAINT.
+    """Make the baseline the app scaled last while none of its tasks is both healthy and out of rotation.
 
     Canaries that have not started are removed before. marathon-lb counts instances of the app that it drains, so it
     would take as many serving ones out of rotation for them.
@@ -106,12 +127,15 @@ def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
         return ending
     if hybrid.drainable:
         return remove_drained(hybrid, hybrid.drainable)
-    missing = canary.instances - len(canary.healthy)
+    missing = max(0, canary.instances - len(canary.healthy))
     surplus = remove_unused(canary, missing, hybrid)
     if surplus:
         return surplus
     if missing and not hybrid.memory.no_room:
         return until_launched(canary, missing)
+    returning = until_serving(baseline, len(baseline.healthy), hybrid)
+    if returning and hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) < RETURN_PATIENCE:
+        return returning
     return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1)))
 
 

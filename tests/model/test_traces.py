@@ -1,0 +1,54 @@
+"""Recorded runs are runs of the model: on the sandbox, and on a real marathon-lb."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from pathlib import Path
+
+import pytest
+from cluster import Rules
+from follower import Follower, look
+
+from bgci.engine.decisions import Action
+from bgci.engine.observation import App
+from bgci.reporting.replay import Run, replay
+
+JOURNALS = sorted((Path(__file__).parents[1] / "replay" / "journals").glob("*.jsonl.gz"))
+
+
+@pytest.mark.parametrize("journal", JOURNALS, ids=lambda journal: journal.name.removesuffix(".jsonl.gz"))
+def test_each_observation_of_a_recorded_run_follows_by_moves_of_the_model(journal: Path) -> None:
+    runs = list(replay(gzip.decompress(journal.read_bytes()).decode().splitlines()))
+    assert runs
+    for run in runs:
+        assert followed(run) >= min(2, len(run.moments))
+
+
+def followed(run: Run) -> int:
+    """How many observations of the run were followed."""
+    moments = [moment for moment in run.moments if moment.observation]
+    apps = {app.id: app for moment in moments for app in moment.observation.apps}
+    follower = Follower(rules_of(run, list(apps.values())))
+    follower.names = names_of(run, list(apps.values()))
+    last = look(moments[0].observation, run.goal)
+    follower.begin(last, follower.rules.before)
+    for before, moment in itertools.pairwise(moments):
+        now = look(moment.observation, run.goal)
+        step = before.recorded if isinstance(before.recorded, Action) and not before.refused else None
+        assert follower.follow(step, last, now), f"after {step}:\n{last}\n{now}"
+        last = now
+    return len(moments)
+
+
+def rules_of(run: Run, apps: list[App]) -> Rules:
+    baseline = next((app for app in apps if app.revision != run.goal.revision), None)
+    replicas = max(len(moment.observation.replicas) for moment in run.moments if moment.observation)
+    label = baseline.target if baseline else run.goal.target
+    before = baseline.instances if baseline else run.goal.target
+    return Rules(before, run.goal.target, replicas, label, label is not None, fails=False)
+
+
+def names_of(run: Run, apps: list[App]) -> tuple[str, str]:
+    by_role = {app.revision == run.goal.revision: app.id for app in apps}
+    return by_role.get(False, ""), by_role.get(True, "")

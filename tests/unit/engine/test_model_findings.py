@@ -1,0 +1,89 @@
+"""States that the exhaustive model found (tests/model, docs/proof.md): in each an earlier rule did harm."""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.memory import Memory
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import Rollout
+
+STATES = {"U": Serving.UP, "d": Serving.DOWN, "M": Serving.MAINT, ".": Serving.ABSENT}
+
+
+def app(number: int, instances: int, servers: str, target: int, *, last: float = 0.0, base: int | None = None) -> App:
+    """An app with a healthy task for each letter of ``servers``; ``s``: one that has not started."""
+    name, revision = (("blue", "v1"), ("green", "v2"))[number]
+    tasks = tuple(
+        Task(f"{name}.{place}", None, ever_healthy=False) if letter == "s" else Task(f"{name}.{place}", True)
+        for place, letter in enumerate(servers)
+    )
+    scaled = last or float(number + 1)
+    return App(name, instances, tasks, revision, name, target, True, base or target, float(number + 1), False, scaled)
+
+
+def look(baseline: str, canary: str, *apps: App) -> Observation:
+    servers = {
+        f"{name}.{place}": Server(STATES[letter])
+        for name, letters in (("blue", baseline), ("green", canary))
+        for place, letter in enumerate(letters)
+        if letter in STATES
+    }
+    return Observation(100.0, apps, (Replica("lb0", servers),))
+
+
+def decide(seen: Observation, kind: Kind, target: int, memory: Memory | None = None) -> Step:
+    return Rollout(Goal(kind, "v2", target), Policy(), memory).decide(seen)
+
+
+def test_drained_tasks_of_a_larger_baseline_stay_until_the_canary_is_in_rotation() -> None:
+    """marathon-lb goes on draining one task of the baseline; without the drained one that is the serving one."""
+    apps = app(0, 2, "HH", 1), app(1, 2, "sH", 1)
+    assert waits(decide(look("MU", "sd", *apps), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
+    assert decide(look("MU", "sU", *apps), Kind.PROMOTE, 1) == Kill(("blue.0", "green.0"))
+
+
+def test_drained_tasks_of_a_larger_baseline_stay_while_an_instance_of_it_is_missing() -> None:
+    """marathon-lb counts the instance that is missing, and drains a serving task for it."""
+    apps = app(0, 3, "HH", 2), app(1, 2, "sH", 2)
+    assert waits(decide(look("MU", "sU", *apps), Kind.ROLLBACK, 2), Cause.HEALTH)
+
+
+def test_a_surplus_is_stopped_once_the_other_tasks_are_in_rotation() -> None:
+    alone = app(1, 2, "HH", 1)
+    assert waits(decide(look("", "UM", alone), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
+    assert decide(look("", "UU", alone), Kind.PROMOTE, 1) == Scale("green", 1)
+
+
+def test_a_surplus_that_is_not_launched_is_not_waited_for() -> None:
+    assert decide(look("", "U", app(1, 2, "H", 1)), Kind.PROMOTE, 1) == Scale("green", 1)
+
+
+def test_the_baseline_does_not_grow_while_a_canary_is_on_its_way_into_rotation() -> None:
+    """Both would be in MAINT: a task of the baseline for the canary, and the canary for the growing baseline."""
+    apps = app(0, 1, "H", 2), app(1, 1, "H", 2)
+    assert waits(decide(look("U", ".", *apps), Kind.ROLLBACK, 2), Cause.DRAIN)
+
+
+def test_the_roles_are_not_swapped_while_the_baseline_comes_back_from_maint() -> None:
+    apps = app(0, 1, "H", 1), app(1, 1, "H", 2, base=1)
+    seen = look("d", "U", *apps)
+    assert waits(decide(seen, Kind.ROLLBACK, 2), Cause.LOAD_BALANCER)
+    assert decide(look("U", "U", *apps), Kind.ROLLBACK, 2) == Scale("blue", 2)
+    impatient = Memory(waiting=Cause.LOAD_BALANCER, waiting_since=0.0)
+    assert decide(seen, Kind.ROLLBACK, 2, impatient) == Scale("blue", 2)  # a server that stays DOWN stops no rollback
+
+
+def test_the_role_order_is_not_restored_by_taking_all_that_serves_out_of_rotation() -> None:
+    """The last task of the baseline would be drained for a canary that comes back as DOWN."""
+    apps = app(0, 1, "H", 2, last=3.0), app(1, 1, "H", 1, base=2)
+    assert decide(look("U", "M", *apps), Kind.PROMOTE, 1) == Scale("blue", 2)
+
+
+def test_more_tasks_than_instances_are_not_missing_instances() -> None:
+    """After a second kill of one task, which counts twice (hazard 21)."""
+    apps = app(0, 1, "H", 2), app(1, 0, "H", 2, base=2)
+    assert decide(look("U", "U", *apps), Kind.ROLLBACK, 2) == Scale("blue", 2)
+
+
+def waits(step: Step, cause: Cause) -> bool:
+    return isinstance(step, Wait) and step.cause is cause
