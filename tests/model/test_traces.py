@@ -12,7 +12,7 @@ from follower import Follower, look
 
 from bgci.engine.decisions import Action
 from bgci.engine.observation import App
-from bgci.reporting.replay import Run, replay
+from bgci.reporting.journal_replay import Run, replay
 
 JOURNALS = sorted((Path(__file__).parents[1] / "replay" / "journals").glob("*.jsonl.gz"))
 
