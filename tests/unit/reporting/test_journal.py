@@ -24,6 +24,8 @@ from bgci.engine.decisions import (
 )
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.reporting.journal import Journal
+from bgci.reporting.journal_reader import served_on
+from bgci.reporting.journal_replay import replay, run_lines
 from bgci.reporting.rollout_record import (
     decode_goal,
     decode_observation,
@@ -134,3 +136,34 @@ def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
         journal.result({"code": 0})
     assert outside.read_text() == "untouched"
     assert len(warnings) == 1
+
+
+def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    down = replace(LB, servers={"t1": Server(Serving.MAINT), "t2": Server(Serving.MAINT)})
+    with Journal(path) as journal:
+        journal.observed(SEEN, WAIT)
+        journal.observed(replace(SEEN, now=21.0), Scale("/web-blue", 1))
+        path.write_text(path.read_text() + '{"cut": \n')
+        assert served_on(path, "v1", 20.0) is None
+        journal.observed(replace(SEEN, now=24.5, replicas=(down,)), WAIT)
+    assert served_on(path, "v1", 20.0) == 4.5
+    assert served_on(path, "v2", 20.0) == 1.0, "a revision that does not run is not served"
+    assert served_on(tmp_path / "none", "v1", 20.0) is None
+
+
+def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.goal(Goal(Kind.PROMOTE, "v1", 2), Policy(), kept=BLUE)
+        journal.observed(SEEN, Scale("/web-blue", 3))
+        journal.refused("unanswered", 10.5, "Marathon does not answer")
+        journal.unobserved(11.0, Wait(Cause.UNREACHABLE, "Marathon does not answer"))
+        journal.refused("lock", 12.0)
+    (run,) = replay(path.read_text().splitlines())
+    assert [moment.refused for moment in run.moments] == ["Marathon does not answer", "lock"]
+    assert run.moments[1].observation is None
+    text = "\n".join(run_lines(run))
+    assert "v1 (/web-blue): 1/2 healthy [1 up+1 maint]; 1 older workers" in text
+    assert "-> scale app_id /web-blue, instances 3 Not performed: Marathon does not answer" in text
+    assert "!! today's engine: " in text, "a rollout whose app serves alone would be done"

@@ -17,7 +17,7 @@ from bgci.engine.observation import App, Observation, Replica, Server, Serving, 
 from bgci.reporting import junit, page
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.chart import TICKS_APART, Axis, duration, even_ticks
-from bgci.reporting.figures import measured_share, moving_median, rotation
+from bgci.reporting.figures import DRAWN, measured_share, moving_median, rotation
 from bgci.reporting.page_model import checked, page_model
 from bgci.reporting.rollout_record import encode_observation, encode_step
 from bgci.reporting.timeline import Running, Sample, Snapshot, Span, Variant, for_page, timeline
@@ -263,6 +263,27 @@ def test_the_journal_of_a_job_begins_again_and_is_a_span_of_its_own():
 def test_a_result_by_another_clock_does_not_stretch_time():
     spans = timeline([hybrid(10, offset=0), hybrid(15, offset=5), result(500, seconds=9)]).spans
     assert [span.end - span.start for span in spans] == [5]
+
+
+def test_spans_that_overlap_are_one():
+    lines = [
+        hybrid(10, offset=0),
+        hybrid(40, offset=30),
+        result(40),
+        hybrid(20, offset=0),
+        hybrid(30, offset=10),
+        result(30),
+    ]
+    assert [(span.end - span.start) for span in timeline(lines).spans] == [30]
+
+
+def test_a_long_judgement_is_drawn_with_few_points():
+    samples = [sample(i, (10 * i, 0, 12.0), (30 * i, 0, 11.0)) for i in range(1, 900)]
+    seen = page_model([hybrid(0), *samples], {})
+    for figure in seen["judged"]:
+        assert all(
+            1 < shape.path.count("L") < 2 * DRAWN for shape in figure.wide.shapes if shape.style.endswith("line")
+        )
 
 
 def test_smaller_totals_begin_another_judgement():
