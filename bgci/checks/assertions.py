@@ -9,12 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bgci import redaction
 from bgci.checks.confined import TooCostly
 from bgci.checks.model import Check, Expect, Share
 from bgci.checks.test_result import Case, Outcome
+
+T = TypeVar("T")
 
 EXCERPT = 2048  # characters of a body that a report shows
 PRIVATE_HEADER = re.compile(r"(?i)auth|cookie|token|secret|passw|api-?key|credential|session|signature")
@@ -62,7 +64,7 @@ def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator
         if response.headers.get(name) != text:
             yield f"header {name}: expected {text!r}, got {_header(response, name)}"
     for name, pattern in expect.header_regex.items():
-        found, problem = _matches(matcher, pattern, response.headers.get(name, ""))
+        found, problem = _evaluated(matcher.search, pattern, response.headers.get(name, ""))
         if not found:
             yield f"header {name}: expected a match of {pattern!r}, got {problem or _header(response, name)}"
     if expect.body or expect.body_regex:
@@ -71,12 +73,12 @@ def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator
         yield from _json_mismatches(expect, response, matcher)
 
 
-def _matches(matcher: Matcher, pattern: str, text: str, flags: int = 0) -> tuple[bool, str]:
-    """Whether the pattern is found, and why it could not be evaluated."""
+def _evaluated(evaluate: Callable[..., T], *arguments: Any) -> tuple[T | None, str]:
+    """The result, and why there is none."""
     try:
-        return matcher.search(pattern, text, flags), ""
+        return evaluate(*arguments), ""
     except TooCostly as error:
-        return False, f"no result: {error}"
+        return None, f"no result: {error}"
 
 
 def _status_is(wanted: str, status: int) -> bool:
@@ -98,7 +100,7 @@ def _body_mismatches(expect: Expect, response: Response, matcher: Matcher) -> It
         if wanted not in text:
             yield f"body: expected {wanted!r} in it{begins}"
     for pattern in expect.body_regex:
-        found, problem = _matches(matcher, pattern, text, re.MULTILINE)
+        found, problem = _evaluated(matcher.search, pattern, text, re.MULTILINE)
         if not found:
             yield f"body: expected a match of {pattern!r}" + (f", got {problem}" if problem else begins)
 
@@ -110,22 +112,17 @@ def _json_mismatches(expect: Expect, response: Response, matcher: Matcher) -> It
         yield f"body: expected JSON, got {_short(response.text)}"
         return
     for path, wanted in expect.json.items():
-        found, problem = _values(matcher, path, document)
+        found, problem = _evaluated(matcher.values, path, document)
         if problem or not found or not all(same(wanted, value) for value in found):
-            got = ", ".join(_short(json.dumps(value, ensure_ascii=False)) for value in found[:3]) or "nothing there"
+            got = (
+                ", ".join(_short(json.dumps(value, ensure_ascii=False)) for value in (found or ())[:3])
+                or "nothing there"
+            )
             yield f"{path}: expected {json.dumps(wanted, ensure_ascii=False)}, got {problem or got}"
     for path in expect.json_has:
-        found, problem = _values(matcher, path, document)
+        found, problem = _evaluated(matcher.values, path, document)
         if not found:
             yield f"{path}: expected something there, got {problem or 'nothing'}"
-
-
-def _values(matcher: Matcher, path: str, document: str) -> tuple[list[Any], str]:
-    """The values of the path, and why it could not be evaluated."""
-    try:
-        return matcher.values(path, document), ""
-    except TooCostly as error:
-        return [], f"no result: {error}"
 
 
 def same(one: Any, other: Any) -> bool:

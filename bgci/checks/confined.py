@@ -15,8 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 TRY_SECONDS = 2.0  # for one evaluation
@@ -57,26 +55,19 @@ class Confined:
                     child.kill()
 
     def _ask(self, request: dict[str, Any]) -> Any:
-        with self._child() as child:
+        child = self._idle.get() or _Child()
+        try:
             answer = child.ask(request, TRY_SECONDS)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            if self._closed.is_set():
+                child.kill()
+            self._idle.put(child if child.alive else None)
         if "problem" in answer:
             raise TooCostly(answer["problem"])
         return answer["found"]
-
-    @contextmanager
-    def _child(self) -> Iterator[_Child]:
-        child = self._idle.get() or _Child()
-        try:
-            yield child
-        except BaseException:
-            child.kill()
-            self._idle.put(None)
-            raise
-        if self._closed.is_set() or not child.alive:
-            child.kill()
-            self._idle.put(None)
-        else:
-            self._idle.put(child)
 
 
 class _Child:
