@@ -52,7 +52,7 @@ def connect(
     """
     if not (cluster_url or marathon_url):
         raise UsageError(
-            "No cluster is given.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
+            "--cluster-url is missing.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
         )
     if credentials:
         for url in [cluster_url] if cluster_url else [marathon_url, metronome_url]:

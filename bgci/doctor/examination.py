@@ -104,7 +104,7 @@ class Examination:
     def _url(self) -> Iterator[CheckResult]:
         if not self.url:
             raise UsageError(
-                "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
+                "--cluster-url is missing.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
             )
         yield ok("url", self.url)
 

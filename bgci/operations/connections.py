@@ -69,10 +69,6 @@ class Connections:
         from bgci.dcos.cluster import connect
 
         given = self.settings
-        if not (given.cluster_url or given.marathon_url):
-            raise UsageError(
-                "No cluster is named.", remedy="Give --cluster-url (DC/OS) or --marathon-url (Marathon alone)."
-            )
         return connect(
             cluster_url=given.cluster_url,
             marathon_url=given.marathon_url,

@@ -117,7 +117,7 @@ def test_a_missing_name_is_a_usage_error(app: App, flag: str, words: list[str]) 
 @pytest.mark.parametrize("setting", ["BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL"])
 def test_no_cluster_or_no_load_balancer_named_is_a_usage_error(app: App, setting: str) -> None:
     ran = app.canary("v1", expect=2, **{setting: ""})
-    assert "is named" in message(ran)
+    assert f"--{setting[5:].lower().replace('_', '-')} is missing" in message(ran)
 
 
 @pytest.mark.usefixtures("untouched")
