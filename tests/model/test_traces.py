@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 from pathlib import Path
@@ -11,7 +12,7 @@ from cluster import Rules
 from follower import Follower, look
 
 from bgci.engine.decisions import Action
-from bgci.engine.observation import App
+from bgci.engine.observation import App, Observation
 from bgci.reporting.journal_replay import Run, replay
 
 JOURNALS = sorted((Path(__file__).parents[1] / "replay" / "journals").glob("*.jsonl.gz"))
@@ -23,6 +24,34 @@ def test_each_observation_of_a_recorded_run_follows_by_moves_of_the_model(journa
     assert runs
     for run in runs:
         assert followed(run) >= min(2, len(run.moments))
+
+
+def test_a_run_in_which_another_task_is_drained_is_found_out() -> None:
+    """marathon-lb drains the lowest ids: with the highest ones in MAINT the run is none of the model."""
+    journal = next(journal for journal in JOURNALS if journal.name.startswith("back"))
+    runs = list(replay(gzip.decompress(journal.read_bytes()).decode().splitlines()))
+    for run in runs:
+        for place, moment in enumerate(run.moments):
+            if moment.observation:
+                run.moments[place] = dataclasses.replace(moment, observation=mirrored(moment.observation))
+    with pytest.raises(AssertionError):
+        print([followed(run) for run in runs])
+
+
+def mirrored(seen: Observation) -> Observation:
+    """With the servers of each app's tasks in the reverse order of their ids."""
+    names = {
+        task.id: other.id
+        for app in seen.apps
+        for task, other in zip(
+            sorted(app.tasks, key=lambda one: one.id), sorted(app.tasks, key=lambda one: one.id)[::-1], strict=True
+        )
+    }
+    replicas = tuple(
+        dataclasses.replace(one, servers={names[task_id]: server for task_id, server in one.servers.items()})
+        for one in seen.replicas
+    )
+    return dataclasses.replace(seen, replicas=replicas)
 
 
 def followed(run: Run) -> int:
