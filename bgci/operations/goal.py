@@ -72,24 +72,21 @@ def reach(
     release: as rendered by this command, None where it has not been read yet. A rollback needs none. size: of the
     canary; None: as the settings say. checked: whether this command has checked the load balancers' settings.
     """
+    size = size or size_of(context.settings)
     with within(context.settings.timeout + SLACK):
-        return _reached(context, kind, release, size or size_of(context.settings), checked=checked)
-
-
-def _reached(context: Context, kind: Kind, release: Release | None, size: CanarySize, *, checked: bool) -> bool:
-    if as_job(context) and not context.settings.dry_run:
-        require_owned(context, release.group if release else known_group(context))
-        keep_for_job(context)
-        return follow(context, kind, release, size)
-    if kind is Kind.ROLLBACK:
-        require_owned(context, known_group(context))
-        if context.settings.cut:
-            context.console.warn(
-                "The canary is killed at once while the baseline is in rotation. Its open sessions are lost, and "
-                "instances of the baseline that are out of rotation return after two checks of HAProxy."
-            )
-    found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
-    return _directly(context, goal_request(context, kind, found, size), checked=checked)
+        if as_job(context) and not context.settings.dry_run:
+            require_owned(context, release.group if release else known_group(context))
+            keep_for_job(context)
+            return follow(context, kind, release, size)
+        if kind is Kind.ROLLBACK:
+            require_owned(context, known_group(context))
+            if context.settings.cut:
+                context.console.warn(
+                    "The canary is killed at once while the baseline is in rotation. Its open sessions are lost, and "
+                    "instances of the baseline that are out of rotation return after two checks of HAProxy."
+                )
+        found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
+        return _directly(context, goal_request(context, kind, found, size), checked=checked)
 
 
 def as_job(context: Context) -> bool:

@@ -30,8 +30,6 @@ from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import step_text
 
-# Seconds for which a load balancer can lag behind Marathon before all apps are compared with it, and between two looks.
-
 ERRORS: dict[Ending, type[BgciError]] = {
     Ending.CONFLICT: ConflictError,
     Ending.UNHEALTHY: UnhealthyError,
@@ -89,27 +87,24 @@ class Driver:
     def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
         with within(policy.timeout + SLACK):
-            return self._run(release, goal, policy)
-
-    def _run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
-        kept = self.baseline.load() if self.baseline else None
-        rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
-        self.journal.goal(goal, policy, kept)
-        while True:
-            self.cancelled()
-            observation, step = self._observe(rollout, release, quickly=watch.launches)
-            if isinstance(step, Action):
-                actions += 1
-                watch.note(step)
-                step = self._perform(step, observation, rollout, release)
-            match step:
-                case Done(message):
-                    watch.stop()
-                    return RolloutResult(message, observation, watch, actions)
-                case Fail(message, remedy, ending):
-                    raise ERRORS[ending](f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
-                case Wait():
-                    self._wait(step, watch)
+            kept = self.baseline.load() if self.baseline else None
+            rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
+            self.journal.goal(goal, policy, kept)
+            while True:
+                self.cancelled()
+                observation, step = self._observe(rollout, release, quickly=watch.launches)
+                if isinstance(step, Action):
+                    actions += 1
+                    watch.note(step)
+                    step = self._perform(step, observation, rollout, release)
+                match step:
+                    case Done(message):
+                        watch.stop()
+                        return RolloutResult(message, observation, watch, actions)
+                    case Fail(message, remedy, ending):
+                        raise ERRORS[ending](f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
+                    case Wait():
+                        self._wait(step, watch)
 
     def _observe(self, rollout: Rollout, release: Release, *, quickly: bool) -> tuple[Observation, Step | None]:
         """The newest observation, and the step that the engine decides after it."""
