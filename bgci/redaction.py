@@ -76,7 +76,7 @@ class Redactor:
         return 6 * max(map(len, self._secrets), default=0)
 
     def redacted(self, text: str) -> str:
-        """The text with ``***`` where a secret stood in any form."""
+        """The text with ``***`` for each secret in any form."""
         while spans := list(_merged(self._spans(text))):  # a mask can complete another secret; each shortens the text
             begins = [0, *(end for _, end in spans)]
             ends = [*(begin for begin, _ in spans), len(text)]

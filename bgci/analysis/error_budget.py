@@ -27,7 +27,7 @@ def refusal(max_failed: float, share: float, p0: float, p1: float, policy: Judge
     if requests >= needed:
         return ""
     why = f"{max_failed:g} failed requests buy {requests:,} requests to the canary, and about {needed:,} are needed"
-    return f"{why} to tell {100 * p1:.3g} % errors from {100 * p0:.3g} % at {100 * share:.3g} % of the traffic"
+    return f"{why} to distinguish {100 * p1:.3g} % errors from {100 * p0:.3g} % at {100 * share:.3g} % of the traffic"
 
 
 def affordable(

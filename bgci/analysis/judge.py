@@ -88,7 +88,7 @@ class JudgePolicy:
         return replace(self, alpha=self.alpha * share)
 
     def allowed(self, baseline_rate: float) -> float:
-        """The error rate at which a canary is no longer good enough."""
+        """The error rate at which a canary is not good enough."""
         return max(self.ratio * baseline_rate, self.floor)
 
     @property

@@ -29,7 +29,7 @@ _TYPES: dict[str, tuple[Any, str, str]] = {
 def shape_findings(
     value: Any, schema: Schema, path: str = "$", root: Schema | None = None, formats: Formats | None = None
 ) -> Iterator[Finding]:
-    """Every place where the value does not match the schema. No value of a wrong type is shown: it may be a secret.
+    """Every place where the value does not match the schema. No value of a wrong type is shown: it can be a secret.
 
     root: the schema with the definitions that ``$ref`` names; default: the schema itself. formats: for each ``format``,
     the function that returns what is wrong with a text, or an empty text. The schema's ``errorMessage``, which editors
@@ -96,7 +96,7 @@ class _Checker:
         check = self._formats.get(schema.get("format", ""))
         if "enum" in schema and value not in schema["enum"]:
             yield Finding(path, f"is {value!r}", f"Use one of {', '.join(schema['enum'])}.")
-        # JSON Schema's $ is the very end, Python's also stands before a last line break.
+        # JSON Schema's $ matches at the very end only, Python's also before a last line break.
         if "pattern" in schema and not re.search(re.sub(r"(?<!\\)\$$", r"\\Z", schema["pattern"]), value):
             plain = schema["pattern"].removeprefix("^(?:").removesuffix(r")\Z")
             yield Finding(path, f"is {value!r}", f"Write text that matches {plain}.")

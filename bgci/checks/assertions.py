@@ -142,7 +142,7 @@ def _short(text: str, limit: int = 80) -> str:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of some values: at least ``percent`` % of them are no greater."""
+    """The nearest-rank percentile of some values: the smallest that at least ``percent`` % do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
@@ -202,7 +202,7 @@ class Tally:
     def _latency(self) -> Iterator[str]:
         for percent, limit in self.check.expect.latency:
             if not self.seconds:
-                yield f"latency p{percent:g}: expected {_ms(limit)} at most, but no answer came"
+                yield f"latency p{percent:g}: expected {_ms(limit)} at most, got no answer"
             elif percentile(self.seconds, percent) > limit:
                 found = percentile(self.seconds, percent)
                 yield f"latency p{percent:g}: expected {_ms(limit)} at most, got {_ms(found)}"

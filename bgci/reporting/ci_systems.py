@@ -25,7 +25,7 @@ PATHS = ("artifacts", "junit", "plan-file", "report")
 MOST_DOTENV = 5 * 1024  # bytes
 MOST = 4000  # characters of a message: GitHub cuts an annotation off at about that
 COUNTED = ("passed", "failed", "skipped")
-Option = tuple[str, str, str]  # name, value, where it came from
+Option = tuple[str, str, str]  # name, value, source
 
 
 System = Literal["github", "gitlab", "jenkins", ""]

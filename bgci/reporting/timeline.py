@@ -164,9 +164,8 @@ def _add(found: Timeline, entry: Entry) -> None:
         found.snapshots.append(snapshot)
     if entry.decided:
         step = decode_step(entry.step)
-        wait = isinstance(step, Wait)
-        text = step.reason or step.cause.value if isinstance(step, Wait) else step_text(step, "the canary")
-        found.notes.append(Note(at, for_page(text), "wait" if wait else "step"))
+        kind, text = ("wait", step.reason) if isinstance(step, Wait) else ("step", step_text(step, "the canary"))
+        found.notes.append(Note(at, for_page(text), kind))
     if entry.kind == "sample":
         sample = Sample(at, Variant(**event["canary"]), Variant(**event["baseline"]))
         last = found.judgements[-1][-1] if found.judgements else None

@@ -110,7 +110,7 @@ def test_a_latency_limit_holds_at_its_percentile() -> None:
 
 def test_no_answer_at_all_never_passes() -> None:
     nothing = tally(Expect(latency=((50.0, 1.0),), success_rate=0.0), Response(problem="no answer: gone"))
-    assert nothing.findings() == ["latency p50: expected 1000 ms at most, but no answer came"]
+    assert nothing.findings() == ["latency p50: expected 1000 ms at most, got no answer"]
     assert tally(Expect()).findings() == ["no request was sent"]
 
 

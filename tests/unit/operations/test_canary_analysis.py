@@ -163,7 +163,7 @@ def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(w
     with pytest.raises(ConflictError):
         canary_analysis.size_within_budget(made.context(), 1, 4, 5, 4)
     made.seen["baseline"] = Counts(1000, 30)
-    with pytest.raises(ConflictError, match="to tell 6 % errors from 3 % at 25 % of the traffic"):
+    with pytest.raises(ConflictError, match="to distinguish 6 % errors from 3 % at 25 % of the traffic"):
         canary_analysis.size_within_budget(made.context(), 1, 4, 1, 4)
 
 
