@@ -142,7 +142,7 @@ def _short(text: str, limit: int = 80) -> str:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of some values: the smallest that at least ``percent`` % do not exceed."""
+    """The nearest-rank percentile of some values: the smallest one that at least ``percent`` % do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
