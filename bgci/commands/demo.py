@@ -73,9 +73,8 @@ def run(settings: Settings) -> None:
         context.console.info("Starting a DC/OS on this machine: Marathon, Metronome and two load balancers.")
         try:
             where = call(lambda: control.up(Path(directory), replicas=2), LONGEST, settle=STARTED)
-            context.settings = replace(
-                context.settings, cluster_url=where["cluster_url"], marathon_lb_url=list(where["marathon_lb_urls"])
-            )
+            balancers = list(where["marathon_lb_urls"])
+            context.go_on_with(app=APP, cluster_url=where["cluster_url"], marathon_lb_url=balancers)
             _lab(context, where, Path(directory))
         finally:
             control.down(Path(directory))
@@ -159,10 +158,10 @@ def _load(addresses: list[str], log: Path) -> Iterator[None]:
 @contextmanager
 def _timeline(context: Context, log: Path) -> Iterator[None]:
     """Print the state, checked twice a second, whenever it changes."""
-    over = threading.Event()
+    over, observer = threading.Event(), observer_of(context)
 
     def watch() -> None:
-        observer, last = observer_of(context), ""
+        last = ""
         while not over.wait(0.5):
             try:
                 text = _moment(observer.observe(APP), _lines(log)[-8:])
