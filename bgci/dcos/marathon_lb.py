@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import re
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from bgci.analysis.haproxy_counters import STATUS_CLASSES, reading
 from bgci.analysis.judge import Counts
 from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
+from bgci.dcos.haproxy_workers import Workers, older_workers
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.engine.observation import Replica, Server, Serving
@@ -39,8 +39,6 @@ RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 FRESH = {"Connection": "close"}
 # An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
 ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
-# The statistics page: the worker that answers, and how long it has run.
-UPTIME = r"pid = (?:</b>)?\s*(\d+).*?uptime = (?:</b>)?\s*(\d+)d (\d+)h(\d+)m(\d+)s"
 
 Row = Mapping[str, str]
 T = TypeVar("T")
@@ -89,51 +87,48 @@ class LoadBalancer:
             name="marathon-lb",
         )
         self.url = self._http.base_url
-        self._lone_worker = False  # seen with one pid: HAProxy runs without a master process
-        self._known_pids: set[int] = set()  # when the newest worker answered last
-        self._worker, self._worker_started = 0, 0.0  # the newest worker, and when it was started
+        self._workers = Workers()
+        self._lists_pids = False  # its configuration says so
 
     def read(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Replica:
         """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read."""
         try:
+            self._require_pids()
             rows = self._rows()
             # After the statistics: a worker that was replaced in between must still be seen.
-            pids = self._pids()
+            self._workers.answered(self._page())
+            backends = _by_backend(rows)
+            servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
+            # A task that gets or has sessions here is not drained, whatever older workers there are.
+            matter = any(one.serving is not Serving.UP and not one.sessions for one in servers.values())
+            older = self._workers.older(matter=matter, pids=self._pids)
         except (BgciError, HttpFailure) as error:
             return Replica(self.url, problem=str(error).splitlines()[0])
-        backends = _by_backend(rows)
-        servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
-        self._lone_worker = self._lone_worker or len(pids) == 1
-        self._ask_worker(pids)
         return Replica(
             self.url,
             servers=servers,
-            older_workers=older_workers(pids, self._lone_worker),
-            worker=self._worker,
-            worker_started=self._worker_started,
+            older_workers=older,
+            worker=self._workers.worker,
+            worker_started=self._workers.started,
             others=_others(wanted, backends),
         )
 
-    def _ask_worker(self, pids: list[int]) -> None:
-        """Learn the worker that answers and when it was started, whenever a process is new; 0 where its page does not
-        say so. The largest pid does not name it: the system gives out small numbers again some day.
-        """
-        fresh = set(pids) - self._known_pids
-        if not fresh and self._worker in pids:
-            return
-        self._worker, self._worker_started = 0, 0.0
+    def _require_pids(self) -> None:
+        """Raises UnavailableError unless this load balancer lists its process ids, now and not when a task drains."""
+        if not self._lists_pids:
+            try:
+                self._lists_pids = "/_haproxy_getpids" in self._http.text("/_haproxy_getconfig", headers=FRESH)
+            except HttpFailure:
+                self._lists_pids = False
+            if not self._lists_pids:
+                self._pids()
+                self._lists_pids = True
+
+    def _page(self) -> str:
         try:
-            page = self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
+            return self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
         except (BgciError, HttpFailure):
-            return
-        found = re.search(UPTIME, page, re.DOTALL)
-        if not found or int(found[1]) not in pids:
-            return
-        self._worker = int(found[1])
-        days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
-        self._worker_started = time.time() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-        if self._worker in fresh or not fresh:
-            self._known_pids = set(pids)  # else an older worker has answered: ask again at the next look
+            return ""
 
     def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[ServerRow]]:
         """Each task's servers with their counters, by task id. Raises UnavailableError.
@@ -260,15 +255,6 @@ def _addresses(host: str, port: int) -> list[str]:
 def backend_name(group_or_app_id: str, service_port: int) -> str:
     """HAProxy's backend for a group or app (marathon_lb.py: config)."""
     return f"{group_or_app_id.removeprefix('/').replace('/', '_')}_{service_port}"
-
-
-def older_workers(pids: Sequence[int], lone_worker: bool) -> tuple[int, ...]:
-    """The pids beyond the steady ones: the newest worker and, unless ``lone_worker``, the master.
-
-    Ages are unknown; the smallest pid is taken for the master and the largest for the newest worker.
-    """
-    ordered = sorted(pids)
-    return tuple(ordered[:-1] if lone_worker else ordered[1:-1])
 
 
 def serving(status: str) -> Serving:

@@ -42,6 +42,7 @@ def up(
     agent_attributes: Sequence[str] = (),
     marathon_version: str = "1.11",
     server_options: Sequence[str] = (),
+    balancer_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
     ``metronome_url``, ``marathon_lb_urls``, ``addresses``, ``pids``. One that runs already is left as it is.
@@ -55,7 +56,8 @@ def up(
     ``agents``: how many; several are at 127.0.0.11, 127.0.0.12 ..., away from the load balancers' addresses.
     ``agent_attributes``: of each in turn, such as ``rack:r1;disk:ssd``; by default its number and one of two racks.
     ``marathon_version``: 1.11 or 1.7.
-    ``server_options``: further options of ``python -m bgci.sandbox.server``. Raises UnavailableError.
+    ``server_options``: further options of ``python -m bgci.sandbox.server``; ``balancer_options``: of each
+    ``python -m bgci.sandbox.loadbalancer``. Raises UnavailableError.
     """
     state_dir = state_dir.resolve()
     known = status(state_dir)
@@ -70,7 +72,7 @@ def up(
         options = [*server_options, *["--persist"] * persist, *["--secured"] * secured]
         options += ["--iam", str(iam.resolve())] if iam else []
         options += ["--marathon-version", marathon_version, *_agents(agents, agent_attributes)]
-        description = _launch(state_dir, addresses, options, pids)
+        description = _launch(state_dir, addresses, options, balancer_options, pids)
     except BaseException:
         _stop(pids, state_dir)
         raise
@@ -87,7 +89,13 @@ def _agents(count: int, attributes: Sequence[str]) -> list[str]:
     return [*hosts, *(part for one in given for part in ("--attributes", one))]
 
 
-def _launch(state_dir: Path, addresses: Sequence[str], options: Sequence[str], pids: list[int]) -> dict[str, Any]:
+def _launch(
+    state_dir: Path,
+    addresses: Sequence[str],
+    options: Sequence[str],
+    balancer_options: Sequence[str],
+    pids: list[int],
+) -> dict[str, Any]:
     """Starts the cluster, then the load balancers all at once, and waits for them; notes each process in ``pids``."""
     log = state_dir / "cluster.log"
     pids.append(_start(["bgci.sandbox.server", "--state-dir", str(state_dir), *options], log))
@@ -98,7 +106,7 @@ def _launch(state_dir: Path, addresses: Sequence[str], options: Sequence[str], p
         command = ["bgci.sandbox.loadbalancer", "--marathon", cluster["marathon_url"], "--address", address]
         if "marathon_credentials" in cluster:
             command += ["--marathon-credentials", cluster["marathon_credentials"]]
-        pids.append(_start([*command, "--state-dir", str(home), "--health-check"], home / "lb.log"))
+        pids.append(_start([*command, "--state-dir", str(home), "--health-check", *balancer_options], home / "lb.log"))
     balancers = [_await(h / "ready.json", pid, h / "lb.log") for h, pid in zip(homes, pids[1:], strict=True)]
     names = ["cluster_url", "marathon_url", "metronome_url", *(name for name in _FILES if name in cluster)]
     urls = {name: cluster[name] for name in names}

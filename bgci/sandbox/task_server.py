@@ -8,6 +8,8 @@ Environment: ``SANDBOX_LISTEN`` (``address:port``, comma separated; else ``HOST`
 ``SANDBOX_HEALTH_PATH``, ``SANDBOX_CRASH_AFTER`` (seconds), ``SANDBOX_ERROR_SHARE`` (0..1), ``SANDBOX_LATENCY``
 (seconds), ``SANDBOX_STOP_SECONDS`` (goes on serving that long after SIGTERM).
 Requests: ``?sleep=SECONDS``, ``?status=NNN``, ``?bytes=N``; ``/idle`` is 200 when no other one is in flight, else 503.
+``X-Received`` in an answer is the number of bytes of the request's body. A request for a websocket gets one that sends
+each message back. A connection that ends inside a request or an answer is told on stderr, with the peer's port.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 
 Headers = dict[str, str]
 
 STARTED = time.monotonic()
+WEBSOCKET_MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+WEBSOCKET_CLOSE = 8
 REASONS = {200: "OK", 404: "Not Found", 500: "Internal Server Error", 503: "Service Unavailable"}
 MAX_HEAD = 65536
 
@@ -141,6 +146,9 @@ def one_request(connection: socket.socket, buffer: bytes) -> bytes | None:
     line, headers, rest = request
     TRAFFIC.enter()
     try:
+        if headers.get("upgrade", "").lower() == "websocket":
+            echo_websocket(connection, headers.get("sec-websocket-key", ""), rest)
+            return None
         after = skip_body(connection, headers, rest)
         method, target, protocol = [*line.split(" "), "", ""][:3]
         path, _, query = target.partition("?")
@@ -150,8 +158,10 @@ def one_request(connection: socket.socket, buffer: bytes) -> bytes | None:
             status, body = 400, f"{error}\n".encode()
         asked = headers.get("connection", "").lower()
         close = after is None or asked == "close" or (protocol != "HTTP/1.1" and asked != "keep-alive")
+        received = headers.get("content-length") or "0"
         head = (
             f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\nContent-Type: text/html; charset=utf-8\r\n"
+            f"X-Received: {received if after is not None else 'cut'}\r\n"
             f"Content-Length: {len(body)}\r\n{IDENTITY}Connection: {'close' if close else 'keep-alive'}\r\n\r\n"
         )
         connection.sendall(head.encode("latin-1", "replace") + (b"" if method == "HEAD" else body))
@@ -160,24 +170,78 @@ def one_request(connection: socket.socket, buffer: bytes) -> bytes | None:
     return None if close else after
 
 
-def serve(connection: socket.socket) -> None:
+class Frames:
+    """The frames of a websocket's client, one after the other (RFC 6455)."""
+
+    def __init__(self, connection: socket.socket, buffer: bytes) -> None:
+        self._connection = connection
+        self._buffer = buffer
+
+    def next(self) -> tuple[int, bytes]:
+        """The first byte (final bit and opcode) and the payload of the next frame."""
+        first, second = self._read(2)
+        length = second & 0x7F
+        if length >= 126:
+            length = int.from_bytes(self._read(2 if length == 126 else 8), "big")
+        mask = self._read(4) if second & 0x80 else bytes(4)
+        return first, bytes(byte ^ mask[index % 4] for index, byte in enumerate(self._read(length)))
+
+    def _read(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            chunk = self._connection.recv(MAX_HEAD)
+            if not chunk:
+                raise ConnectionError("a websocket ended without a close")
+            self._buffer += chunk
+        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        return data
+
+
+def server_frame(first: int, payload: bytes) -> bytes:
+    """A frame as servers send it."""
+    size = len(payload)
+    if size < 126:
+        return bytes([first, size]) + payload
+    return (
+        bytes([first, 126]) + size.to_bytes(2, "big") + payload
+        if size < 65536
+        else (bytes([first, 127]) + size.to_bytes(8, "big") + payload)
+    )
+
+
+def echo_websocket(connection: socket.socket, key: str, buffer: bytes) -> None:
+    """Sends each message back, until the client's close."""
+    import base64  # few tasks need these two
+    import hashlib
+
+    digest = hashlib.sha1((key + WEBSOCKET_MAGIC).encode(), usedforsecurity=False).digest()
+    head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{IDENTITY}"
+    accept = f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n\r\n"
+    connection.sendall((head + accept).encode("latin-1", "replace"))
+    frames = Frames(connection, buffer)
+    first = 0
+    while first & 0x0F != WEBSOCKET_CLOSE:
+        first, payload = frames.next()
+        connection.sendall(server_frame(first, payload))
+
+
+def serve(connection: socket.socket, peer: tuple[str, int]) -> None:
     buffer: bytes | None = b""
     with connection:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while buffer is not None:
                 buffer = one_request(connection, buffer)
-        except (OSError, ValueError):
-            return
+        except (OSError, ValueError) as error:
+            print(f"{time.time():.3f} the connection from {peer[0]}:{peer[1]} was cut: {error}", file=sys.stderr)
 
 
 def accept(listener: socket.socket) -> None:
     while True:
         try:
-            connection, _ = listener.accept()
+            connection, peer = listener.accept()
         except OSError:
             continue
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        threading.Thread(target=serve, args=(connection, peer), daemon=True).start()
 
 
 def addresses() -> list[tuple[str, int]]:

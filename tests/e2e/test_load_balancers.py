@@ -148,11 +148,11 @@ def test_h38_a_load_balancer_that_missed_an_event_is_nudged(app: App, tmp_path: 
 
 
 def test_a_load_balancer_url_without_marathon_lb_behind_it_is_not_taken_for_a_drained_one(app: App) -> None:
-    """HAProxy's statistics are there, the pids of its workers are not."""
+    """HAProxy's statistics are there, the pages that marathon-lb adds are not."""
     app.promote("v1")
     before = app.state()
     with proxy(app.lab.balancers[1]) as door:
-        door.fault = lambda method, path, body: 404 if path.startswith("/_haproxy_getpids") else None
+        door.fault = lambda method, path, body: 404 if path.startswith("/_haproxy_get") else None
         app.lab = replace(app.lab, where={**app.lab.where, "marathon_lb_urls": [app.lab.balancers[0], door.url]})
         refused = app.promote("v2", "--timeout", "2s", expect=5)
     assert door.url in refused.err

@@ -12,8 +12,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 
@@ -22,11 +24,12 @@ from bgci.sandbox.iam import private
 from bgci.sandbox.iam.tls import certificates
 from bgci.sandbox.loadbalancer.balancer import Balancer, control_app, control_site
 from bgci.sandbox.loadbalancer.haproxy import HAProxy
-from bgci.sandbox.loadbalancer.haproxy_config import Listen
+from bgci.sandbox.loadbalancer.haproxy_config import LOG_SOCKET, Listen
 from bgci.sandbox.loadbalancer.marathon import Marathon
 from bgci.sandbox.loadbalancer.ports import claim
 
 READY = "ready.json"
+REQUESTS = "requests.log"
 TLS = "tls"
 
 
@@ -41,6 +44,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--http-port", type=int, default=0, help="routes by HAPROXY_{n}_VHOST; 0: a free one")
     parser.add_argument("--https-port", type=int, default=0, help="the same over TLS; 0: a free one")
     parser.add_argument("--dont-bind-http-https", action="store_true", help="without these two ports")
+    parser.add_argument("--log-requests", action="store_true", help=f"those that did not end normally, in {REQUESTS}")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--health-check", action="store_true", help="serve only tasks that Marathon says are alive")
     parser.add_argument("--group", action="append", help="repeatable; default: * (all)")
@@ -61,8 +65,10 @@ async def serve(options: argparse.Namespace) -> None:
         stats, appid, *hosts = [sock.getsockname()[1] for sock in claimed]
         http, https = hosts or (None, None)
         certificate = str(certificates(Path(TLS).resolve(), [options.address]).server)
-        listen = Listen(options.address, stats, appid, http, https, certificate)
+        listen = Listen(options.address, stats, appid, http, https, certificate, options.log_requests)
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=basic(options.marathon_credentials)))
+        if options.log_requests:
+            await stack.enter_async_context(request_log())
         marathon = Marathon(options.marathon, session, max_backoff=options.max_backoff)
         haproxy = HAProxy()
         stack.push_async_callback(haproxy.stop)
@@ -84,6 +90,29 @@ async def serve(options: argparse.Namespace) -> None:
             _, pending = await asyncio.wait(pending, timeout=0.2)
         for task in done:
             task.result()
+
+
+class RequestLog(asyncio.DatagramProtocol):
+    """Writes what HAProxy logs, each line with the time at which it came."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._file.write(f"{time.time():.3f} {data.decode(errors='replace').strip()}\n")
+
+
+@contextlib.asynccontextmanager
+async def request_log() -> AsyncIterator[None]:
+    """Listens where HAProxy logs to."""
+    Path(LOG_SOCKET).unlink(missing_ok=True)
+    with open(REQUESTS, "a", buffering=1, encoding="utf-8") as file:
+        make = asyncio.get_running_loop().create_datagram_endpoint
+        transport, _ = await make(lambda: RequestLog(file), local_addr=LOG_SOCKET, family=socket.AF_UNIX)
+        try:
+            yield
+        finally:
+            transport.close()
 
 
 async def release_claims(balancer: Balancer, claimed: Sequence[socket.socket]) -> None:

@@ -16,6 +16,7 @@ from bgci.sandbox.loadbalancer.vhosts import Routes, safe
 STATS_SOCKET = "haproxy.sock"
 CONTROL_SOCKET = "control.sock"
 STATE_FILE = "server-state"
+LOG_SOCKET = "requests.sock"
 CONTROL = "bgci_control"
 MAX_SERVER_ID = 32767
 
@@ -47,6 +48,13 @@ defaults
   option            redispatch
   option            idle-close-on-response
 """
+LOG_HEAD = f"""\
+  log               unix@{LOG_SOCKET} local0
+  option            dontlog-normal
+"""
+LOG_FORMAT = (
+    '  log-format "%ci:%cp %b/%s %bi:%bp %si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %pid %{+Q}r"\n'
+)
 # Until 2.3, and so in marathon-lb's image, a worker that is replaced answers one more request on an idle connection.
 # Later ones cut it at once, which fails clients that reuse it at that moment (haproxy#1506), unless told otherwise by
 # the last option.
@@ -54,7 +62,9 @@ defaults
 
 @dataclass(frozen=True)
 class Listen:
-    """Where this replica listens: service ports too are bound on ``address``, unless an app's label says otherwise."""
+    """Where this replica listens: service ports too are bound on ``address``, unless an app's label says otherwise.
+
+    ``log_requests``: HAProxy logs each request that did not end normally."""
 
     address: str
     stats_port: int
@@ -62,6 +72,7 @@ class Listen:
     http_port: int | None = None
     https_port: int | None = None
     certificate: str = "cert.pem"
+    log_requests: bool = False
 
 
 def render(services: Iterable[Service], listen: Listen, groups: Iterable[str] = ("*",)) -> str:
@@ -77,7 +88,7 @@ def render(services: Iterable[Service], listen: Listen, groups: Iterable[str] = 
     for service in served:
         parts.append(_backend(service, [other for other in everything if other.app_id == service.app_id]))
     text = "".join(parts)
-    return HEAD + _stats(text, listen) + text
+    return HEAD + LOG_HEAD * listen.log_requests + _stats(text, listen) + text
 
 
 def bound(config: str) -> set[tuple[str, int]]:
@@ -195,7 +206,8 @@ def _frontend(service: Service, listen: Listen) -> str:
         sslCert=f" ssl crt {settings.ssl_cert}" if settings.ssl_cert else "",
         bindOptions=f" {settings.bind_options}" if settings.bind_options else "",
     )
-    return head + settings.template("FRONTEND_BACKEND_GLUE").format(backend=name)
+    log = LOG_FORMAT if listen.log_requests and service.mode == "http" else ""
+    return head + log + settings.template("FRONTEND_BACKEND_GLUE").format(backend=name)
 
 
 def _backend(service: Service, siblings: Sequence[Service]) -> str:

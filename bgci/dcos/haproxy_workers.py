@@ -1,0 +1,77 @@
+"""The HAProxy workers of one load balancer, learnt with as few requests for their process ids as possible.
+
+marathon-lb answers `/_haproxy_getpids` by starting `pidof` inside the worker, and that can fail requests of users
+(hazard 64, docs/traffic.md): while `pidof` runs it holds a copy of every socket of the worker. A connection that
+another thread closes meanwhile stays in epoll, and its end is taken for the end of the next connection with the same
+descriptor: HAProxy answers 502 (`SH--`) or cuts it, although the task is well. So the statistics page names the
+current worker, and the list is asked for only where an older worker matters, and ever more seldom.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+
+FIRST_ASK = 0.5  # seconds after a reload; an older worker without a session has ended by then
+SHORTEST, LONGEST = 1.0, 5.0  # seconds between two requests for the list
+GROWTH = 0.5  # of the time since the reload, until the next request
+SAME_START = 2.0  # seconds by which the start of one worker may seem to move: its page counts whole seconds
+# The statistics page: the worker that answers, and how long it has run.
+UPTIME = r"pid = (?:</b>)?\s*(\d+).*?uptime = (?:</b>)?\s*(\d+)d (\d+)h(\d+)m(\d+)s"
+
+
+class Workers:
+    """``worker`` and ``started`` (seconds since the epoch): the current one; 0 where the page does not say so."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.worker, self.started = 0, 0.0
+        self._now = now
+        self._epoch = time.time() - now()
+        self._older: tuple[int, ...] | None = None  # of the current worker; None: not asked for
+        self._seen: set[int] = set()  # every process that has been the current worker
+        self._lone = False  # seen with one pid: HAProxy runs without a master process
+        self._since = self._ask_at = 0.0
+
+    def answered(self, page: str) -> None:
+        """Note which worker has answered with this statistics page."""
+        found = re.search(UPTIME, page, re.DOTALL)
+        if not found:
+            self.worker, self.started, self._older = 0, 0.0, None
+            return
+        pid = int(found[1])
+        days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
+        started = self._epoch + self._now() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        if self.worker and started < self.started - SAME_START:
+            return  # an older one has answered once more
+        if pid == self.worker and started < self.started + SAME_START:
+            return
+        self._since = self._now()
+        self._ask_at = self._since + (FIRST_ASK if self.worker else 0.0)
+        self._older = (self.worker,) if self.worker else None
+        self.worker, self.started = pid, started
+        self._seen.add(pid)
+
+    def older(self, *, matter: bool, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
+        """The older workers that may still live. ``matter``: whether they are needed; ``pids`` asks for the list."""
+        if self._older == () or not matter:
+            return self._older or ()
+        now = self._now()
+        if self._older is None or now >= self._ask_at:
+            found = list(pids())
+            self._lone = self._lone or len(found) == 1
+            if self.worker not in found:  # unknown, or replaced a moment ago
+                return older_workers(found, self._lone) or tuple(filter(None, (self.worker,)))
+            others = sorted({*found} - {self.worker})
+            self._older = tuple(others if self._lone else sorted({*others[1:], *(self._seen & {*others})}))
+            self._ask_at = now + min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))
+        return self._older
+
+
+def older_workers(pids: Sequence[int], lone_worker: bool) -> tuple[int, ...]:
+    """The pids beyond the steady ones: the newest worker and, unless ``lone_worker``, the master.
+
+    Ages are unknown; the smallest pid is taken for the master and the largest for the newest worker.
+    """
+    ordered = sorted(pids)
+    return tuple(ordered[:-1] if lone_worker else ordered[1:-1])

@@ -1,0 +1,144 @@
+"""Which HAProxy workers live, with as few questions as possible: each can cost a request of a user (hazard 64)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from bgci.dcos.haproxy_workers import LONGEST, Workers
+from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
+
+MASTER = 8
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class HAProxy:
+    """One that says which worker answers, and counts how often it is asked for its processes."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.workers = Workers(self.clock)
+        self.pids: list[int] = [MASTER, 21]
+        self.asked = 0
+        self.answers(21, up=3600)
+
+    def answers(self, pid: int, up: int = 0) -> None:
+        hours, seconds = divmod(up, 3600)
+        self.workers.answered(f"pid = </b> {pid} (process #1)<br>\n<b>uptime = </b> 0d {hours}h00m{seconds:02}s<br>")
+
+    def older(self, *, matter: bool = True) -> tuple[int, ...]:
+        return self.workers.older(matter=matter, pids=self.list)
+
+    def list(self) -> list[int]:
+        self.asked += 1
+        return self.pids
+
+    def reload(self, pid: int) -> None:
+        self.pids = [*self.pids, pid]
+        self.answers(pid)
+
+
+@pytest.fixture
+def haproxy() -> HAProxy:
+    return HAProxy()
+
+
+def test_h64_while_no_task_drains_nothing_is_asked(haproxy: HAProxy) -> None:
+    for pid in (21, 22, 23):
+        haproxy.reload(pid)
+        assert haproxy.older(matter=False) in ((), (21,), (22,))
+    assert haproxy.asked == 0
+
+
+def test_h64_once_the_older_workers_have_ended_nothing_is_asked_until_the_next_reload(haproxy: HAProxy) -> None:
+    for _ in range(100):
+        assert haproxy.older() == ()
+        haproxy.clock.now += 1
+        haproxy.answers(21, up=3600 + int(haproxy.clock.now - 1000))
+    assert haproxy.asked == 1
+    haproxy.reload(22)
+    haproxy.clock.now += 1
+    assert haproxy.older() == (21,)
+    haproxy.pids = [MASTER, 22]
+    haproxy.clock.now += LONGEST
+    assert haproxy.older() == ()
+    assert haproxy.asked == 3
+
+
+def test_h64_an_older_worker_that_stays_is_asked_for_ever_more_seldom(haproxy: HAProxy) -> None:
+    haproxy.older()
+    haproxy.reload(22)
+    asked_at = []
+    for tenth in range(300):
+        before = haproxy.asked
+        assert haproxy.older() == (21,)
+        if haproxy.asked > before:
+            asked_at.append(tenth / 10)
+        haproxy.clock.now += 0.1
+    assert len(asked_at) <= 10
+    assert max(later - earlier for earlier, later in pairwise(asked_at)) <= LONGEST + 0.2
+
+
+def test_h18_the_worker_before_a_reload_lives_until_the_list_says_otherwise(haproxy: HAProxy) -> None:
+    haproxy.older()
+    haproxy.reload(22)
+    assert haproxy.older() == (21,), "without a question"
+    assert haproxy.asked == 1
+
+
+def test_h18_the_list_of_a_reload_in_between_is_not_taken_for_the_end_of_the_older_workers(haproxy: HAProxy) -> None:
+    """The statistics came from 21, which ended before the list was made."""
+    haproxy.pids = [MASTER, 22]
+    assert haproxy.older() == (21,)
+
+
+def test_h18_an_older_worker_without_a_master_is_known_by_its_page(haproxy: HAProxy) -> None:
+    haproxy.pids = [21]
+    haproxy.reload(22)
+    haproxy.clock.now += 1
+    assert haproxy.older() == (21,)
+    haproxy.pids = [22]
+    haproxy.clock.now += LONGEST
+    assert haproxy.older() == ()
+
+
+def test_a_new_worker_with_a_small_pid_is_the_current_one(haproxy: HAProxy) -> None:
+    haproxy.pids = [30000, 32000]
+    haproxy.answers(32000)
+    haproxy.clock.now += 60
+    haproxy.reload(77)
+    assert haproxy.workers.worker == 77
+    haproxy.clock.now += 1
+    assert haproxy.older() == (32000,)
+
+
+def test_an_older_worker_that_answers_once_more_is_not_the_current_one(haproxy: HAProxy) -> None:
+    haproxy.reload(22)
+    haproxy.answers(21, up=3600)
+    assert haproxy.workers.worker == 22
+
+
+def test_a_new_worker_with_the_pid_of_an_earlier_one_is_another(haproxy: HAProxy) -> None:
+    assert haproxy.older() == ()
+    haproxy.clock.now += 60
+    haproxy.answers(21, up=5)
+    assert haproxy.workers.started == pytest.approx(haproxy.workers._epoch + haproxy.clock.now - 5)
+    assert haproxy.older() != ()
+
+
+def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processes(stub, answer) -> None:  # type: ignore[no-untyped-def]
+    csv = "# pxname,svname,status,scur,qcur,\nweb_1,10_0_1_7_31001,UP,0,0,\n"
+    stub.tell("GET", "/haproxy", answer(200, csv, "text/plain"))
+    stub.tell("GET", "/_haproxy_getconfig", answer(200, "acl getpid path /_haproxy_getpids", "text/plain"))
+    balancer = LoadBalancer(stub.url)
+    for _ in range(3):
+        assert balancer.read({"t": [Endpoint("web_1", "10.0.1.7", (), 31001)]}).problem == ""
+    assert "/_haproxy_getpids" not in {asked.path for asked in stub.asked}
