@@ -1,14 +1,13 @@
 """Runs real marathon-lb replicas beside a sandbox: ``marathon_lb.py`` of a checkout, its head with paths of our own.
 
 The checkout of mesosphere/marathon-lb is the caller's; ``venv/bin/python`` in it must have marathon-lb's requirements.
-`/_haproxy_getpids` lists the processes of this HAProxy alone, but by a command that the worker starts, as the real one.
+Each replica has process ids of its own, as in a container (``unshare``, as root), so that its `pidof` finds no others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -24,8 +23,9 @@ global
   stats socket {home}/haproxy.sock expose-fd listeners
   server-state-file global
   server-state-base {home}/
-  lua-load {home}/endpoints.lua
+  lua-load {checkout}/getpids.lua
   lua-load {checkout}/getconfig.lua
+  lua-load {home}/signal.lua
 defaults
   load-server-state-from-file global
   log               global
@@ -64,24 +64,12 @@ frontend {{backend}}
   log-format "%ci:%cp %b/%s %bi:%bp %si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %pid %{{{{+Q}}}}r"
 """
 LUA = """\
-local function run(command)
-  local file = io.popen(command)
-  local text = file:read('*a')
-  file:close()
-  return (string.gsub(text, '%s+', ' '))
-end
-local function service(name, command)
-  core.register_service(name, "http", function(applet)
-    local text = run(command)
-    applet:set_status(200)
-    applet:add_header("content-length", string.len(text))
-    applet:add_header("content-type", "text/plain")
-    applet:start_response()
-    applet:send(text)
-  end)
-end
-service("getpids", "cat HOME/haproxy.pid; pgrep -P $(cat HOME/haproxy.pid)")
-service("signalmlbhup", "kill -HUP $(cat HOME/marathon_lb.pid)")
+core.register_service("signalmlbhup", "http", function(applet)
+  io.popen("kill -HUP 1"):close()
+  applet:set_status(200)
+  applet:add_header("content-length", "0")
+  applet:start_response()
+end)
 """
 RELOAD = """\
 #!/bin/bash
@@ -107,7 +95,7 @@ class RealMarathonLb:
         port, appid = free_port(address), free_port(address)
         self.url = f"http://{address}:{port}"
         python = str(checkout / "venv" / "bin" / "python")
-        (home / "endpoints.lua").write_text(LUA.replace("HOME", str(home)))
+        (home / "signal.lua").write_text(LUA)
         reload = home / "reload.sh"
         reload.write_text(RELOAD.replace("HOME", str(home)).replace("PYTHON", python))
         reload.chmod(0o755)
@@ -122,10 +110,10 @@ class RealMarathonLb:
         # Not in the path: marathon-lb would take "haproxy.service" for a reason not to use --command.
         options = ["--group", "*", "--haproxy-config", str(home / "haproxy.cfg"), "--command", str(reload), "--sse"]
         options += ["--health-check", "--dont-bind-http-https", "--skip-validation", "--syslog-socket", "/dev/null"]
-        command = [python, "marathon_lb.py", "--marathon", marathon_url, *options]
+        alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        command = [*alone, python, "marathon_lb.py", "--marathon", marathon_url, *options]
         with (home / "lb.log").open("wb") as log:
             self.process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=log)
-        (home / "marathon_lb.pid").write_text(str(self.process.pid))
 
     def wait(self) -> None:
         """Until its HAProxy answers."""
@@ -138,10 +126,8 @@ class RealMarathonLb:
         raise AssertionError((self.home / "lb.log").read_text()[-3000:])
 
     def stop(self) -> None:
-        self.process.kill()
+        self.process.kill()  # and all that it has started
         self.process.wait()
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int((self.home / "haproxy.pid").read_text()), signal.SIGTERM)
 
 
 def free_port(address: str) -> int:

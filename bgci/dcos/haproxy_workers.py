@@ -17,8 +17,10 @@ FIRST_ASK = 0.5  # seconds after a reload; an older worker without a session has
 SHORTEST, LONGEST = 1.0, 5.0  # seconds between two requests for the list
 GROWTH = 0.5  # of the time since the reload, until the next request
 SAME_START = 2.0  # seconds by which the start of one worker may seem to move: its page counts whole seconds
+NOT_ASKED = 0  # in place of the process ids of older workers that may live, or not
 # The statistics page: the worker that answers, and how long it has run.
 UPTIME = r"pid = (?:</b>)?\s*(\d+).*?uptime = (?:</b>)?\s*(\d+)d (\d+)h(\d+)m(\d+)s"
+ONE_THREAD = re.compile(r"nbthread = 1\b")  # then nothing is closed while `pidof` runs
 
 
 class Workers:
@@ -28,17 +30,23 @@ class Workers:
         self.worker, self.started = 0, 0.0
         self._now = now
         self._epoch = time.time() - now()
-        self._older: tuple[int, ...] | None = None  # of the current worker; None: not asked for
+        self._older: tuple[int, ...] | None = None  # of the current worker; None: not known
         self._seen: set[int] = set()  # every process that has been the current worker
         self._lone = False  # seen with one pid: HAProxy runs without a master process
-        self._since = self._ask_at = 0.0
+        self._since = self._ask_at = now()
+        self._harmless = False
 
-    def answered(self, page: str) -> None:
-        """Note which worker has answered with this statistics page."""
+    def answered(self, page: str, *, longest_session: float = 0.0) -> None:
+        """Note which worker has answered with this statistics page.
+
+        ``longest_session``: of those that ended until now, in seconds. It is no use to ask for the end of an older
+        worker before such a session can have ended.
+        """
         found = re.search(UPTIME, page, re.DOTALL)
         if not found:
             self.worker, self.started, self._older = 0, 0.0, None
             return
+        self._harmless = bool(ONE_THREAD.search(page))
         pid = int(found[1])
         days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
         started = self._epoch + self._now() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
@@ -46,25 +54,33 @@ class Workers:
             return  # an older one has answered once more
         if pid == self.worker and started < self.started + SAME_START:
             return
-        self._since = self._now()
-        self._ask_at = self._since + (FIRST_ASK if self.worker else 0.0)
+        self._since = self._ask_at = self._now()
+        if self.worker:
+            self._ask_at += FIRST_ASK if self._harmless else min(LONGEST, max(FIRST_ASK, longest_session))
         self._older = (self.worker,) if self.worker else None
         self.worker, self.started = pid, started
         self._seen.add(pid)
 
-    def older(self, *, matter: bool, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
-        """The older workers that may still live. ``matter``: whether they are needed; ``pids`` asks for the list."""
+    def older(self, *, matter: bool, soon: bool, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
+        """The older workers that may still live. ``pids`` asks for the list.
+
+        ``matter``: whether they are needed. ``soon``: whether somebody waits for their end; else the list is hardly
+        ever asked for, and they are taken to live.
+        """
         if self._older == () or not matter:
             return self._older or ()
         now = self._now()
-        if self._older is None or now >= self._ask_at:
-            found = list(pids())
-            self._lone = self._lone or len(found) == 1
-            if self.worker not in found:  # unknown, or replaced a moment ago
-                return older_workers(found, self._lone) or tuple(filter(None, (self.worker,)))
-            others = sorted({*found} - {self.worker})
-            self._older = tuple(others if self._lone else sorted({*others[1:], *(self._seen & {*others})}))
-            self._ask_at = now + min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))
+        if now < self._ask_at + (0.0 if soon else LONGEST):
+            return self._older or (NOT_ASKED,)
+        found = list(pids())
+        self._lone = self._lone or len(found) == 1
+        if self.worker not in found:  # unknown, or replaced a moment ago
+            return older_workers(found, self._lone) or tuple(filter(None, (self.worker,)))
+        others = {*found} - {self.worker}
+        steady = set() if self._lone else set(sorted(others)[:1]) - self._seen  # the master
+        self._older = tuple(sorted(others - steady))
+        pause = FIRST_ASK if self._harmless else min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))
+        self._ask_at = now + pause
         return self._older
 
 

@@ -89,19 +89,24 @@ class LoadBalancer:
         self.url = self._http.base_url
         self._workers = Workers()
         self._lists_pids = False  # its configuration says so
+        self._longest_session = 0.0  # at the last look, in seconds
 
-    def read(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Replica:
-        """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read."""
+    def read(self, wanted: Mapping[str, Sequence[Endpoint]], *, drains: bool = True) -> Replica:
+        """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read.
+
+        ``drains``: whether somebody waits for the end of older workers (`Workers.older`).
+        """
         try:
             self._require_pids()
             rows = self._rows()
             # After the statistics: a worker that was replaced in between must still be seen.
-            self._workers.answered(self._page())
             backends = _by_backend(rows)
+            self._workers.answered(self._page(), longest_session=self._longest_session)
+            self._longest_session = _longest_session(wanted, backends)
             servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
             # A task that gets or has sessions here is not drained, whatever older workers there are.
             matter = any(one.serving is not Serving.UP and not one.sessions for one in servers.values())
-            older = self._workers.older(matter=matter, pids=self._pids)
+            older = self._workers.older(matter=matter, soon=drains, pids=self._pids)
         except (BgciError, HttpFailure) as error:
             return Replica(self.url, problem=str(error).splitlines()[0])
         return Replica(
@@ -288,6 +293,13 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     for row in rows:
         backends.setdefault(row["pxname"], {})[row["svname"]] = row
     return backends
+
+
+def _longest_session(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> float:
+    """Seconds of the longest session that has ended in the tasks' backends; 0 where HAProxy does not say."""
+    names = {end.backend for endpoints in wanted.values() for end in endpoints}
+    rows = (row for name in names for row in backends.get(name, {}).values())
+    return max((_count(row.get("ttime_max", "")) for row in rows), default=0) / 1000
 
 
 def _others(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:

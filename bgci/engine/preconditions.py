@@ -71,7 +71,11 @@ def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step
 def _undrained(busy: list[Task], app: App, observation: Observation) -> str:
     up = sum(observation.is_up(task) for task in busy)
     sessions = sum(server.sessions for task in busy for server in observation.servers(task))
-    workers = [f"{replica.url} pid {pid}" for replica in observation.replicas for pid in replica.older_workers]
+    workers = [
+        f"{replica.url} {f'pid {pid}' if pid else '(not asked yet)'}"
+        for replica in observation.replicas
+        for pid in replica.older_workers
+    ]
     parts = [f"{up} still in rotation"] if up else []
     parts += [f"{sessions} sessions"] if sessions else []
     parts += [f"older HAProxy workers that may hold sessions: {', '.join(workers)}"] if workers else []

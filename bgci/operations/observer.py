@@ -47,6 +47,7 @@ class Observer:
         self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition as it was seen first
         self._replicas: tuple[Replica, ...] = ()  # as they were read at ``_balanced_at``
         self._balanced_at = 0.0
+        self.drains = True  # whether somebody waits for a drain: set by the driver (`LoadBalancer.read`)
         self._differ: dict[tuple[str, ...], bool] = {}
         self._epoch = time.time() - time.monotonic()
 
@@ -71,7 +72,7 @@ class Observer:
             if known is None or known.get("labels", {}).get("BGCI_REVISION") != one.app.revision:
                 self._kept[one.id] = dict(one.definition)
         if not quickly:
-            self._replicas = tuple(balancer.read(wanted) for balancer in self._balancers)
+            self._replicas = tuple(balancer.read(wanted, drains=self.drains) for balancer in self._balancers)
             self._balanced_at = self.now()
         apps = tuple(one.app for one in self._running)
         seen = Observation(self.now(), apps, self._replicas, self._settings_differ())

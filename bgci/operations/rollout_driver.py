@@ -9,6 +9,7 @@ from typing import Protocol
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import (
     Action,
+    Cause,
     Done,
     Ending,
     Fail,
@@ -90,6 +91,7 @@ class Driver:
             kept = self.baseline.load() if self.baseline else None
             rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
             self.journal.goal(goal, policy, kept)
+            self.observer.drains = False
             while True:
                 self.cancelled()
                 observation, step = self._observe(rollout, release, quickly=watch.launches)
@@ -117,6 +119,7 @@ class Driver:
             self.journal.unobserved(now, step)
             return self.last, step
         step = rollout.decide(self.last)
+        self.observer.drains = isinstance(step, Wait) and step.cause is Cause.DRAIN
         self.journal.observed(self.last, step)
         if self.baseline:
             self.baseline.save(rollout.memory.kept)

@@ -30,12 +30,14 @@ class HAProxy:
         self.asked = 0
         self.answers(21, up=3600)
 
-    def answers(self, pid: int, up: int = 0) -> None:
+    def answers(self, pid: int, up: int = 0, *, threads: int = 2, longest_session: float = 0.0) -> None:
         hours, seconds = divmod(up, 3600)
-        self.workers.answered(f"pid = </b> {pid} (process #1)<br>\n<b>uptime = </b> 0d {hours}h00m{seconds:02}s<br>")
+        process = f"pid = </b> {pid} (process #1, nbproc = 1, nbthread = {threads})<br>"
+        page = f"{process}\n<b>uptime = </b> 0d {hours}h00m{seconds:02}s<br>"
+        self.workers.answered(page, longest_session=longest_session)
 
-    def older(self, *, matter: bool = True) -> tuple[int, ...]:
-        return self.workers.older(matter=matter, pids=self.list)
+    def older(self, *, matter: bool = True, soon: bool = True) -> tuple[int, ...]:
+        return self.workers.older(matter=matter, soon=soon, pids=self.list)
 
     def list(self) -> list[int]:
         self.asked += 1
@@ -85,6 +87,37 @@ def test_h64_an_older_worker_that_stays_is_asked_for_ever_more_seldom(haproxy: H
         haproxy.clock.now += 0.1
     assert len(asked_at) <= 10
     assert max(later - earlier for earlier, later in pairwise(asked_at)) <= LONGEST + 0.2
+
+
+def test_h64_while_nobody_waits_for_a_drain_the_list_is_hardly_asked_for(haproxy: HAProxy) -> None:
+    assert haproxy.older(soon=False) != (), "not known, so not drained"
+    haproxy.clock.now += LONGEST - 0.1
+    haproxy.older(soon=False)
+    assert haproxy.asked == 0
+    haproxy.clock.now += 0.1
+    assert haproxy.older(soon=False) == (), "no wait may last for ever, whatever it is for"
+
+
+def test_h64_nothing_is_asked_before_the_longest_session_can_have_ended(haproxy: HAProxy) -> None:
+    haproxy.older()
+    haproxy.pids = [MASTER, 21, 22]
+    haproxy.answers(22, longest_session=4.0)
+    haproxy.clock.now += 3.9
+    assert haproxy.older() == (21,)
+    assert haproxy.asked == 1
+    haproxy.clock.now += 0.1
+    haproxy.older()
+    assert haproxy.asked == 2
+
+
+def test_one_thread_may_be_asked_often(haproxy: HAProxy) -> None:
+    haproxy.older()
+    haproxy.pids = [MASTER, 21, 22]
+    haproxy.answers(22, threads=1, longest_session=4.0)
+    for _ in range(10):
+        haproxy.clock.now += 0.5
+        assert haproxy.older() == (21,)
+    assert haproxy.asked == 11
 
 
 def test_h18_the_worker_before_a_reload_lives_until_the_list_says_otherwise(haproxy: HAProxy) -> None:
