@@ -157,3 +157,30 @@ def test_graceful_task_goes_on_serving_after_term(task_server: Start, port: int,
     process.send_signal(signal.SIGTERM)
     assert get("/").status_code == 200
     assert process.wait(timeout=10) == 0
+
+
+def test_a_websocket_sends_each_message_back(task_server: Start, port: int, get: Any) -> None:
+    task_server(port)
+    started(get)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client, client.makefile("rb") as reader:
+        key = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+        asked = f"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        client.sendall(asked.encode())
+        head = list(iter(reader.readline, b"\r\n"))
+        assert head[0].startswith(b"HTTP/1.1 101 ")
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
+        long = b"x" * 300
+        client.sendall(
+            bytes([0x81, 0x85, 1, 2, 3, 4]) + bytes(b ^ m for b, m in zip(b"hello", b"\1\2\3\4\1", strict=True))
+        )
+        client.sendall(bytes([0x82, 0xFE]) + len(long).to_bytes(2, "big") + bytes(4) + long)
+        client.sendall(bytes([0x88, 0x80, 0, 0, 0, 0]))
+        expected = b"\x81\x05hello" + bytes([0x82, 126]) + len(long).to_bytes(2, "big") + long + b"\x88\x00"
+        assert reader.read() == expected
+
+
+def test_an_answer_tells_how_much_of_the_body_arrived(task_server: Start, port: int, get: Any) -> None:
+    task_server(port)
+    started(get)
+    reply = requests.post(f"http://127.0.0.1:{port}/", data=b"x" * 70_000, timeout=10)
+    assert reply.headers["X-Received"] == "70000"
