@@ -33,7 +33,8 @@ class Workers:
         self._older: tuple[int, ...] | None = None  # of the current worker; None: not known
         self._seen: set[int] = set()  # every process that has been the current worker
         self._lone = False  # seen with one pid: HAProxy runs without a master process
-        self._since = self._ask_at = now()
+        self._since = self._asked = now()  # the reload; and the last request for the list, or the reload
+        self._pause = 0.0  # from then until the next request
         self._harmless = False
 
     def answered(self, page: str, *, longest_session: float = 0.0) -> None:
@@ -54,23 +55,23 @@ class Workers:
             return  # an older one has answered once more
         if pid == self.worker and started < self.started + SAME_START:
             return
-        self._since = self._ask_at = self._now()
+        self._since = self._asked = self._now()
         if self.worker:
-            self._ask_at += FIRST_ASK if self._harmless else min(LONGEST, max(FIRST_ASK, longest_session))
+            self._pause = FIRST_ASK if self._harmless else min(LONGEST, max(FIRST_ASK, longest_session))
         self._older = (self.worker,) if self.worker else None
         self.worker, self.started = pid, started
         self._seen.add(pid)
 
-    def older(self, *, matter: bool, soon: bool, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
+    def older(self, *, matter: bool, within: float, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
         """The older workers that may still live. ``pids`` asks for the list.
 
-        ``matter``: whether they are needed. ``soon``: whether somebody waits for their end; else the list is hardly
-        ever asked for, and they are taken to live.
+        ``matter``: whether they are needed. ``within``: seconds after which somebody who waits for their end must know
+        of it; 0: nobody waits, so the list is hardly ever asked for, and they are taken to live.
         """
         if self._older == () or not matter:
             return self._older or ()
         now = self._now()
-        if now < self._ask_at + (0.0 if soon else LONGEST):
+        if now < self._asked + (min(self._pause, within) if within else self._pause + LONGEST):
             return self._older or (NOT_ASKED,)
         found = list(pids())
         self._lone = self._lone or len(found) == 1
@@ -79,8 +80,8 @@ class Workers:
         others = {*found} - {self.worker}
         steady = set() if self._lone else set(sorted(others)[:1]) - self._seen  # the master
         self._older = tuple(sorted(others - steady))
-        pause = FIRST_ASK if self._harmless else min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))
-        self._ask_at = now + pause
+        self._asked = now
+        self._pause = FIRST_ASK if self._harmless else min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))
         return self._older
 
 

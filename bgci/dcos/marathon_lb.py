@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from bgci.analysis.haproxy_counters import STATUS_CLASSES, reading
 from bgci.analysis.judge import Counts
 from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
-from bgci.dcos.haproxy_workers import Workers, older_workers
+from bgci.dcos.haproxy_workers import LONGEST, Workers, older_workers
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.engine.observation import Replica, Server, Serving
@@ -91,10 +91,10 @@ class LoadBalancer:
         self._lists_pids = False  # its configuration says so
         self._longest_session = 0.0  # at the last look, in seconds
 
-    def read(self, wanted: Mapping[str, Sequence[Endpoint]], *, drains: bool = True) -> Replica:
+    def read(self, wanted: Mapping[str, Sequence[Endpoint]], *, within: float = LONGEST) -> Replica:
         """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read.
 
-        ``drains``: whether somebody waits for the end of older workers (`Workers.older`).
+        ``within``: seconds in which the end of older workers must be known (`Workers.older`); 0: nobody waits for it.
         """
         try:
             self._require_pids()
@@ -106,7 +106,7 @@ class LoadBalancer:
             servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
             # A task that gets or has sessions here is not drained, whatever older workers there are.
             matter = any(one.serving is not Serving.UP and not one.sessions for one in servers.values())
-            older = self._workers.older(matter=matter, soon=drains, pids=self._pids)
+            older = self._workers.older(matter=matter, within=within, pids=self._pids)
         except (BgciError, HttpFailure) as error:
             return Replica(self.url, problem=str(error).splitlines()[0])
         return Replica(

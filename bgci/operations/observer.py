@@ -10,6 +10,7 @@ from typing import Any
 from bgci.appdef.balancer_changes import balancer_changes, has_own_settings
 from bgci.appdef.colour import coloured
 from bgci.dcos.balancer_state import balancer_state, every_endpoint
+from bgci.dcos.haproxy_workers import LONGEST
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
@@ -47,7 +48,7 @@ class Observer:
         self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition as it was seen first
         self._replicas: tuple[Replica, ...] = ()  # as they were read at ``_balanced_at``
         self._balanced_at = 0.0
-        self.drains = True  # whether somebody waits for a drain: set by the driver (`LoadBalancer.read`)
+        self.drain_known_within = LONGEST  # seconds; 0 while nobody waits for a drain (`LoadBalancer.read`)
         self._differ: dict[tuple[str, ...], bool] = {}
         self._epoch = time.time() - time.monotonic()
 
@@ -72,7 +73,9 @@ class Observer:
             if known is None or known.get("labels", {}).get("BGCI_REVISION") != one.app.revision:
                 self._kept[one.id] = dict(one.definition)
         if not quickly:
-            self._replicas = tuple(balancer.read(wanted, drains=self.drains) for balancer in self._balancers)
+            self._replicas = tuple(
+                balancer.read(wanted, within=self.drain_known_within) for balancer in self._balancers
+            )
             self._balanced_at = self.now()
         apps = tuple(one.app for one in self._running)
         seen = Observation(self.now(), apps, self._replicas, self._settings_differ())

@@ -91,7 +91,7 @@ class Driver:
             kept = self.baseline.load() if self.baseline else None
             rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
             self.journal.goal(goal, policy, kept)
-            self.observer.drains = False
+            self.observer.drain_known_within = 0.0
             while True:
                 self.cancelled()
                 observation, step = self._observe(rollout, release, quickly=watch.launches)
@@ -119,7 +119,8 @@ class Driver:
             self.journal.unobserved(now, step)
             return self.last, step
         step = rollout.decide(self.last)
-        self.observer.drains = isinstance(step, Wait) and step.cause is Cause.DRAIN
+        draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
+        self.observer.drain_known_within = max(0.1, rollout.policy.drain_timeout / 4) if draining else 0.0
         self.journal.observed(self.last, step)
         if self.baseline:
             self.baseline.save(rollout.memory.kept)

@@ -36,8 +36,8 @@ class HAProxy:
         page = f"{process}\n<b>uptime = </b> 0d {hours}h00m{seconds:02}s<br>"
         self.workers.answered(page, longest_session=longest_session)
 
-    def older(self, *, matter: bool = True, soon: bool = True) -> tuple[int, ...]:
-        return self.workers.older(matter=matter, soon=soon, pids=self.list)
+    def older(self, *, matter: bool = True, within: float = LONGEST) -> tuple[int, ...]:
+        return self.workers.older(matter=matter, within=within, pids=self.list)
 
     def list(self) -> list[int]:
         self.asked += 1
@@ -90,12 +90,12 @@ def test_h64_an_older_worker_that_stays_is_asked_for_ever_more_seldom(haproxy: H
 
 
 def test_h64_while_nobody_waits_for_a_drain_the_list_is_hardly_asked_for(haproxy: HAProxy) -> None:
-    assert haproxy.older(soon=False) != (), "not known, so not drained"
+    assert haproxy.older(within=0) != (), "not known, so not drained"
     haproxy.clock.now += LONGEST - 0.1
-    haproxy.older(soon=False)
+    haproxy.older(within=0)
     assert haproxy.asked == 0
     haproxy.clock.now += 0.1
-    assert haproxy.older(soon=False) == (), "no wait may last for ever, whatever it is for"
+    assert haproxy.older(within=0) == (), "no wait may last for ever, whatever it is for"
 
 
 def test_h64_nothing_is_asked_before_the_longest_session_can_have_ended(haproxy: HAProxy) -> None:
@@ -108,6 +108,14 @@ def test_h64_nothing_is_asked_before_the_longest_session_can_have_ended(haproxy:
     haproxy.clock.now += 0.1
     haproxy.older()
     assert haproxy.asked == 2
+
+
+def test_a_short_drain_timeout_is_not_spent_without_a_question(haproxy: HAProxy) -> None:
+    haproxy.older()
+    haproxy.pids = [MASTER, 22]
+    haproxy.answers(22, longest_session=4.0)
+    haproxy.clock.now += 0.3
+    assert haproxy.older(within=0.25) == ()
 
 
 def test_one_thread_may_be_asked_often(haproxy: HAProxy) -> None:
