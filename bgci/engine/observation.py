@@ -27,7 +27,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Replica:
-    """One load balancer. ``older_workers``: pids of HAProxy workers from before the last reload."""
+    """One load balancer. ``older_workers``: pids of HAProxy workers from before the last reload; 0: not asked yet."""
 
     url: str
     servers: dict[str, Server] = field(default_factory=dict)  # by task id
