@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import JobDocument, job_document
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
-from bgci.durations import duration_text
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
 from bgci.errors import (
     NAMES,
@@ -26,22 +23,19 @@ from bgci.errors import (
     UnhealthyError,
     from_code,
 )
-from bgci.interruption import left, pause, within
+from bgci.interruption import pause, within
 from bgci.operations.canary_size import CanarySize
-from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
+from bgci.operations.context import Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
 from bgci.operations.job_options import honoured
 from bgci.operations.planning import GoalRequest, goal_request, next_step, observer_of, release_to_undo
 from bgci.operations.publishing import needed_metronome
 from bgci.operations.result import Result
+from bgci.operations.run_watch import FASTEST_POLL, RunWatch
 
-FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
 ENDING = 0.5  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
-LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
-REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
-GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
 # What of a run's result becomes that of the command that follows it.
 COPIED = ("state", "timings", "changed", "message", "reached")
 
@@ -65,7 +59,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
         _stop_own_runs(context, metronome, job_id)
     _refuse_others(context, metronome, job_id)
     document = job_document(job.spec)
-    watch = _Watch(context, metronome, job_id)
+    watch = RunWatch(context, metronome, job_id)
     try:
         with within(context.settings.timeout + ENDING):
             watch.run_id = _joined_or_started(context, metronome, job, kind, release, size)
@@ -92,7 +86,7 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
     run["cmd"] = str(run["cmd"]).replace(f" {goal} --via direct", f" {command} --via direct")
     metronome.delete(job_id)  # of a run that was killed
     metronome.create({**carrier.spec, "id": job_id, "description": f"bgci {command}", "run": run})
-    watch = _Watch(context, metronome, job_id)
+    watch = RunWatch(context, metronome, job_id)
     try:
         watch.run_id = metronome.start(job_id).id
         context.console.step(f"Started {job_id}, run {watch.run_id}.")
@@ -133,7 +127,7 @@ def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
     for own in job_ids(context.app_id, context.revision).values():
         job = metronome.job(own) if own != job_id else None
         if job and job.app == context.app_id and job.active_runs:
-            _stop(_Watch(context, metronome, own))
+            _stop(RunWatch(context, metronome, own))
 
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
@@ -178,7 +172,7 @@ def _started(metronome: Metronome, job_id: str) -> JobRun:
         return found[0] if found else metronome.start(job_id)
 
 
-def _stop(watch: _Watch) -> None:
+def _stop(watch: RunWatch) -> None:
     """Stop the run, wait for its end, and read its result."""
     try:
         with within(STOPPED + ENDING):
@@ -187,7 +181,7 @@ def _stop(watch: _Watch) -> None:
         watch.context.console.warn(f"The run of {watch.job_id} could not be stopped: {error.message}")
 
 
-def _stop_and_read(watch: _Watch) -> None:
+def _stop_and_read(watch: RunWatch) -> None:
     metronome, job_id = watch.metronome, watch.job_id
     # A signal can come before the answer with the run's id. Then the only active run is ours.
     for run_id in [watch.run_id] if watch.run_id else [run.id for run in metronome.active_runs(job_id)]:
@@ -201,139 +195,8 @@ def _stop_and_read(watch: _Watch) -> None:
         watch.context.result = replace(watch.context.result, state=watch.result["state"])
 
 
-class _Watch:
-    """A run, watched. ``run_id``: empty until it is known. ``result``: what the run reported at its end."""
-
-    def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
-        self.context = context
-        self.metronome = metronome
-        self.job_id = job_id
-        self.run_id = ""
-        self.result: dict[str, Any] | None = None
-        self.task_id = ""
-        self.started = False  # seen with a task that was launched
-        self._offset = 0
-        self._partial = ""
-        self._readable = context.cluster.task_log is not None
-        self._deadline = time.monotonic() + context.settings.timeout
-
-    def to_the_end(self) -> JobRun:
-        """The run's last state. Raises DeadlineError, and ConflictError when the run is gone without an end."""
-        state, interval, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
-        while True:
-            state = self._poll(state)
-            self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
-            before = self._offset
-            self._show()
-            if state.finished:
-                self.read_rest(LOG_TAIL)
-                return state
-            self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
-            if state.status == "UNKNOWN":
-                if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
-                    return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
-                unknown_since = unknown_since or time.monotonic()
-                self._require_known(unknown_since)
-            else:
-                unknown_since = 0.0
-            self._require_time(state)
-            self._tell(state)
-            interval = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, interval * 1.4)
-            pause(interval)
-
-    def _poll(self, before: JobRun) -> JobRun:
-        """The run's state; the state before while Metronome does not answer, because the run goes on without it."""
-        try:
-            return self.metronome.run(self.job_id, self.run_id)
-        except UnavailableError as error:
-            if time.monotonic() > self._deadline:
-                raise
-            self.context.console.wait(f"Metronome does not answer: {error.message}")
-            return before
-
-    def _require_known(self, unknown_since: float) -> None:
-        if time.monotonic() - unknown_since > GONE_AFTER:
-            raise self._gone()
-
-    def require_own_end(self) -> None:
-        """Raises ConflictError for a run that ended because its job was replaced: its history goes with it.
-
-        The run is stopped first and its job deleted then, so that its history is there for a moment.
-        """
-        until = time.monotonic() + REPLACED_WITHIN
-        while time.monotonic() < until:
-            if self.metronome.run(self.job_id, self.run_id).status == "UNKNOWN":
-                raise self._gone()
-            pause(FASTEST_POLL)
-
-    def _gone(self) -> ConflictError:
-        return ConflictError(
-            f"Run {self.run_id} of {self.job_id} is gone: the job was replaced, which stopped the run.",
-            remedy="See what runs with `bgci status`, then run the same command again.",
-        )
-
-    def _require_time(self, state: JobRun) -> None:
-        if time.monotonic() <= self._deadline:
-            return
-        remedy = "Look at the job's log in DC/OS."
-        if state.status == "INITIAL":
-            remedy = "A run that stays INITIAL waits for an offer: look at the agents' resources."
-        raise DeadlineError(
-            f"Timed out after {duration_text(self.context.settings.timeout)}: run {self.run_id} of {self.job_id} is "
-            f"{state.status}.",
-            remedy=remedy,
-        )
-
-    def _tell(self, state: JobRun) -> None:
-        if self.task_id:
-            self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
-        else:
-            why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
-            self.context.console.wait(f"Run {self.run_id} is {state.status}: {why}")
-
-    @property
-    def readable(self) -> bool:
-        """Whether the log of the run has been read."""
-        return self._readable and bool(self.task_id)
-
-    def read_rest(self, seconds: float) -> None:
-        """Read the log until the run's result is in it: the log can lag behind the run's end."""
-        deadline = time.monotonic() + min(seconds, left())
-        while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
-            pause(FASTEST_POLL)
-            self._show()
-
-    def _show(self) -> None:
-        log = self.context.cluster.task_log
-        if log is None or not self._readable or not self.task_id:
-            return
-        got = log.read(self.task_id, self._offset)
-        if got is None:
-            self._readable = False
-            self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
-            return
-        text, self._offset = got
-        *lines, self._partial = (self._partial + text).split("\n")
-        for line in lines:
-            self._take(line)
-
-    def _take(self, line: str) -> None:
-        if line.startswith(JOURNAL_LINE):
-            self.context.journal.copy(line[len(JOURNAL_LINE) :])
-            return
-        if not line.startswith(RESULT_LINE):
-            self.context.console.foreign("job", line)
-            return
-        try:
-            result = json.loads(line[len(RESULT_LINE) :])
-        except ValueError:
-            return
-        if isinstance(result, dict):
-            self.result = result
-
-
 def _conclude(
-    context: Context, request: Callable[[], GoalRequest], watch: _Watch, state: JobRun, logs_in: bool
+    context: Context, request: Callable[[], GoalRequest], watch: RunWatch, state: JobRun, logs_in: bool
 ) -> None:
     """End as the run ended."""
     where = f"Run {watch.run_id} of job {watch.job_id}"
@@ -375,7 +238,7 @@ def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -
     return error if isinstance(error, BgciError) else BgciError(message, remedy=remedy)
 
 
-def _code_of(context: Context, watch: _Watch) -> int | None:
+def _code_of(context: Context, watch: RunWatch) -> int | None:
     """The exit code in the task's status message ("Command exited with status 8")."""
     log = context.cluster.task_log
     message = log.exit_message(watch.task_id) if log and watch.task_id else None

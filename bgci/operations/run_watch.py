@@ -1,0 +1,149 @@
+"""One run of a job, watched: its state, its log, and the result that it reports."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from bgci.dcos.metronome import JobRun, Metronome
+from bgci.durations import duration_text
+from bgci.errors import ConflictError, DeadlineError, UnavailableError
+from bgci.interruption import left, pause
+from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
+
+FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
+LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
+REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
+GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
+
+
+class RunWatch:
+    """A run, watched. ``run_id``: empty until it is known. ``result``: what the run reported at its end."""
+
+    def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
+        self.context = context
+        self.metronome = metronome
+        self.job_id = job_id
+        self.run_id = ""
+        self.result: dict[str, Any] | None = None
+        self.task_id = ""
+        self.started = False  # seen with a task that was launched
+        self._offset = 0
+        self._partial = ""
+        self._readable = context.cluster.task_log is not None
+        self._deadline = time.monotonic() + context.settings.timeout
+
+    def to_the_end(self) -> JobRun:
+        """The run's last state. Raises DeadlineError, and ConflictError when the run is gone without an end."""
+        state, interval, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
+        while True:
+            state = self._poll(state)
+            self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
+            before = self._offset
+            self._show()
+            if state.finished:
+                self.read_rest(LOG_TAIL)
+                return state
+            self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
+            if state.status == "UNKNOWN":
+                if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
+                    return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
+                unknown_since = unknown_since or time.monotonic()
+                self._require_known(unknown_since)
+            else:
+                unknown_since = 0.0
+            self._require_time(state)
+            self._tell(state)
+            interval = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, interval * 1.4)
+            pause(interval)
+
+    def _poll(self, before: JobRun) -> JobRun:
+        """The run's state; the state before while Metronome does not answer, because the run goes on without it."""
+        try:
+            return self.metronome.run(self.job_id, self.run_id)
+        except UnavailableError as error:
+            if time.monotonic() > self._deadline:
+                raise
+            self.context.console.wait(f"Metronome does not answer: {error.message}")
+            return before
+
+    def _require_known(self, unknown_since: float) -> None:
+        if time.monotonic() - unknown_since > GONE_AFTER:
+            raise self._gone()
+
+    def require_own_end(self) -> None:
+        """Raises ConflictError for a run that ended because its job was replaced: its history goes with it.
+
+        The run is stopped first and its job deleted then, so that its history is there for a moment.
+        """
+        until = time.monotonic() + REPLACED_WITHIN
+        while time.monotonic() < until:
+            if self.metronome.run(self.job_id, self.run_id).status == "UNKNOWN":
+                raise self._gone()
+            pause(FASTEST_POLL)
+
+    def _gone(self) -> ConflictError:
+        return ConflictError(
+            f"Run {self.run_id} of {self.job_id} is gone: the job was replaced, which stopped the run.",
+            remedy="See what runs with `bgci status`, then run the same command again.",
+        )
+
+    def _require_time(self, state: JobRun) -> None:
+        if time.monotonic() <= self._deadline:
+            return
+        remedy = "Look at the job's log in DC/OS."
+        if state.status == "INITIAL":
+            remedy = "A run that stays INITIAL waits for an offer: look at the agents' resources."
+        raise DeadlineError(
+            f"Timed out after {duration_text(self.context.settings.timeout)}: run {self.run_id} of {self.job_id} is "
+            f"{state.status}.",
+            remedy=remedy,
+        )
+
+    def _tell(self, state: JobRun) -> None:
+        if self.task_id:
+            self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
+        else:
+            why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
+            self.context.console.wait(f"Run {self.run_id} is {state.status}: {why}")
+
+    @property
+    def readable(self) -> bool:
+        """Whether the log of the run has been read."""
+        return self._readable and bool(self.task_id)
+
+    def read_rest(self, seconds: float) -> None:
+        """Read the log until the run's result is in it: the log can lag behind the run's end."""
+        deadline = time.monotonic() + min(seconds, left())
+        while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
+            pause(FASTEST_POLL)
+            self._show()
+
+    def _show(self) -> None:
+        log = self.context.cluster.task_log
+        if log is None or not self._readable or not self.task_id:
+            return
+        got = log.read(self.task_id, self._offset)
+        if got is None:
+            self._readable = False
+            self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
+            return
+        text, self._offset = got
+        *lines, self._partial = (self._partial + text).split("\n")
+        for line in lines:
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        if line.startswith(JOURNAL_LINE):
+            self.context.journal.copy(line[len(JOURNAL_LINE) :])
+            return
+        if not line.startswith(RESULT_LINE):
+            self.context.console.foreign("job", line)
+            return
+        try:
+            result = json.loads(line[len(RESULT_LINE) :])
+        except ValueError:
+            return
+        if isinstance(result, dict):
+            self.result = result
