@@ -23,7 +23,7 @@ def degradation(situation: Situation) -> str:
         return (_outage(situation) or _not_followed(situation)) if len(apps) == 2 or situation.memory.kept else ""
     if len(apps) == 2:
         return _turned_bad(situation, ours[0])
-    return _not_serving(situation, ours[0]) if situation.memory.commit else ""
+    return _not_serving(situation, ours[0])
 
 
 def _outage(situation: Situation) -> str:

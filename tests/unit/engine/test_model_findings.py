@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bgci.engine.decisions import Cause, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from dataclasses import replace
+
+import pytest
+
+from bgci.engine import forecast
+from bgci.engine.decisions import Cause, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
@@ -83,6 +88,52 @@ def test_more_tasks_than_instances_are_not_missing_instances() -> None:
     """After a second kill of one task, which counts twice (hazard 21)."""
     apps = app(0, 1, "H", 2), app(1, 0, "H", 2, base=2)
     assert decide(look("U", "U", *apps), Kind.ROLLBACK, 2) == Scale("blue", 2)
+
+
+# -- rules that the other tests do not reach ---------------------------------------------------------------------------
+
+
+def test_a_rollback_that_may_cut_deletes_the_canary_while_the_baseline_is_in_rotation() -> None:
+    cut = Policy(cut=True)
+    goal = Goal(Kind.ROLLBACK, "v2", 2)
+    apps = app(0, 2, "HH", 2), app(1, 1, "H", 2)
+    assert Rollout(goal, cut).decide(look("MU", "U", *apps)) == Delete("green")
+    drains = Rollout(goal, cut).decide(look("MM", "UU", apps[0], app(1, 2, "HH", 2)))
+    assert drains == Scale("green", 3, placeholder=True)
+    smaller = app(0, 1, "H", 2), app(1, 1, "H", 2)
+    assert Rollout(goal, cut).decide(look("U", "U", *smaller)) == Scale("blue", 2)
+
+
+def test_a_canary_that_turned_bad_is_deleted_after_the_baseline_has_its_size_again() -> None:
+    bad = Memory(degraded="It turned bad.")
+    small = app(0, 1, "H", 2), app(1, 1, "H", 2)
+    assert decide(look("U", "d", *small), Kind.PROMOTE, 2, bad) == Scale("blue", 2)
+    one_serves = app(0, 2, "HH", 2), app(1, 2, "HH", 2)
+    assert decide(look("UM", "dU", *one_serves), Kind.PROMOTE, 2, bad) == Kill(("green.0",))
+    whole = app(0, 2, "HH", 2), app(1, 1, "H", 2)
+    assert decide(look("UU", "d", *whole), Kind.PROMOTE, 2, bad) == Delete("green")
+
+
+def test_the_role_order_is_restored_by_a_canary_that_is_not_in_use_or_not_launched() -> None:
+    baseline = app(0, 3, "HHH", 4, last=3.0)
+    assert decide(look("UUU", "M", baseline, app(1, 2, "Hs", 4)), Kind.PROMOTE, 4) == Kill(("green.1",))
+    assert waits(decide(look("UUU", "M", baseline, app(1, 2, "H", 4)), Kind.PROMOTE, 4), Cause.ROOM)
+
+
+def test_a_revision_alone_that_fell_out_of_rotation_ends_the_run() -> None:
+    alone = app(1, 1, "H", 1)
+    run = Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy())
+    run.decide(replace(look("", "U", alone), settings_differ=True))
+    assert waits(run.decide(replace(look("", "d", alone), now=101.0)), Cause.LOAD_BALANCER)
+    ended = run.decide(replace(look("", "d", alone), now=104.0))
+    assert isinstance(ended, Fail)
+    assert "nothing of it is in rotation any more" in ended.message
+
+
+def test_a_plan_that_is_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "LOOKS", 2)
+    plan = forecast.forecast(Goal(Kind.PROMOTE, "v2", 2), Policy(), look("UU", "", app(0, 2, "HH", 2)), "green")
+    assert plan.end is None
 
 
 def waits(step: Step, cause: Cause) -> bool:
