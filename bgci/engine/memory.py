@@ -92,7 +92,7 @@ class Memory:
         """Which tasks of the canary have turned bad: healthy once and failing now, or down where they served."""
         pairs = [(replica, task) for replica in observation.replicas for task in canary.tasks]
         serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
-        # A server that comes back from MAINT is DOWN for two checks: that is no failure.
+        # A server that comes back from MAINT is DOWN for two checks: not a failure.
         out = {pair for pair, state in serving.items() if state in (Serving.MAINT, Serving.ABSENT)}
         fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN}
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}

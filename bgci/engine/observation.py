@@ -78,7 +78,7 @@ class App:
 
     @property
     def healthy(self) -> tuple[Task, ...]:
-        """The healthy tasks that nobody has asked to stop."""
+        """The healthy tasks that no request has stopped."""
         return tuple(task for task in self.tasks if task.healthy and not task.dying)
 
     @property

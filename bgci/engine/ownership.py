@@ -47,7 +47,7 @@ class OwnershipConflict:
 def base_id(app_id: str, label: str | None) -> str:
     """The base id of an app: its label HAPROXY_APP_ID, else its id without ``-blue`` or ``-green``.
 
-    A label that names an app of another folder does not count: nobody can claim an app across folders.
+    A label that names an app of another folder does not count: no claim reaches across folders.
     """
     own = "/" + app_id.strip("/")
     if label and label.strip("/"):

@@ -1,7 +1,7 @@
 """One run of one goal, without I/O and without a clock: it takes observations and returns steps.
 
-The driver performs each step, tells this object how that went, and observes again. The tests and the models drive the
-same object.
+The driver performs each step, reports the outcome to this object, and observes again. The tests and the models drive
+the same object.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rollout:
         return self._settle(step, observation.now)
 
     def _situation(self) -> Situation:
-        """The view of the rules: a run that gives up wants to go back."""
+        """The view of the rules. The goal of a run that gives up is the rollback."""
         goal = replace(self.goal, kind=Kind.ROLLBACK) if self.memory.degraded else self.goal
         return Situation(goal, self.policy, self._observation or Observation(0.0, (), ()), self.memory)
 
@@ -71,7 +71,7 @@ class Rollout:
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
     def unanswered(self, now: float, problem: str) -> Step:
-        """The next step when nobody knows whether Marathon has performed the last one: observe, and go on from there.
+        """The next step when it is unknown whether Marathon has performed the last one: observe, and go on from there.
 
         A lost answer must not end a release. Marathon that never answers to a step, while it can be read, does.
         """

@@ -1,6 +1,6 @@
-"""The rules, by goal and by the apps that run. They never tell a load balancer who drains.
+"""The rules, by goal and by the apps that run. None of them chooses the tasks that drain.
 
-marathon-lb decides that (``rotation``). The engine chooses the next change in Marathon after which every load
+marathon-lb does (``rotation``). The engine chooses the next change in Marathon after which every load
 balancer, by its own rules, does the right thing, and waits until all of them have done it.
 """
 
@@ -53,7 +53,7 @@ def _by_apps(situation: Situation) -> Step:
         case apps:
             names = ", ".join(app.id for app in apps)
             return Fail(
-                f"The group holds {len(apps)} apps ({names}); a release can tell two apart, not more.",
+                f"The group holds {len(apps)} apps ({names}); a release handles two.",
                 "Remove the apps that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP.",
             )
 
@@ -97,7 +97,7 @@ def _nothing_before(app: App) -> Fail:
     if app.baseline_instances is None:
         return Fail(
             f"There is nothing to go back to: {app.revision} is the first revision of this app, and it serves.",
-            "Take the app away with `bgci remove`, or run `bgci promote` of the revision that you want.",
+            "Remove the app with `bgci remove`, or run `bgci promote` of the revision that you want.",
         )
     return Fail(
         f"There is nothing to go back to: {app.revision} is the only revision that runs.",

@@ -20,7 +20,7 @@ class Situation:
     memory: Memory
 
     def unused(self, app: App) -> tuple[Task, ...]:
-        """Tasks that are not healthy and in nobody's rotation: marathon-lb does not count them, no request needs them.
+        """Tasks that are neither healthy nor in rotation: marathon-lb does not count them, no request needs them.
 
         A task that was healthy once has to be drained like any other.
         """

@@ -1,4 +1,4 @@
-"""The way back, for every strategy: marathon-lb drains the canary once the baseline is the app scaled last."""
+"""The rollback, for every strategy: marathon-lb drains the canary once the baseline is the app scaled last."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
 
 
 def restore_role_order(hybrid: Hybrid) -> Step:
-    """Make the canary the app scaled last again: with the roles swapped there is no way forward.
+    """Make the canary the app scaled last again: with swapped roles no strategy can go on.
 
     If a rollback or an operator scaled the baseline, all servers in MAINT would return as DOWN for two checks, all at
     once. The canary is then drained and removed, and the release begins again. After a plain kill one more canary

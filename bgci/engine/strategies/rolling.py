@@ -43,7 +43,7 @@ def _exchange(hybrid: Hybrid, count: int) -> Step:
     """Remove ``count`` drained tasks of the baseline, else grow by the next wave, else settle."""
     goal, baseline, app = hybrid.goal, hybrid.baseline, hybrid.canary
     wave = _wave(hybrid, baseline, hybrid.initial_instances)
-    # Instances beyond the wave are placeholders: nobody waits for their health.
+    # Instances beyond the wave are placeholders: their health is not awaited.
     waiting = until_healthy(app, min(app.instances, wave)) or until_ended(baseline)
     if waiting:
         return waiting
