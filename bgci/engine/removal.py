@@ -12,7 +12,7 @@ from bgci.engine.situation import Hybrid, Situation
 
 
 def remove_unused(app: App, surplus: int, situation: Situation) -> Step | None:
-    """Remove up to ``surplus`` unused tasks; None when there are none. Serving ones stay undrained.
+    """Remove up to ``surplus`` unused tasks; None when there are none. Serving tasks stay, because nothing drains them.
 
     The rule waits for an earlier kill to end first. Marathon can still list such a task as running, and a second kill
     of it would scale the app down a second time.
