@@ -51,7 +51,8 @@ from_everywhere = [
     Scope(4, 4, 1, everywhere=0),
     Scope(4, 4, 2, everywhere=0, more=0),
 ]
-SCOPES = [*from_a_release, *foreign, *from_everywhere]
+of_one_size = [scope for scope in from_a_release if scope.before == scope.target]
+SCOPES = [*of_one_size, *from_everywhere, *(scope for scope in from_a_release if scope not in of_one_size), *foreign]
 
 
 def main() -> int:
