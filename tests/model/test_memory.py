@@ -1,0 +1,148 @@
+"""A run remembers: from each state of the model, runs of the whole `Rollout`, with memory and clock.
+
+The exploration asks without memory, in every order of events. Here the order is drawn, once for each state and stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+from cluster import MARK, Rules, State, app_of, with_app
+from explorer import LAWFUL, not_reached, serves, stopped
+from pilot import IDS, Stage, observe, perform
+from scopes import Scope
+
+from bgci.engine.decisions import Action, Done, Ending, Fail, Wait
+from bgci.engine.observation import Observation
+from bgci.engine.rollout import Rollout
+
+LOOKS = 400
+SERIAL = MARK << 1
+
+
+@dataclass(frozen=True)
+class Named(Rules):
+    """Each task has an id from its launch, so the order of ids is never open."""
+
+    def ordered(self, state: State, number: int) -> bool:
+        return True
+
+
+class World:
+    """One state of the model that goes on at random, with stable task ids and a clock."""
+
+    def __init__(self, rules: Rules, state: State, random: Random) -> None:
+        self.rules = Named(**vars(rules))
+        self.random = random
+        self.now = 1000.0
+        self.serial = 0
+        self.ids: dict[int, float] = {}  # by serial: what its id is sorted by
+        self.state = self._named(state)
+
+    def _named(self, state: State) -> State:
+        """With a serial, and an id between those of its neighbours, for each task that has none."""
+        for number in (0, 1):
+            app = app_of(state, number)
+            if not app:
+                continue
+            tasks = list(app[3])
+            for place, task in enumerate(tasks):
+                if task < SERIAL:
+                    self.serial += 1
+                    left = self.ids[tasks[place - 1] // SERIAL] if place else 0.0
+                    right = next((self.ids[one // SERIAL] for one in tasks[place + 1 :] if one >= SERIAL), 1.0)
+                    self.ids[self.serial] = (left + right) / 2
+                    tasks[place] = task + self.serial * SERIAL
+            state = with_app(state, number, (*app[:3], tuple(tasks)))
+        return state
+
+    def observe(self) -> Observation:
+        """What the engine sees, with the ids of this world."""
+        bare = self.state
+        names: dict[str, str] = {}
+        for number in (0, 1):
+            app = app_of(self.state, number)
+            if app:
+                bare = with_app(bare, number, (*app[:3], tuple(task % SERIAL for task in app[3])))
+                for place, task in enumerate(app[3]):
+                    key = self.ids[task // SERIAL]
+                    names[f"{IDS[number]}.{place:02}"] = f"{IDS[number]}.{key:.15f}.{task // SERIAL}"
+        seen = observe(self.rules, bare)
+        return replace(
+            seen,
+            now=self.now,
+            apps=tuple(
+                replace(app, tasks=tuple(replace(task, id=names[task.id]) for task in app.tasks)) for app in seen.apps
+            ),
+            replicas=tuple(
+                replace(one, servers={names[task_id]: server for task_id, server in one.servers.items()})
+                for one in seen.replicas
+            ),
+        )
+
+    def placed(self, step: Action) -> Action:
+        """The step with the model's names of the tasks."""
+        places = {
+            task // SERIAL: f"{IDS[number]}.{place:02}"
+            for number in (0, 1)
+            if (app := app_of(self.state, number))
+            for place, task in enumerate(app[3])
+        }
+        if not hasattr(step, "task_ids"):
+            return step
+        return replace(step, task_ids=tuple(places[int(one.rsplit(".")[-1])] for one in step.task_ids))  # type: ignore[call-arg]
+
+    def go_on(self) -> bool:
+        """Whether there was anything that could happen."""
+        self.now += 0.25
+        moves = [after for _, after in self.rules.moves(self.state)]
+        if moves:
+            self.state = self._named(self.random.choice(moves))
+        return bool(moves)
+
+    def act(self, step: Action) -> bool:
+        after = perform(self.rules, step, self.state)
+        if after is None:
+            return False
+        self.state = self._named(self.random.choice(after))
+        return True
+
+
+def play(world: World, stage: Stage) -> str:
+    """Why the run is a fault; empty when it is none."""
+    rollout, rules = Rollout(stage.goal, stage.policy), world.rules
+    for _ in range(LOOKS):
+        step = rollout.decide(world.observe())
+        if isinstance(step, Done):
+            return not_reached(rules, stage, world.state)
+        if isinstance(step, Fail):
+            lawful = any(name in step.message + step.remedy for name in LAWFUL) or step.ending is Ending.ROLLED_BACK
+            return "" if lawful else step.message
+        if isinstance(step, Wait):
+            if not world.go_on():
+                world.now += 5.0
+            continue
+        placed = world.placed(step)
+        harm = [
+            why for number, place in stopped(placed, world.state) if (why := serves(rules, world.state, number, place))
+        ]
+        if harm and not rollout.memory.degraded:
+            return f"{step} stops a task {harm[0]}"
+        if world.act(placed):
+            rollout.performed(step)
+        else:
+            rollout.locked(world.now, "a deployment")
+            world.go_on()
+    return f"no end: {step}"
+
+
+@pytest.mark.parametrize("scope", [Scope(2, 2, 2), Scope(2, 1, 1), Scope(2, 2, 1, lists_running=True)], ids=str)
+def test_a_run_that_remembers_reaches_its_goal_from_each_state(scope: Scope) -> None:
+    graph = scope.graph()
+    graph.explore(scope.starts())
+    for number, state in enumerate(graph.states):
+        stage = graph.stages[number % len(graph.stages)]
+        why = play(World(scope.rules, state, Random(number)), stage)
+        assert not why, f"{stage.name} from {number}: {state}: {why}"
