@@ -36,7 +36,7 @@ _APP = ("app", "artifacts", "log_format", *CLUSTER)
 _STAGE = (*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL)
 _TEST = (*RELEASE, "image", "template_dir", "set", "template_env", *CLUSTER, "timeout", *TEST, *JUDGE)
 _RELEASE = (*_STAGE, *TEST, *JUDGE, *CANARY, "on_rejected", "on_failure", "on_inconclusive", "steps")
-_REMOVE = (*_APP, "via", "timeout", "drain_timeout", "on_drain_timeout", "yes", "dry_run")
+_REMOVE = (*_APP, "via", "timeout", "drain_timeout", "on_drain_timeout", "lock_timeout", "yes", "dry_run")
 _SANDBOX = ("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
 
 # Each command: its help, and its options. It is ``run`` of the module of its name in bgci/commands.
@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Check connections, permissions, load balancers and labels; print each finding with its remedy.",
         (*RELEASE, *DEFINE, "allow_no_health_check", *CLUSTER, "via", *DOCTOR),
     ),
-    "prune": ("Remove the jobs of old revisions.", (*_APP, "keep", "dry_run")),
+    "prune": ("Remove the jobs of old revisions.", (*_APP, "keep", "lock_timeout", "dry_run")),
     "demo": ("Run a whole release against a new sandbox, under load.", ("artifacts", "log_format")),
 }
 # The same of the sandbox: each is a function of bgci/commands/sandbox.py.

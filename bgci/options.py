@@ -133,6 +133,10 @@ class Settings:
         "abort",
         "When --drain-timeout passes. abort: stop and change nothing more; force: cut the sessions.",
     )
+    lock_timeout: float = seconds(
+        0.0,
+        "How long to wait while another command changes the same app, such as 10m; 0s: refuse at once, with its name.",
+    )
     progress_timeout: float = seconds(
         0.0,
         "Time limit without progress towards health, such as 5m. 0s: one minute plus the time that the health check "
@@ -231,6 +235,7 @@ GOAL = (
     "check_config",
     "replaces",
     "preview",
+    "lock_timeout",
     "dry_run",
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
@@ -246,6 +251,7 @@ DOCTOR = (
     "adopt_restart",
     "replaces",
     "timeout",
+    "lock_timeout",
     "output",
 )
 
@@ -253,6 +259,7 @@ DOCTOR = (
 NOT_IN_JOB = {
     "dry_run": "a dry run starts no job",
     "on_abort": "a signal reaches the command that follows the job, and this command runs the rollback's job",
+    "lock_timeout": "the command that follows the job waits before it starts the job",
 }
 
 # The commands that the wrappers (action.yml, vars/, templates/) offer.

@@ -9,9 +9,10 @@ import groovy.transform.Field
     'insecure', 'allowConfigAddresses', 'via', 'jobClusterUrl', 'jobMarathonUrl', 'jobMarathonLbUrl', 'jobCaCert',
     'jobServiceAccount', 'jobSecret', 'jobImage', 'jobArtifact', 'jobTemplate', 'strategy', 'wave', 'timeout',
     'drainTimeout', 'onDrainTimeout', 'progressTimeout', 'onDegraded', 'onAbort', 'allowNoHealthCheck',
-    'allowPortChange', 'checkConfig', 'replaces', 'preview', 'dryRun', 'suite', 'testCommand', 'commandTimeout',
-    'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath', 'maxFailedRequests', 'instances', 'percent',
-    'cut', 'yes', 'onRejected', 'onFailure', 'onInconclusive', 'steps', 'adopt', 'adoptRestart', 'output',
+    'allowPortChange', 'checkConfig', 'replaces', 'preview', 'lockTimeout', 'dryRun', 'suite', 'testCommand',
+    'commandTimeout', 'junitGlob', 'serviceUrl', 'judgeFor', 'judgeTraffic', 'judgePath', 'maxFailedRequests',
+    'instances', 'percent', 'cut', 'yes', 'onRejected', 'onFailure', 'onInconclusive', 'steps', 'adopt',
+    'adoptRestart', 'output',
     // END generated
 ]
 

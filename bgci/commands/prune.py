@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bgci.dcos.metronome import Job
+from bgci.engine.lock import Way
 from bgci.operations.context import stage
+from bgci.operations.lock import take_lock
 from bgci.operations.publishing import jobs_of_app, needed_metronome
 from bgci.options import Settings
 
@@ -15,6 +17,7 @@ def run(settings: Settings) -> None:
     """Remove the jobs of all revisions but the --keep latest and the running ones."""
     with stage("prune", settings) as context:
         metronome = needed_metronome(context)
+        take_lock(context, Way.FOLLOW)
         apps = context.cluster.marathon.colours(context.app_id)
         running = {name for app in apps for name in (app.revision, app.previous.revision if app.previous else "")}
         jobs = jobs_of_app(context)

@@ -11,6 +11,7 @@ from bgci.appdef.app_definition import instances
 from bgci.checks.test_result import Case
 from bgci.dcos.running_app import RunningApp
 from bgci.engine.decisions import Kind, Release
+from bgci.engine.lock import Way
 from bgci.errors import (
     NAMES,
     BgciError,
@@ -31,6 +32,7 @@ from bgci.operations.canary_size import CanarySize, size_of, step_sizes
 from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
 from bgci.operations.goal import as_job, reach, rollback_on_abort
+from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
@@ -49,6 +51,7 @@ def run(settings: Settings) -> None:
         tests = planned(context, len(steps))  # an invalid suite ends the command before any change
         with context.part("render"):
             rendered = render(context)
+        take_lock(context, Way.FOLLOW if as_job(context) else Way.PROCESS)
         mine = require_owned(context, rendered.release.group)
         _check_settings(context, rendered.release, mine.apps)
         if as_job(context):

@@ -12,6 +12,7 @@ from bgci.dcos.running_app import RunningApp
 from bgci.engine.observation import Observation, Serving
 from bgci.errors import ConflictError, DeniedError, UnavailableError
 from bgci.operations.context import Context, stage
+from bgci.operations.lock import lock_row, other_locks
 from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
@@ -26,7 +27,7 @@ def run(settings: Settings) -> None:
             _answer_all(context)
             return
         found = status(context)
-        listed = {name: tuple(found[name]) for name in ("jobs", "strangers")}
+        listed = {name: tuple(found[name]) for name in ("jobs", "strangers", "locks")}
         context.result = replace(context.result, **{**found, **listed})
         context.answer(found, table(context.app_id, found))
 
@@ -99,6 +100,7 @@ def status(context: Context) -> dict[str, Any]:
         "share": shares(seen, sum(one["share"] for one in foreign)) if seen else {},
         "strangers": foreign,
         "jobs": [_job(job) for job in jobs],
+        "locks": [lock_row(lock) for lock in other_locks(context)],
     }
 
 
@@ -175,6 +177,8 @@ def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
         old = len(balancer["older_workers"])
         state = balancer["problem"] or (f"{old} older workers still draining" if old else "settled")
         lines.append(f"  load balancer {balancer['url']}: {state}")
+    for lock in found["locks"]:
+        lines.append(f"  locked by {lock['owner']} since {lock['since']}, until {lock['until']} unless renewed")
     for job in found["jobs"]:
         active = f", run {job['active_runs'][0]} active" if job["active_runs"] else ""
         lines.append(f"  job {job['id']}{active}")

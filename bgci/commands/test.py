@@ -6,6 +6,7 @@ from bgci.appdef.names import suite_candidates
 from bgci.errors import UsageError
 from bgci.operations.canary_test import carry_out, planned
 from bgci.operations.context import stage
+from bgci.operations.lock import warn_of_others
 from bgci.options import Settings
 
 
@@ -20,4 +21,5 @@ def run(settings: Settings) -> None:
                 f"none of {names}.",
                 remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )
+        warn_of_others(context)
         carry_out(context, tests, alone=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -102,6 +102,7 @@ class Http:
         self._backoff = backoff
         self._patience = patience
         self._sessions = _Sessions()
+        self.before_change: Callable[[], None] = lambda: None  # called before each request that changes something
 
     def below(self, path: str, *, name: str = "") -> Http:
         """The same session and settings for ``path`` below this base."""
@@ -116,26 +117,42 @@ class Http:
         other._timeouts, other._total, other._retries = (seconds, seconds), 3 * seconds, 0
         return other
 
+    def free(self) -> Http:
+        """The same session and settings, without ``before_change``."""
+        other = copy.copy(self)
+        other.before_change = lambda: None
+        return other
+
+    def apart(self) -> Http:
+        """The same server for another thread: a session of its own, one try more, short time limits."""
+        other = self.free()
+        other._sessions, other._retries, other._timeouts, other._total = _Sessions(), 1, (5.0, 10.0), 12.0
+        return other
+
     def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
         """The JSON value at ``path``. A body that is cut or empty is asked for once more."""
+        return self.got(path, params=params, credentials=credentials)[0]
+
+    def got(self, path: str, *, params: Params = (), credentials: bool = True) -> tuple[Any, Reply]:
+        """The same, with the reply."""
         reply = self.request("GET", path, params=params, credentials=credentials)
         if not _is_json(reply):
             pause(self._backoff)
             reply = self.request("GET", path, params=params, credentials=credentials)
-        return self._json(reply)
+        return self.value(reply), reply
 
     def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
         """The text at ``path``."""
         return self.request("GET", path, params=params, headers={"Accept": "text/plain, */*", **(headers or {})}).text
 
     def post(self, path: str, *, params: Params = (), json: Any = None) -> Any:
-        return self._json(self.request("POST", path, params=params, json=json))
+        return self.value(self.request("POST", path, params=params, json=json))
 
     def put(self, path: str, *, params: Params = (), json: Any = None) -> Any:
-        return self._json(self.request("PUT", path, params=params, json=json))
+        return self.value(self.request("PUT", path, params=params, json=json))
 
     def delete(self, path: str, *, params: Params = ()) -> Any:
-        return self._json(self.request("DELETE", path, params=params))
+        return self.value(self.request("DELETE", path, params=params))
 
     def request(
         self,
@@ -160,6 +177,8 @@ class Http:
         for attempt in count():
             most = attempt >= self._retries
             wait = min(MAX_PAUSE, self._backoff * 2 ** min(attempt, self._retries)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            if method != "GET" and not harmless:
+                self.before_change()
             try:
                 response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
             except (requests.exceptions.InvalidHeader, UnicodeError):
@@ -279,7 +298,8 @@ class Http:
             "`bgci doctor` lists what is needed.",
         )
 
-    def _json(self, reply: Reply) -> Any:
+    def value(self, reply: Reply) -> Any:
+        """The JSON value of a reply, None for an empty one. Raises UnavailableError for anything else."""
         if not reply.content.strip():
             return None
         kind = reply.headers.get("Content-Type", "")
@@ -362,6 +382,14 @@ def _target(url: str, location: str) -> str:
         return _checked_url(target) if "@" not in urlsplit(target).netloc else ""
     except (ValueError, UsageError):
         return ""
+
+
+def http_date(text: str) -> float:
+    """Seconds since the epoch of a date in a header; 0 for any other text."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def _retry_after(response: requests.Response) -> float:

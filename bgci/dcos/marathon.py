@@ -12,11 +12,14 @@ from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
 from bgci.appdef.preview import PREVIEW_LABEL
+from bgci.dcos.http import http_date
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
+from bgci.dcos.lock_apps import LOCK_LABEL, read_lock
 from bgci.dcos.permissions import of_request
 from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
 from bgci.dcos.service import Service
+from bgci.engine.lock import Lock
 from bgci.errors import ConflictError, DeniedError
 
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))
@@ -47,8 +50,8 @@ class Marathon(Service):
     name = "Marathon"
 
     def apps(self) -> list[RunningApp]:
-        """Every app that the account may read."""
-        return self._apps(())
+        """Every app that the account may read, without locks."""
+        return [app for app in self._apps(()) if LOCK_LABEL not in app.labels]
 
     def group_apps(self, group: str) -> list[RunningApp]:
         """The apps whose label ``HAPROXY_DEPLOYMENT_GROUP`` is ``group``.
@@ -99,6 +102,36 @@ class Marathon(Service):
     def _apps(self, selector: Sequence[tuple[str, str]]) -> list[RunningApp]:
         found = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
         return [running_app(app) for app in found["apps"].required().items()]
+
+    def locks(self, base_id: str) -> tuple[list[Lock], float]:
+        """The locks of an app, and the time of the server that answers, in seconds; 0 where it does not say."""
+        selector = [("label", f"{LOCK_LABEL}=={_escaped(base_id)}")]
+        date = [0.0]
+
+        def listed() -> Any:
+            value, reply = self.http.got("/v2/apps", params=selector)
+            date[0] = http_date(reply.headers.get("Date", ""))
+            return value
+
+        apps = self._call(listed)["apps"].required().items()
+        return [read_lock(app) for app in apps if app["labels"].texts().get(LOCK_LABEL) == base_id], date[0]
+
+    def renew_lock(self, lock_id: str, labels: Mapping[str, str]) -> None:
+        """Gives a lock a new version. Raises InvalidError when it is gone."""
+        self._call(lambda: self.http.put(_path(lock_id), params=[("force", "true")], json={"labels": labels}), lock_id)
+
+    def remove_lock(self, lock_id: str) -> bool:
+        """Delete a lock. Whether Marathon confirms that it is gone."""
+        found = self._if_there(lambda: self.http.delete(_path(lock_id), params=[("force", "true")]), lock_id)
+        return found is None or bool(found["deploymentId"].text())
+
+    def free(self) -> Marathon:
+        """A client whose changes need no lock."""
+        return Marathon(self.http.free())
+
+    def apart(self) -> Marathon:
+        """The same for another thread."""
+        return Marathon(self.http.apart())
 
     def create(self, definition: Mapping[str, Any]) -> None:
         """Raises ConflictError when the id exists, InvalidError with each violation's path, Locked."""

@@ -59,7 +59,8 @@ def needed(app_id: str, *, via_job: bool, secret: str | None = None, strict: boo
     if not via_job:
         return Needed(ci=_service("Marathon", _apps(app_id), _WRITES_APPS), job=[])
     ci = _service("Marathon", _apps(app_id), _READS_APPS)
-    ci += _service("Metronome", [_jobs(folder_of(app_id))], _RUNS_JOBS) + _reads_logs(app_id, strict)
+    ci += _service("Metronome", [_jobs(folder_of(app_id))], _RUNS_JOBS)
+    ci += _holds_lock(app_id) + _reads_logs(app_id, strict)
     if secret:
         ci += _sees_secret(secret)
     return Needed(ci=ci, job=_service("Marathon", _apps(app_id), _WRITES_APPS))
@@ -84,6 +85,13 @@ def _service(name: str, rids: Iterable[str], reasons: Mapping[str, str]) -> list
     """The route to a service, and the actions on its resources with their reasons."""
     route = Permission(f"{ROUTER}service:{name.lower()}", "full", f"reach {name}")
     return [route, *(Permission(rid, action, why) for rid in rids for action, why in reasons.items())]
+
+
+def _holds_lock(app_id: str) -> list[Permission]:
+    """The lock is an app in the app's folder. At the root no permission can name it."""
+    folder, why = folder_of(app_id), "hold the lock from one job to the next"
+    actions = ("create", "update", "delete") if folder else ()
+    return [Permission(APPS + folder, action, why, optional=True) for action in actions]
 
 
 def _reads_logs(app_id: str, strict: bool) -> list[Permission]:

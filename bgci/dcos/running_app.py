@@ -251,7 +251,7 @@ def _healthy_since(task: JsonAnswer) -> float:
     """Since the first success of a health check; where there is none, since the start."""
     first = [result["firstSuccess"].text() for result in task["healthCheckResults"].items() if not result.missing]
     text = min(filter(None, first), default=task["startedAt"].text())
-    return (_moment(text) or (0.0, False))[0]
+    return seconds_of(text)
 
 
 def _addresses(app: JsonAnswer, task: JsonAnswer) -> tuple[Address, ...]:
@@ -303,6 +303,11 @@ def _moment(text: str) -> tuple[float, bool] | None:
         return started(text)
     except (ValueError, OverflowError):
         return None
+
+
+def seconds_of(text: str) -> float:
+    """Seconds since the epoch of a time as Marathon writes it; 0 for any other text."""
+    return (_moment(text) or (0.0, False))[0]
 
 
 def started_at(now: float, baseline: App | None) -> str:

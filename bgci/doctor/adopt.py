@@ -14,11 +14,13 @@ from bgci.doctor.adoption import Adoption, adoption, never_ending, offer, update
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import CheckResult, failed, failure, ok, skipped
 from bgci.durations import duration_text
+from bgci.engine.lock import Way
 from bgci.engine.observation import Serving
 from bgci.engine.ownership import folder, same_group
 from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, DeniedError, UnavailableError, amended
 from bgci.interruption import pause
 from bgci.operations.context import Context
+from bgci.operations.lock import take_lock
 
 FOLLOW_SECONDS = 15.0  # for the load balancers to know the new tasks
 PAUSE = 0.5  # seconds between two looks
@@ -62,6 +64,7 @@ def _adopt(context: Context, examination: Examination) -> CheckResult:
         return offer(plan, context.app_id, _release(context))
     if plan.hangs:
         raise ConflictError(f"{plan.app_id} was not adopted: {never_ending(plan.app_id)}.", remedy=_removal(plan))
+    take_lock(context, Way.PROCESS)
     context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
     context.result = replace(context.result, changed=True)
     set_labels(marathon, app, plan, timeout=context.settings.timeout, waiting=context.console.wait)

@@ -27,6 +27,7 @@ from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError,
 from bgci.operations.context import Context
 from bgci.operations.job_image import REMEDY, job_image
 from bgci.operations.job_login import way
+from bgci.operations.lock import lock_row, other_locks
 from bgci.operations.rendering import from_template, template_file
 from bgci.options import Settings
 
@@ -367,6 +368,17 @@ class Examination:
         yield from running_apps.start_times(self.own, time.time())
         yield from running_apps.baselines(self.context.app_id, wanted, self.own)
         yield from running_apps.virtual_addresses(self.context.app_id, self.own)
+
+    @look("lock", "apps", of_app=True)
+    def _locks(self) -> Iterator[CheckResult]:
+        """Other commands that change the app now."""
+        for lock in other_locks(self.context):
+            row = lock_row(lock)
+            yield warning(
+                "lock",
+                f"{row['owner']} changes {self.context.app_id} since {row['since']}",
+                f"Wait for it to end. If its process was killed, its lock {lock.id} ends at {row['until']} by itself.",
+            )
 
     @look("rotation", "state", "load-balancer", of_app=True)
     def _rotation(self) -> Iterator[CheckResult]:

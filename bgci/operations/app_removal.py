@@ -16,11 +16,13 @@ from bgci.appdef.preview import PREVIEW_LABEL
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
+from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
 from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.goal import as_job, reach
 from bgci.operations.job_run import command_in, run_once
+from bgci.operations.lock import take_lock
 from bgci.operations.publishing import jobs_of_app
 
 PAUSE = 0.3  # seconds between two looks
@@ -29,6 +31,7 @@ GRACE_FIELD, GRACE_SECONDS = "taskKillGracePeriodSeconds", 3  # Marathon's own d
 
 def remove(context: Context) -> None:
     """Remove all apps and jobs of the app; nothing to remove is success. Raises the error of the rollback."""
+    take_lock(context, Way.FOLLOW if as_job(context) else Way.PROCESS)
     apps, jobs = _apps(context), _jobs(context)
     if context.settings.dry_run:
         _plan(context, apps, jobs)

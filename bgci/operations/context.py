@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
-from bgci.errors import NAMES, AbortedError, BgciError, Failure, UsageError, exit_code
+from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import noted_signals
 from bgci.operations.connections import Connections, in_job
 from bgci.operations.result import Result
@@ -30,6 +30,7 @@ from bgci.reporting.live_line import live_line
 
 if TYPE_CHECKING:
     from bgci.engine.observation import Observation
+    from bgci.operations.lock import AppLock
 
 # Prefixes of a job's last line and of its journal lines. Metronome itself reports only success or failure.
 RESULT_LINE = "bgci-result: "
@@ -59,6 +60,7 @@ class Context(Connections):
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
         self.planned: Observation | None = None  # where the plan of a dry run ends, for the goal that follows it
+        self.lock: AppLock | None = None  # of the app, once this command has taken it
         self.reader_gone = False  # the reader of the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
@@ -113,6 +115,11 @@ class Context(Connections):
             self._page()
             self._write_result(code)
         self._tell_ci(code)
+
+    def unlock(self, *, late: bool = False) -> None:
+        """Let other commands change the app again. late: a deadline has passed."""
+        if self.lock:
+            self.lock.release(late=late)
 
     def plan(self, text: str, details: str = "") -> None:
         """One line of a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a difference."""
@@ -261,8 +268,14 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
     with noted_signals() as signals:
         try:
             with closing(context.console):
-                yield context
-                signals.check()  # one that came where nothing waited
+                try:
+                    yield context
+                    signals.check()  # one that came where nothing waited
+                except (UnavailableError, DeadlineError):
+                    context.unlock(late=True)
+                    raise
+                finally:
+                    context.unlock()
         except (BgciError, AbortedError) as error:
             signals.over = error.reported = True
             context.finish(error)

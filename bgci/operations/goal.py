@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from bgci.engine.decisions import Kind, Release
+from bgci.engine.lock import Way
 from bgci.errors import AbortedError, BgciError, UsageError, amended
-from bgci.interruption import SLACK, signals, within
+from bgci.interruption import SLACK, left, signals, within
 from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.dry_run import plan_goal
 from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
+from bgci.operations.lock import take_lock
 from bgci.operations.ownership import check_strangers, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_previews
@@ -74,19 +76,31 @@ def reach(
     """
     size = size or size_of(context.settings)
     with within(context.settings.timeout + SLACK):
-        if as_job(context) and not context.settings.dry_run:
-            require_owned(context, release.group if release else known_group(context))
-            keep_for_job(context)
-            return follow(context, kind, release, size)
-        if kind is Kind.ROLLBACK:
-            require_owned(context, known_group(context))
-            if context.settings.cut:
-                context.console.warn(
-                    "The canary is killed at once while the baseline is in rotation. Its open sessions are lost, and "
-                    "instances of the baseline that are out of rotation return after two checks of HAProxy."
-                )
-        found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
-        return _directly(context, goal_request(context, kind, found, size), checked=checked)
+        by_job = as_job(context) and not context.settings.dry_run
+        if not by_job and kind is not Kind.ROLLBACK:
+            release = release or load(context)  # an error in the template is reported before that of a lock
+        remaining = left()  # the wait for the lock has a limit of its own
+        take_lock(context, Way.FOLLOW if by_job else Way.PROCESS)
+        with within(remaining):
+            return _reached(context, kind, release, size, by_job=by_job, checked=checked)
+
+
+def _reached(
+    context: Context, kind: Kind, release: Release | None, size: CanarySize, *, by_job: bool, checked: bool
+) -> bool:
+    if by_job:
+        require_owned(context, release.group if release else known_group(context))
+        keep_for_job(context)
+        return follow(context, kind, release, size)
+    if kind is Kind.ROLLBACK:
+        require_owned(context, known_group(context))
+        if context.settings.cut:
+            context.console.warn(
+                "The canary is killed at once while the baseline is in rotation. Its open sessions are lost, and "
+                "instances of the baseline that are out of rotation return after two checks of HAProxy."
+            )
+    found = release_to_undo(context) if kind is Kind.ROLLBACK else release or load(context)
+    return _directly(context, goal_request(context, kind, found, size), checked=checked)
 
 
 def as_job(context: Context) -> bool:

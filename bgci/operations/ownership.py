@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bgci.appdef.app_definition import service_ports
 from bgci.appdef.colour import next_colour
 from bgci.appdef.names import parse_app
-from bgci.appdef.preview import preview_id, probe_app
+from bgci.appdef.preview import probe_app
 from bgci.dcos.haproxy_config import Stranger
 from bgci.dcos.marathon import Marathon, unreadable
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
@@ -58,19 +58,15 @@ def require_readable(context: Context, mine: Owned, revision: str) -> None:
     """Raises DeniedError before an app of this revision is created that the account could not see.
 
     Marathon leaves out of its lists what an account may not read, and answers 404 for an app that does not exist,
-    before it asks for the permission (marathon: AppsResource.show). So only an app that exists shows the permission:
-    one without instances and load-balancer labels, which is deleted at once. A permission of a folder covers all apps
-    in it: there the probe has the preview's id, once, before the first deployment. A permission at the root covers one
-    app alone: there the probe has the id of the colour that is going to be created, whenever one is.
+    before it asks for the permission (marathon: AppsResource.show). So only an app that exists shows the permission. In
+    a folder the lock has shown it. At the root a permission covers one app alone: there a probe shows it, with the id
+    of the colour that is going to be created, without instances and load-balancer labels. It is deleted at once.
     """
-    at_root = folder(context.app_id) == "/"
     creates = len(mine.apps) < 2 and all(app.revision != revision for app in mine.apps)
-    if not creates or context.credentials is None or (mine.apps and not at_root):
+    if not creates or context.credentials is None or folder(context.app_id) != "/":
         return
-    marathon, probe_id = context.cluster.marathon, preview_id(context.app_id)
-    if at_root:
-        baseline = mine.apps[0].definition if mine.apps else None
-        probe_id = f"{context.app_id}-{next_colour(context.app_id, baseline)}"
+    marathon, baseline = context.cluster.marathon, mine.apps[0].definition if mine.apps else None
+    probe_id = f"{context.app_id}-{next_colour(context.app_id, baseline)}"
     marathon.create(probe_app(context.app_id, probe_id))
     try:
         if marathon.app(probe_id) is None:

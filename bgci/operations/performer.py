@@ -9,6 +9,7 @@ from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
 from bgci.engine.observation import Observation
 from bgci.errors import ConflictError, DeniedError, amended
+from bgci.operations.lock import LockLost
 from bgci.operations.observer import Observer
 
 
@@ -52,7 +53,7 @@ class Performer:
         app_id = str(definition["id"])
         try:
             self._marathon.create(definition)
-        except Locked:
+        except (Locked, LockLost):
             raise
         except ConflictError as error:
             try:
@@ -69,7 +70,7 @@ class Performer:
         """A conflict without the lock's data is also a lock: the app or task of the request exists."""
         try:
             request()
-        except Locked:
+        except (Locked, LockLost):
             raise
         except ConflictError as error:
             raise Locked(app_id, (), error.message) from error

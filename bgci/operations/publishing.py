@@ -9,10 +9,12 @@ from typing import Any
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
+from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
 from bgci.operations.context import Context
 from bgci.operations.job_image import require_job_image
 from bgci.operations.job_login import require_secret
+from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 from bgci.operations.rendering import Rendered, masked
 from bgci.reporting.diff import job_difference
@@ -21,6 +23,7 @@ from bgci.reporting.diff import job_difference
 def publish(context: Context, rendered: Rendered) -> None:
     """Raises ConflictError when a job of that name belongs to another revision; on any error the earlier jobs stay."""
     metronome = needed_metronome(context)
+    take_lock(context, Way.FOLLOW)
     require_owned(context, rendered.release.group)
     require_job_image(context.settings, rendered.jobs.values())
     require_secret(context)

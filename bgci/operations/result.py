@@ -48,6 +48,7 @@ class Result:
     share: Json | None = None
     apps: tuple[Json, ...] | None = None
     strangers: tuple[Json, ...] | None = None
+    locks: tuple[Json, ...] | None = None
     summary: str | None = None
     requests: Json | None = None
     checks: tuple[Json, ...] | None = None

@@ -9,9 +9,11 @@ from bgci.appdef.previous import Previous
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp
 from bgci.engine.decisions import Kind, Release
+from bgci.engine.lock import Way
 from bgci.errors import ConflictError
 from bgci.operations.context import Context
 from bgci.operations.goal import as_job
+from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 
 
@@ -20,6 +22,7 @@ def begun(context: Context) -> Release | None:
 
     Raises ConflictError unless one revision serves alone and the one before it is known.
     """
+    take_lock(context, Way.FOLLOW if as_job(context) else Way.PROCESS)
     app = _serving(context)
     before = app.previous
     if before is None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,47 @@ def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
         if environ.get(sign):
             return {"system": system, **{name: environ[name] for name in names.split() if environ.get(name)}}
     return None
+
+
+@dataclass(frozen=True)
+class CiJob:
+    """One job of a CI system. key: the same when the job is run again. name, url: for people."""
+
+    key: str
+    name: str
+    url: str
+
+
+def ci_job(environ: Mapping[str, str]) -> CiJob | None:
+    """The job of the CI system that runs this process; None outside of one."""
+    run = ci_run(environ)
+    if run is None:
+        return None
+
+    def part(*names: str) -> str:
+        return "/".join(environ.get(name, "") for name in names)
+
+    system = run["system"]
+    if system == "github":
+        home = part("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")
+        name = f"GitHub run {part('GITHUB_RUN_ID')} of {part('GITHUB_REPOSITORY')}"
+        own, url = (
+            part("GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_JOB"),
+            f"{home}/actions/runs/{part('GITHUB_RUN_ID')}",
+        )
+    elif system == "gitlab":
+        name = f"GitLab pipeline {part('CI_PIPELINE_ID')} of {part('CI_PROJECT_PATH')}"
+        own, url = (
+            part("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_NAME"),
+            part("CI_JOB_URL") or part("CI_PIPELINE_URL"),
+        )
+    else:
+        name, own, url = (
+            f"Jenkins build {part('BUILD_NUMBER')} of {part('JOB_NAME')}",
+            part("BUILD_URL"),
+            part("BUILD_URL"),
+        )
+    return CiJob(f"{system}:{own}", name, url)
 
 
 def sha256(content: bytes) -> str:

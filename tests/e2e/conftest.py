@@ -74,6 +74,8 @@ def app_maker(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
     for app in made:
         for running in app.apps():
             lab.marathon.delete(running["id"])
+        for lock_id in app.locks():  # of commands that the test has killed
+            lab.marathon.delete(lock_id)
     for claim in claims:
         claim.close()
 

@@ -286,6 +286,11 @@ class App:
     def apps(self) -> list[Json]:
         return self.lab.marathon.apps(self.group)
 
+    def locks(self) -> list[str]:
+        """The ids of the app's locks."""
+        reply = requests.get(f"{self.lab.marathon_url}/v2/apps", timeout=10, **self.lab.options).json()
+        return [str(app["id"]) for app in reply["apps"] if app["labels"].get("BGCI_LOCK_OF") == self.id]
+
     def runs(self) -> dict[str, int]:
         """Instances by revision ("" without one)."""
         return {app["labels"].get("BGCI_REVISION", ""): app["instances"] for app in self.apps()}

@@ -30,7 +30,7 @@ def test_by_jobs() -> None:
 
 def test_what_a_release_succeeds_without_is_told_apart() -> None:
     optional = [one for one in needed("/team/web", via_job=True, secret=SECRET, strict=True).ci if one.optional]
-    assert sorted(granted("More to see", "### ")) == sorted(of("team-ci", optional))
+    assert sorted(granted("Optional", "### ")) == sorted(of("team-ci", optional))
 
 
 def test_in_cis_own_process() -> None:

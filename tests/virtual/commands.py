@@ -25,6 +25,7 @@ import bgci.dcos.config_check
 import bgci.dcos.http
 import bgci.dcos.marathon_lb
 import bgci.operations.context
+import bgci.operations.lock
 from bgci import interruption
 from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
@@ -196,6 +197,11 @@ def _call(work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
     return work()
 
 
+def _has_ended(machine: str, process: str) -> bool:
+    programs = current().commands.world.programs  # type: ignore[attr-defined]
+    return not any(str(id(one)) == process and not one.dead and one.code is None for one in programs)
+
+
 @contextmanager
 def _no_signals() -> Iterator[Any]:
     yield types.SimpleNamespace(check=lambda: None, over=False)
@@ -212,6 +218,8 @@ def seams() -> Iterator[None]:
             (interruption.Signals, "_wait", _wait),
             (interruption.Signals, "check", lambda self: None),
             (bgci.operations.context, "noted_signals", _no_signals),
+            (bgci.operations.lock, "process", lambda pid: str(id(current()))),
+            (bgci.operations.lock, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
             (tls, "verification", lambda ca_cert, insecure: True),
         ):

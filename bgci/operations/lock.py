@@ -1,0 +1,369 @@
+"""The lock of an app, taken and held: the decisions are those of engine.lock (docs/lock.md)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol
+
+from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.lock_apps import lock_app, new_lock_id, renewed_labels
+from bgci.dcos.marathon import Marathon
+from bgci.durations import duration_text
+from bgci.engine.lock import LEASE, Contender, Create, Hold, Lock, Owner, Refuse, Wait, Way
+from bgci.engine.ownership import folder
+from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError
+from bgci.interruption import SLACK, left, pause, within
+from bgci.operations.process_identity import has_ended, machine, process
+from bgci.reporting.artifacts import ci_job
+
+if TYPE_CHECKING:
+    from bgci.operations.context import Context
+
+MARGIN = 15.0  # seconds before the end of its lease in which a holder begins no change
+RENEW_EVERY, RENEW_AGAIN = LEASE / 3, 2.0  # seconds; the second after a renewal that failed
+# Seconds within which the deletion of a lock has to be answered; the second after the cluster has not answered in time.
+DELETED, DELETED_LATE = 4.0, 0.8
+TRIES, PAUSE = 4, 0.5  # to create a lock whose creation was not answered
+# Seconds for which a job waits: for a command that is about to withdraw, or to follow its run.
+JOB_PATIENCE = 15.0
+
+
+class LockLost(ConflictError):
+    """Another command holds the lock now."""
+
+
+class Reporter(Protocol):
+    """Tells a person about the lock (reporting.console)."""
+
+    def wait(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+
+
+class AppLock:
+    """The lock of one app for this process, from ``take`` to ``release``."""
+
+    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, reporter: Reporter) -> None:
+        self.me = me
+        self._given = marathon
+        self._marathon = marathon.free()
+        self._app_id = app_id
+        self._patience = patience
+        self._reporter = reporter
+        self._own: list[str] = []  # ids of ours that can be there
+        self._current, self._asked = "", 0.0  # the newest of them, and when its creation was begun
+        self._needed, self._deleted = False, DELETED
+        self._valid_until = 0.0
+        self._renewal: _Renewal | None = None
+
+    def owns(self, lock_id: str) -> bool:
+        return lock_id in self._own
+
+    def take(self) -> None:
+        """Hold the lock. Raises ConflictError that names the owner, after the patience of this command.
+
+        Raises DeniedError for an account that may not create an app here, or not read it.
+        """
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=_gone)
+        self._create()
+        unseen = 0
+        while True:
+            listed = [lock for lock in self._marathon.locks(self._app_id)[0] if self._counts(lock)]
+            step = contender.look(listed, self._current, time.monotonic(), self._asked)
+            self._remove_dead(contender.dead)
+            match step:
+                case Create():
+                    unseen += 1 if self._current else 0
+                    self._require_readable(unseen)
+                    self._create()
+                case Hold():
+                    self._begin(next(lock for lock in listed if lock.id == self._current))
+                    return
+                case Refuse(blockers):
+                    self._delete_own()
+                    raise refusal(self._app_id, blockers)
+                case Wait(seconds, blockers, withdraw):
+                    if withdraw:
+                        self._delete_own()
+                    self._tell(blockers)
+                    pause(seconds)
+
+    def watch(self) -> None:
+        """Without a lock of one's own: wait until nobody else holds it. Raises ConflictError."""
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=_gone)
+        while True:
+            listed, at = self._marathon.locks(self._app_id)
+            if at:
+                contender.passed(at, time.monotonic())
+            match contender.look(listed, "", time.monotonic(), 0.0):
+                case Refuse(blockers):
+                    raise refusal(self._app_id, blockers)
+                case Wait(seconds, blockers):
+                    self._tell(blockers)
+                    pause(seconds)
+                case _:
+                    return
+
+    def require(self) -> None:
+        """Called before each change: the lease must not have run out. Raises LockLost when another command came."""
+        lost = self._renewal is not None and self._renewal.lost
+        if not self._needed or (time.monotonic() < self._valid_until and not lost):
+            return
+        self._stop_renewal()
+        self._patience, self._valid_until = 0.0, 0.0
+        try:
+            self.take()
+        except ConflictError as error:
+            raise LockLost(f"The lock of {self._app_id} was lost. {error.message}", remedy=error.remedy) from error
+
+    def release(self, *, late: bool = False) -> None:
+        """Remove the lock. What cannot be removed ends with its lease, which is said.
+
+        late: a deadline has passed, so there is little time.
+        """
+        self._needed, self._deleted = False, DELETED_LATE if late else DELETED
+        self._stop_renewal()
+        try:
+            self._delete_own()
+        except AbortedError:  # another signal: the lock has to go all the same
+            self._delete_own()
+            raise
+
+    def _counts(self, lock: Lock) -> bool:
+        """Whether it is the newest of ours, or somebody else's. An earlier one of ours is in nobody's way."""
+        return lock.id == self._current or lock.id not in self._own
+
+    def _create(self) -> None:
+        """Create a lock of ours: it is there, or can be."""
+        self._current, self._asked = new_lock_id(self._app_id), time.monotonic()
+        self._own.append(self._current)
+        for attempt in range(TRIES):
+            try:
+                self._marathon.create(lock_app(self._app_id, self._current, self.me))
+                return
+            except ConflictError:
+                # The id is ours alone: an earlier request was carried out. Any other conflict ends the command.
+                if self._marathon.app(self._current) is None:
+                    raise
+                return
+            except DeniedError:
+                self._own.remove(self._current)
+                raise
+            except UnavailableError:
+                if attempt == TRIES - 1 or left() <= 0:
+                    raise
+                pause(PAUSE * 2**attempt)
+
+    def _require_readable(self, unseen: int) -> None:
+        """Raises DeniedError where a lock of ours is not in the list, because it cannot be read."""
+        if self._current and unseen:
+            self._marathon.app(self._current)
+        if unseen >= TRIES:
+            raise UnavailableError(
+                f"The lock {self._current} of {self._app_id} was created, and Marathon does not list it.",
+                remedy="Run the command again.",
+            )
+
+    def _begin(self, lock: Lock) -> None:
+        """From now on the lock is held."""
+        for earlier in [one for one in self._own if one != lock.id]:
+            self._delete(earlier)
+        self._valid_until = self._asked + LEASE - MARGIN
+        app = lock_app(self._app_id, lock.id, self.me)
+        self._renewal = _Renewal(self._given.apart(), lock, app["labels"], self._renewed)
+        self._needed = True
+
+    def _renewed(self, asked: float) -> None:
+        """Called by the renewal: it was carried out, and begun at that time."""
+        if asked < self._valid_until:  # else the lock had ended, and another command may hold it
+            self._valid_until = asked + LEASE - MARGIN
+
+    def _stop_renewal(self) -> None:
+        if self._renewal:
+            self._renewal.stop()
+        self._renewal = None
+
+    def _tell(self, blockers: Sequence[Lock]) -> None:
+        if blockers:
+            self._reporter.wait(f"{described(blockers[0])} changes {self._app_id}")
+
+    def _remove_dead(self, dead: Sequence[Lock]) -> None:
+        for lock in dead:
+            try:
+                self._marathon.delete(lock.id)
+            except BgciError:
+                continue  # whoever may do it removes it; it counts no more
+            self._reporter.warn(f"Removed the lock that {described(lock)} has left behind.")
+
+    def _delete_own(self) -> None:
+        for lock_id in list(self._own):
+            self._delete(lock_id)
+        self._current = ""
+
+    def _delete(self, lock_id: str) -> None:
+        self._own.remove(lock_id)
+        problem = "Marathon did not confirm that."
+        try:
+            with within(self._deleted):
+                for attempt in range(TRIES):
+                    try:
+                        if self._marathon.remove_lock(lock_id):
+                            return
+                    except ConflictError as error:  # Marathon still deploys it
+                        problem = error.message
+                    pause(min(PAUSE * 2**attempt, max(0.0, left())))
+        except AbortedError:
+            self._own.append(lock_id)
+            raise
+        except BgciError as error:
+            problem = error.message
+        self._reporter.warn(f"The lock {lock_id} could not be removed. It ends in {duration_text(LEASE)}. {problem}")
+
+
+class _Renewal:
+    """Renews a lock in a thread of its own, because a test program or a computation may take long."""
+
+    def __init__(
+        self, marathon: Marathon, lock: Lock, labels: Mapping[str, str], renewed: Callable[[float], None]
+    ) -> None:
+        self.lost = False
+        self._marathon = marathon
+        self._id = lock.id
+        self._labels = labels
+        self._since = datetime.fromtimestamp(lock.since, timezone.utc).isoformat(timespec="milliseconds")
+        self._renewed = renewed
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, name="bgci-lock", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        count, seconds = 0, RENEW_EVERY
+        while not self._stopped.wait(seconds):
+            asked, count = time.monotonic(), count + 1
+            try:
+                self._marathon.renew_lock(self._id, renewed_labels(self._labels, self._since, count))
+            except UnavailableError:
+                seconds = RENEW_AGAIN
+                continue
+            except (BgciError, HttpFailure):  # it is gone, or cannot be renewed
+                self.lost = True
+                return
+            seconds = RENEW_EVERY
+            self._renewed(asked)
+
+
+# -- for commands -----------------------------------------------------------------------------------------------------
+
+
+def take_lock(context: Context, way: Way) -> None:
+    """Let this command alone change the app until it ends. Nothing to do in a dry run, or where it does already.
+
+    An account that may not create a lock goes on without one where it changes no app itself (the jobs do, and take
+    locks), and at the root, where no permission can be given for locks. Raises ConflictError, DeniedError.
+    """
+    if context.job:
+        way = Way.JOB
+    if context.settings.dry_run or (context.lock and context.lock.me.way is way):
+        return
+    if context.lock:
+        context.lock.release()  # nothing was changed under it yet
+    patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
+    with within(patience + min(left(), context.settings.timeout + SLACK)):
+        cluster = context.cluster
+        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console)
+        context.lock = lock
+        try:
+            lock.take()
+        except DeniedError as error:
+            if not _may_go_without(context, way, error):
+                raise
+            lock.release()
+            lock.watch()
+            what = (
+                "No lock is held from one job to the next."
+                if way is Way.FOLLOW
+                else "No lock is held: no permission names a lock at the root."
+            )
+            context.console.warn(f"{what} {error.message}")
+            return
+    for service in (cluster.marathon, cluster.metronome):
+        if service:
+            service.http.before_change = lock.require
+
+
+def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
+    cause = error.__cause__
+    refused = isinstance(cause, HttpFailure) and cause.status == 403
+    return refused and (way is Way.FOLLOW or folder(context.app_id) == "/")
+
+
+def other_locks(context: Context) -> list[Lock]:
+    """The live locks of other commands, for people."""
+    listed, at = context.cluster.marathon.locks(context.app_id)
+    others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
+    return [lock for lock in others if not (lock.owner and _gone(lock.owner)) and not (at and at >= lock.ends)]
+
+
+def lock_row(lock: Lock) -> dict[str, str]:
+    """A lock in the answer of `bgci status`."""
+    return {"id": lock.id, "owner": described(lock), "since": _time(lock.since), "until": _time(lock.ends)}
+
+
+def warn_of_others(context: Context) -> None:
+    """Say which other commands change the app now."""
+    for lock in other_locks(context):
+        context.console.warn(f"{described(lock)} changes {context.app_id} since {_time(lock.since)}: it can end this.")
+
+
+def refusal(app_id: str, blockers: Sequence[Lock]) -> ConflictError:
+    """The error for a command that waited long enough."""
+    first = min(blockers, key=lambda lock: (lock.owner is not None and lock.owner.way is Way.JOB, lock.rank))
+    return ConflictError(
+        f"{described(first)} changes {app_id}, since {_time(first.since)}; its lock ends at {_time(first.ends)} unless "
+        "it is renewed.",
+        remedy="Wait for it to end, for example with --lock-timeout 10m. If its process was killed, the lock ends by "
+        f"itself; to end it at once, delete the app {first.id} (docs/lock.md).",
+    )
+
+
+def described(lock: Lock) -> str:
+    """The owner, for people."""
+    owner = lock.owner
+    if owner is None:
+        return f"An unknown owner (lock {lock.id}, whose labels bgci did not write)"
+    what = " ".join(filter(None, (f"`bgci {owner.command}`", f"of {owner.revision}" if owner.revision else "")))
+    return f"{what} ({', '.join(filter(None, (owner.name, owner.url))) or 'unknown owner'})"
+
+
+def _me(context: Context, way: Way) -> Owner:
+    ci = ci_job(os.environ) if way is not Way.JOB else None
+    task = os.environ.get("MESOS_TASK_ID", "")
+    name = f"task {task}" if task else f"process {os.getpid()} on {socket.gethostname()}"
+    return Owner(
+        way,
+        command=context.command,
+        # A command that follows jobs and has no revision of its own lets in the jobs of each.
+        revision=context.job.revision if context.job else context.settings.revision,
+        machine=machine(),
+        process=process(os.getpid()),
+        ci_job=ci.key if ci else "",
+        name=f"{ci.name}, {name}" if ci else name,
+        url=ci.url if ci else "",
+    )
+
+
+def _gone(owner: Owner) -> bool:
+    return has_ended(owner.machine, owner.process)
+
+
+def _time(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
