@@ -26,7 +26,7 @@ ONE_THREAD = re.compile(r"nbthread = 1\b")  # then nothing is closed while `pido
 class Workers:
     """``worker`` and ``started`` (seconds since the epoch): the current one; 0 where the page does not say so."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: time.monotonic()) -> None:  # virtual in tests
         self.worker, self.started = 0, 0.0
         self._now = now
         self._epoch = time.time() - now()
