@@ -170,6 +170,7 @@ def running_app(answer: JsonAnswer) -> RunningApp:
         started_at=started_at,
         started_at_zoned=zoned,
         last_scaling_at=(_moment(answer["versionInfo"]["lastScalingAt"].text()) or (0.0, False))[0],
+        configured_at=(_moment(answer["versionInfo"]["lastConfigChangeAt"].text()) or (0.0, False))[0],
         deployments=tuple(one["id"].required().text() for one in answer["deployments"].items()),
         has_health_checks=checked,
         trouble="; ".join([*complaints, *_last_failure(answer)]),

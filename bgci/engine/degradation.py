@@ -20,6 +20,8 @@ def degradation(situation: Situation) -> str:
     if not ours:
         return ""
     if situation.goal.kind is Kind.ROLLBACK:
+        if situation.memory.foreign.changes:
+            return ""  # what is out of rotation because of another hand comes back by itself
         return (_outage(situation) or _not_followed(situation)) if len(apps) == 2 or situation.memory.kept else ""
     if len(apps) == 2:
         return _turned_bad(situation, ours[0])

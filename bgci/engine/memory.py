@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bgci.engine.decisions import Cause, Create, Delete, Goal, Kill, Scale, Step, Wait
+from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Scale, Step, Wait
+from bgci.engine.foreign_hand import ForeignHand
 from bgci.engine.observation import App, Observation, Serving, Task
 
 # Seconds without a launch until a run takes the cluster to have no room for one more instance (see ``removal``).
@@ -37,6 +38,7 @@ class Memory:
     no_room: bool = False  # for the whole run: the cluster did not launch one more instance in time
     answered: frozenset[str] = frozenset()  # load balancers that were read in this run
     unanswered_since: float | None = None  # since when Marathon has not answered to a step
+    foreign: ForeignHand = field(default_factory=ForeignHand)  # what somebody else has changed in this run
 
     kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
     commit: Commit | None = None
@@ -69,6 +71,7 @@ class Memory:
             no_room=self.no_room or self.waited(Cause.ROOM, now) > ROOM_PATIENCE,
             answered=self.answered | {replica.url for replica in observation.replicas if not replica.problem},
             kept=self._kept_of(others),
+            foreign=self.foreign.observed(observation),
         )
         for app in ours:
             known = known._progressed(app, now)._judged(app, observation)
@@ -134,6 +137,8 @@ class Memory:
     def performed(self, step: Step, observation: Observation | None, goal: Goal) -> Memory:
         """After Marathon has accepted the step."""
         memory = replace(self, unanswered_since=None)
+        if isinstance(step, Action):
+            memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True))
         if isinstance(step, Create | Scale):
             return replace(memory, progress=-1)
         if isinstance(step, Kill):

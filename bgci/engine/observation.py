@@ -68,6 +68,7 @@ class App:
     started_at: float = 0.0  # label HAPROXY_DEPLOYMENT_STARTED_AT; 0 when missing
     started_at_zoned: bool = False  # that label carries a time zone
     last_scaling_at: float = 0.0
+    configured_at: float = 0.0  # when its configuration was changed last, or it was restarted; 0 when unknown
     deployments: tuple[str, ...] = ()
     has_health_checks: bool = True
     trouble: str = ""  # why tasks are missing or not healthy, for people

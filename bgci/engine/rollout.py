@@ -41,12 +41,16 @@ class Rollout:
         self.memory = self.memory.observed(observation, self.goal)
         self._observation = replace(observation, apps=self.memory.recall(observation.apps))
         step = self._gives_up() or next_step(self._situation())
+        if not self.memory.degraded:
+            step = self.memory.foreign.refusal(self.goal) or step
         if isinstance(step, Done) and self.memory.degraded and self.goal.kind is not Kind.ROLLBACK:
             step = Fail(
                 f"{self.goal.revision} was rolled back. {self.memory.degraded} {step.message}",
                 "Correct the revision and release it again.",
                 Ending.ROLLED_BACK,
             )
+        if isinstance(step, Done | Fail):
+            step = replace(step, message=self.memory.foreign.named(step.message))
         if isinstance(step, Kill):
             step = replace(step, force=self._waits_for(step))
         return self._settle(step, observation.now)
@@ -70,13 +74,14 @@ class Rollout:
         """The next step when Marathon did not answer."""
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
-    def unanswered(self, now: float, problem: str) -> Step:
-        """The next step when it is unknown whether Marathon has performed the last one: observe, and go on from there.
+    def unanswered(self, now: float, problem: str, lost: Action) -> Step:
+        """The next step when it is unknown whether Marathon has performed ``lost``: observe, and go on from there.
 
         A lost answer must not end a release. Marathon that never answers to a step, while it can be read, does.
         """
         since = self.memory.unanswered_since
-        self.memory = replace(self.memory, unanswered_since=now if since is None else since)
+        foreign = self.memory.foreign.asked(lost, self._observation, answered=False)
+        self.memory = replace(self.memory, unanswered_since=now if since is None else since, foreign=foreign)
         if since is not None and now - since >= UNANSWERED_PATIENCE:
             return Fail(problem, "Run the same command again: nothing is lost.", Ending.UNAVAILABLE)
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)

@@ -76,6 +76,8 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
             return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
+    if situation.memory.foreign.grown(app.id):
+        surplus = 0  # somebody else wants more of it, and to remove them would cut sessions
     if surplus > 0:
         # Marathon takes the youngest tasks: the rest must serve by then.
         waiting = remove_unused(app, surplus, situation) or until_serving(app, len(app.healthy), situation)

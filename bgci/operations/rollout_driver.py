@@ -118,7 +118,10 @@ class Driver:
             step = rollout.unreachable(now := self.observer.now(), error.message)
             self.journal.unobserved(now, step)
             return self.last, step
+        known = len(rollout.memory.foreign.changes)
         step = rollout.decide(self.last)
+        for change in rollout.memory.foreign.changes[known:]:
+            self.reporter.warn(str(change))
         draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
         self.observer.drain_known_within = max(0.1, rollout.policy.drain_timeout / 4) if draining else 0.0
         self.journal.observed(self.last, step)
@@ -148,6 +151,6 @@ class Driver:
             return rollout.locked(now, locked.message)
         except UnavailableError as error:
             self.journal.refused("unanswered", now := self.observer.now(), error.message)
-            return rollout.unanswered(now, error.message)
+            return rollout.unanswered(now, error.message, step)
         rollout.performed(step)
         return None

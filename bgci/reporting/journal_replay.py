@@ -77,11 +77,11 @@ def _played(recorded: list[Entry]) -> Run:
             today = rollout.unreachable(float(event["now"]), reason)
             run.moments.append(Moment(float(event["now"]), None, pending, today))
         elif entry.kind == "refused" and run.moments:
-            pending = None
+            lost, pending = pending, None
             now, problem = float(event["now"]), str(event.get("problem") or "")
             run.moments[-1] = replace(run.moments[-1], refused=problem or event["reason"])
-            if event["reason"] == "unanswered":
-                rollout.unanswered(now, problem)
+            if event["reason"] == "unanswered" and isinstance(lost, Action):
+                rollout.unanswered(now, problem, lost)
             if event["reason"] == "lock":
                 rollout.locked(now, problem)
     return run

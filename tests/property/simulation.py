@@ -6,7 +6,7 @@ Marathon's from its resources and actors , HAProxy's from what was measured (doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
@@ -114,6 +114,8 @@ class SimApp:
     baseline_instances: int | None
     started_at: float
     last_scaling_at: float
+    configured_at: float = 1.0
+    held_until: int = 0  # another hand's deployment has the lock
     sick: bool = False
     labels: Labels = Labels.GOOD
     rots: int = 0
@@ -226,7 +228,8 @@ class World:
             baseline_instances=app.baseline_instances,
             started_at=app.started_at,
             last_scaling_at=app.last_scaling_at,
-            deployments=("d",) if app.deployment else (),
+            configured_at=app.configured_at,
+            deployments=("d",) if app.deployment or app.held_until > self.now else (),
             check_window=float(self.weather.window),
             health_time=float(self.weather.launch + self.weather.start + self.weather.warm),
         )
@@ -297,7 +300,7 @@ class World:
     def _scale(self, app: SimApp, instances: int) -> bool:
         if instances == app.instances:
             return True
-        if app.deployment:
+        if app.deployment or app.held_until > self.now:
             self.locked += 1
             return False
         app.last_scaling_at = self._stamp()
@@ -318,7 +321,7 @@ class World:
         """marathon: TaskKiller.killAndScale. One deployment and one version for all the apps concerned."""
         chosen = {app.id: [task for task in app.active if task.listed and task.id in task_ids] for app in self.apps}
         owners = [app for app in self.apps if chosen[app.id]]
-        if not force and any(app.deployment for app in owners):
+        if not force and any(app.deployment or app.held_until > self.now for app in owners):
             self.locked += 1
             return False
         deployment, stamp = Deployment([task for tasks in chosen.values() for task in tasks]), self._stamp()
@@ -358,6 +361,40 @@ class World:
 
     def _after(self, most: int) -> int:
         return self.now + self.random.randint(0, most)
+
+    # -- another hand ------------------------------------------------------------------------------------------------
+
+    def hand_scale(self, app_id: str, instances: int) -> None:
+        """Somebody else scales an app, by force: sessions that this cuts are not ours."""
+        self._by_hand(lambda app: self._scale(app, instances), app_id)
+
+    def hand_delete(self, app_id: str) -> None:
+        self._by_hand(self._delete, app_id)
+
+    def hand_restart(self, app_id: str) -> None:
+        """Somebody else restarts an app: all its tasks are replaced at once."""
+
+        def restart(app: SimApp) -> None:
+            app.configured_at = app.last_scaling_at = self._stamp()
+            for task in app.active:
+                self._stop(task, exempt=True)
+            self._fill(app)
+            app.deployment = Deployment()
+
+        self._by_hand(restart, app_id)
+
+    def hand_lock(self, app_id: str, ticks: int) -> None:
+        """Another deployment holds the app's lock for so long."""
+        self.app(app_id).held_until = self.now + ticks
+
+    def _by_hand(self, act: Callable[[SimApp], object], app_id: str) -> None:
+        app, before, cut = self.app(app_id), self.force, self.cut
+        for other in self.apps:
+            if other is not app and other.deployment is app.deployment:
+                other.deployment = None
+        app.deployment, self.force = None, True
+        act(app)
+        self.force, self.cut = before, cut
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -569,11 +606,13 @@ class Run:
     world: World
     rollout: Rollout
     log: list[str] = field(default_factory=list)
+    hand: Callable[[World], None] = lambda world: None  # somebody else, before each observation
 
     def play(self, *, looks: int = 600, actions: int = 99) -> Step | None:
         """Until Done or Fail; None when stopped before (kill -9), after so many looks or actions."""
         world = self.world
         for _ in range(looks):
+            self.hand(world)
             step = self.rollout.decide(world.observe())
             self.log.append(f"{world}\n    {step}")
             match step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, note, settings
@@ -483,3 +484,50 @@ def test_the_commit_of_a_good_revision_is_done_when_its_settings_were_proven(rel
     world = good.world()
     assert isinstance(play(world, good, Kind.PROMOTE), Done)
     assert_alone(world, NEW, good.target)
+
+
+# -- another hand -----------------------------------------------------------------------------------------------------
+
+HANDS: dict[str, Callable[[World, str], None]] = {
+    "scaled up": lambda world, name: world.hand_scale(name, world.app(name).instances + 2),
+    "scaled down": lambda world, name: world.hand_scale(name, world.app(name).instances - 1),
+    "suspended": lambda world, name: world.hand_scale(name, 0),
+    "deleted": World.hand_delete,
+    "restarted": World.hand_restart,
+    "locked": lambda world, name: world.hand_lock(name, 15),
+}
+
+
+@simulated
+@given(
+    releases(),
+    st.sampled_from(sorted(HANDS)),
+    st.sampled_from(["blue", "green"]),
+    st.sampled_from(Kind),
+    st.integers(1, 70),
+)
+def test_what_another_hand_does_is_named_and_nothing_that_serves_is_cut_for_it(
+    release: Release, what: str, name: str, kind: Kind, at: int
+) -> None:
+    """The world raises Broken where the engine stops what serves. It ends, done or refused, and names the change."""
+    world = release.world()
+    world.free_shrink = True
+    if kind is Kind.ROLLBACK:
+        play(world, release, Kind.CANARY)
+    begins, acted = world.now, False
+
+    def hand(world: World) -> None:
+        nonlocal acted
+        if not acted and world.now - begins >= at and name in [app.id for app in world.apps]:
+            acted, before = True, world.app(name).instances
+            HANDS[what](world, name)
+            acted = what not in ("scaled down", "suspended") or before > 0
+
+    run = Run(world, Rollout(release.goal(kind), release.policy), hand=hand)
+    step = run.play(looks=PATIENCE)
+    note(told(run))
+    assert isinstance(step, Done | Fail), "it comes to an end"
+    if acted and what != "locked":
+        # A change after the run's last observation is nobody's to name.
+        assert run.rollout.memory.foreign.changes or world.now - begins <= at + 1
+        assert all(str(change) in step.message for change in run.rollout.memory.foreign.changes)

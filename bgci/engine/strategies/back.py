@@ -34,6 +34,11 @@ def go_back(hybrid: Hybrid) -> Step:
     if surplus:
         return surplus
     out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
+    if can_swap and not hybrid.roles_swapped:
+        # Somebody else scaled the canary while it drained: what is in MAINT is about to come back.
+        out_of_rotation &= not any(
+            one.serving is Serving.MAINT for task in canary.tasks for one in hybrid.observation.servers(task)
+        )
     if out_of_rotation or not can_swap:
         if not hybrid.roles_swapped and any(_comes(task, observation) for task in canary.tasks):
             # To scale the baseline now would drain the canary as well: as many tasks of both would be in MAINT.
@@ -73,17 +78,30 @@ def _abandon(hybrid: Hybrid) -> Step | None:
     baseline, canary = hybrid.baseline, hybrid.canary
     useless = [task for task in canary.tasks if not task.dying and not _holds_sessions(task, hybrid)]
     if len(useless) < len(canary.tasks):
-        return (until_ended(canary) or Kill(tuple(task.id for task in useless))) if useless else None
+        # Not one that was never healthy: it may be the placeholder with which drained tasks are removed.
+        failed = [task for task in useless if task.ever_healthy]
+        return (until_ended(canary) or Kill(tuple(task.id for task in failed))) if failed else None
     if baseline.instances < hybrid.initial_instances:  # first: a run that is killed in between must not lose them
         return Scale(baseline.id, hybrid.initial_instances)
     return Delete(canary.id)
 
 
 def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
-    """Whether the task serves, or drains sessions that it has served."""
+    """Whether the task serves, is about to, or drains sessions that it has served."""
     observation = hybrid.observation
     drains = any(server.serving is Serving.MAINT for server in observation.servers(task))
-    return observation.is_up(task) or (drains and not observation.is_drained(task))
+    return observation.is_up(task) or _comes(task, hybrid) or (drains and not observation.is_drained(task))
+
+
+def _comes(task: Task, hybrid: Hybrid) -> bool:
+    """Whether a load balancer is about to take up a healthy task. One that has nothing of the two apps has left them
+    out, and takes up nothing."""
+    everything = [*hybrid.baseline.tasks, *hybrid.canary.tasks]
+    return bool(task.healthy and not task.dying) and any(
+        replica.server(task.id).serving is Serving.ABSENT
+        and any(replica.server(other.id).serving is not Serving.ABSENT for other in everything)
+        for replica in hybrid.observation.replicas
+    )
 
 
 def restore_role_order(hybrid: Hybrid) -> Step:

@@ -228,10 +228,12 @@ def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_wai
 def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> None:
     rollout = Rollout(PROMOTE, Policy())
     rollout.decide(at(0.0, BLUE))
-    assert isinstance(rollout.unanswered(1.0, "503"), Wait)
-    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503"), Ending.UNAVAILABLE)
+    assert isinstance(rollout.unanswered(1.0, "503", Delete("/web-blue")), Wait)
+    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503", Delete("/web-blue")), Ending.UNAVAILABLE)
     rollout.performed(Scale("/web-green", 2))
-    assert isinstance(rollout.unanswered(500.0, "503"), Wait), "an accepted step begins the time again"
+    assert isinstance(rollout.unanswered(500.0, "503", Delete("/web-blue")), Wait), (
+        "an accepted step begins the time again"
+    )
 
 
 # -- rollback without a baseline in the cluster -----------------------------------------------------------------------

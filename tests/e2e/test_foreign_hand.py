@@ -1,0 +1,48 @@
+"""Somebody else changes one of the two apps while a command works (docs/engine.md, another hand)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from e2e.lab import App, until
+
+
+def by_hand(app: App, revision: str, method: str, path: str = "", **body: Any) -> None:
+    """One request to Marathon, as an operator sends it."""
+    url = f"{app.lab.marathon_url}/v2/apps{app.id_of(revision)}{path}"
+    reply = requests.request(method, url, params={"force": "true"}, json=body or None, timeout=10)
+    assert reply.status_code < 300, reply.text
+
+
+def test_what_another_hand_does_is_named_and_finished_or_refused_and_never_undone(app: App) -> None:
+    app.promote("v1")
+    # The canary cannot become healthy, so that each command waits until the other hand has done its work.
+    app.write("v2", env={"SANDBOX_HEALTH": "fail"})
+    with app.load(slow=0):
+        canary = app.start("canary", "v2")
+        until(lambda: app.runs() == {"v1": 2, "v2": 1})
+        until(lambda: app.tasks("v2"))
+        by_hand(app, "v1", "PUT", instances=3)
+        until(lambda: "v1" in app.healthy() and app.healthy()["v1"] == 3)
+        by_hand(app, "v2", "PUT", instances=0)
+        ended = canary.end()
+        assert ended.code == 6, ended.text
+        blue, green = app.id_of("v1"), app.id_of("v2")
+        assert f"{blue} was scaled from 2 to 3 instances by somebody else." in ended.text
+        assert f"{green} was suspended (0 instances) by somebody else." in ended.result["message"]
+        assert app.runs() == {"v1": 3, "v2": 0}, "nothing is undone"
+
+        promote = app.start("promote", "v2")
+        until(lambda: app.runs().get("v2"))
+        by_hand(app, "v2", "DELETE")
+        ended = promote.end()
+        assert ended.code == 6, ended.text
+        assert f"{green} was deleted by somebody else." in ended.result["message"]
+        assert app.runs() == {"v1": 3}
+
+        app.rollback("v2")
+        app.write("v2")
+        assert app.promote("v2").code == 0
+    assert app.runs() == {"v2": 2}

@@ -1,0 +1,143 @@
+"""What a run notices of changes by somebody else, and where it ends instead of undoing them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgci.engine.decisions import Create, Delete, Done, Ending, Fail, Goal, Kill, Kind, Policy, Scale, Step
+from bgci.engine.foreign_hand import MOST_RESIZES, ForeignHand
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.rollout import Rollout
+
+CANARY, PROMOTE, ROLLBACK = (
+    Goal(kind, "v2", target=4, instances=2) for kind in (Kind.CANARY, Kind.PROMOTE, Kind.ROLLBACK)
+)
+
+
+def app(colour: str, count: int, **fields: object) -> App:
+    revision, started = ("v1", 1.0) if colour == "blue" else ("v2", 2.0)
+    tasks = tuple(Task(f"{colour}.{n}", True) for n in range(count))
+    shown = App(f"/web-{colour}", count, tasks, revision, colour, 4, True, None, started, False, started, 1.0)
+    return replace(shown, **fields)  # type: ignore[arg-type]
+
+
+BLUE, GREEN = app("blue", 4), app("green", 2, baseline_instances=4)
+
+
+def seen(*apps: App, now: float = 100.0) -> Observation:
+    servers = {task.id: Server(Serving.UP) for one in apps for task in one.tasks}
+    return Observation(now, apps, (Replica("http://lb", servers, worker=7),))
+
+
+def after(*looks: tuple[App, ...], goal: Goal = PROMOTE, policy: Policy = Policy()) -> Step:  # noqa: B008 - frozen
+    """The decision after these observations, a second apart, of which nothing was performed."""
+    rollout, step = Rollout(goal, policy), None
+    for number, apps in enumerate(looks):
+        step = rollout.decide(seen(*apps, now=100.0 + number))
+    assert step is not None
+    return step
+
+
+def texts(hand: ForeignHand) -> list[str]:
+    return [str(change) for change in hand.changes]
+
+
+# -- noticing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("later", "text"),
+    [
+        ((app("blue", 6), GREEN), "/web-blue was scaled from 4 to 6 instances by somebody else."),
+        ((app("blue", 0), GREEN), "/web-blue was suspended (0 instances) by somebody else."),
+        ((GREEN,), "/web-blue was deleted by somebody else."),
+        ((replace(BLUE, configured_at=9.0), GREEN), "/web-blue was restarted or changed by somebody else."),
+    ],
+)
+def test_a_change_by_somebody_else_is_named(later: tuple[App, ...], text: str) -> None:
+    assert texts(ForeignHand().observed(seen(BLUE, GREEN)).observed(seen(*later))) == [text]
+
+
+def test_what_the_run_asked_for_itself_is_no_change() -> None:
+    first = seen(BLUE, GREEN)
+    hand = ForeignHand().observed(first)
+    hand = hand.asked(Scale("/web-green", 4), first, answered=True).observed(grown := seen(BLUE, app("green", 4)))
+    hand = hand.asked(Kill(("blue.0", "blue.1", "green.3")), grown, answered=True)
+    hand = hand.observed(shrunk := seen(app("blue", 2), app("green", 3)))
+    hand = hand.asked(Delete("/web-blue"), shrunk, answered=True).observed(seen(app("green", 3)))
+    assert texts(hand) == []
+
+
+def test_an_app_that_the_run_created_is_known_as_it_is_seen_first() -> None:
+    first = seen(BLUE)
+    hand = ForeignHand().observed(first).asked(Create(1, swappable=True), first, answered=True)
+    assert texts(hand.observed(seen(BLUE, GREEN))) == []
+
+
+def test_a_kill_that_found_fewer_tasks_is_no_change_and_a_later_scaling_is_one() -> None:
+    first = seen(BLUE, GREEN)
+    hand = ForeignHand().observed(first).asked(Kill(("blue.0", "blue.1")), first, answered=True)
+    hand = hand.observed(seen(app("blue", 3), GREEN))
+    assert texts(hand) == []
+    assert len(texts(hand.observed(seen(BLUE, GREEN)))) == 1
+
+
+@pytest.mark.parametrize("later", [(BLUE, GREEN), (BLUE, app("green", 4))], ids=["not done", "done"])
+def test_a_step_whose_answer_was_lost_may_have_been_done_or_not(later: tuple[App, ...]) -> None:
+    first = seen(BLUE, GREEN)
+    hand = ForeignHand().observed(first).asked(Scale("/web-green", 4), first, answered=False)
+    assert texts(hand.observed(seen(*later))) == []
+    assert texts(hand.observed(first).observed(seen(*later))) == [], "also some observations later"
+
+
+# -- what follows -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=["canary", "promote"])
+@pytest.mark.parametrize("later", [(BLUE, app("green", 1)), (BLUE, app("green", 0)), (BLUE,)], ids=["1", "0", "gone"])
+def test_a_canary_that_somebody_else_takes_away_is_not_put_back(goal: Goal, later: tuple[App, ...]) -> None:
+    step = after((BLUE, GREEN), later, goal=goal)
+    assert isinstance(step, Fail)
+    assert step.ending is Ending.CONFLICT
+    assert "/web-green was " in step.message
+    assert step.message.count("/web-green was ") == 1
+
+
+@pytest.mark.parametrize("later", [(app("blue", 0), GREEN), (GREEN,)], ids=["suspended", "deleted"])
+def test_a_canary_does_not_become_the_whole_app_because_its_baseline_is_taken_away(later: tuple[App, ...]) -> None:
+    step = after((BLUE, GREEN), later, goal=CANARY)
+    assert isinstance(step, Fail)
+    assert "Nothing but v2 is left to serve" in step.message
+
+
+def test_a_promote_goes_on_without_its_baseline_and_says_so() -> None:
+    alone = app("green", 4)
+    step = after((BLUE, alone), (alone,))
+    assert step == Done("v2 serves alone with 4 instances. /web-blue was deleted by somebody else.")
+
+
+def test_a_baseline_that_is_scaled_up_is_replaced_all_the_same() -> None:
+    assert not isinstance(after((BLUE, GREEN), (app("blue", 6), GREEN)), Fail)
+
+
+def test_what_somebody_else_adds_to_the_revision_that_serves_alone_stays() -> None:
+    larger = app("green", 6)
+    step = after((app("green", 4),), (larger,))
+    assert step == Done(
+        "v2 serves alone with 6 instances. /web-green was scaled from 4 to 6 instances by somebody else."
+    )
+
+
+def test_an_autoscaler_that_works_against_the_release_ends_it() -> None:
+    sizes = [4, 6, 5, 6][: MOST_RESIZES + 1]
+    step = after(*((app("blue", size), GREEN) for size in sizes))
+    assert isinstance(step, Fail)
+    assert "resized 3 times by somebody else (6, 5, 6)" in step.message
+    assert "Stop an autoscaler" in step.remedy
+
+
+@pytest.mark.parametrize("later", [(BLUE, app("green", 0)), (app("blue", 0), GREEN), (app("blue", 9), GREEN)])
+def test_a_rollback_goes_on_whatever_somebody_else_does(later: tuple[App, ...]) -> None:
+    assert not isinstance(after((BLUE, GREEN), later, goal=ROLLBACK), Fail)
