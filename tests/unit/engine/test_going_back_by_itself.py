@@ -216,7 +216,7 @@ def test_a_task_that_is_launched_is_progress() -> None:
 
 
 def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_waits() -> None:
-    deaf = replace(at(0.0, BLUE), replicas=(Replica("http://lb", problem="refused"),))
+    deaf = replace(at(0.0, BLUE, GREEN), replicas=(Replica("http://lb", problem="refused"),))
     never, lost = Rollout(PROMOTE, Policy()), Rollout(PROMOTE, Policy())
     lost.decide(at(0.0, BLUE, GREEN))
     for rollout in (never, lost):
