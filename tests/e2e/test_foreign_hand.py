@@ -26,6 +26,7 @@ def test_what_another_hand_does_is_named_and_finished_or_refused_and_never_undon
         until(lambda: app.tasks("v2"))
         by_hand(app, "v1", "PUT", instances=3)
         until(lambda: "v1" in app.healthy() and app.healthy()["v1"] == 3)
+        until(lambda: app.runs().get("v2"))  # with the baseline scaled last, the canary begins again
         by_hand(app, "v2", "PUT", instances=0)
         ended = canary.end()
         assert ended.code == 6, ended.text

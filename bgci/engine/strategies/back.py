@@ -30,9 +30,10 @@ def go_back(hybrid: Hybrid) -> Step:
     can_swap = hybrid.can_swap_roles(max(hybrid.initial_instances, baseline.instances))
     needed = _needed(hybrid) if can_swap else hybrid.initial_instances
     target = max(needed, baseline.instances)
-    surplus = remove_unused(baseline, baseline.instances - needed, hybrid) if hybrid.roles_swapped else None
-    if surplus:
-        return surplus
+    if hybrid.roles_swapped and not hybrid.memory.foreign.grown(baseline.id):  # what somebody else adds stays
+        surplus = remove_unused(baseline, baseline.instances - needed, hybrid)
+        if surplus:
+            return surplus
     out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
     if can_swap and not hybrid.roles_swapped:
         # Somebody else scaled the canary while it drained: what is in MAINT is about to come back.
@@ -94,12 +95,17 @@ def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
 
 
 def _comes(task: Task, hybrid: Hybrid) -> bool:
-    """Whether a load balancer is about to take up a healthy task. One that has nothing of the two apps has left them
-    out, and takes up nothing."""
+    """Whether a load balancer is about to take up a healthy task: a new one, or one that returns from MAINT and is DOWN
+    for two checks.
+
+    A load balancer that has nothing of the two apps in rotation has left them out, or its checks of all of them fail,
+    and what has failed in this run does not come back either.
+    """
     everything = [*hybrid.baseline.tasks, *hybrid.canary.tasks]
-    return bool(task.healthy and not task.dying) and any(
-        replica.server(task.id).serving is Serving.ABSENT
-        and any(replica.server(other.id).serving is not Serving.ABSENT for other in everything)
+    good = task.healthy and not task.dying and task.id not in hybrid.memory.turned_bad
+    return bool(good) and any(
+        replica.server(task.id).serving in (Serving.ABSENT, Serving.DOWN)
+        and any(replica.server(other.id).serving is Serving.UP for other in everything)
         for replica in hybrid.observation.replicas
     )
 
