@@ -91,12 +91,13 @@ def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
     """Whether the task serves, is about to, or drains sessions that it has served."""
     observation = hybrid.observation
     drains = any(server.serving is Serving.MAINT for server in observation.servers(task))
-    return observation.is_up(task) or _comes(task, hybrid) or (drains and not observation.is_drained(task))
+    return observation.is_up(task) or _is_taken_up(task, hybrid) or (drains and not observation.is_drained(task))
 
 
-def _comes(task: Task, hybrid: Hybrid) -> bool:
-    """Whether a load balancer is about to take up a healthy task: a new one, or one that returns from MAINT and is DOWN
-    for two checks.
+def _is_taken_up(task: Task, hybrid: Hybrid) -> bool:
+    """Whether a load balancer is about to take up a healthy task: a new one, or one that returns from MAINT.
+
+    The latter is DOWN for two checks, and may have sessions in an older worker.
 
     A load balancer that has nothing of the two apps in rotation has left them out, or its checks of all of them fail,
     and what has failed in this run does not come back either.
@@ -104,9 +105,10 @@ def _comes(task: Task, hybrid: Hybrid) -> bool:
     everything = [*hybrid.baseline.tasks, *hybrid.canary.tasks]
     good = task.healthy and not task.dying and task.id not in hybrid.memory.turned_bad
     return bool(good) and any(
-        replica.server(task.id).serving in (Serving.ABSENT, Serving.DOWN)
+        (serving is Serving.ABSENT or (serving is Serving.DOWN and replica.older_workers))
         and any(replica.server(other.id).serving is Serving.UP for other in everything)
         for replica in hybrid.observation.replicas
+        for serving in [replica.server(task.id).serving]
     )
 
 
