@@ -61,7 +61,7 @@ class Rules:
     swappable: bool = True
     delayed: bool = False
     lists_running: bool = False
-    fails: bool = False  # tasks fail their checks, end by themselves, and are launched again
+    fails: bool = False  # tasks fail checks of Marathon or HAProxy, end by themselves, and are launched again
     other_apps: bool = False  # a load balancer reloads for other apps, too
 
     def wanted(self, state: State) -> list[tuple[int, ...]]:
@@ -153,7 +153,7 @@ class Rules:
                 server = task >> shift & 3
                 if server == DOWN and task & PHASE == HEALTHY:
                     yield f"up {replica}", _task(state, number, place, task & ~(3 << shift) | UP << shift)
-                elif server == UP and task & PHASE in (DYING, BAD):
+                elif server == UP and (self.fails or task & PHASE in (DYING, BAD)):
                     yield f"down {replica}", _task(state, number, place, task & ~(3 << shift) | DOWN << shift)
 
     def _differs(self, state: State, replica: int) -> bool:
