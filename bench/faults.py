@@ -35,7 +35,7 @@ def tasks(case_words: str, fault_words: str, every: int) -> Iterator[Task]:
 
 def home() -> Path:
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
-    return base / f"bgci-prove-faults-{os.getpid()}"
+    return base / f"bgci-prove-faults-{os.environ.get('BENCH', os.getpid())}-{os.getpid()}"
 
 
 def work(task: Task) -> Story:
@@ -71,11 +71,12 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="each story in which a command ended with another code")
     given = parser.parse_args()
     began = time.monotonic()
+    os.environ["BENCH"] = str(os.getpid())
     chosen = list(tasks(given.case, given.fault, given.every))
     with multiprocessing.Pool(given.workers) as pool:
         wrong = report(pool.imap(work, chosen, chunksize=8), given.verbose)
     print(f"{time.monotonic() - began:.0f} s")
-    for folder in home().parent.glob("bgci-prove-faults-*"):
+    for folder in home().parent.glob(f"bgci-prove-faults-{os.getpid()}-*"):
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(bool(wrong))
 

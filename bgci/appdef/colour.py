@@ -19,10 +19,13 @@ STARTED_AT_LABEL = "HAPROXY_DEPLOYMENT_STARTED_AT"
 TARGET_LABEL = "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
 SWAPPABLE_LABEL = "HAPROXY_DEPLOYMENT_NEW_INSTANCES"
 APP_ID_LABEL = "HAPROXY_APP_ID"
+STAND_IN_LABEL = "BGCI_STAND_IN"
+FINGERPRINT_LABEL = "BGCI_DEFINITION"
 # The labels that say which app this is and how its rollout went, and nothing about its definition.
 _OWN_LABELS = (
     *(COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL, SWAPPABLE_LABEL, APP_ID_LABEL),
-    *("BGCI_REVISION", "BGCI_IMAGE", "BGCI_DEFINITION", "BGCI_BASELINE_INSTANCES"),
+    *("BGCI_REVISION", "BGCI_IMAGE", FINGERPRINT_LABEL, "BGCI_BASELINE_INSTANCES"),
+    STAND_IN_LABEL,
     *(REVISION_LABEL, DEFINITION_LABEL),
 )
 
@@ -62,11 +65,28 @@ def coloured(
         **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own) if port},
         "BGCI_REVISION": revision,
         "BGCI_IMAGE": image,
-        "BGCI_DEFINITION": fingerprint(definition),
+        FINGERPRINT_LABEL: fingerprint(definition),
         "BGCI_BASELINE_INSTANCES": str(as_int(baseline.get("instances")) if baseline else 0),
         **(record(baseline, {**colourless(baseline), "id": app_id}, revision) if baseline else {}),
     }
     return app
+
+
+def stand_in(app: Mapping[str, Any], *, instances: int, started_at: str) -> dict[str, Any]:
+    """The other colour of a running app, made from the same definition (engine.surplus). ``app``: Marathon's JSON."""
+    own = labels(app)
+    made = coloured(
+        colourless(app),
+        revision=str(own.get("BGCI_REVISION", "")),
+        image=str(own.get("BGCI_IMAGE", "")),
+        baseline=app,
+        instances=instances,
+        started_at=started_at,
+        swappable=True,
+    )
+    kept = {name: text for name, text in made["labels"].items() if name not in (REVISION_LABEL, DEFINITION_LABEL)}
+    made["labels"] = {**kept, FINGERPRINT_LABEL: own.get(FINGERPRINT_LABEL, ""), STAND_IN_LABEL: "true"}
+    return made
 
 
 def fingerprint(definition: Mapping[str, Any]) -> str:

@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import Any
 
 from bgci.appdef.app_definition import GROUP_LABEL, service_ports
-from bgci.appdef.colour import APP_ID_LABEL, COLOUR_LABEL, STARTED_AT_LABEL, SWAPPABLE_LABEL, TARGET_LABEL
+from bgci.appdef.colour import (
+    APP_ID_LABEL,
+    COLOUR_LABEL,
+    STAND_IN_LABEL,
+    STARTED_AT_LABEL,
+    SWAPPABLE_LABEL,
+    TARGET_LABEL,
+)
 from bgci.appdef.previous import Previous, previous
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.marathon_lb import Endpoint, backend_name
@@ -166,6 +173,7 @@ def running_app(answer: JsonAnswer) -> RunningApp:
         colour=labels.get(COLOUR_LABEL),
         target=number(labels.get(TARGET_LABEL)),
         swappable=SWAPPABLE_LABEL in labels,
+        stand_in=STAND_IN_LABEL in labels,
         baseline_instances=number(labels.get("BGCI_BASELINE_INSTANCES")) or None,
         started_at=started_at,
         started_at_zoned=zoned,

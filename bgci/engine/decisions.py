@@ -62,10 +62,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Create:
-    """Add the revision's app. ``swappable``: with the label that lets marathon-lb swap the roles."""
+    """Add the revision's app. ``swappable``: with the label that lets marathon-lb swap the roles. ``stand_in``: another
+    colour of the app that serves alone, for a moment (see ``surplus``)."""
 
     instances: int
     swappable: bool
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ PROOF_PATIENCE = 30.0  # seconds for load balancers to follow a commit, beyond t
 def degradation(situation: Situation) -> str:
     """Why the run must roll back now; empty when it can go on."""
     apps = situation.observation.apps
-    ours = [app for app in apps if app.revision == situation.goal.revision]
+    ours = [app for app in apps if app.revision == situation.goal.revision and not app.stand_in]
     if not ours:
         return ""
     if situation.goal.kind is Kind.ROLLBACK:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Scale, Step, Wait
+from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Kind, Scale, Step, Wait
 from bgci.engine.foreign_hand import ForeignHand
 from bgci.engine.observation import App, Observation, Serving, Task
 
@@ -25,12 +26,22 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class Return:
+    """The baseline of a rollback. ``size``: instances when the canary was created. ``asked``: those asked for last."""
+
+    app_id: str
+    size: int
+    asked: int
+
+
+@dataclass(frozen=True)
 class Memory:
     """``waiting`` since ``waiting_since``: the wait that goes on, over several observations."""
 
     began: float | None = None  # time of the first observation
     healthy_once: frozenset[str] = frozenset()  # ids of tasks that were healthy in this run
     killed: frozenset[str] = frozenset()  # ids of tasks that Marathon has accepted to kill
+    kill_from: Mapping[str, int] = field(default_factory=dict)  # by app id: its instances before the kill just now
     complaints: Mapping[str, str] = field(default_factory=dict)  # by app id: its last failing health checks
     waiting: Cause | None = None
     waiting_since: float = 0.0
@@ -41,6 +52,7 @@ class Memory:
     foreign: ForeignHand = field(default_factory=ForeignHand)  # what somebody else has changed in this run
 
     kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
+    returning: Return | None = None
     commit: Commit | None = None
     degraded: str = ""  # why the run gives up and goes back; empty while it goes on
     served: frozenset[tuple[str, str]] = frozenset()  # (load balancer, task id of the canary) that were in rotation
@@ -62,26 +74,52 @@ class Memory:
     def observed(self, observation: Observation, goal: Goal) -> Memory:
         """With the facts of one more observation."""
         now, ours = observation.now, [app for app in observation.apps if app.revision == goal.revision]
-        others = [app for app in observation.apps if app.revision != goal.revision]
+        others = [app for app in observation.apps if app.revision != goal.revision and not app.stand_in]
+        ours = [app for app in ours if not app.stand_in]
         known = replace(
             self,
             began=now if self.began is None else self.began,
             healthy_once=self.healthy_once | {task.id for app in observation.apps for task in app.healthy},
             complaints={**self.complaints, **{app.id: app.complaint for app in observation.apps if app.complaint}},
-            no_room=self.no_room or self.waited(Cause.ROOM, now) > ROOM_PATIENCE,
+            no_room=self.no_room or (self.waited(Cause.ROOM, now) > ROOM_PATIENCE and self._lacks(observation)),
+            killed=self.killed - self._without_effect(observation),
+            kill_from={},
             answered=self.answered | {replica.url for replica in observation.replicas if not replica.problem},
             kept=self._kept_of(others),
             foreign=self.foreign.observed(observation),
+            returning=self._returning_to(observation, goal),
         )
         for app in ours:
             known = known._progressed(app, now)._judged(app, observation)
         return known._measured(observation, goal)
+
+    @staticmethod
+    def _lacks(observation: Observation) -> bool:
+        """Whether Marathon has still not launched all instances: it may have, since the last look."""
+        return any(len(app.tasks) < app.instances for app in observation.apps)
+
+    def _without_effect(self, observation: Observation) -> set[str]:
+        """The tasks of a kill that was answered and not carried out: it would have made their app smaller."""
+        same = [app for app in observation.apps if app.instances >= self.kill_from.get(app.id, math.inf)]
+        return {task.id for app in same for task in app.tasks if not task.dying}
 
     def _kept_of(self, others: list[App]) -> App | None:
         """The baseline as it was seen first; another one takes its place."""
         if len(others) != 1 or (self.kept and (self.kept.id, self.kept.revision) == (others[0].id, others[0].revision)):
             return self.kept
         return others[0]
+
+    def _returning_to(self, observation: Observation, goal: Goal) -> Return | None:
+        """The baseline to which a rollback returns, unless somebody else has changed its size."""
+        apps = sorted(observation.apps, key=lambda app: app.started_at)
+        rolls_back = goal.kind is Kind.ROLLBACK or self.degraded
+        if self.returning or not rolls_back or len(apps) != 2 or apps[1].revision != goal.revision or apps[1].stand_in:
+            return self.returning
+        baseline, canary = apps
+        size = canary.baseline_instances or baseline.target or baseline.instances
+        configured = sum(observation.is_configured(task) for task in canary.tasks)
+        explained = baseline.instances <= max(size, configured)  # a rollback that was interrupted has scaled it so
+        return Return(baseline.id, size, baseline.instances) if explained else None
 
     def _progressed(self, app: App, now: float) -> Memory:
         progress = len(app.tasks) + 2 * len(app.healthy)
@@ -140,12 +178,18 @@ class Memory:
         if isinstance(step, Action):
             memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True))
         if isinstance(step, Create | Scale):
-            return replace(memory, progress=-1)
+            grown = memory.returning
+            if grown and isinstance(step, Scale) and step.app_id == grown.app_id:
+                grown = replace(grown, asked=step.instances)
+            return replace(memory, progress=-1, returning=grown)
         if isinstance(step, Kill):
-            return replace(memory, killed=self.killed | set(step.task_ids))
+            apps = observation.apps if observation else ()
+            hit = [app for app in apps if any(task.id in step.task_ids for task in app.tasks)]
+            sizes = {app.id: app.instances for app in hit}
+            return replace(memory, killed=self.killed | set(step.task_ids), kill_from=sizes)
         if isinstance(step, Delete) and observation:
             gone = next((app for app in observation.apps if app.id == step.app_id), None)
-            if gone and gone.revision != goal.revision:
+            if gone and gone.revision != goal.revision and not gone.stand_in:
                 workers = {replica.url: replica.worker for replica in observation.replicas}
                 others = frozenset(name for replica in observation.replicas for name in replica.others)
                 changed = observation.settings_differ

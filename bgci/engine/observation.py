@@ -76,6 +76,7 @@ class App:
     failure: str = ""  # identifies its last task failure; empty without one
     health_time: float = 0.0  # seconds in which its health checks must have passed once a task runs
     check_window: float = 0.0  # seconds that HAProxy needs to find a failing server: fall x (interval + timeout)
+    stand_in: bool = False  # label BGCI_STAND_IN: it is there only until a surplus of the other app is drained
 
     @property
     def healthy(self) -> tuple[Task, ...]:

@@ -14,6 +14,7 @@ from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
 from bgci.engine.strategies import STRATEGIES
 from bgci.engine.strategies.back import cut, go_back, restore_role_order
+from bgci.engine.surplus import finish_stand_in, shed_surplus
 
 
 def next_step(situation: Situation) -> Step:
@@ -43,7 +44,8 @@ def _by_apps(situation: Situation) -> Step:
             return _from_another_revision(situation, app)
         case (one, two) if one.started_at != two.started_at:
             baseline, canary = sorted((one, two), key=lambda app: app.started_at)
-            return _from_both(Hybrid(**vars(situation), baseline=baseline, canary=canary))
+            hybrid = Hybrid(**vars(situation), baseline=baseline, canary=canary)
+            return finish_stand_in(hybrid) if canary.stand_in else _from_both(hybrid)
         case (one, two):
             return Fail(
                 f"{one.id} and {two.id} cannot be told apart: their HAPROXY_DEPLOYMENT_STARTED_AT labels are "
@@ -79,8 +81,11 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
     if situation.memory.foreign.grown(app.id):
         surplus = 0  # somebody else wants more of it, and to remove them would cut sessions
     if surplus > 0:
+        shed = shed_surplus(app, situation) if app.target == goal.target else None
+        if waiting := remove_unused(app, surplus, situation) or shed:
+            return waiting
         # Marathon takes the youngest tasks: the rest must serve by then.
-        waiting = remove_unused(app, surplus, situation) or until_serving(app, len(app.healthy), situation)
+        waiting = until_serving(app, len(app.healthy), situation)
         return waiting or unless_starting(app, Scale(app.id, goal.target))
     if app.instances < goal.target:
         return unless_starting(app, Scale(app.id, goal.target))
@@ -111,7 +116,7 @@ def _from_another_revision(situation: Situation, baseline: App) -> Step:
     goal, policy = situation.goal, situation.policy
     if goal.kind is Kind.ROLLBACK:
         count = baseline.instances if baseline.deployments else len(baseline.healthy)
-        waiting = until_serving(baseline, count, situation)
+        waiting = until_serving(baseline, count, situation) or _shed_own_surplus(baseline, situation)
         return waiting or Done(f"{goal.revision} is not running. {baseline.name} serves alone{_surplus(baseline)}.")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
@@ -120,6 +125,16 @@ def _from_another_revision(situation: Situation, baseline: App) -> Step:
             "Give it a health check, or accept failed requests with --allow-no-health-check.",
         )
     return STRATEGIES[policy.strategy].begin(situation, baseline)
+
+
+def _shed_own_surplus(baseline: App, situation: Situation) -> Step | None:
+    """Remove what this rollback has added to the baseline, but not what somebody else has."""
+    returning = situation.memory.returning
+    if not returning or (baseline.id, baseline.instances) != (returning.app_id, returning.asked):
+        return None
+    if baseline.instances <= returning.size or baseline.target != returning.size:
+        return None
+    return shed_surplus(baseline, situation)
 
 
 def _surplus(baseline: App) -> str:

@@ -46,7 +46,8 @@ class Performer:
             self._warner.warn(
                 f"{observation.apps[0].id} was not deployed by bgci: a rollback of this canary will cut its sessions."
             )
-        self._add(self._observer.new_app(step, observation, release), release.revision)
+        revision = "" if step.stand_in else release.revision
+        self._add(self._observer.new_app(step, observation, release), revision)
 
     def _add(self, definition: Mapping[str, Any], release: str) -> None:
         """Post a new app. If the app is ours already, an earlier request succeeded and its answer was lost."""

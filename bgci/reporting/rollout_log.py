@@ -39,6 +39,8 @@ def summary(observation: Observation) -> dict[str, Any]:
 def step_text(step: Step, revision: str) -> str:
     """An action as a sentence; empty for another step. ``revision``: what a create creates."""
     match step:
+        case Create(instances, stand_in=True):
+            return f"Create {_many(instances, 'stand-in')}, so that as many instances that are too many can be drained."
         case Create(instances):
             return f"Create {revision} with {_many(instances, 'instance')}."
         case Scale(app_id, instances, placeholder):

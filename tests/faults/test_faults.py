@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from virtual.faults import ANSWERS, KILLS, hangs
-from virtual.scenario import CASES, Case, play
+from virtual.scenario import CASES, FAST_CASES, Case, play
 
 pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
@@ -54,3 +54,22 @@ def test_a_cluster_that_hangs_ends_a_command_within_5_seconds_of_its_deadline(
         assert [ended.seconds for ended in story.ends if ended.seconds > case.timeout + 5] == [], story
         assert story.problems == [], story
         assert set(story.codes) & {5, 9}, story
+
+
+@pytest.mark.parametrize("fault", KILLS)
+@pytest.mark.parametrize("case", [case for case in FAST_CASES if "canary=2" in case])
+def test_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_healthy_at_once(
+    tmp_path: Path, case: str, fault: str
+) -> None:
+    assert played(FAST_CASES[case], fault, tmp_path / "world") == []
+
+
+@pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
+def test_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, strategy: str) -> None:
+    case, home = Case(strategy, "rollback"), tmp_path / "world"
+    exchanges = play(case, home).exchanges
+    kill = next(n for n, one in enumerate(exchanges) if "/tasks/delete" in one.url)
+    placeholder = max(n for n, one in enumerate(exchanges[:kill]) if one.method == "PUT")
+    for at in range(placeholder + 1, kill):
+        story = play(case, home, ANSWERS["time-out"], at, "time-out")
+        assert story.problems == [], story

@@ -116,6 +116,7 @@ class SimApp:
     last_scaling_at: float
     configured_at: float = 1.0
     held_until: int = 0  # another hand's deployment has the lock
+    stand_in: bool = False
     sick: bool = False
     labels: Labels = Labels.GOOD
     rots: int = 0
@@ -225,6 +226,7 @@ class World:
             revision=app.revision,
             target=app.target,
             swappable=app.swappable,
+            stand_in=app.stand_in,
             baseline_instances=app.baseline_instances,
             started_at=app.started_at,
             last_scaling_at=app.last_scaling_at,
@@ -240,8 +242,11 @@ class World:
     def perform(self, step: Action, goal: Goal) -> bool:
         """Marathon's answer to a request; False when the app is locked by a deployment that it does not cancel."""
         match step:
-            case Create(instances, swappable):
+            case Create(instances, swappable, stand_in):
                 self.create(instances, goal, swappable)
+                if stand_in:
+                    app, other = self.apps[-1], self.apps[0]
+                    app.stand_in, app.revision, app.target = True, other.revision, other.target
                 return True
             case Restore(app_id, instances):
                 self._restore(app_id, instances)
@@ -288,7 +293,8 @@ class World:
     def _delete(self, app: SimApp) -> bool:
         """marathon: AppsResource.delete. It is forced: a deployment of this app is cancelled, for all its apps."""
         self.apps.remove(app)
-        self.deleted[app.id] = app
+        if not app.stand_in:
+            self.deleted[app.id] = app
         for other in self.apps:
             if other.deployment and other.deployment is app.deployment:
                 other.deployment = None

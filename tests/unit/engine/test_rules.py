@@ -119,7 +119,18 @@ def test_the_revision_alone_with_too_few_instances_is_scaled_up(policy: Policy) 
 def test_a_surplus_after_the_commit_goes_by_its_unused_tasks_first(policy: Policy) -> None:
     surplus = canary(5, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
     assert decide(seen(surplus), PROMOTE, policy) == Kill(("green.new",))
-    assert decide(seen(canary(5)), PROMOTE, policy) == Scale("green", 4)
+    assert decide(seen(canary(5, swappable=False)), PROMOTE, policy) == Scale("green", 4)
+
+
+@both
+def test_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) -> None:
+    alone = canary(5)
+    assert decide(seen(alone), PROMOTE, policy) == Create(1, swappable=True, stand_in=True)
+    beside = replace(baseline(1, target=4, started_at=9.0, last_scaling_at=9.0), revision="v2", stand_in=True)
+    assert decide(seen(alone, beside, out=("green.0",)), PROMOTE, policy) == Kill(("green.0",))
+    left = canary(4, last_scaling_at=10.0)
+    assert waits_for(decide(seen(left, beside), PROMOTE, policy), Cause.DRAIN)
+    assert decide(seen(left, beside, out=("blue.0",)), PROMOTE, policy) == Delete("blue")
 
 
 @both

@@ -1,0 +1,46 @@
+"""How serving instances that nobody asked for are drained and removed, beside a stand-in.
+
+A placeholder that became healthy before it could be removed leaves more instances than the target (``removal``).
+marathon-lb drains tasks only beside a second app. The stand-in is that app: the other colour, with the same definition
+and as many instances as there are too many. marathon-lb then drains as many of the app, these are removed, and their
+removal swaps the roles: the stand-in is drained, and deleted. The app never has fewer than its target in rotation.
+"""
+
+from __future__ import annotations
+
+from bgci.engine.decisions import Cause, Create, Delete, Kill, Step, Wait
+from bgci.engine.observation import App
+from bgci.engine.preconditions import until_drained, until_healthy, until_launched, until_serving
+from bgci.engine.situation import Hybrid, Situation
+
+
+def shed_surplus(app: App, situation: Situation) -> Step | None:
+    """The stand-in for an app that serves alone with more than its target; None where it cannot be used."""
+    target = app.target
+    if not target or not app.swappable or not app.has_health_checks or situation.memory.no_room:
+        return None
+    surplus = app.instances - target
+    waiting = until_serving(app, app.instances, situation)
+    return waiting or Create(min(surplus, target), swappable=True, stand_in=True)
+
+
+def finish_stand_in(hybrid: Hybrid) -> Step:
+    """Remove the surplus of the app that the stand-in stands beside, then the stand-in."""
+    app, stand_in = hybrid.baseline, hybrid.canary
+    surplus = app.instances - (app.target or app.instances)
+    if hybrid.roles_swapped or surplus <= 0:
+        return until_drained(stand_in.tasks, stand_in, hybrid) or Delete(stand_in.id)
+    missing = stand_in.instances - len(stand_in.tasks)
+    if missing > 0 and not hybrid.memory.no_room:
+        return until_launched(stand_in, missing)
+    if waiting := until_healthy(stand_in, len(stand_in.tasks)):
+        return waiting
+    count = min(surplus, hybrid.drainable)
+    if not count:  # the cluster has no room for it
+        return Delete(stand_in.id)
+    drained = hybrid.in_maint(app, count)
+    if len(drained) < count:
+        return Wait(
+            Cause.LOAD_BALANCER, f"The load balancers have not taken {count} tasks of {app.id} out of rotation."
+        )
+    return until_drained(drained, app, hybrid) or Kill(tuple(task.id for task in drained))
