@@ -58,14 +58,14 @@ def test_a_cluster_that_hangs_ends_a_command_within_5_seconds_of_its_deadline(
 
 @pytest.mark.parametrize("fault", KILLS)
 @pytest.mark.parametrize("case", [case for case in FAST_CASES if "canary=2" in case])
-def test_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_healthy_at_once(
+def test_h66_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_healthy_at_once(
     tmp_path: Path, case: str, fault: str
 ) -> None:
     assert played(FAST_CASES[case], fault, tmp_path / "world") == []
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, strategy: str) -> None:
+def test_h67_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, strategy: str) -> None:
     case, home = Case(strategy, "rollback"), tmp_path / "world"
     exchanges = play(case, home).exchanges
     kill = next(n for n, one in enumerate(exchanges) if "/tasks/delete" in one.url)

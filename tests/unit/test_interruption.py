@@ -120,6 +120,20 @@ def test_call_leaves_work_behind_that_takes_too_long() -> None:
     release.set()
 
 
+def test_no_call_outlives_the_deadline_and_none_begins_after_it() -> None:
+    release, begun = threading.Event(), threading.Event()
+    with interruption.within(0.05):
+        with pytest.raises(TimeoutError):
+            interruption.call(release.wait, LONG)
+        with pytest.raises(TimeoutError):
+            interruption.call(begun.set, LONG)
+        with interruption.within(LONG):
+            assert interruption.call(lambda: 7, LONG) == 7
+    release.set()
+    assert not begun.is_set()
+    assert interruption.left() > LONG
+
+
 def test_h62_work_that_changes_something_may_come_to_its_end() -> None:
     done: list[int] = []
 

@@ -52,6 +52,24 @@ def test_a_cut_connection_is_tried_again_for_a_get(stub, answer):
     assert quick(stub.url).get("/x") == [1]
 
 
+@pytest.mark.parametrize("body", ["", '{"apps": ['])
+def test_an_answer_without_usable_json_is_asked_for_once_more(stub, answer, body):
+    stub.tell("GET", "/x", answer(200, body, "text/plain"), answer(200, {"ok": 1}))
+    assert quick(stub.url).get("/x") == {"ok": 1}
+
+
+def test_a_service_that_is_busy_is_asked_for_as_long_as_there_is_patience(stub, answer):
+    stub.tell("GET", "/x", *[answer(503)] * 5, answer(200, {"ok": 1}))
+    assert quick(stub.url, retries=1, patience=20).get("/x") == {"ok": 1}
+
+
+def test_no_request_is_repeated_after_the_deadline(stub, answer):
+    stub.tell("GET", "/x", answer(503))
+    with interruption.within(5), pytest.raises(UnavailableError, match="answers 503"):
+        quick(stub.url, backoff=60).get("/x")
+    assert len(stub.asked) == 1
+
+
 @pytest.mark.parametrize("fault", ["cut", "503"])
 def test_a_post_whose_fate_is_unknown_is_not_sent_again(stub, answer, fault):
     stub.tell("POST", "/x", answer(cut=True) if fault == "cut" else answer(503), answer(200))

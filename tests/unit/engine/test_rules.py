@@ -123,7 +123,7 @@ def test_a_surplus_after_the_commit_goes_by_its_unused_tasks_first(policy: Polic
 
 
 @both
-def test_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) -> None:
+def test_h66_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) -> None:
     alone = canary(5)
     assert decide(seen(alone), PROMOTE, policy) == Create(1, swappable=True, stand_in=True)
     beside = replace(baseline(1, target=4, started_at=9.0, last_scaling_at=9.0), revision="v2", stand_in=True)
