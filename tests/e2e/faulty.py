@@ -52,6 +52,7 @@ class Proxy(Local):
         super().__init__(_Handler)
         self.target = urllib.parse.urlsplit(target).netloc
         self.fault: Fault = lambda method, path, body: None
+        self.after: Callable[[str, str], bool] = lambda method, path: False  # whether the answer is lost
         self.seen: list[tuple[str, str]] = []
 
 
@@ -70,6 +71,9 @@ class _Handler(Quiet):
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         connection.request(self.command, self.path, body=body or None, headers={**headers, "Connection": "close"})
         reply = connection.getresponse()
+        if self.server.after(self.command, self.path):
+            connection.close()
+            return
         self.send_response_only(reply.status)
         for name, value in reply.getheaders():
             if name.lower() not in ("connection", "transfer-encoding"):
