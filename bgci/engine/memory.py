@@ -95,8 +95,8 @@ class Memory:
 
     @staticmethod
     def _lacks(observation: Observation) -> bool:
-        """Whether Marathon has still not launched all instances: it may have, since the last look."""
-        return any(len(app.tasks) < app.instances for app in observation.apps)
+        """Whether instances are still missing: Marathon may have started them since the last look."""
+        return any(len(app.healthy) < app.instances for app in observation.apps)
 
     def _without_effect(self, observation: Observation) -> set[str]:
         """The tasks of a kill that was answered and not carried out: it would have made their app smaller."""

@@ -19,8 +19,10 @@ def shed_surplus(app: App, situation: Situation) -> Step | None:
     target = app.target
     if not target or not app.swappable or not app.has_health_checks or situation.memory.no_room:
         return None
-    surplus = app.instances - target
-    waiting = until_serving(app, app.instances, situation)
+    surplus = len(app.healthy) - target
+    if surplus <= 0:
+        return None
+    waiting = until_serving(app, len(app.healthy), situation)
     return waiting or Create(min(surplus, target), swappable=True, stand_in=True)
 
 

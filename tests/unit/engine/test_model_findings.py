@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgci.engine import forecast
-from bgci.engine.decisions import Cause, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Create, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
@@ -53,10 +53,10 @@ def test_drained_tasks_of_a_larger_baseline_stay_while_an_instance_of_it_is_miss
     assert waits(decide(look("MU", "sU", *apps), Kind.ROLLBACK, 2), Cause.HEALTH)
 
 
-def test_a_surplus_is_stopped_once_the_other_tasks_are_in_rotation() -> None:
+def test_a_surplus_is_drained_once_the_other_tasks_are_in_rotation() -> None:
     alone = app(1, 2, "HH", 1)
     assert waits(decide(look("", "UM", alone), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
-    assert decide(look("", "UU", alone), Kind.PROMOTE, 1) == Scale("green", 1)
+    assert decide(look("", "UU", alone), Kind.PROMOTE, 1) == Create(1, swappable=True, stand_in=True)
 
 
 def test_a_surplus_that_is_not_launched_is_not_waited_for() -> None:
