@@ -21,7 +21,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from bgci.dcos import tls
-from bgci.dcos.http_body import ENCODINGS, TooLarge, UnusableJsonError, json_value, read_body
+from bgci.dcos.http_body import ENCODINGS, TooLarge, UnusableJsonError, in_requests_words, json_value, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
 from bgci.interruption import SETTLE, call, left, pause
@@ -250,18 +250,21 @@ class Http:
         session = self._sessions.current
 
         def exchanged() -> requests.Response:
-            with session.request(
-                method,
-                url,
-                params=list(params) or None,
-                json=json,
-                headers=sent,
-                timeout=self._timeouts,
-                verify=self._verify,
-                proxies=_proxies(url),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                in_requests_words(),
+                session.request(
+                    method,
+                    url,
+                    params=list(params) or None,
+                    json=json,
+                    headers=sent,
+                    timeout=self._timeouts,
+                    verify=self._verify,
+                    proxies=_proxies(url),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 read_body(response)
                 return response
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -22,6 +25,18 @@ class UnusableJsonError(ValueError):
 
 class TooLarge(Exception):
     """The body is larger than what is read; the message says it in a few words."""
+
+
+@contextmanager
+def in_requests_words() -> Iterator[None]:
+    """Inside, an error of the libraries below requests is one of requests: some answers get past its own handlers, such
+    as a chunk of a negative size."""
+    try:
+        yield
+    except (requests.RequestException, UnicodeError):
+        raise
+    except (http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise requests.ConnectionError(error) from error
 
 
 def read_body(response: requests.Response) -> None:

@@ -50,6 +50,7 @@ class Memory:
     answered: frozenset[str] = frozenset()  # load balancers that were read in this run
     unanswered_since: float | None = None  # since when Marathon has not answered to a step
     foreign: ForeignHand = field(default_factory=ForeignHand)  # what somebody else has changed in this run
+    last: tuple[Step, float] | None = None  # the last step that Marathon has accepted, and when
 
     kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
     returning: Return | None = None
@@ -68,6 +69,10 @@ class Memory:
     def waited(self, cause: Cause, now: float) -> float:
         """Seconds for which the run has waited for this cause; 0 when it waits for something else."""
         return now - self.waiting_since if self.waiting is cause else 0.0
+
+    def accepted_since(self, step: Step, time: float) -> bool:
+        """Whether this very step is the last one that Marathon has accepted, and that not before this time."""
+        return self.last is not None and self.last[0] == step and self.last[1] >= time
 
     # -- what changes it --------------------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class Memory:
 
     def performed(self, step: Step, observation: Observation | None, goal: Goal) -> Memory:
         """After Marathon has accepted the step."""
-        memory = replace(self, unanswered_since=None)
+        memory = replace(self, unanswered_since=None, last=(step, observation.now) if observation else None)
         if isinstance(step, Action):
             memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True))
         if isinstance(step, Create | Scale):

@@ -18,6 +18,7 @@ from bgci.engine.rules import next_step
 from bgci.engine.situation import Situation
 
 RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon before it is asked to reload
+AGAIN_AFTER = 1.0  # seconds until a step that Marathon has accepted and does not show is asked for again
 UNANSWERED_PATIENCE = 60.0  # seconds for which Marathon may fail to answer to a step
 
 AT_DEADLINE = {
@@ -53,6 +54,9 @@ class Rollout:
             step = replace(step, message=self.memory.foreign.named(step.message))
         if isinstance(step, Kill):
             step = replace(step, force=self._waits_for(step))
+        if isinstance(step, Action) and self.memory.accepted_since(step, observation.now - AGAIN_AFTER):
+            # Else a Marathon that says yes and does nothing would be asked for ever: only a wait meets the deadline.
+            step = Wait(Cause.UNREACHABLE, "Marathon has accepted the last step and does not show it yet.")
         return self._settle(step, observation.now)
 
     def _situation(self) -> Situation:

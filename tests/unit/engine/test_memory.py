@@ -109,3 +109,20 @@ def test_a_killed_task_counts_as_dying_only_once_marathon_has_accepted_the_kill(
     rollout.performed(Kill(("blue.0",)))
     (app,) = rollout.memory.recall((BASELINE,))
     assert [task.dying for task in app.tasks] == [True, False, False, False]
+
+
+def test_a_marathon_that_accepts_a_step_and_does_nothing_meets_the_deadline() -> None:
+    rollout = Rollout(PROMOTE, Policy(timeout=10.0))
+    steps = []
+    for tenth in range(200):
+        step = rollout.decide(at(tenth / 10, BASELINE, CANARY))
+        steps.append(step)
+        if isinstance(step, Fail):
+            break
+        if not isinstance(step, Wait):
+            rollout.performed(step)
+    asked = [step for step in steps if not isinstance(step, Wait | Fail)]
+    assert asked == [Scale(CANARY.id, 4)] * len(asked)
+    assert 2 <= len(asked) <= 11, "asked again, but not with every look"
+    assert isinstance(steps[-1], Fail)
+    assert steps[-1].ending is Ending.UNAVAILABLE

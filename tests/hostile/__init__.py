@@ -1,0 +1,1 @@
+"""Servers that answer as no cluster should, and commands run against them."""
