@@ -28,7 +28,7 @@ LAUNCHER = """\
 import sys
 
 sys.path.insert(0, {site!r})
-from bgci.cli import main
+from bgci.__main__ import main
 
 main()
 """

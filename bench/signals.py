@@ -26,7 +26,7 @@ from e2e.lab import App, Lab, until
 from e2e.test_signals import catches
 from unit.test_interruption import MOMENT, send_soon, works_until_aborted
 
-from bgci import interruption
+from bgci import early_signals, interruption
 from bgci.sandbox import control
 
 LONGEST = 3.0  # seconds of a command in which a signal comes
@@ -36,7 +36,7 @@ HANGS = 60.0  # seconds
 def in_one_process(count: int) -> Counter[str]:
     chance, found = random.Random(), Counter[str]()
     for _ in range(count):
-        number = chance.choice(interruption.NUMBERS)
+        number = chance.choice(early_signals.NUMBERS)
         with interruption.noted_signals():
             sender = send_soon(number, chance.uniform(0, MOMENT))
             error = works_until_aborted(chance)

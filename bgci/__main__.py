@@ -1,5 +1,15 @@
-"""``python -m bgci``."""
+"""``python -m bgci``, and the program ``bgci``."""
 
-from bgci.cli import main
+from bgci import early_signals
 
-main()
+
+def main() -> None:
+    """The entry point."""
+    early_signals.begin()
+    from bgci import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

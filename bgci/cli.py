@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bgci import __version__, interruption
+from bgci import __version__, early_signals, interruption
 from bgci.command_options import SettingsCommand, default_values, expand_lists, group_of, require_known_variables
 from bgci.dcos.credentials import hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
@@ -150,7 +150,7 @@ def slug(
 
 @sandbox_app.callback()
 def _sandbox_options() -> None:
-    for number in interruption.NUMBERS:
+    for number in early_signals.NUMBERS:
         signal.signal(number, _abort)
 
 
@@ -180,8 +180,7 @@ def _closed() -> int:
 
 def main() -> None:
     """The entry point. Ends the process, even if libraries or threads still run."""
-    for number in interruption.NUMBERS:
-        signal.signal(number, interruption.end_at_once)  # until a command has its own handler
+    early_signals.begin()  # until a stage has its own way
     interruption.end(_run())
 
 

@@ -5,7 +5,6 @@ Order: flag > environment (``BGCI_<OPTION>``) > job > ``bgci.toml`` > default.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -20,6 +19,7 @@ from typer.models import ParamMeta
 
 from bgci import configuration, redaction
 from bgci.appdef.job_document import VARIABLE, decode_job
+from bgci.bounded import json_value
 from bgci.errors import UsageError
 from bgci.option import Option
 from bgci.options import FILE, OPTIONS, Settings
@@ -153,7 +153,7 @@ def expand_lists(environ: MutableMapping[str, str]) -> None:
     for name in (option.variable for option in OPTIONS.values() if option.repeatable):
         text = environ.get(name, "")
         try:
-            items = json.loads(text) if text.lstrip().startswith("[") else None
+            items = json_value(text) if text.lstrip().startswith("[") else None
         except ValueError:
             continue
         if items is not None:

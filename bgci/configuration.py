@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from bgci.bounded import file_text
 from bgci.durations import parse_duration, parse_share
 from bgci.errors import UsageError
 
@@ -29,7 +30,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
     shares: options that may be written as ``25`` or ``"25%"``. lists: text options that may be written as a list.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file_text(file)
         values = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None

@@ -8,6 +8,7 @@ cannot be interrupted itself, such as a request.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import math
 import os
@@ -22,6 +23,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, TypeVar
 
+from bgci.early_signals import NUMBERS, end_at_once
 from bgci.errors import AbortedError
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 2.0  # seconds in which a change that is under way can still be answered before AbortedError is raised
 SLACK = 4.0  # seconds after the deadline of a goal in which a request can still be answered
 END_SECONDS = 2.0  # for the work at the end of the process
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+STUCK = 2.0  # seconds after a signal in which a pipe that nobody reads can hold up the command
 
 
 class Signals:
@@ -42,6 +44,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._wakeup: socket.socket | None = None  # readable once a signal has come
+        self._freeing = False
         self.begin()
 
     def begin(self, wakeup: socket.socket | None = None) -> None:
@@ -56,6 +59,9 @@ class Signals:
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler. It takes no lock: the interrupted thread can hold it."""
         self._noted.append((number, time.monotonic()))
+        if not self._freeing:
+            self._freeing = True
+            _thread.start_new_thread(_free_writers, ())  # a thread of ``threading`` takes a lock
 
     def check(self) -> None:
         """Raise AbortedError for a signal that has come. In a thread other than the main one nothing is raised."""
@@ -169,6 +175,7 @@ def noted_signals() -> Iterator[Signals]:
     signals.begin(reader)
     fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, signals.note) for number in NUMBERS}
+    signal.signal(signal.SIGURG, _interrupted)
     try:
         yield signals
     finally:
@@ -182,6 +189,39 @@ def noted_signals() -> Iterator[Signals]:
                 signal.signal(number, earlier)
 
 
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing: the system call that it interrupts begins again."""
+
+
+def _free_writers() -> None:
+    """After a signal: give up an output whose reader does not read, so that no write to it holds up the end.
+
+    A write that is blocked in the kernel looks at its descriptor again only when a signal interrupts it.
+    """
+    stuck: set[int] = set()
+    while True:
+        time.sleep(STUCK / 2)
+        unread = {fd for fd in (1, 2) if not _writable(fd)}
+        for fd in unread & stuck:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, fd)
+            os.close(nowhere)
+        if unread & stuck:
+            # Each thread: one that is blocked holds the stream's lock, for which the others wait.
+            for thread in sys._current_frames().keys() - {threading.get_ident()}:
+                signal.pthread_kill(thread, signal.SIGURG)
+        stuck = unread
+
+
+def _writable(fd: int) -> bool:
+    poll = select.poll()
+    try:
+        poll.register(fd, select.POLLOUT)
+        return bool(poll.poll(0))
+    except OSError:
+        return True
+
+
 # -- the end of the process -------------------------------------------------------------------------------------------
 
 _at_end: list[Callable[[], None]] = []
@@ -191,12 +231,6 @@ def at_end(work: Callable[[], None]) -> None:
     """Register work for the end of the process, however it ends."""
     _at_end.append(work)
     atexit.register(work)
-
-
-def end_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler outside of any command: nothing to roll back."""
-    os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
-    os._exit(128 + number)
 
 
 def end(code: int) -> NoReturn:

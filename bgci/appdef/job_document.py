@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bgci.appdef.app_definition import as_mapping
+from bgci.bounded import json_value, unpacked
 from bgci.errors import InvalidError
 
 VARIABLE = "BGCI_JOB"
@@ -52,9 +53,9 @@ class JobDocument:
 def decode_job(text: str) -> JobDocument:
     """The document in a job's variable. Raises InvalidError for a damaged one."""
     try:
-        plain = text if text.startswith("{") else gzip.decompress(base64.b64decode(text, validate=True)).decode()
-        return JobDocument(**json.loads(plain))
-    except (ValueError, TypeError, OSError, EOFError) as error:
+        plain = text if text.startswith("{") else unpacked(base64.b64decode(text, validate=True)).decode()
+        return JobDocument(**json_value(plain))
+    except (ValueError, TypeError) as error:
         raise InvalidError(
             f"{VARIABLE} cannot be read: {error}.",
             remedy="Publish the jobs again with `bgci publish`; a job of an earlier bgci needs that too.",

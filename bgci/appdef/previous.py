@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgci.appdef.app_definition import as_mapping, labels
+from bgci.bounded import json_value, unpacked
 
 REVISION_LABEL = "BGCI_PREVIOUS_REVISION"
 DEFINITION_LABEL = "BGCI_PREVIOUS_DEFINITION"
@@ -48,7 +49,7 @@ def previous(own: Mapping[str, str]) -> Previous | None:
     if not revision:
         return None
     try:
-        found = json.loads(gzip.decompress(base64.b64decode(own.get(DEFINITION_LABEL, ""), validate=True)))
+        found = json_value(unpacked(base64.b64decode(own.get(DEFINITION_LABEL, ""), validate=True)))
         return Previous(revision, str(found["image"]), dict(found["definition"]))
-    except (ValueError, TypeError, KeyError, OSError, EOFError):
+    except (ValueError, TypeError, KeyError):
         return Previous(revision)

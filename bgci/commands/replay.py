@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bgci.bounded import file_bytes
 from bgci.errors import UsageError
 from bgci.reporting.console import plain
+from bgci.reporting.journal_reader import MOST_OF_A_JOURNAL
 from bgci.reporting.journal_replay import replay, run_lines
 
 
@@ -15,7 +17,7 @@ def run(journal: str) -> None:
     Raises UsageError for a file that cannot be read or holds no rollout.
     """
     try:
-        lines = Path(journal).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file_bytes(Path(journal), MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise UsageError(
             f"{journal} cannot be read: {error.strerror or error}.",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci import redaction
+from bgci.bounded import file_bytes
 from bgci.errors import UsageError
 
 # Every name that may hold a credential, or says where one is: a test program is run without them.
@@ -76,7 +77,7 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
         value = environ.get(name)
         if isinstance(value, str) and name != "BGCI_USERNAME" and not name.endswith("_FILE"):
             redaction.hide(value)
-            with suppress(ValueError, TypeError, KeyError):
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
                 redaction.hide(str(json.loads(value, strict=False)["private_key"]))
     for name in PROXY_VARIABLES:
         redaction.hide_login_in(str(environ.get(name, "")))
@@ -130,7 +131,7 @@ def _value(given: Mapping[str, str], name: str) -> str:
 def _file_text(path: str, name: str) -> str:
     """The file without one newline at its end."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = file_bytes(Path(path)).decode("utf-8-sig")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is one
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         # Only the variable's name: its value can be the secret itself by mistake.
@@ -160,7 +161,7 @@ def _password(username: str, value: str) -> Password:
 def _service_account(value: str, origin: str) -> ServiceAccount:
     try:
         found: Any = json.loads(value, strict=False)  # a key pasted with its line breaks is not strict JSON
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         redaction.hide(value)

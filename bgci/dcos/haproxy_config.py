@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # Where marathon-lb itself listens: statistics, HTTP, HTTPS and app id routing.
-_BIND = re.compile(r"^bind\s+(?:\S*:)?(\d+)\b")
+_BIND = re.compile(r"^bind\s+(?:\S*:)?(\d{1,5})\b")
 _SECTION = re.compile(r"^(frontend|backend|listen)\s+(\S+)")
 _SERVER = re.compile(r"^server\s+(\S+)\s+(\S+)(.*)$")
 

@@ -19,7 +19,7 @@ GROWTH = 0.5  # of the time since the reload, until the next request
 SAME_START = 2.0  # seconds by which the start of one worker may seem to move: its page counts whole seconds
 NOT_ASKED = 0  # in place of the process ids of older workers that may live, or not
 # The statistics page: the worker that answers, and how long it has run.
-UPTIME = r"pid = (?:</b>)?\s*(\d+).*?uptime = (?:</b>)?\s*(\d+)d (\d+)h(\d+)m(\d+)s"
+UPTIME = r"pid = (?:</b>)?\s*(\d{1,10})\b.{0,9999}?uptime = (?:</b>)?\s*(\d{1,6})d (\d{1,2})h(\d{1,2})m(\d{1,2})s"
 ONE_THREAD = re.compile(r"nbthread = 1\b")  # then nothing is closed while `pidof` runs
 
 

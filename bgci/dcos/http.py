@@ -20,8 +20,9 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
+from bgci.bounded import UnusableJsonError, json_value
 from bgci.dcos import tls
-from bgci.dcos.http_body import ENCODINGS, TooLarge, UnusableJsonError, in_requests_words, json_value, read_body
+from bgci.dcos.http_body import ENCODINGS, TooLarge, in_requests_words, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
 from bgci.interruption import SETTLE, call, left, pause

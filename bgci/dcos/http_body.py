@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import json
-import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import requests
 import urllib3
 
 MOST = 16 << 20  # bytes of a body, decoded
-MOST_VALUES = 1_000_000  # values in a JSON text: each takes a hundred bytes in memory, however short it is written
 CHUNK = 1 << 16
 ENCODINGS = "gzip"  # what is asked for, and understood
-
-
-class UnusableJsonError(ValueError):
-    """It is JSON, but cannot be used; the message says why, as the end of a sentence."""
 
 
 class TooLarge(Exception):
@@ -59,22 +51,3 @@ def read_body(response: requests.Response) -> None:
         raise requests.ConnectionError(error) from error
     response._content = bytes(body)
     response._content_consumed = True  # type: ignore[attr-defined]
-
-
-def json_value(content: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for any other text, UnusableJsonError for one that would take too
-    much memory, is nested too deep, or has a number that is none."""
-    if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
-        raise UnusableJsonError(f"it has more than {MOST_VALUES} values")
-    try:
-        return json.loads(content, parse_constant=_number, parse_float=_number)
-    except RecursionError:
-        raise UnusableJsonError("it is nested too deep") from None
-
-
-def _number(text: str) -> float:
-    """The number. NaN and Infinity are none in JSON, and 1e999 would become the latter."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise UnusableJsonError(f"{text[:20]} is not a number")
-    return number

@@ -8,10 +8,13 @@ from typing import Any
 import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from bgci.bounded import json_value
 from bgci.dcos import tls
-from bgci.dcos.http_body import json_value
 from bgci.errors import UnavailableError
 from bgci.redaction import redacted
+
+LONGEST = 4000  # characters of one text of an answer that is shown
+MOST_DETAILS = 50  # violations that are shown
 
 
 class HttpFailure(Exception):
@@ -32,21 +35,23 @@ class HttpFailure(Exception):
     def message(self) -> str:
         """What the server says, in one line."""
         if isinstance(self.body, dict):
-            return str(self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body)
-        return str(self.body)
+            said = self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body
+            return str(said)[:LONGEST]
+        return str(self.body)[:LONGEST]
 
     @property
     def details(self) -> list[str]:
         """``path: error`` of each violation that a 400 or 422 lists (marathon: MarathonExceptionMapper)."""
         found = self.body.get("details") if isinstance(self.body, dict) else None
         if isinstance(found, str):
-            return [found]
+            return [found[:LONGEST]]
         lines: list[str] = []
-        for detail in found if isinstance(found, list) else []:
+        for detail in found[:MOST_DETAILS] if isinstance(found, list) else []:
             errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
-            path = detail.get("path", "/") if isinstance(detail, dict) else "/"
-            lines += [f"{path}: {error}" for error in (errors if isinstance(errors, list) else [errors])]
-        return lines
+            path = str(detail.get("path", "/"))[:LONGEST] if isinstance(detail, dict) else "/"
+            listed = errors[:MOST_DETAILS] if isinstance(errors, list) else [errors]
+            lines += [f"{path}: {str(error)[:LONGEST]}" for error in listed]
+        return lines[:MOST_DETAILS]
 
     def unavailable(self, what: str) -> UnavailableError:
         """The error for an unexpected reply."""

@@ -11,7 +11,7 @@ from bgci.errors import UnavailableError
 _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a flag", int: "a number", float: "a number"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JsonAnswer:
     """One value of an answer and its JSON path. A missing value and null are the same.
 

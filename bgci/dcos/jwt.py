@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+from bgci.bounded import json_value
 from bgci.dcos import openssl
 
 
@@ -19,7 +20,7 @@ def signed(claims: dict[str, Any], private_key: str) -> str:
 def claims(token: str) -> dict[str, Any]:
     """The claims of a token, which the cluster alone can verify; empty for a text that is not a token."""
     try:
-        found = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==="))
+        found = json_value(base64.urlsafe_b64decode(token.split(".")[1] + "==="))
     except (IndexError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,6 @@ Reference: docs/platform.md, Login (bouncer: bouncer/app/auth.py; dcos: AR/lib/a
 from __future__ import annotations
 
 import base64
-import json
 import math
 import time
 from collections.abc import Callable, MutableMapping
@@ -15,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from bgci import redaction
+from bgci.bounded import json_value
 from bgci.dcos import jwt, permissions
 from bgci.dcos.credentials import Credentials, Password, ServiceAccount, Token
 from bgci.dcos.http import CREDENTIALS_REMEDY, Http
@@ -195,7 +195,7 @@ def _body(credentials: Password | ServiceAccount, now: float) -> dict[str, str]:
 def _token_of(content: bytes) -> str:
     """The token of a login's answer, empty if it has none."""
     try:
-        found = json.loads(content)
+        found = json_value(content)
     except ValueError:
         return ""
     token = found.get("token") if isinstance(found, dict) else None

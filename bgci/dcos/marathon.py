@@ -51,7 +51,8 @@ class Marathon(Service):
 
     def apps(self) -> list[RunningApp]:
         """Every app that the account may read, without locks."""
-        return [app for app in self._apps(()) if LOCK_LABEL not in app.labels]
+        found = (running_app(app) for app in self._apps(()))
+        return [app for app in found if LOCK_LABEL not in app.labels]
 
     def group_apps(self, group: str) -> list[RunningApp]:
         """The apps whose label ``HAPROXY_DEPLOYMENT_GROUP`` is ``group``.
@@ -97,11 +98,11 @@ class Marathon(Service):
     def _labelled(self, label: str, value: str) -> list[RunningApp]:
         # Compared again here: a proxy or an emulator that ignores the selector must not widen the group.
         found = self._apps([("label", f"{label}=={_escaped(value)}")])
-        return [app for app in found if app.labels.get(label) == value]
+        return [running_app(app) for app in found if app["labels"][label].value == value]
 
-    def _apps(self, selector: Sequence[tuple[str, str]]) -> list[RunningApp]:
+    def _apps(self, selector: Sequence[tuple[str, str]]) -> list[JsonAnswer]:
         found = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
-        return [running_app(app) for app in found["apps"].required().items()]
+        return found["apps"].required().items()
 
     def locks(self, base_id: str) -> tuple[list[Lock], float]:
         """The locks of an app, and the time of the server that answers, in seconds; 0 where it does not say."""

@@ -333,4 +333,4 @@ def started_at(now: float, baseline: App | None) -> str:
 
 def number(text: str | None) -> int | None:
     """The number in a label; None for a missing one and for any other text."""
-    return int(text) if text and text.strip().isdecimal() else None
+    return int(text) if text and len(text) < 20 and text.strip().isdecimal() else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from bgci.bounded import json_value
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
@@ -88,7 +88,7 @@ class TaskLog:
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
         # Mesos puts the file's bytes into JSON unchanged: invalid or cut UTF-8 must not break the parser.
-        data = self._answer(json.loads(reply.content.decode("utf-8", "surrogateescape")))["data"]
+        data = self._answer(json_value(reply.content.decode("utf-8", "surrogateescape")))["data"]
         written = data.text().encode("utf-8", "surrogateescape")
         whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
         return _decoded(written[: whole or None], offset)

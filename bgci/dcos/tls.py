@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from bgci.bounded import file_text
 from bgci.errors import UnavailableError, UsageError
 from bgci.interruption import at_end
 
@@ -81,7 +82,7 @@ def pem_text(ca_cert: str) -> str:
             text = ca_cert.replace("\\n", "\n")
         else:
             files = sorted(path.iterdir()) if path.is_dir() else [path]
-            text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+            text = "\n".join(file_text(file) for file in files if file.is_file())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The CA certificates cannot be read: {error}", remedy="Check --ca-cert.") from None
     found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))

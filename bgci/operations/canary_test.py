@@ -50,7 +50,7 @@ def planned(context: Context, steps: int = 1) -> Planned:
     ``steps``: how often the tests run on one canary.
     """
     with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
-        (context.artifacts.directory / REPORT).unlink(missing_ok=True)
+        context.artifacts.remove(REPORT)
     if not all(command.strip() for command in context.settings.test_command):
         raise UsageError("--test-command is empty: nothing would be tested.", remedy="Name a program, or leave it out.")
     suite = suite_file(context)

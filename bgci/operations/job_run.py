@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import JobDocument, job_document
 from bgci.appdef.names import job_ids
+from bgci.bounded import json_value
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
@@ -37,7 +40,7 @@ STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancel
 ENDING = 0.5  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 # What of a run's result becomes that of the command that follows it.
-COPIED = ("state", "timings", "changed", "message", "reached")
+COPIED: dict[str, type] = {"state": dict, "timings": dict, "changed": bool, "message": str, "reached": str}
 
 
 def follow(context: Context, kind: Kind, release: Release | None, size: CanarySize) -> bool:
@@ -201,10 +204,8 @@ def _conclude(
     """End as the run ended."""
     where = f"Run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
-        known = {one.name for one in fields(Result)}
-        copied = {name: watch.result[name] for name in COPIED if name in watch.result and name in known}
-        context.result = context.result.followed_by(Result(**copied))
-        code, message = int(watch.result.get("exit_code", 1)), str(watch.result.get("message"))
+        context.result = context.result.followed_by(_copied(watch.result))
+        code, message = _code_in(watch.result), str(watch.result.get("message"))
         if code == 0 and state.status == "SUCCESS":
             context.console.result(str(watch.result.get("message", "The job succeeded.")))
             return
@@ -227,6 +228,17 @@ def _conclude(
     _judge_by_group(context, request(), f"{where} {how}")
 
 
+def _copied(result: Mapping[str, Any]) -> Result:
+    """The parts of a run's result that become this command's: who writes the job's log may be somebody else."""
+    return Result(**{name: result[name] for name, kind in COPIED.items() if isinstance(result.get(name), kind)})
+
+
+def _code_in(result: Mapping[str, Any]) -> int:
+    """The exit code in a run's result; 1 for a value that is none."""
+    code = result.get("exit_code", 1)
+    return code if isinstance(code, int) and code in NAMES else 1
+
+
 def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
     if code in (130, 143):  # a signal to the run, not to this command
         return ConflictError(
@@ -243,7 +255,7 @@ def _code_of(context: Context, watch: RunWatch) -> int | None:
     log = context.cluster.task_log
     message = log.exit_message(watch.task_id) if log and watch.task_id else None
     words = (message or "").rsplit("status ", 1)
-    code = int(words[1]) if len(words) == 2 and words[1].isdecimal() else None
+    code = int(words[1]) if len(words) == 2 and re.fullmatch("[0-9]{1,3}", words[1]) else None
     return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci wrote no result
 
 

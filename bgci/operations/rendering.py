@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bgci.appdef.app_definition import group, instances, labels, normalise, service_ports
+from bgci.appdef.app_definition import as_list, as_mapping, group, instances, labels, normalise, service_ports
 from bgci.appdef.haproxy_values import is_true
 from bgci.appdef.image import require_image_used
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
@@ -22,6 +22,7 @@ from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
+from bgci.bounded import file_bytes, file_text, json_value
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
 from bgci.operations.balancer_settings import config_findings
@@ -65,7 +66,7 @@ def render(context: Context) -> Rendered:
         revision=context.revision,
         image=release.image,
         files=paths,
-        template=(template.name, template.read_bytes()) if template else None,
+        template=(template.name, file_bytes(template)) if template else None,
     )
     for path in paths:
         context.console.info(f"Wrote {path}")
@@ -107,17 +108,19 @@ def _rendered_before(context: Context) -> Release:
             remedy="Run `bgci render` first and keep its artifacts, or give --image.",
         )
     try:
-        content = file.read_bytes()
-        definition = json.loads(content)
+        content = context.artifacts.read_bytes(file.name)
+        definition = json_value(content)
+        if not isinstance(definition, dict):
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file} cannot be read: {error}.", remedy="Run `bgci render` again.") from None
-    manifest = context.artifacts.read_json("manifest.json") or {}
-    if manifest.get("files", {}).get(file.name) != sha256(content):
+    manifest = as_mapping(context.artifacts.read_json("manifest.json"))
+    if as_mapping(manifest.get("files")).get(file.name) != sha256(content):
         raise InvalidError(
             f"{file} is not what was rendered: manifest.json has another SHA-256 for it, or none.",
             remedy="Keep the artifacts directory as a whole, or give --image to render again.",
         )
-    if file.name in manifest.get("redacted", ()):
+    if file.name in as_list(manifest.get("redacted")):
         raise InvalidError(
             f"{file} has *** where the app definition has one of bgci's own credentials.",
             remedy="Give --image, so that it is rendered again; better, give the app a secret of its own.",
@@ -140,8 +143,8 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
         raise UsageError("--image is missing.", remedy="Give --image, or set BGCI_IMAGE.")
     file = template_file(settings)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = file_text(file)
+    except (OSError, ValueError) as error:
         raise UsageError(f"The template {file} cannot be read: {error}.", remedy="Check --template.") from None
     values = variables(settings)
     raw = render_template(text, name=file.name, variables=values)
@@ -216,8 +219,8 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
     settings, template = context.settings, None
     if settings.job_template:
         try:
-            template = Path(settings.job_template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            template = file_text(Path(settings.job_template))
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"The job template {settings.job_template} cannot be read: {error}.", remedy="Check --job-template."
             ) from None

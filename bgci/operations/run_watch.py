@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
+from bgci.bounded import json_value
 from bgci.dcos.metronome import JobRun, Metronome
 from bgci.durations import duration_text
 from bgci.errors import ConflictError, DeadlineError, UnavailableError
@@ -48,7 +48,7 @@ class RunWatch:
             self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
             if state.status == "UNKNOWN":
                 if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
-                    return JobRun(self.run_id, "FAILED" if self.result.get("exit_code", 1) else "SUCCESS")
+                    return JobRun(self.run_id, "SUCCESS" if self.result.get("exit_code", 1) == 0 else "FAILED")
                 unknown_since = unknown_since or time.monotonic()
                 self._require_known(unknown_since)
             else:
@@ -142,7 +142,7 @@ class RunWatch:
             self.context.console.foreign("job", line)
             return
         try:
-            result = json.loads(line[len(RESULT_LINE) :])
+            result = json_value(line[len(RESULT_LINE) :])
         except ValueError:
             return
         if isinstance(result, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bgci.appdef.names import suite_candidates
+from bgci.bounded import file_text
 from bgci.checks.model import PREVIEW, Suite
 from bgci.checks.suite import parse
 from bgci.errors import UsageError
@@ -27,7 +28,7 @@ def read_suite(context: Context, file: Path, image: str) -> Suite:
 def suite_text(file: Path) -> str:
     """The text of the file. Raises UsageError."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file_text(file)
     except (OSError, ValueError) as error:
         raise UsageError(f"The test suite {file} cannot be read: {error}.", remedy="Check --suite.") from None
 

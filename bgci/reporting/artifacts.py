@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bgci import __version__
+from bgci.bounded import json_value, own_file
 from bgci.errors import NAMES, UsageError
 from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values
 
@@ -28,6 +30,8 @@ CI_SYSTEMS = {
     ),
     "jenkins": ("JENKINS_URL", "JOB_NAME BUILD_NUMBER BUILD_URL GIT_BRANCH GIT_COMMIT"),
 }
+
+MOST_OF_AN_ARTIFACT = 16 << 20  # bytes of a file of an earlier stage
 
 # By suffix: how to redact without making the file invalid.
 FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
@@ -57,9 +61,7 @@ class Artifacts:
         return self._write(name, redact(text).encode("utf-8", "surrogateescape"))
 
     def _write(self, name: str, content: bytes) -> Path:
-        path = self.directory / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"{name} lies outside the artifacts directory")
+        path = self._inside(name)
         passing = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +84,32 @@ class Artifacts:
     def read_json(self, name: str) -> Any:
         """The file of an earlier stage; None when it is missing or cannot be read."""
         try:
-            with open(self.directory / name, encoding="utf-8", opener=no_link) as file:
-                return json.load(file)
-        except (OSError, ValueError, RecursionError):
+            return json_value(self.read_bytes(name))
+        except (OSError, ValueError):
             return None
+
+    def read_bytes(self, name: str, most: int = MOST_OF_AN_ARTIFACT) -> bytes:
+        """The file, through no link. Raises OSError, also for more than ``most`` bytes."""
+        path = self._inside(name)
+        refuse_links(self.directory, path.parent)
+        return own_file(path, most)
+
+    def find(self, *patterns: str) -> list[str]:
+        """The names of the files that match, without links, and without what is in a linked directory."""
+        found = {path for pattern in patterns for path in self.directory.glob(pattern)}
+        own = (path for path in found if path.is_file() and not path.is_symlink() and not _linked(self.directory, path))
+        return sorted(path.relative_to(self.directory).as_posix() for path in own)
+
+    def remove(self, name: str) -> None:
+        """Remove the file if it is there. Raises OSError, also for one in a linked directory."""
+        path = self._inside(name)
+        refuse_links(self.directory, path.parent)
+        path.unlink(missing_ok=True)
+
+    def _inside(self, name: str) -> Path:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name} lies outside the artifacts directory")
+        return self.directory / name
 
     def manifest(
         self,
@@ -106,21 +130,29 @@ class Artifacts:
         same = isinstance(earlier, dict) and (earlier.get("app"), earlier.get("revision")) == (app, revision)
         known = earlier if same else {}
         named = {path.resolve().relative_to(self.directory.resolve()).as_posix() for path in files}
-        present = sorted(name for name in named | set(known.get("files", {})) if (self.directory / name).is_file())
-        earlier_redacted = set(known.get("redacted", ()))
+        digests = self._digests(sorted(named | _names(known.get("files"))))
+        earlier_redacted = _names(known.get("redacted"))
         value = {
             "app": app,
             "revision": revision,
             "image": image,
             "bgci": __version__,
             "ci": ci_run(environ),
-            "files": {name: sha256((self.directory / name).read_bytes()) for name in present},
-            "redacted": [name for name in present if not self._whole.get(name, name not in earlier_redacted)],
+            "files": digests,
+            "redacted": [name for name in digests if not self._whole.get(name, name not in earlier_redacted)],
             "template": known.get("template"),
         }
         if template:
             value["template"] = {"name": template[0], "sha256": sha256(template[1])}
         return self.write_json("manifest.json", value)
+
+    def _digests(self, names: Iterable[str]) -> dict[str, str]:
+        """The digest of each of these files that is there and can be read."""
+        found = {}
+        for name in names:
+            with suppress(OSError, ValueError):
+                found[name] = sha256(self.read_bytes(name))
+        return found
 
     def result(self, *, command: str, code: int, **details: Any) -> Path:
         """Writes result.json: command, exit code and its name, and ``details`` (state, colours, timings ...)."""
@@ -135,6 +167,19 @@ def refuse_links(directory: Path, place: Path) -> None:
     for folder in (place, *place.parents):
         if folder.is_symlink() and folder.is_relative_to(directory):
             raise OSError(errno.ELOOP, f"{folder} is a symbolic link")
+
+
+def _linked(directory: Path, path: Path) -> bool:
+    try:
+        refuse_links(directory, path.parent)
+    except OSError:
+        return True
+    return False
+
+
+def _names(value: object) -> set[str]:
+    """The names in a list or an object of an earlier manifest; none in any other value."""
+    return {str(name) for name in value} if isinstance(value, list | dict) else set()
 
 
 def no_link(path: str, flags: int) -> int:

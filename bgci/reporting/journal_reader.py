@@ -9,8 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bgci.bounded import own_file
 from bgci.engine.observation import Observation
 from bgci.reporting.rollout_record import decode_observation, merged
+
+MOST_OF_A_JOURNAL = 16_000_000  # bytes: a rollout of half an hour writes some millions
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def served_on(journal: Path, revision: str, rejected_at: float) -> float | None:
     until no load balancer had the revision in rotation. None where the journal does not show it.
     """
     try:
-        lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = own_file(journal, MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
     except OSError:
         return None
     for observation in (entry.observation for entry in entries(lines)):

@@ -12,7 +12,7 @@ from typing import Any
 
 from bgci.checks.test_result import Case
 from bgci.reporting import junit
-from bgci.reporting.artifacts import Artifacts
+from bgci.reporting.artifacts import Artifacts, no_link
 from bgci.reporting.chart import duration
 from bgci.reporting.page_model import page_model
 
@@ -26,13 +26,13 @@ def write(artifacts: Artifacts) -> Path:
     """Write the page from the artifacts directory. Raises UsageError when it cannot be written."""
     directory = artifacts.directory
     result, manifest = artifacts.read_json("result.json"), artifacts.read_json("manifest.json")
-    cases = [case for path in sorted(directory.glob("junit/*.xml")) for case in _cases(path)]
+    cases = [case for name in artifacts.find("junit/*.xml") for case in _cases(artifacts, name)]
     page = page_model(
         _journal(directory / "journal.jsonl"),
         result if isinstance(result, dict) else {},
         manifest=manifest if isinstance(manifest, dict) else {},
         cases=cases,
-        files=_files(directory),
+        files=_files(artifacts),
     )
     return artifacts.write_bytes(NAME, render(page).encode("utf-8", "replace"))
 
@@ -52,12 +52,10 @@ def render(page: Mapping[str, Any]) -> str:
     return environment.get_template("page.html.j2").render(page=page)
 
 
-def _cases(path: Path) -> list[Case]:
-    """The cases of a JUnit file, with their suites where bgci wrote the file; none of a file that cannot be read."""
+def _cases(artifacts: Artifacts, name: str) -> list[Case]:
+    """The cases of a JUnit file, in the suites that ours names; what cannot be read has none."""
     try:
-        if path.stat().st_size > MAX_JUNIT:
-            return []
-        found = junit.read(path.read_bytes(), suite=path.stem)
+        found = junit.read(artifacts.read_bytes(name, MAX_JUNIT), suite=Path(name).stem)
     except (OSError, ValueError):
         return []
     return [_ours(case) for case in found]
@@ -81,7 +79,7 @@ def _ours(case: Case) -> Case:
 
 def _journal(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=no_link) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_JOURNAL))
             return file.read().decode("utf-8", "replace").splitlines()
@@ -89,11 +87,6 @@ def _journal(path: Path) -> list[str]:
         return []
 
 
-def _files(directory: Path) -> list[str]:
-    found = [path for pattern in ("*", "junit/*") for path in directory.glob(pattern)]
-    names = [
-        path.relative_to(directory).as_posix()
-        for path in found
-        if path.is_file() and not path.name.startswith(".") and path.name != NAME
-    ]
-    return sorted(names)[:MAX_FILES]
+def _files(artifacts: Artifacts) -> list[str]:
+    names = artifacts.find("*", "junit/*")
+    return [name for name in names if not Path(name).name.startswith(".") and name != NAME][:MAX_FILES]

@@ -59,7 +59,7 @@ def _lost(send: Send, good: bytes, over: threading.Event) -> None:
 def _doubled(send: Send, good: bytes, over: threading.Event) -> None:
     """Each member stands there twice, the second time as a number."""
     text = good.decode()
-    send(whole((f'{text[:-1]}, {text[1:-1].split(":")[0]}: 7}}' if text.startswith("{") else text).encode()))
+    send(whole((f"{text[:-1]}, {text[1:-1].split(':')[0]}: 7}}" if text.startswith("{") else text).encode()))
 
 
 def _truncated_gzip(send: Send, good: bytes, over: threading.Event) -> None:
@@ -129,7 +129,11 @@ def _statuses() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     for status in ("401 Unauthorized", "403 Forbidden", "404 Not Found", "409 Conflict", "413 Too Large"):
         for text in ("{}", "x", '{"message": 7}', '{"message": {"a": []}, "deployments": [7, {}, {"id": null}]}'):
             yield f"{status} {text}"[:40], status, text, ()
-    for text in ('{"details": 7}', '{"details": [{"errors": null}]}', '{"details": [7, [], {"errors": 7, "path": []}]}'):
+    for text in (
+        '{"details": 7}',
+        '{"details": [{"errors": null}]}',
+        '{"details": [7, [], {"errors": 7, "path": []}]}',
+    ):
         yield f"422 {text}", "422 Unprocessable", text, ()
         yield f"400 {text}", "400 Bad Request", text, ()
     yield "500", "500 Internal Server Error", '{"message": "no"}', ()
@@ -170,8 +174,12 @@ def _all() -> Iterator[tuple[str, Answer]]:
     yield "a length that is none", head("Content-Length: five")
     yield "too long a length", head("Content-Length: 99999999")
     yield "too short a length", head("Content-Length: 3")
-    yield "chunks of no size", said(json_head.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"))
+    yield (
+        "chunks of no size",
+        said(json_head.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")),
+    )
     chunked = json_head.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    yield "chunks of no size", said(chunked + b"zz\r\n{}\r\n")
     yield "a negative chunk", said(chunked + b"-5\r\n{}\r\n0\r\n\r\n")
     yield "a huge chunk", endless(chunked + b"ffffffffffffffff\r\n", MEGABYTE)
     yield "chunks without an end", endless(chunked, b"1\r\n[\r\n" * 10_000)
@@ -230,7 +238,8 @@ HOSTILE: dict[str, Answer] = dict(_all())
 
 def changed(value: Any, path: str = "$") -> Iterator[tuple[str, Any]]:
     """The value with each one of its parts in turn replaced by each of the wrong values, and the part's path."""
-    for wrong in (None, [], {}, 7, -1, 1e300, 10**400, "", "x", "\0", True, [None], {"": {}}):
+    wrongs: tuple[Any, ...] = (None, [], {}, 7, -1, 1e300, 10**400, "", "x", "\0", True, [None], {"": {}})
+    for wrong in wrongs:
         yield path, wrong
     if isinstance(value, dict):
         for name in value:

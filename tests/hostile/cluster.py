@@ -15,7 +15,7 @@ from typing import Any
 
 Send = Callable[[bytes], None]
 Answer = Callable[[Send, bytes, threading.Event], None]
-"""Writes a whole answer, head and body: to ``Send``, instead of this good body, until the event says that all is over."""
+"""Writes a whole answer to ``Send``, head and body, instead of this good body; ends when the event is set."""
 
 TASKS = "/service/marathon/v2/tasks"
 # How a request is called: the first pattern that its method and path match.
@@ -91,7 +91,8 @@ class Cluster:
     """
 
     def __init__(self) -> None:
-        self.hostile, self.answer = "", _nothing
+        self.hostile = ""
+        self.answer: Answer = _nothing
         self.asked: list[str] = []
         self.alone = False
         self.jobs: Mapping[str, Any] = {}
@@ -185,6 +186,8 @@ class Cluster:
                 runs = [{"id": "r1", "tasks": ["t-r1"]}]
                 history = {"successfulFinishedRuns": runs, "failedFinishedRuns": []}
                 return {**self.jobs[name], "activeRuns": [], "historySummary": {}, "history": history}
+            case "create-job" | "change-job" | "delete-job":
+                return {}
             case "runs":
                 return []
             case "job":

@@ -33,7 +33,7 @@ class Ended:
 
 def run(directory: Path, words: list[str], environment: Mapping[str, str]) -> Ended:
     """The command in this directory, with nothing but this environment."""
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", "replace"), io.TextIOWrapper(io.BytesIO(), "utf-8", "replace")
     home, began = Path.cwd(), time.monotonic()
     redactor = redaction.Redactor()
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -49,8 +49,13 @@ def run(directory: Path, words: list[str], environment: Mapping[str, str]) -> En
             code = cli._run()
         finally:
             os.chdir(home)
-    texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err) if stream.flush() is None]  # type: ignore[attr-defined]
-    return Ended(code, texts[0], texts[1], time.monotonic() - began)
+    return Ended(code, _written(out), _written(err), time.monotonic() - began)
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 @contextmanager

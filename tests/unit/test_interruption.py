@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from bgci import interruption
+from bgci import early_signals, interruption
 from bgci.errors import AbortedError
 
 SIGNALS = 500
@@ -63,7 +63,7 @@ def works_until_aborted(chance: random.Random) -> AbortedError | None:
 def test_h62_no_signal_at_a_random_moment_is_lost() -> None:
     chance = random.Random(62)
     for _ in range(SIGNALS):
-        number = chance.choice(interruption.NUMBERS)
+        number = chance.choice(early_signals.NUMBERS)
         with interruption.noted_signals():
             sender = send_soon(number, chance.uniform(0, MOMENT))
             error = works_until_aborted(chance)

@@ -1,0 +1,102 @@
+"""JSON, gzip and files of others, read within limits: whoever wrote them may be wrong, broken, or mean harm."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+MOST_VALUES = 250_000  # of a JSON text: one can take 250 bytes of memory, however short it is written
+MOST_TEXT = 24 << 20  # bytes of a JSON text in memory: one character outside of ASCII makes all of them wider
+MOST_UNPACKED = 4 << 20  # bytes of what gzip holds: an app definition has 1 MiB at most
+MOST_OF_A_FILE = 4 << 20  # bytes of a file that a person writes
+
+
+class UnusableJsonError(ValueError):
+    """It is JSON, but cannot be used; the message says why, as the end of a sentence."""
+
+
+def json_value(content: bytes | str) -> Any:
+    """The value of a JSON text. Raises ValueError for any other text, UnusableJsonError for one that would take too
+    much memory, is nested too deep, or has a number that is none."""
+    text = _decoded(content) if isinstance(content, bytes) else content
+    if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
+        raise UnusableJsonError(f"it has more than {MOST_VALUES} values")
+    try:
+        return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
+    except RecursionError:
+        raise UnusableJsonError("it is nested too deep") from None
+
+
+def _decoded(content: bytes) -> str:
+    """The text. Its encoding is found as JSON itself does, which takes surrogates too."""
+    encoding = json.detect_encoding(content)
+    width = 1 if content.isascii() else 4 if re.search(rb"[\xf0-\xff]", content) or encoding != "utf-8" else 2
+    if len(content) * width > MOST_TEXT:
+        raise UnusableJsonError(f"it takes more than {MOST_TEXT >> 20} MiB of memory")
+    return content.decode(encoding, "surrogatepass")
+
+
+def _number(text: str) -> float:
+    """The number. NaN and Infinity are none in JSON, and 1e999 would become the latter."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise UnusableJsonError(f"{text[:20]} is not a number")
+    return number
+
+
+def _whole(text: str) -> int:
+    """The whole number. One of hundreds of digits cannot be counted with, and Python does not read thousands."""
+    if len(text) > 100:
+        raise UnusableJsonError(f"{text[:20]}... has more than 100 digits")
+    return int(text)
+
+
+def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:
+    """What gzip holds. Raises ValueError for more than ``most`` bytes, and for what is not gzip."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            found = file.read(most + 1)
+    except (OSError, EOFError) as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # zlib has an error of its own
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    if len(found) > most:
+        raise ValueError(f"it holds more than {most} bytes")
+    return found
+
+
+def file_bytes(path: Path, most: int = MOST_OF_A_FILE) -> bytes:
+    """The content of a file or of a pipe. Raises OSError, also for more than ``most`` bytes and for an impossible name.
+
+    A file that its owner has made a link is followed: who names a file says which one it is.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = file.read(most + 1)
+    except ValueError as error:  # a NUL character
+        raise OSError(errno.EINVAL, str(error)) from None
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
+    return found
+
+
+def file_text(path: Path, most: int = MOST_OF_A_FILE) -> str:
+    """The text of a file. Raises OSError, and ValueError for what is not UTF-8."""
+    return file_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def own_file(path: Path, most: int) -> bytes:
+    """The content of a file of the artifacts directory: of no link, no pipe and no device. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(handle, "rb") as file:
+        found = file.read(most + 1) or b""
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
+    return found
