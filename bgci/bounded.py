@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def _whole(text: str) -> int:
     if len(text) > 100:
         raise UnusableJsonError(f"{text[:20]}... has more than 100 digits")
     return int(text)
+
+
+def lines_of(text: str, most: int, longest: int = 100_000) -> Iterator[str]:
+    """The first lines of a text, one at a time. A line of more than ``longest`` characters is cut."""
+    start = 0
+    for _ in range(most):
+        if start >= len(text):
+            return
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start : min(end, start + longest)].removesuffix("\r")
+        start = end + 1
 
 
 def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from bgci.bounded import lines_of
+
+MOST_LINES = 200_000  # that are read: thousands of apps
 # Where marathon-lb itself listens: statistics, HTTP, HTTPS and app id routing.
 _BIND = re.compile(r"^bind\s+(?:\S*:)?(\d{1,5})\b")
 _SECTION = re.compile(r"^(frontend|backend|listen)\s+(\S+)")
 _SERVER = re.compile(r"^server\s+(\S+)\s+(\S+)(.*)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServerLine:
     """One server of a backend. ``address`` is ``ip:port``; ``disabled``: marathon-lb drains it."""
 
@@ -67,7 +70,7 @@ def parse_config(text: str) -> LiveConfig:
     targets: dict[str, list[str]] = {}
     servers: dict[str, list[ServerLine]] = {}
     kind, name = "", ""
-    for raw in text.splitlines():
+    for raw in lines_of(text, MOST_LINES):
         line = raw.split("#", 1)[0].strip()
         if section := _SECTION.match(line):
             kind, name = section[1], section[2]

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from bgci.analysis.haproxy_counters import STATUS_CLASSES, reading
 from bgci.analysis.judge import Counts
+from bgci.bounded import lines_of
 from bgci.dcos.haproxy_config import Stranger, parse_config, strangers
 from bgci.dcos.haproxy_workers import LONGEST, Workers, older_workers
 from bgci.dcos.http import Http
@@ -213,7 +213,7 @@ class LoadBalancer:
 
     def _pids(self) -> list[int]:
         text = self._http.text("/_haproxy_getpids", headers=FRESH)
-        if not re.fullmatch(r"\s*[0-9]{1,10}(\s+[0-9]{1,10})*\s*", text):
+        if len(text) > MOST_PIDS or not re.fullmatch(r"\s*[0-9]{1,10}(\s+[0-9]{1,10})*\s*", text):
             raise UnavailableError(
                 f"{self.url}/_haproxy_getpids does not list process ids.",
                 remedy="--marathon-lb-url must lead to marathon-lb itself; `bgci doctor` checks its version.",
@@ -272,16 +272,14 @@ def serving(status: str) -> Serving:
 
 def parse_stats(text: str) -> list[Row] | None:
     """The rows of a statistics CSV by the names of ``COLUMNS``, for any version of HAProxy; None for any other text."""
-    lines = csv.reader(text.lstrip("# \ufeff\r\n").splitlines())
+    lines = csv.reader(lines_of(text.lstrip("# \ufeff\r\n"), MOST_ROWS + 2, 200_000))
     try:
         header = next(lines, [])
         if header[:2] != ["pxname", "svname"] or "status" not in header:
             return None
         places = {name: header.index(name) for name in COLUMNS if name in header}  # of columns of one name the first
         rows: list[Row] = [
-            {name: row[at] for name, at in places.items() if at < len(row)}
-            for row in islice(lines, MOST_ROWS + 1)
-            if len(row) > 1
+            {name: row[at] for name, at in places.items() if at < len(row)} for row in lines if len(row) > 1
         ]
         return rows if len(rows) <= MOST_ROWS else None
     except csv.Error:  # such as a field of more than 128 KiB

@@ -37,7 +37,10 @@ _STATE = {
 }
 
 
-@dataclass(frozen=True)
+MOST_PORTS = 1000  # of a task that are read
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where one port of a task is reached. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
 
@@ -270,8 +273,8 @@ def _addresses(app: JsonAnswer, task: JsonAnswer) -> tuple[Address, ...]:
     networks = app["networks"].items()
     if networks and networks[0]["mode"].text() == "container" and ips:
         mappings = app["container"]["portMappings"].items()
-        return tuple(Address(host, ips[:1], mapping["containerPort"].whole()) for mapping in mappings)
-    return tuple(Address(host, (), port.whole()) for port in task["ports"].items())
+        return tuple(Address(host, ips[:1], mapping["containerPort"].whole()) for mapping in mappings[:MOST_PORTS])
+    return tuple(Address(host, (), port.whole()) for port in task["ports"].items()[:MOST_PORTS])
 
 
 def _complaints(tasks: Iterable[JsonAnswer]) -> tuple[str, ...]:

@@ -1,0 +1,166 @@
+"""Whatever a cluster, a load balancer or an instance answers: an exit code of the contract, and no traceback.
+
+HYPOTHESIS_PROFILE=explore tries every answer of every endpoint with every command, which takes half an hour.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.lab import until
+from hostile.answers import HOSTILE, MEGABYTE, altered, body, changed, endless
+from hostile.cluster import Answer, Cluster
+from hostile.command import impatient, run
+from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared
+
+EVERYTHING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
+PART = 1 if EVERYTHING else 16  # of the answers, another part for each command and endpoint
+FAST = ("status", "status of all", "doctor", "publish", "canary", "prune", "remove")
+MEBIBYTES = 150
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def home(tmp_path: Path, cluster: Cluster) -> Path:
+    cluster.alone = False
+    cluster.answering("", cluster.answer)
+    return prepared(tmp_path, cluster)
+
+
+def problems(home: Path, cluster: Cluster, name: str, endpoint: str, answers: dict[str, Answer]) -> list[str]:
+    """The answers after which the command does not end as it should."""
+    found = []
+    for label, answer in answers.items():
+        cluster.answering(endpoint, answer)
+        with impatient():
+            ended = run(home, list(COMMANDS[name]), environment(cluster))
+        if not ended.within_contract or PASSWORD in ended.out + ended.err:
+            found.append(f"{name}, {endpoint} answers {label}: {ended.code} {ended.err[-500:]}")
+    return found
+
+
+@pytest.mark.timeout(3600 if EVERYTHING else 300)
+@pytest.mark.parametrize("name", COMMANDS if EVERYTHING else FAST)
+def test_no_answer_of_an_endpoint_leads_out_of_the_contract(home: Path, cluster: Cluster, name: str) -> None:
+    cluster.alone = name == "undo"
+    with impatient():
+        run(home, list(COMMANDS[name]), environment(cluster))
+    asked = sorted(set(cluster.asked))
+    assert len(asked) >= 3
+    found = []
+    for number, endpoint in enumerate(asked):
+        labels = list(HOSTILE)[(number + 5 * len(name)) % PART :: PART]
+        found += problems(home, cluster, name, endpoint, {label: HOSTILE[label] for label in labels})
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "label"),
+    [
+        ("status", "apps", "a negative chunk"),
+        ("status", "apps", "redirect to an unresolvable name"),
+        ("status", "config", "a configuration of long numbers"),
+        ("status", "login", "JSON deep"),
+        ("status", "statistics-page", "a page of long numbers"),
+    ],
+)
+def test_known_ways_out_of_the_contract_are_closed(
+    home: Path, cluster: Cluster, name: str, endpoint: str, label: str
+) -> None:
+    assert not problems(home, cluster, name, endpoint, {label: HOSTILE[label]})
+
+
+@pytest.mark.parametrize("endpoint", ["apps", "jobs"])
+def test_no_wrong_type_in_an_answer_leads_out_of_the_contract(home: Path, cluster: Cluster, endpoint: str) -> None:
+    good = {"apps": {"apps": cluster.apps()}, "jobs": list(cluster.jobs.values())}[endpoint]
+    wrong = list(changed(good))
+    chosen = wrong if EVERYTHING else wrong[:: len(wrong) // 60]
+    answers = {f"{path} = {str(value)[:40]}": altered(lambda _, value=value: value) for path, value in chosen}
+    found = problems(home, cluster, "status", endpoint, answers)
+    assert not found, "\n".join(found)
+
+
+LARGE: dict[str, tuple[str, bytes]] = {
+    "apps of many labels": (
+        "apps",
+        b'{"apps":[{"id":"/web-green","labels":{"HAPROXY_APP_ID":"/web",'
+        + b",".join(b'"%d":"x"' % number for number in range(240_000))
+        + b"}}]}",
+    ),
+    "a long text": ("apps", b'["' + b"x" * (16 * len(MEGABYTE) - 10) + b'"]'),
+    "pids": ("pids", b"1 " * (8 * len(MEGABYTE) - 10)),
+    "statistics of commas": ("statistics", b"# pxname,svname,status\n" + b"," * (16 * len(MEGABYTE) - 100)),
+    "a configuration of frontends": ("config", b"frontend f\nbind *:10001\ndefault_backend web_10001\n" * 280_000),
+}
+
+
+@pytest.mark.parametrize("label", LARGE)
+def test_no_answer_takes_more_than_150_mebibytes(home: Path, cluster: Cluster, label: str) -> None:
+    endpoint, content = LARGE[label]
+    cluster.answering(endpoint, body(content, "200 OK", "text/plain" if endpoint != "apps" else "application/json"))
+    # What a process has used at most, its parent's memory at the fork counts: so a small one starts it.
+    launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:]); " + (
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
+    )
+    words = [sys.executable, "-S", "-c", launcher, sys.executable, "-m", "bgci", "status", *APP]
+    environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}
+    ended = subprocess.run(words, cwd=home, env=environ, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    assert int(ended.stderr.split()[-1]) / 1024 <= MEBIBYTES
+
+
+@pytest.mark.parametrize("name", ["status", "canary", "test", "doctor"])
+def test_a_signal_ends_a_command_that_waits_for_an_answer_without_an_end(
+    home: Path, cluster: Cluster, name: str
+) -> None:
+    asked = threading.Event()
+    trickle = endless(b"HTTP/1.1 200 OK\r\n\r\n", b" ", 0.05)
+
+    def answer(send, good, over):
+        asked.set()
+        trickle(send, good, over)
+
+    cluster.answering("apps", answer)
+    words = [sys.executable, "-m", "bgci", *COMMANDS[name]]
+    environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}
+    with subprocess.Popen(words, cwd=home, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"Aborted by SIGTERM" in errors
+    assert b"Traceback" not in errors
+
+
+def test_an_output_that_nobody_reads_does_not_hold_up_the_end(home: Path, cluster: Cluster) -> None:
+    reader, writer = os.pipe()
+    words = [sys.executable, "-m", "bgci", "test", *V2, "--test-command", "yes " + "x" * 200]
+    environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}
+    with subprocess.Popen(words, cwd=home, env=environ, stdout=writer, stderr=subprocess.DEVNULL) as process:
+        os.close(writer)
+        until(lambda: _nearly_full(reader) or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
+    os.close(reader)
+
+
+def _nearly_full(reader: int) -> bool:
+    """Whether the next write into the pipe waits for its reader."""
+    size = array("i", [0])
+    fcntl.ioctl(reader, termios.FIONREAD, size)
+    return size[0] > 60_000
