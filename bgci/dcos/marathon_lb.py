@@ -33,6 +33,7 @@ COLUMNS = (
     *("pxname", "svname", "status", "scur", "qcur", "check_status", "rtime", "stot", "econ", "eresp"),
     *STATUS_CLASSES,
 )
+MOST_PIDS = 20_000  # characters: a thousand old workers have fewer
 MOST_ROWS = 60_000  # a marathon-lb has fewer
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # An older worker must not answer through a connection that it has kept alive.

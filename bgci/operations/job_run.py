@@ -11,7 +11,6 @@ from typing import Any
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import JobDocument, job_document
 from bgci.appdef.names import job_ids
-from bgci.bounded import json_value
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
