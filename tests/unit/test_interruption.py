@@ -134,18 +134,26 @@ def test_no_call_outlives_the_deadline_and_none_begins_after_it() -> None:
     assert interruption.left() > LONG
 
 
-def test_h62_work_that_changes_something_may_come_to_its_end() -> None:
+def test_h62_work_that_changes_something_may_come_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
+    still_waits = threading.Event()
 
     def work() -> None:
-        time.sleep(0.2)
-        done.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if still_waits.wait(LONG):
+            done.append(1)
 
-    with interruption.noted_signals():
-        sender = send_soon(signal.SIGTERM, 0.05)
+    with interruption.noted_signals() as signals:
+        wait = signals._wait
+
+        def watched(seconds: float, reader: int | None = None) -> None:
+            if signals._taken:
+                still_waits.set()
+            wait(seconds, reader)
+
+        monkeypatch.setattr(signals, "_wait", watched)
         with pytest.raises(AbortedError):
             interruption.call(work, LONG, settle=LONG)
-        sender.join()
     assert done == [1]
 
 
