@@ -2,7 +2,7 @@
 
 A regular expression or a JSONPath can take years (``(a+)+$``) or all memory (``$..*..*``). Python's engines hold the
 interpreter lock all that time, so that neither a timeout nor SIGTERM would have an effect. So a child process evaluates
-them, and its parent kills it when the time is up.
+them, and the kernel ends it when it has used up its processor time: a busy machine makes no pattern costly.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import contextlib
 import json
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-TRY_SECONDS = 2.0  # for one evaluation
+TRY_SECONDS = 2.0  # of processor time, for one evaluation
+HANG_SECONDS = 60.0  # without an answer, for whatever reason
 MEMORY_BYTES = 768 << 20  # of the child's address space
 MOST_VALUES = 10_000  # of one JSONPath
 CHILDREN = 2  # at a time: more would share the same cores
@@ -57,7 +60,7 @@ class Confined:
     def _ask(self, request: dict[str, Any]) -> Any:
         child = self._idle.get() or _Child()
         try:
-            answer = child.ask(request, TRY_SECONDS)
+            answer = child.ask({**request, "seconds": TRY_SECONDS})
         except BaseException:
             child.kill()
             raise
@@ -83,17 +86,17 @@ class _Child:
             env={"LANG": "C.UTF-8"},
             start_new_session=True,
         )
-        self._read(time.monotonic() + 30)  # wait for the start, which is not part of an evaluation
+        self._read()  # wait for the start, which is not part of an evaluation
         self.alive = True
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The child's answer; a problem when it gives none in time or dies."""
         writer = threading.Thread(target=self._write, args=(json.dumps(request).encode() + b"\n",), daemon=True)
         writer.start()  # a busy child does not read
-        line = self._read(time.monotonic() + seconds)
+        line = self._read()
         if not line:
             self.kill()
-            return {"problem": f"it takes longer than {seconds:g} s or too much memory"}
+            return {"problem": f"it takes longer than {request['seconds']:g} s or too much memory"}
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -112,10 +115,10 @@ class _Child:
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
-    def _read(self, until: float) -> bytes:
+    def _read(self) -> bytes:
         """One line; empty when none comes in time, or the child has ended."""
         assert self._process.stdout is not None  # noqa: S101 - a pipe
-        stream, parts = self._process.stdout, []
+        stream, parts, until = self._process.stdout, [], time.monotonic() + HANG_SECONDS
         while True:
             ready, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))
             part = stream.read1(1 << 16) if ready else b""  # type: ignore[attr-defined]
@@ -133,12 +136,16 @@ def serve() -> None:
     """Answer requests, one JSON line each, until stdin ends."""
     import resource
 
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, also while the interpreter lock is held
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     print("{}", flush=True)
     for line in sys.stdin:
         try:
             request = json.loads(line)
-            found = _searched(request) if "pattern" in request else _found(request)
+            if "path" in request:
+                import jsonpath  # noqa: F401 - loading it is not part of an evaluation
+            with _limited(request["seconds"]):
+                found = _searched(request) if "pattern" in request else _found(request)
             answer = json.dumps({"found": found})
         except MemoryError:
             answer = json.dumps({"problem": "it takes too much memory"})
@@ -149,6 +156,16 @@ def serve() -> None:
 
 class _TooMany(Exception):
     pass
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Inside, so many seconds of processor time end the process."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _searched(request: dict[str, Any]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -48,6 +50,19 @@ def test_path_that_multiplies_is_too_costly(matcher: Confined, path: str) -> Non
     with pytest.raises(TooCostly):
         matcher.values(path, json.dumps(deep))
     assert matcher.values("$.a", '{"a": 1}') == [1]
+
+
+def test_a_child_that_gets_no_processor_for_a_while_still_answers(matcher: Confined) -> None:
+    assert matcher.search("a", "a")
+    child = matcher._idle.get()
+    assert child
+    matcher._idle.put(child)
+    child._process.send_signal(signal.SIGSTOP)
+    later = threading.Timer(2 * confined.TRY_SECONDS, child._process.send_signal, (signal.SIGCONT,))
+    later.start()
+    assert matcher.search("b", "b")
+    later.join()
+    assert child.alive
 
 
 def test_many_threads_share_the_children(matcher: Confined) -> None:
