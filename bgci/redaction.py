@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 MASK = "***"
 SHORTEST = 4  # characters: a shorter text occurs everywhere
@@ -221,6 +221,15 @@ _CREDENTIAL = re.compile(
     r"|(?i:\b(?P<name>[\w-]*(?:token|password|secret|passwd|api[-_]?key|authorization)[\"']?\s*[:=]\s*[\"']?)"
     r"(?:(?:bearer|basic|token=)\s*)?[^\s\"',;]+)"
 )
+
+
+def without_login(url: str) -> str:
+    """The address without user, password, query and fragment; empty for one that cannot be read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def without_credentials(text: str) -> str:

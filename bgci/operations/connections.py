@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bgci.appdef.job_document import VARIABLE
 from bgci.errors import UsageError
 from bgci.options import FILE, FROM_FILE, Settings
 
@@ -29,8 +30,9 @@ LOGIN_ADDRESSES = ("cluster_url", "marathon_url", "metronome_url", "job_cluster_
 def require_trusted_addresses(settings: Settings) -> None:
     """Raises UsageError for an address of ``bgci.toml`` to which the login would go.
 
-    A change of the checkout could send the login to a foreign server. The runner trusts an address by giving it, or
-    another one at the same host and port, as an option; or all addresses with --allow-config-addresses.
+    A change of the checkout could send the login to a foreign server, or unprotected over the network. The runner
+    trusts an address by giving it, or another one at the same host and port, as an option; or the whole file with
+    --allow-config-addresses.
     """
     origins = settings.origins
     if origins.get("allow_config_addresses") == FROM_FILE:
@@ -40,6 +42,12 @@ def require_trusted_addresses(settings: Settings) -> None:
         )
     if settings.allow_config_addresses:
         return
+    if settings.insecure and origins.get("insecure") == FROM_FILE:
+        raise UsageError(
+            f"The login of this environment would go to an unverified server: only {FILE} says insecure.",
+            remedy="Remove it there, and give --ca-cert or --ca-sha256; or set BGCI_INSECURE=true where CI keeps its "
+            "variables (docs/identity.md).",
+        )
     given = {name: getattr(settings, name) for name in LOGIN_ADDRESSES if getattr(settings, name)}
     trusted = {_host_of(url) for name, url in given.items() if origins.get(name) != FROM_FILE}
     for name, url in given.items():
@@ -84,7 +92,8 @@ class Connections:
         from bgci.dcos.credentials import read_credentials
 
         found = read_credentials(os.environ)
-        if found and not in_job():
+        # A CI agent can be a Mesos task too, in a checkout. Only our own job has its addresses from its document.
+        if found and not (in_job() and VARIABLE in os.environ):
             require_trusted_addresses(self.settings)
         return found
 

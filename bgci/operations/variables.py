@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES
 from bgci.errors import UsageError
 from bgci.operations.context import app_id_of, revision_of
 from bgci.options import Settings
@@ -19,6 +20,13 @@ def variables(settings: Settings) -> dict[str, Any]:
     reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
     if reserved:
         raise UsageError(f"--set cannot give {reserved[0]}: it has its own option.", remedy=f"Use --{reserved[0]}.")
+    logins = [name for name in settings.template_env if name in CREDENTIAL_VARIABLES]
+    if logins:  # the checkout can name it, and its suite could send it to the canary
+        raise UsageError(
+            f"--template-env cannot give {logins[0]}: no template or test suite may read bgci's own login.",
+            remedy="Give what the app or its tests need in another variable; put a secret of the app into a DC/OS "
+            "secret (docs/secrets.md).",
+        )
     return {
         **{key: value for key, _, value in pairs},
         "image": settings.image,

@@ -15,7 +15,7 @@ from typing import Any
 from bgci import __version__
 from bgci.bounded import json_value, own_file
 from bgci.errors import NAMES, UsageError
-from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values
+from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values, without_login
 
 # Per CI system: the variable that identifies it, and those that name the run. Listed one by one: none holds a secret.
 CI_SYSTEMS = {
@@ -191,8 +191,14 @@ def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
     """The CI system and its run; None outside of a CI system."""
     for system, (sign, names) in CI_SYSTEMS.items():
         if environ.get(sign):
-            return {"system": system, **{name: environ[name] for name in names.split() if environ.get(name)}}
+            found = {name: environ[name] for name in names.split() if environ.get(name)}
+            return {"system": system, **{name: _shown(name, value) for name, value in found.items()}}
     return None
+
+
+def _shown(name: str, value: str) -> str:
+    """An address without its login and query, which can hold a token; any other value unchanged."""
+    return without_login(value) if name.endswith("URL") else value
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ def ci_job(environ: Mapping[str, str]) -> CiJob | None:
         return None
 
     def part(*names: str) -> str:
-        return "/".join(environ.get(name, "") for name in names)
+        return "/".join(_shown(name, environ.get(name, "")) for name in names)
 
     system = run["system"]
     if system == "github":

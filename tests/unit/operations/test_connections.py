@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES
 from bgci.errors import UsageError
 from bgci.operations.connections import Connections
+from bgci.operations.variables import variables
 from bgci.options import FROM_FILE, Settings
 
 FILE = {"cluster_url": FROM_FILE}
@@ -13,7 +15,8 @@ FILE = {"cluster_url": FROM_FILE}
 
 @pytest.fixture(autouse=True)
 def login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MESOS_TASK_ID", raising=False)
+    for name in ("MESOS_TASK_ID", "BGCI_JOB"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BGCI_TOKEN", "a-token-of-ours")
 
 
@@ -59,3 +62,31 @@ def test_the_file_cannot_allow_itself() -> None:
     allowed.origins.update(FILE, allow_config_addresses=FROM_FILE)
     with pytest.raises(UsageError, match="only the runner"):
         _ = Connections(allowed).credentials
+
+
+def test_a_ci_agent_that_is_a_mesos_task_is_not_our_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(cluster_url="https://there", origins=FILE)
+    monkeypatch.setenv("MESOS_TASK_ID", "jenkins-agent.1")
+    with pytest.raises(UsageError, match=r"cluster-url of bgci\.toml"):
+        _ = Connections(settings).credentials
+    monkeypatch.setenv("BGCI_JOB", "{}")  # the document of our job gives the addresses
+    assert Connections(settings).credentials
+
+
+def test_the_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins = {"cluster_url": "ENVIRONMENT", "insecure": FROM_FILE}
+    with pytest.raises(UsageError, match=r"only bgci\.toml says insecure"):
+        _ = Connections(Settings(cluster_url="http://there", insecure=True, origins=origins)).credentials
+    allowed = Settings(cluster_url="http://there", insecure=True, origins=origins, allow_config_addresses=True)
+    assert Connections(allowed).credentials
+    monkeypatch.delenv("BGCI_TOKEN")
+    assert Connections(Settings(cluster_url="http://there", insecure=True, origins=origins)).credentials is None
+
+
+@pytest.mark.parametrize("name", CREDENTIAL_VARIABLES)
+def test_no_template_or_suite_reads_the_login(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "for the app")
+    wanted = Settings(app="/web", revision="v2", template_env=["MINE"])
+    assert variables(wanted)["env"] == {"MINE": "for the app"}
+    with pytest.raises(UsageError, match=f"--template-env cannot give {name}"):
+        variables(Settings(app="/web", revision="v2", template_env=["MINE", name]))

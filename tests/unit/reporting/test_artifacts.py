@@ -145,5 +145,10 @@ def test_the_ci_run_is_named_without_secrets(environ, system, key):
     assert run == {"system": system, key: "7"}
 
 
+def test_the_address_of_the_ci_run_has_no_login_and_no_query():
+    run = ci_run({"JENKINS_URL": "x", "BUILD_URL": "https://joe:s3cret@ci.example.com/job/7/?token=s3cret"})
+    assert run == {"system": "jenkins", "BUILD_URL": "https://ci.example.com/job/7/"}
+
+
 def test_outside_of_ci_there_is_no_run():
     assert ci_run({"HOME": "/root"}) is None
