@@ -49,8 +49,8 @@ def with_replica(app: App, third: Replica) -> None:
 
 def test_h05_h18_a_server_in_maint_lives_until_its_session_in_an_old_worker_has_ended(app: App) -> None:
     app.promote("v1")
+    began = time.monotonic()
     with app.long_session(9) as session:
-        began = time.monotonic()
         until(lambda: sum(int(row["scur"]) for row in app.rows(app.lab.balancers[0])) == 1)
         done = app.promote("v2")
         assert time.monotonic() - began >= 9

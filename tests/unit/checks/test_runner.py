@@ -88,9 +88,7 @@ def test_an_instance_may_speak_https_with_a_certificate_of_another_name(
 def test_a_probe_has_its_time_and_no_more(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bgci.dcos.idle_probe.LONGEST", 0.3)
     server = serve()
-    began = time.monotonic()
-    assert timed(f"http://{server.place.name}/?trickle=1&bytes=100000") is None
-    assert time.monotonic() - began < 5
+    assert timed(f"http://{server.place.name}/?trickle=1&bytes=100000") is None, "the body never ends"
     assert answers_ok(f"http://{server.place.name}/?trickle=1&bytes=100000"), "its body is not asked for"
     assert timed(f"http://{server.place.name}/?bytes=300000") is not None
     assert timed(f"http://{server.place.name}/?cut=1") is None
@@ -124,10 +122,8 @@ def test_an_answer_that_comes_too_late_is_no_answer(serve: Callable[..., Any]) -
 
 
 def test_a_body_that_trickles_in_is_cut_at_the_time_out(serve: Callable[..., Any]) -> None:
-    began = time.monotonic()
     (case,) = run(check("/?trickle=1&bytes=100000", timeout=0.3), canary=[serve()])
-    assert case.message == "no answer within 0.3 s"
-    assert time.monotonic() - began < 5
+    assert case.message == "no answer within 0.3 s", "the body never ends"
 
 
 def test_of_an_endless_body_only_the_first_part_is_read(serve: Callable[..., Any]) -> None:
@@ -186,11 +182,11 @@ def test_a_port_that_the_app_has_not_fails(serve: Callable[..., Any]) -> None:
 
 
 def test_what_has_not_ended_in_time_has_failed(serve: Callable[..., Any]) -> None:
-    began = time.monotonic()
-    quick, slow = run(check("/quick"), check("/?sleep=0.2", repeat=100), timeout=1.0, canary=[serve()])
-    assert time.monotonic() - began < 6
+    server = serve()
+    quick, slow = run(check("/quick"), check("/?sleep=0.2", repeat=100), timeout=2.0, canary=[server])
+    assert len(server.seen) < 20
     assert not quick.bad
-    assert "not sent or answered within the suite's 1 s" in slow.details
+    assert "not sent or answered within the suite's 2 s" in slow.details
 
 
 def test_no_secret_comes_out(serve: Callable[..., Any]) -> None:
@@ -211,34 +207,61 @@ def test_a_header_that_cannot_be_sent_fails_without_showing_it(serve: Callable[.
 
 SERVERS = """
 import asyncio, sys
-async def answer(reader, writer):
-    path = (await reader.readuntil(b"\\r\\n\\r\\n")).split(b" ")[1]
-    await asyncio.sleep(float(path.partition(b"=")[2]))
-    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nhi")
-    await writer.drain()
-    writer.close()
+wanted, checks = map(int, sys.argv[1:])  # requests at once; other checks than /slow, of each server
+now = most = most_slow = 0
+full = asyncio.Event()
+
+def server():
+    slow = answered = 0
+    others = asyncio.Event()
+
+    async def answer(reader, writer):
+        nonlocal slow, answered
+        global now, most, most_slow
+        is_slow = (await reader.readuntil(b"\\r\\n\\r\\n")).split(b" ")[1] == b"/slow"
+        now += 1
+        slow += is_slow
+        most, most_slow = max(most, now), max(most_slow, slow)
+        if now == wanted:
+            full.set()
+        await full.wait()
+        if is_slow:
+            await others.wait()
+        now -= 1  # before the answer: whoever has it may ask again at once
+        slow -= is_slow
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nhi")
+        await writer.drain()
+        writer.close()
+        answered += not is_slow
+        if answered == checks:
+            others.set()
+
+    return answer
+
 async def main():
-    servers = [await asyncio.start_server(answer, "127.0.0.1", 0, backlog=512) for _ in range(10)]
+    servers = [await asyncio.start_server(server(), "127.0.0.1", 0, backlog=512) for _ in range(10)]
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await asyncio.to_thread(sys.stdin.read)
+    print(most, most_slow, flush=True)
+
 asyncio.run(main())
 """
 
 
-def test_many_checks_on_many_instances_need_the_time_of_the_slowest_chain_not_the_sum() -> None:
-    length, each = 15, 0.4
-    checks = [check(f"/{n}?sleep=0.05") for n in range(199)] + [check(f"/slow?sleep={each}", repeat=length)]
-    with subprocess.Popen([sys.executable, "-c", SERVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as servers:
+def test_many_checks_on_many_instances_run_at_once_and_none_waits_for_a_slow_chain() -> None:
+    """No server answers before 40 requests have come, nor to the chain's first request before all other checks."""
+    at_once, others = 40, 199
+    checks = [check(f"/{n}", timeout=60) for n in range(others)] + [check("/slow", repeat=15, timeout=60)]
+    command = [sys.executable, "-c", SERVERS, f"{at_once}", f"{others}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as servers:
         assert servers.stdin is not None
         assert servers.stdout is not None
         ports = servers.stdout.readline().decode().split()
         places = {"canary": [Place(port, (f"http://127.0.0.1:{port}",)) for port in ports]}
-        began = time.monotonic()
-        cases = runner.run(Suite("f", tuple(checks)), places, timeout=60)
-        elapsed = time.monotonic() - began
+        cases = runner.run(Suite("f", tuple(checks)), places, timeout=120)
         servers.stdin.close()
+        most, most_slow = map(int, servers.stdout.read().split())
     assert len(cases) == 2000
-    assert not any(case.bad for case in cases)
-    chain, total = length * each, sum(case.seconds for case in cases)
-    print(f"slowest chain {chain:.1f} s, took {elapsed:.1f} s, sum {total:.1f} s")
-    assert chain <= elapsed < total / 10  # bench/suite.py measures how close it comes to the slowest chain
+    assert [case.message for case in cases if case.bad] == []
+    assert most == at_once, "as many as MAX_CONNECTIONS lets ten instances have"
+    assert most_slow == 1, "the chain's requests come one after the other"

@@ -28,7 +28,7 @@ def run(command: str, *, timeout: float = 20.0, grace: float = 0.5, **base: str)
 
 
 def until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -99,9 +99,8 @@ def test_end_of_a_line_that_has_no_end_is_shown() -> None:
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    began = time.monotonic()
-    case, _ = run(f"sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 60 & echo $! >> {pids}; wait; sleep 60'", timeout=1)
-    assert time.monotonic() - began < 15
+    lives_on = f'trap "" TERM; echo $$ >> {pids}; sleep 600 & echo $! >> {pids}; wait; sleep 600'
+    case, _ = run(f"sh -c '{lives_on}'", timeout=1)
     assert case.message == "The program did not end within 1 s (--command-timeout)."
     for pid in pids.read_text().split():
         until_gone(int(pid))
@@ -109,10 +108,8 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
 
 def test_what_a_program_leaves_behind_is_ended_too(tmp_path: Path) -> None:
     pids = tmp_path / "pid"
-    began = time.monotonic()
-    case, _ = run(f"sleep 60 & echo $! > {pids}; echo done")
+    case, _ = run(f"sleep 600 & echo $! > {pids}; echo done")
     assert case.outcome is Outcome.PASSED
-    assert time.monotonic() - began < 15
     until_gone(int(pids.read_text()))
 
 
