@@ -13,9 +13,6 @@ ALLOWED = {
     "tests/unit/reporting/test_junit.py::test_it_is_valid_by_the_schema_that_jenkins_uses*": (
         "Jenkins' schema is not ours to copy; it lies beside the clone where this project is developed"
     ),
-    "tests/contract/test_tasks.py::test_kill_without_scale_starts_another_instance*": (
-        "it asks for the answers of Marathon 1.7; BGCI_CONTRACT_MARATHON_VERSION=1.7 runs it"
-    ),
     "tests/unit/appdef/test_job_definitions.py::*": (
         "Metronome's schemas are not ours to copy; they lie beside the clone where this project is developed"
     ),

@@ -1,8 +1,9 @@
 """The platform that the tests talk to: a sandbox of their own, or any cluster.
 
 ``BGCI_CONTRACT_MARATHON_URL`` and ``BGCI_CONTRACT_METRONOME_URL`` name a real one; tests marked ``sandbox_only`` are
-then skipped, and whatever a test creates it removes. The tests know the answers of Marathon 1.8 to 1.11 and of 1.7;
+then left out, and whatever a test creates it removes. The tests know the answers of Marathon 1.8 to 1.11 and of 1.7;
 ``GET /v2/info`` says which to expect, and ``BGCI_CONTRACT_MARATHON_VERSION=1.7`` makes the sandbox give those of 1.7.
+A test of one version's answers gets a sandbox of that version, and no cluster of another one.
 ``BGCI_CONTRACT_CLUSTER_URL`` names a secured DC/OS for the tests of logins and permissions, with
 ``BGCI_CONTRACT_CA_CERT`` and ``BGCI_CONTRACT_SUPERUSER``: a JSON file with the uid and the password of a superuser."""
 
@@ -33,28 +34,47 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "until_1_7: about answers that Marathon 1.8 and later do not give")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the cluster under test cannot be asked."""
     if not (MARATHON_URL or METRONOME_URL or CLUSTER_URL):
         return
-    for item in items:
-        if Path(__file__).parent not in item.path.parents:
-            continue
-        fixtures = set(getattr(item, "fixturenames", ()))
-        missing = ("marathon" in fixtures and not MARATHON_URL) or ("metronome" in fixtures and not METRONOME_URL)
-        missing = missing or ("secured" in fixtures and not CLUSTER_URL)
-        if missing or item.get_closest_marker("sandbox_only") or "sandbox" in fixtures:
-            item.add_marker(pytest.mark.skip(reason="the cluster under test is not a sandbox"))
+    other = "until_1_7" if MARATHON_URL and Marathon(MARATHON_URL).modern else "since_1_8"
+    left_out = [item for item in items if Path(__file__).parent in item.path.parents and _not_for(item, other)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _not_for(item: pytest.Item, other_version: str) -> bool:
+    """Whether the test needs the sandbox, a server whose address is not given, or another version."""
+    given = {"sandbox": None, "marathon": MARATHON_URL, "metronome": METRONOME_URL, "secured": CLUSTER_URL}
+    missing = [name for name in getattr(item, "fixturenames", ()) if name in given and not given[name]]
+    return bool(missing) or any(item.get_closest_marker(name) for name in ("sandbox_only", other_version))
 
 
 @pytest.fixture(scope="session")
-def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox | None]:
+def _clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Sandbox]]:
+    """The sandbox of a version of Marathon, started when it is first asked for."""
+    started: dict[str, Sandbox] = {}
+
+    def of(version: str) -> Sandbox:
+        if version not in started:
+            options = ("--offer-delay", "0.05", "--health-delay", "0.1", "--marathon-version", version)
+            started[version] = start_server(tmp_path_factory.mktemp("sandbox"), *options)
+        return started[version]
+
+    yield of
+    for server in started.values():
+        stop_server(server)
+
+
+@pytest.fixture
+def _cluster(_clusters: Callable[[str], Sandbox], request: pytest.FixtureRequest) -> Sandbox | None:
     if MARATHON_URL or METRONOME_URL or CLUSTER_URL:
-        yield None
-        return
-    options = ("--offer-delay", "0.05", "--health-delay", "0.1", "--marathon-version", MARATHON_VERSION)
-    server = start_server(tmp_path_factory.mktemp("sandbox"), *options)
-    yield server
-    stop_server(server)
+        return None
+    if request.node.get_closest_marker("until_1_7"):
+        return _clusters("1.7")
+    modern = MARATHON_VERSION != "1.7"
+    return _clusters("1.11" if request.node.get_closest_marker("since_1_8") and not modern else MARATHON_VERSION)
 
 
 @pytest.fixture
@@ -64,12 +84,10 @@ def sandbox(_cluster: Sandbox | None) -> Sandbox:
 
 
 @pytest.fixture
-def marathon(_cluster: Sandbox | None, request: pytest.FixtureRequest) -> Iterator[Marathon]:
+def marathon(_cluster: Sandbox | None) -> Iterator[Marathon]:
     """Marathon; the apps that a test creates are deleted after it."""
     url = _cluster.marathon_url if _cluster else str(MARATHON_URL)
     client = Marathon(url)
-    if request.node.get_closest_marker("until_1_7" if client.modern else "since_1_8"):
-        pytest.skip("another version's answers")
     yield client
     client.clean_up()
 
