@@ -15,7 +15,7 @@ import typer
 
 from bgci import __version__, early_signals, interruption
 from bgci.command_options import SettingsCommand, default_values, expand_lists, group_of, require_known_variables
-from bgci.dcos.credentials import hide_credentials
+from bgci.dcos.credentials import hide_credential_files, hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.options import (
     CANARY,
@@ -187,6 +187,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command; its exit code. An expected failure shows no traceback, and no traceback shows a secret."""
     hide_credentials(os.environ)
+    hide_credential_files(os.environ)
     try:
         code = app(standalone_mode=False)
         return code if isinstance(code, int) else 0

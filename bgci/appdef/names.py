@@ -6,6 +6,7 @@ import hashlib
 import re
 
 from bgci.errors import InvalidError
+from bgci.redaction import redacted
 
 COLOURS = ("blue", "green")
 
@@ -77,7 +78,8 @@ def check_revision(text: str) -> str:
     """``text`` itself. Raises InvalidError unless it is legal in a file name, a label and (rewritten) a job id."""
     if is_revision(text):
         return text
-    mapped = f" As `bgci slug` writes it: --revision {slug(text)}" if text else ""
+    secret = redacted(text) != text  # the form of a slug would show most of it
+    mapped = f" As `bgci slug` writes it: --revision {slug(text)}" if text and not secret else ""
     raise InvalidError(
         f"{text!r} is not a legal revision.",
         remedy=f"Use 1 to {_REVISION_LENGTH} letters, digits, dots, underscores and dashes, "

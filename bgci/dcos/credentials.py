@@ -83,6 +83,19 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
         redaction.hide_login_in(str(environ.get(name, "")))
 
 
+def hide_credential_files(environ: Mapping[str, str]) -> None:
+    """Hide the secrets in the files that these variables name, before anything can be written about them.
+
+    A pipe can be read only once and is left for ``read_credentials``, which tells every problem.
+    """
+    for name in CREDENTIAL_VARIABLES:
+        path = environ.get(name, "")
+        if name.endswith("_FILE") and path:
+            with suppress(OSError, ValueError, UsageError):
+                if Path(path).is_file():
+                    hide_credentials({name.removesuffix("_FILE"): _file_text(path, name)})
+
+
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without credentials, for test programs."""
     return {name: value for name, value in environ.items() if name not in CREDENTIAL_VARIABLES}

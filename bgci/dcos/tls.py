@@ -167,7 +167,7 @@ def require_confidential(url: str, insecure: bool) -> None:
     if insecure or confidential(url):
         return
     raise UsageError(
-        f"Credentials would be sent unencrypted to {urlsplit(url).hostname}.",
+        f"Credentials would be sent unencrypted to {urlsplit(url).netloc}.",
         remedy="Write https:// in the URL, or unset the credentials if the server asks for none; "
         "--insecure sends them unencrypted.",
     )

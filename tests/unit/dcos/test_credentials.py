@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -12,6 +13,7 @@ from bgci.dcos.credentials import (
     Password,
     ServiceAccount,
     Token,
+    hide_credential_files,
     hide_credentials,
     read_credentials,
     without_credentials,
@@ -135,6 +137,19 @@ def test_every_secret_is_hidden_and_in_no_repr():
         assert "MIIE" not in repr(read)
     shown = redaction.redacted("hidden-token hidden-password MIIEvQIBADANBgkqhkiG9w0 me ci")
     assert shown == "*** *** *** me ci"
+
+
+@pytest.mark.parametrize("name", [name for name in CREDENTIAL_VARIABLES if name.endswith("_FILE")])
+def test_the_secret_in_a_file_is_hidden_before_it_is_needed_and_a_pipe_is_not_consumed(tmp_path, name):
+    value = f"in-the-file-of-{name}"
+    text = json.dumps({**ACCOUNT, "private_key": value}) if "ACCOUNT" in name else value
+    (tmp_path / "file").write_text(f"{text}\n")
+    os.mkfifo(tmp_path / "pipe")
+    hide_credential_files({name: str(tmp_path / "pipe")})
+    hide_credential_files({name: str(tmp_path / "nothing")})
+    assert redaction.redacted(value) == value
+    hide_credential_files({name: str(tmp_path / "file")})
+    assert redaction.redacted(value) == "***"
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])

@@ -1,0 +1,50 @@
+"""A secret in the wrong place is refused, and not shown: on the console, in the artifacts, in what CI systems read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hostile import command
+
+SECRET = 'Tr0ub4dor&3 "x'
+APP = ["--app", "/web", "--revision", "v2"]
+
+
+@pytest.mark.parametrize("source", ["BGCI_PASSWORD", "BGCI_PASSWORD_FILE"])
+@pytest.mark.parametrize(
+    ("words", "toml", "variables"),
+    [
+        (["release", *APP, "--timeout", SECRET], "", {}),
+        (["release", *APP, "--strategy", SECRET], "", {}),
+        (["status", SECRET], "", {}),
+        ([SECRET], "", {}),
+        (["status", f"--{SECRET}"], "", {}),
+        (["--config", SECRET, "status"], "", {}),
+        (["status", "--app", SECRET], "", {}),
+        (["status", "--app", "/web", "--cluster-url", f"http://{SECRET}"], "", {}),
+        (["render", "--app", "/web", "--image", "x", "--revision", SECRET], "", {}),
+        (["render", *APP, "--image", "x", "--set", SECRET], "", {}),
+        (["status"], "", {"BGCI_PASSWRD": SECRET}),
+        (["release"], "", {"BGCI_WAVE": SECRET}),
+        (["release"], f"timeout = '{SECRET}'", {}),
+        (["release"], f"'{SECRET}' = 1", {}),
+        (["release"], f"timeout = {SECRET}", {}),
+        (["release"], f"set = [['{SECRET}']]", {}),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(
+    tmp_path: Path, source: str, words: list[str], toml: str, variables: dict[str, str]
+) -> None:
+    (tmp_path / "bgci.toml").write_text(toml)
+    (tmp_path / "secret").write_text(SECRET)
+    login = {"BGCI_USERNAME": "me", source: str(tmp_path / "secret") if source.endswith("_FILE") else SECRET}
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary"}
+    ended = command.run(tmp_path, words, {**login, **github, **variables})
+    assert ended.code in (2, 3)
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("bgci.toml", "secret")]
+    shown = [line for line in (ended.out + ended.err).splitlines() if not line.startswith("::add-mask::")]
+    text = "\n".join([*shown, *(path.read_text() for path in files)]).lower()
+    assert "error title=bgci" in text
+    assert "tr0ub4" not in text
+    assert "dor&" not in text
