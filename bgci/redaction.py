@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 MASK = "***"
 SHORTEST = 4  # characters: a shorter text occurs everywhere
 DEEPEST = 16  # backslashes that four escapings of one make; the bound keeps a text of backslashes fast
+WIDEST = 48  # characters that several escapings make of one, such as %252525F0 four times
 LONG_LINE = 8  # characters of a line that is a secret of its own
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -71,9 +72,20 @@ class Redactor:
         """The secrets in the order of their registration, each a single line: for other programs that mask them."""
         return [secret for secret in self._secrets if "\n" not in secret]
 
-    def longest(self) -> int:
-        """The length of the longest form of a secret, each character escaped once, as in ``\\u00e4`` or ``%C3%A4``."""
-        return 6 * max(map(len, self._secrets), default=0)
+    def parted(self, text: str) -> tuple[str, str]:
+        """The beginning of a line that goes on, redacted, and the rest as it is, for the next part of the line.
+
+        The rest is so long that a secret which the end of the text cuts is wholly in it, and it begins with none of
+        which a part is shown: a longer secret can begin with a shorter one.
+        """
+        cut = max(0, len(text) - WIDEST * max(map(len, self._secrets), default=0))
+        spans = list(self._spans(text))
+        cut = min((begin for begin, end in spans if begin < cut < end), default=cut)
+        shown, at = "", 0
+        for begin, end in _merged(spans):
+            if begin < cut:
+                shown, at = shown + text[at:begin] + MASK, end
+        return self.redacted(shown + text[at:cut]), text[cut:]
 
     def redacted(self, text: str) -> str:
         """The text with ``***`` for each secret in any form."""
@@ -241,7 +253,7 @@ _THE_ONE = Redactor()
 hide = _THE_ONE.hide
 hide_login_in = _THE_ONE.hide_login_in
 hidden = _THE_ONE.hidden
-longest = _THE_ONE.longest
+parted = _THE_ONE.parted
 redacted = _THE_ONE.redacted
 redacted_json = _THE_ONE.redacted_json
 redacted_markup = _THE_ONE.redacted_markup

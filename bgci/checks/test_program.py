@@ -132,11 +132,10 @@ def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     held = ""
     for part in parts:
-        text = redaction.redacted(held + decode(part))
-        keep = 0 if text.endswith("\n") else min(len(text), redaction.longest())
-        held = text[len(text) - keep :]
-        if len(text) > keep:
-            yield text[: len(text) - keep]
+        text = held + decode(part)
+        shown, held = (redaction.redacted(text), "") if text.endswith("\n") else redaction.parted(text)
+        if shown:
+            yield shown
     if held:
         yield redaction.redacted(held + decode(b"", final=True))
 

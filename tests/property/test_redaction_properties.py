@@ -9,10 +9,13 @@ import shlex
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgci import redaction
+from bgci.checks.test_program import _without_secrets
 from bgci.redaction import MASK, Redactor
 from bgci.reporting.ci_systems import annotation, summary
 
@@ -78,6 +81,21 @@ def test_nothing_remains_of_base64(secret: str, before: str, after: str, safe: b
     assert MASK in text
     # What is left are the digits that hold nothing but the neighbours.
     assert kept <= len(encoded) - len(secret.encode()) * 8 / 6
+
+
+@given(SECRETS, st.sampled_from(sorted(ENCODINGS)), st.integers(0, 9), st.integers(1, 60), st.binary(max_size=40))
+def test_nothing_remains_of_a_secret_that_parts_of_the_output_cut(
+    secret: str, encoding: str, common: int, size: int, noise: bytes
+) -> None:
+    """``common``: another secret is a beginning, and one an end, of so many characters."""
+    content = b"x" * 300 + f"<{ENCODINGS[encoding](secret)}>".encode() + noise.replace(b"\n", b"") + b"y" * 3000
+    with mock.patch.dict(redaction._THE_ONE.__dict__, _knowing(secret, secret[:common], secret[-common:]).__dict__):
+        parts = [content[at : at + size] for at in range(0, len(content), size)]
+        text = "".join(_without_secrets(iter(parts)))
+    assert "Q7" not in text
+    assert "7Z" not in text
+    assert text.startswith("x" * 300)
+    assert text.endswith("y" * 3000)
 
 
 @given(st.lists(SECRETS, min_size=1, max_size=5), st.data())
