@@ -8,7 +8,8 @@ import shutil
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 from unittest import mock
@@ -29,6 +30,7 @@ import bgci.operations.lock
 from bgci import interruption
 from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
+from bgci.operations.connections import Connections
 from bgci.reporting import page
 from virtual.clock import Killed, Program, current
 from virtual.faults import Exchange, Fault
@@ -224,6 +226,10 @@ def seams() -> Iterator[None]:
             (tls, "verification", lambda ca_cert, insecure: True),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
+        # Before Python 3.12 one lock is held for all programs of this process while one of them finds such a value.
+        for one in (*vars(Connections).values(), *vars(bgci.operations.context.Context).values()):
+            if isinstance(one, cached_property):
+                stack.enter_context(mock.patch.object(one, "lock", nullcontext(), create=True))
         yield
 
 
