@@ -39,6 +39,9 @@ _ENVIRONMENT = re.compile(
 )
 # The load balancer's own head can define these: user lists, resolvers, caches. Only the live configuration shows them.
 _REFERENCE = re.compile(r"(unable to|could not|cannot) find|no such (?!ACL)", re.IGNORECASE)
+# The keyword of a line, behind a negation. HAProxy knows no other blanks.
+_KEYWORD = re.compile(r"[ \t\v\f\r]*(?:(?:no|default)[ \t\v\f\r]+)?([^ \t\v\f\r#]*)")
+_FILTER = re.compile(r"\s*filter\s+(compression|cache|spoe|trace|bwlim-in|bwlim-out)(\s|$)")
 _REMOVED_KEYWORD = "not supported anymore"
 _ROUNDS = 20  # each round finds at least one line to leave out
 _TIMEOUT = 30.0
@@ -97,7 +100,8 @@ class ConfigCheck:
         base = self._accepted(_without(live, sections.names))
         known = {alert.message for alert in self._alerts(base)}
         own = sections.text.split("\n")
-        found: dict[ConfigError, None] = {}
+        opened = (line.strip() for line in own if _runs_code(line) and line.split()[:1] != ["filter"])
+        found = {ConfigError("it could run code of its own", line): None for line in opened}
         for _ in range(_ROUNDS):
             removed = False
             for alert in self._alerts([*base, *own]):
@@ -132,7 +136,8 @@ class ConfigCheck:
     def _alerts(self, lines: Iterable[str]) -> list[_Alert]:
         with tempfile.TemporaryDirectory(prefix="bgci-") as directory:
             file = Path(directory, "haproxy.cfg")
-            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            harmless = ("" if _runs_code(line) else line for line in lines)
+            file.write_text("\n".join(harmless) + "\n", encoding="utf-8")
             # HAProxy replaces variables of the environment in its configuration, and quotes lines in its messages.
             environment = {"PATH": os.environ.get("PATH", os.defpath)}
             done = _run([self._program, "-c", "-f", str(file)], cwd=directory, env=environment)
@@ -175,6 +180,18 @@ def _without(live: str, names: Iterable[str]) -> list[str]:
         leads = words[:1] in (["use_backend"], ["default_backend"]) and words[1:2] and words[1] in dropped
         kept.append(line if keep and not leads else "")
     return kept
+
+
+def _runs_code(line: str) -> bool:
+    """Whether HAProxy could run code of the checkout for this line or for those below it, even for a mere check.
+
+    ``lua-load`` of the global section does, and some filters load libraries. Labels and a load balancer's answer are
+    not trusted with that, so no keyword may be written in a way that hides it.
+    """
+    found = _KEYWORD.match(line)
+    keyword = found[1] if found else ""
+    hidden = not set(keyword).isdisjoint("\"'\\$")
+    return hidden or keyword in ("global", "program") or (keyword == "filter" and not _FILTER.match(line))
 
 
 def _label_of(line: str, definition: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,29 @@ def test_environment_stays_out_of_the_messages(check: ConfigCheck, monkeypatch: 
     monkeypatch.setenv("BGCI_TOKEN", "s3cret")
     (finding,) = check.findings(definition(BACKEND_HTTP_OPTIONS='  option "${BGCI_TOKEN}"\n'))
     assert "s3cret" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["global", "\tglobal # x", '"global"', "'global'", "gl\\obal", '"gl$NOTHING"obal', "\\x67lobal", "no global"],
+)
+@pytest.mark.parametrize("where", ["label", "live"])
+def test_no_code_of_the_checkout_runs(check: ConfigCheck, tmp_path: Path, opening: str, where: str) -> None:
+    """A pull request can bring labels and Lua, and name a load balancer of its own."""
+    script, ran = tmp_path / "evil.lua", tmp_path / "ran"
+    script.write_text(f'io.open("{ran}", "w"):close()')
+    lines = f"\n{opening}\n  lua-load {script}\n"
+    if where == "live":
+        check.errors(MINIMAL + lines, haproxy_sections(definition()))
+    else:
+        found = check.errors(MINIMAL, haproxy_sections(definition(BALANCE=f"roundrobin{lines}")))
+        assert [error.line for error in found if "code of its own" in error.message] == [opening.strip()]
+    assert not ran.exists()
+
+
+def test_no_filter_that_loads_a_library_is_tried(check: ConfigCheck, tmp_path: Path) -> None:
+    config = tmp_path / "ot.cfg"
+    config.write_text("[x]\n  ot-tracer y\n")
+    lines = f"roundrobin\n  filter opentracing id x config {config}\n"
+    assert check.errors(MINIMAL, haproxy_sections(definition(BALANCE=lines))) == []
+    assert check.errors(MINIMAL, haproxy_sections(definition(BALANCE=lines.replace("opentracing", "cache"))))
