@@ -183,8 +183,8 @@ def _names(value: object) -> set[str]:
 
 
 def no_link(path: str, flags: int) -> int:
-    """Opens a file for ``open``, but not through a symbolic link."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    """Opens a file for ``open``, but not through a symbolic link, and without a wait for the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
 
 
 def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
