@@ -9,6 +9,9 @@ import json
 import math
 import os
 import re
+import select
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ MOST_VALUES = 250_000  # of a JSON text: one can take 250 bytes of memory, howev
 MOST_TEXT = 24 << 20  # bytes of a JSON text in memory: one character outside of ASCII makes all of them wider
 MOST_UNPACKED = 4 << 20  # bytes of what gzip holds: an app definition has 1 MiB at most
 MOST_OF_A_FILE = 4 << 20  # bytes of a file that a person writes
+MOST_SECONDS = 4.0  # to wait for what is no file on a disk
 
 
 class UnusableJsonError(ValueError):
@@ -86,23 +90,60 @@ def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:
 
 
 def file_bytes(path: Path, most: int = MOST_OF_A_FILE) -> bytes:
-    """The content of a file or of a pipe. Raises OSError, also for more than ``most`` bytes and for an impossible name.
+    """The content of a file, or of a pipe that somebody writes to. Raises OSError, also for more than ``most`` bytes,
+    for an impossible name, and for a pipe that says nothing for `MOST_SECONDS`.
 
     A file that its owner has made a link is followed: who names a file says which one it is.
     """
     try:
-        with open(path, "rb") as file:
-            found = file.read(most + 1)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except ValueError as error:  # a NUL character
         raise OSError(errno.EINVAL, str(error)) from None
+    with open(handle, "rb", buffering=0) as file:
+        found = _read(file, most + 1)
+        if not found and stat.S_ISFIFO(os.fstat(handle).st_mode):
+            raise OSError(errno.EPIPE, "it is a pipe that nobody writes to")
     if len(found) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
     return found
 
 
+def _read(file: io.FileIO, most: int) -> bytes:
+    """The first bytes. The file does not block: what has nothing to say yet is waited for, but not for ever."""
+    found, until = b"", time.monotonic() + MOST_SECONDS
+    while len(found) < most:
+        part = file.read(most - len(found))
+        if part == b"":
+            break
+        found += part or b""
+        left = until - time.monotonic()
+        if part is None and (left <= 0 or not select.select([file], [], [], left)[0]):
+            raise OSError(errno.ETIMEDOUT, f"nothing came from it within {MOST_SECONDS:g} s")
+    return found
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, as the end of a sentence."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 def file_text(path: Path, most: int = MOST_OF_A_FILE) -> str:
     """The text of a file. Raises OSError, and ValueError for what is not UTF-8."""
     return file_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def require_file(path: Path, most: int) -> None:
+    """Raises OSError for what is no file on a disk, or has more than ``most`` bytes: for libraries that read a path."""
+    try:
+        state = os.stat(path)
+    except ValueError as error:  # a NUL character
+        raise OSError(errno.EINVAL, str(error)) from None
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file")
+    if state.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
 
 
 def own_file(path: Path, most: int) -> bytes:

@@ -14,7 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from bgci import __version__, early_signals, interruption
-from bgci.command_options import SettingsCommand, default_values, expand_lists, group_of, require_known_variables
+from bgci.command_options import (
+    SettingsCommand,
+    default_values,
+    expand_lists,
+    group_of,
+    require_known_variables,
+    require_path,
+)
 from bgci.dcos.credentials import hide_credential_files, hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
 from bgci.options import (
@@ -117,6 +124,7 @@ def _global_options(
     ] = False,
 ) -> None:
     require_known_variables(os.environ)
+    require_path(config, "--config")
     expand_lists(os.environ)
     values = default_values(config)
     context.default_map = {**dict.fromkeys(COMMANDS, values), "sandbox": dict.fromkeys(SANDBOX_COMMANDS, values)}

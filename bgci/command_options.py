@@ -126,14 +126,22 @@ def _require_no_login_in(given: Mapping[str, Any]) -> None:
 
 
 def _require_paths(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for a path that no file system accepts."""
-    for name in ("template", "template_dir", "job_template", "suite", "artifacts", "state_dir"):
-        path = str(given.get(name, ""))
-        if "\0" in path or any(len(os.fsencode(part)) > 255 for part in path.split("/")) or len(path) > 4000:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is not a path: it has a NUL character, or a name of more than 255 bytes.",
-                remedy="Give a path such as build/bgci-artifacts.",
-            )
+    """Raises UsageError for a path that no file system accepts, and for a directory that is none."""
+    for option in (OPTIONS[name] for name in given if OPTIONS[name].place):
+        values = given[option.key] if option.repeatable else [given[option.key]]
+        for path in (value for value in values if "-----BEGIN" not in value):  # a certificate can stand there itself
+            require_path(path, f"--{option.name}")
+            if option.place == "directory" and os.path.lexists(path) and not os.path.isdir(path):
+                raise UsageError(f"--{option.name} is not a directory: {path}.", remedy="Give the path of a directory.")
+
+
+def require_path(path: str, name: str) -> None:
+    """Raises UsageError for a path that no file system accepts. name: what gives it."""
+    if "\0" in path or any(len(os.fsencode(part)) > 255 for part in path.split("/")) or len(path) > 4000:
+        raise UsageError(
+            f"{name} is not a path: it has a NUL character, or a name of more than 255 bytes.",
+            remedy="Give a path such as build/bgci-artifacts.",
+        )
 
 
 def read_file(path: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from bgci.bounded import file_text
+from bgci.bounded import file_text, reason
 from bgci.durations import parse_duration, parse_share
 from bgci.errors import UsageError
 
@@ -33,7 +33,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
         text = file_text(file)
         values = tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", remedy="Check --config.") from None
+        raise UsageError(f"{file} cannot be read: {reason(error)}.", remedy="Check --config.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
     except ValueError:  # Python does not read a number of thousands of digits

@@ -27,13 +27,16 @@ def share(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def setting(default: Any, text: str, *flags: str, lines: bool = False, **more: Any) -> Any:
+Place = Literal["", "file", "directory"]
+
+
+def setting(default: Any, text: str, *flags: str, lines: bool = False, place: Place = "", **more: Any) -> Any:
     """A field of ``Settings``.
 
     flags: instead of the one of its name. lines: a value can contain blanks, so that its environment variable has one
-    value per line. ``more`` goes to typer.Option.
+    value per line. place: what the value names, if it is a path. ``more`` goes to typer.Option.
     """
-    metadata = {"help": text, "flags": flags, "lines": lines, "more": more}
+    metadata = {"help": text, "flags": flags, "lines": lines, "place": place, "more": more}
     if isinstance(default, tuple):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -53,6 +56,7 @@ class Option:
     help: str
     flags: tuple[str, ...]  # "": the one of its name
     lines: bool  # its environment variable has one value per line
+    place: Place  # what it names, if it is a path
     more: Mapping[str, Any]  # of typer.Option
 
     @property

@@ -37,13 +37,13 @@ class Settings:
         "hash. `bgci slug` maps any other text.",
     )
     image: str = setting("", "The container image of this revision.")
-    template: str = setting("", "The app template; default: looked up in --template-dir.")
+    template: str = setting("", "The app template; default: looked up in --template-dir.", place="file")
     template_dir: str = setting(
-        ".", "The directory of <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml}."
+        ".", "The directory of <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml}.", place="directory"
     )
     set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", lines=True)
     template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
-    job_template: str = setting("", "Another template for the three jobs.")
+    job_template: str = setting("", "Another template for the three jobs.", place="file")
     replaces: str = setting(
         "", "The earlier id of this app, such as /team/old-name. This release replaces the app that runs under it."
     )
@@ -65,7 +65,7 @@ class Settings:
     marathon_lb_url: list[str] = setting(
         (), "The URL of marathon-lb's statistics port: once per replica, or one name that resolves to all replicas."
     )
-    ca_cert: str = setting("", "The CA certificates to trust: a PEM file, or the PEM text itself.")
+    ca_cert: str = setting("", "The CA certificates to trust: a PEM file, or the PEM text itself.", place="file")
     ca_sha256: str = setting(
         "", "Trust the cluster's own CA if its certificate has this SHA-256 fingerprint, as openssl x509 prints it."
     )
@@ -87,7 +87,9 @@ class Settings:
     job_marathon_lb_url: list[str] = setting(
         ("http://marathon-lb.marathon.mesos:9090",), "The URL of marathon-lb's statistics port inside the job."
     )
-    job_ca_cert: str = setting("", "The CA certificates that the job trusts; default: the value of --ca-cert.")
+    job_ca_cert: str = setting(
+        "", "The CA certificates that the job trusts; default: the value of --ca-cert.", place="file"
+    )
     job_service_account: JobServiceAccount = setting(
         "auto",
         "How the job logs in. secret: with the service account in a DC/OS secret; embed: with these credentials in the "
@@ -157,6 +159,7 @@ class Settings:
     suite: str = setting(
         "",
         "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml in --template-dir, if one exists.",
+        place="file",
     )
     test_command: list[str] = setting(
         (),
@@ -166,7 +169,9 @@ class Settings:
         lines=True,
     )
     command_timeout: float = seconds(600.0, "Time limit of each test program, such as 10m.")
-    junit_glob: list[str] = setting((), "JUnit files that the test programs write, such as 'out/*.xml'.", lines=True)
+    junit_glob: list[str] = setting(
+        (), "JUnit files that the test programs write, such as 'out/*.xml'.", lines=True, place="file"
+    )
     service_url: list[str] = setting(
         (),
         "The URL of the app behind the load balancer; default: each load balancer's host and the app's service port.",
@@ -189,10 +194,12 @@ class Settings:
         False, "With --adopt: also if Marathon then restarts the app's tasks, which can cut sessions."
     )
     output: Format = setting("text", "Format of the answer.")
-    artifacts: str = setting("bgci-artifacts", "The directory for the files that this command writes.")
+    artifacts: str = setting(
+        "bgci-artifacts", "The directory for the files that this command writes.", place="directory"
+    )
     log_format: Format = setting("text", "Format of the log.")
     dry_run: bool = setting(False, "Print the plan and the differences; change nothing.")
-    state_dir: str = setting(".bgci-sandbox", "The directory of the sandbox's state and logs.")
+    state_dir: str = setting(".bgci-sandbox", "The directory of the sandbox's state and logs.", place="directory")
     replicas: int = setting(1, "Number of load balancers.", min=1, max=2)
     agents: int = setting(1, "Number of Mesos agents; several are at 127.0.0.11, 127.0.0.12 ...", min=1, max=9)
     agent_attributes: list[str] = setting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bgci.bounded import file_bytes
+from bgci.bounded import file_bytes, reason
 from bgci.errors import UsageError
 from bgci.reporting.console import plain
 from bgci.reporting.journal_reader import MOST_OF_A_JOURNAL
@@ -20,7 +20,7 @@ def run(journal: str) -> None:
         lines = file_bytes(Path(journal), MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise UsageError(
-            f"{journal} cannot be read: {error.strerror or error}.",
+            f"{journal} cannot be read: {reason(error)}.",
             remedy="Name the journal.jsonl of an artifacts directory.",
         ) from None
     runs = list(replay(lines))

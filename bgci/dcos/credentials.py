@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci import redaction
-from bgci.bounded import file_bytes
+from bgci.bounded import file_bytes, reason
 from bgci.errors import UsageError
 
 # Every name that may hold a credential, or says where one is: a test program is run without them.
@@ -146,10 +146,9 @@ def _file_text(path: str, name: str) -> str:
     try:
         text = file_bytes(Path(path)).decode("utf-8-sig")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is one
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
         # Only the variable's name: its value can be the secret itself by mistake.
         raise UsageError(
-            f"The file that {name} names cannot be read: {why}.",
+            f"The file that {name} names cannot be read: {reason(error)}.",
             remedy=f"{name} holds a path; the value itself belongs into {name.removesuffix('_FILE')}.",
         ) from None
     text = re.sub(r"\r?\n\Z", "", text)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from bgci.bounded import file_text
+from bgci.bounded import MOST_OF_A_FILE, file_text, reason, require_file
 from bgci.errors import UnavailableError, UsageError
 from bgci.interruption import at_end
 
@@ -51,10 +51,14 @@ def is_pem(ca_cert: str) -> bool:
 def _usable(path: str, origin: str, text: bool = False) -> str:
     try:
         folder = Path(path).is_dir()
+        if not folder:
+            require_file(Path(path), MOST_OF_A_FILE)
         ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except OSError as error:  # ssl.SSLError is one
         shown = "The text of the CA certificate" if text else f"The CA certificate {path}"
-        raise UsageError(f"{shown} cannot be used: {error}", remedy=f"Give a PEM file with {origin}.") from error
+        raise UsageError(
+            f"{shown} cannot be used: {reason(error)}.", remedy=f"Give a PEM file with {origin}."
+        ) from error
     return path
 
 
@@ -84,7 +88,7 @@ def pem_text(ca_cert: str) -> str:
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             text = "\n".join(file_text(file) for file in files if file.is_file())
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The CA certificates cannot be read: {error}", remedy="Check --ca-cert.") from None
+        raise UsageError(f"The CA certificates cannot be read: {reason(error)}.", remedy="Check --ca-cert.") from None
     found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))
     if not found:
         where = "the text of the CA certificates" if is_pem(ca_cert) else ca_cert

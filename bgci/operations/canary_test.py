@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from bgci.bounded import file_bytes
 from bgci.checks import runner, test_program
 from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
 from bgci.checks.test_result import Case, Outcome, folded, require_some
@@ -228,9 +229,7 @@ def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
     try:
-        if path.stat().st_size > MAX_JUNIT:
-            raise ValueError(f"it is larger than {MAX_JUNIT} bytes")
-        cases = junit.read(path.read_bytes(), suite=test_program.SUITE)
+        cases = junit.read(file_bytes(path, MAX_JUNIT), suite=test_program.SUITE)
     except (OSError, ValueError) as error:
         yield _no_results(command, f"{path} is not a JUnit file: {error}")
         return

@@ -22,7 +22,7 @@ from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
-from bgci.bounded import file_bytes, file_text, json_value
+from bgci.bounded import file_bytes, file_text, json_value, reason
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
 from bgci.operations.balancer_settings import config_findings
@@ -113,7 +113,7 @@ def _rendered_before(context: Context) -> Release:
         if not isinstance(definition, dict):
             raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
-        raise InvalidError(f"{file} cannot be read: {error}.", remedy="Run `bgci render` again.") from None
+        raise InvalidError(f"{file} cannot be read: {reason(error)}.", remedy="Run `bgci render` again.") from None
     manifest = as_mapping(context.artifacts.read_json("manifest.json"))
     if as_mapping(manifest.get("files")).get(file.name) != sha256(content):
         raise InvalidError(
@@ -145,7 +145,7 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
     try:
         text = file_text(file)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The template {file} cannot be read: {error}.", remedy="Check --template.") from None
+        raise UsageError(f"The template {file} cannot be read: {reason(error)}.", remedy="Check --template.") from None
     values = variables(settings)
     raw = render_template(text, name=file.name, variables=values)
     require_image_used(raw, text, name=file.name, variables=values, image=settings.image)
@@ -222,7 +222,8 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
             template = file_text(Path(settings.job_template))
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"The job template {settings.job_template} cannot be read: {error}.", remedy="Check --job-template."
+                f"The job template {settings.job_template} cannot be read: {reason(error)}.",
+                remedy="Check --job-template.",
             ) from None
     document = document_of(context, release)
     deadline = job_deadline(inner_timeout(settings.timeout), settings.drain_timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bgci.appdef.names import suite_candidates
-from bgci.bounded import file_text
+from bgci.bounded import file_text, reason
 from bgci.checks.model import PREVIEW, Suite
 from bgci.checks.suite import parse
 from bgci.errors import UsageError
@@ -30,7 +30,7 @@ def suite_text(file: Path) -> str:
     try:
         return file_text(file)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The test suite {file} cannot be read: {error}.", remedy="Check --suite.") from None
+        raise UsageError(f"The test suite {file} cannot be read: {reason(error)}.", remedy="Check --suite.") from None
 
 
 def preview_suite(context: Context, image: str) -> Suite | None:

@@ -1,0 +1,140 @@
+"""Each option, argument and variable that names a file or a directory, and each path that names none."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hostile.cluster import Cluster
+from hostile.command import Ended, impatient, run
+from hostile.commands import APP, V2, environment, prepared
+
+from bgci import bounded, options
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES
+
+TEST = ("test", *V2)
+# By option: a command that reads what it names.
+READERS: dict[str, tuple[str, ...]] = {
+    "template": ("render", *V2),
+    "template_dir": ("render", *V2),
+    "job_template": ("render", *V2),
+    "ca_cert": ("status", *APP),
+    "job_ca_cert": ("render", *V2),
+    "suite": TEST,
+    "junit_glob": (*TEST, "--test-command", "true"),
+    "artifacts": ("render", *V2),
+    "state_dir": ("sandbox", "status"),
+}
+# The same of what is no option of a command.
+OTHERS: dict[str, tuple[str, ...]] = {
+    "--config": ("render", *V2),
+    "replay": ("replay",),
+    **{name: ("status", *APP) for name in CREDENTIAL_VARIABLES if name.endswith("_FILE")},
+    "DCOS_SERVICE_ACCOUNT_CREDENTIAL": ("status", *APP),
+    "SSL_CERT_FILE": ("status", *APP),
+}
+# Options that name none, though their help speaks of one.
+NO_PATHS = {"job_marathon_url", "job_secret", "judge_path", "set"}
+
+
+def _directory(place: Path) -> Path:
+    place.mkdir()
+    return place
+
+
+def _pipe(place: Path) -> Path:
+    os.mkfifo(place)
+    return place
+
+
+def _binary(place: Path) -> Path:
+    place.write_bytes(bytes(range(256)) * 10)
+    return place
+
+
+def _large(place: Path) -> Path:
+    with open(place, "wb") as file:
+        file.truncate(1 << 36)
+    return place
+
+
+def _loop(place: Path) -> Path:
+    place.symlink_to(place)
+    return place
+
+
+PATHS: dict[str, Callable[[Path], Path | str]] = {
+    "NUL": lambda place: f"{place}\0.json",
+    "a long name": lambda place: place.with_name("x" * 400),
+    "a long path": lambda place: place / ("x/" * 3000),
+    "directory": _directory,
+    "pipe": _pipe,
+    "zero": lambda place: "/dev/zero",
+    "terminal": lambda place: "/dev/tty",
+    "binary": _binary,
+    "large": _large,
+    "missing": lambda place: place,
+    "below a file": lambda place: _binary(place) / "inner",
+    "a link to itself": _loop,
+    "surrogate": lambda place: f"{place}\udcff",
+    "memory of this process": lambda place: "/proc/self/mem",
+    "control characters": lambda place: f"{place}\x1b[2J\n.json",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def home(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bounded, "MOST_SECONDS", 0.2)
+    return prepared(tmp_path, cluster)
+
+
+def test_every_option_that_names_a_path_is_known_as_one() -> None:
+    speaking = re.compile(r"\b(files?|director(y|ies)|path|template|suite|PEM)\b", re.IGNORECASE)
+    speak = {
+        one.key for one in options.OPTIONS.values() if isinstance(one.initial, str | list) and speaking.search(one.help)
+    }
+    known = {one.key for one in options.OPTIONS.values() if one.place}
+    assert speak - known <= NO_PATHS
+    assert known == READERS.keys()
+
+
+@pytest.mark.parametrize("name", [*READERS, *OTHERS])
+def test_a_path_that_names_no_file_is_refused_in_a_sentence(home: Path, cluster: Cluster, name: str) -> None:
+    found = {
+        kind: ended(home, cluster, name, str(make(home / f"{n}.json"))) for n, (kind, make) in enumerate(PATHS.items())
+    }
+    for kind, one in found.items():
+        assert one.within_contract, f"{kind}: {one.err}"
+        assert "[Errno" not in one.err, f"{kind}: {one.err}"
+        assert not one.code or re.search(r"[A-Z].*\.$", one.err, re.MULTILINE | re.DOTALL), f"{kind}: {one.err}"
+    refused = {kind for kind, one in found.items() if one.code in (2, 3)}
+    if name not in ("artifacts", "state_dir", "template_dir", "junit_glob"):
+        assert refused >= PATHS.keys() - {"NUL", "directory"}
+
+
+def ended(home: Path, cluster: Cluster, name: str, path: str) -> Ended:
+    """The command with this path."""
+    environ, words = environment(cluster), list({**READERS, **OTHERS}[name])
+    if name in READERS:
+        words += [f"--{name.replace('_', '-')}", path]
+    elif name == "--config":
+        words = ["--config", path, *words]
+    elif name == "replay":
+        words.append(path)
+    else:
+        path = path.replace("\0", "")  # no variable can hold it
+        if name in CREDENTIAL_VARIABLES:
+            environ = {key: value for key, value in environ.items() if key not in ("BGCI_USERNAME", "BGCI_PASSWORD")}
+        environ |= {"BGCI_USERNAME": "ci"} if "PASSWORD" in name else {}
+        environ[name] = f"file:{path}" if name == "DCOS_SERVICE_ACCOUNT_CREDENTIAL" else path
+    with impatient():
+        return run(home, words, environ)
