@@ -34,7 +34,9 @@ JOB_TEMPLATE = """{"id": "{{ id }}", "labels": {{ labels | tojson }}, "run": {
 "docker": {"image": "{{ job_image }}"}, "env": {{ env | tojson }}, "secrets": {{ secrets | tojson }}}}
 """
 # A test program that looks for credentials, and whose results hold some all the same.
-PROGRAM = "env > seen.txt; tr '\\0' '\\n' < /proc/$PPID/environ; cat password; cp planted.xml results.xml"
+PROGRAM = (
+    "env > seen.txt; tr '\\0' '\\n' < /proc/$PPID/environ | tee parent.txt; cat password; cp planted.xml results.xml"
+)
 # Faults from within: what no server and no option can cause.
 BUG_IN_A_STAGE = """
 import os, bgci.commands.status as stage

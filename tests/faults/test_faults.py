@@ -73,3 +73,29 @@ def test_h67_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, str
     for at in range(placeholder + 1, kill):
         story = play(case, home, ANSWERS["time-out"], at, "time-out")
         assert story.problems == [], story
+
+
+@pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
+def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_command_itself(
+    tmp_path: Path, strategy: str
+) -> None:
+    case, home = Case(strategy, "promote"), tmp_path / "world"
+    exchanges = play(case, home).exchanges
+    urls = {n: one.url for n, one in enumerate(exchanges) if one.changes and "-lock-" not in one.url}
+    changes = [
+        n for n, url in urls.items() if exchanges[n].method != "POST" or "/tasks/delete" in url
+    ]  # not of new apps
+    assert strategy == "bluegreen" or any("/tasks/delete" in urls[n] for n in changes)
+    assert {"PUT", "DELETE"} <= {exchanges[n].method for n in changes}
+    for at in changes:
+        story = play(case, home, ANSWERS["409 lock"], at, "409 lock")
+        assert set(story.codes) == {0}, story
+        assert story.problems == [], story
+
+
+def test_h49_marathon_lb_is_asked_to_read_again_after_each_deletion(tmp_path: Path) -> None:
+    exchanges = play(Case("bluegreen", "promote"), tmp_path / "world").exchanges
+    deleted = [n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url]
+    assert deleted
+    for at in deleted:
+        assert any("/_mlb_signal/hup" in one.url for one in exchanges[at:])

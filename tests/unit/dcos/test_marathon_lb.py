@@ -93,6 +93,21 @@ def test_servers_of_our_backends_that_are_not_our_tasks_are_told_apart(lb):
     assert replica.worker == 0  # its page does not say
 
 
+def test_h17_each_replica_is_read_by_the_header_of_its_own_statistics(lb):
+    old = ["pxname", "svname", "status", "qcur", "scur"]
+    new = ["pxname", "svname", "-", "scur", "ssl_sess", "weight", "qcur", "status"]
+    idle = ("web_10101", "10_0_1_7_31001", "MAINT", 0, 0)
+    assert lb(ROW, columns=old).read(TASK).servers == {"t1": Server(UP, 3)}
+    assert lb(idle, columns=new).read(TASK).servers == {"t1": Server(MAINT)}
+    assert lb(ROW, columns=old).read(TASK).servers == {"t1": Server(UP, 3)}
+
+
+def test_h47_a_server_that_stands_twice_in_the_statistics_is_counted(lb):
+    twice = lb(ROW, ROW, ("shop_10105", "10_0_1_7_31001", "UP", 0, 0)).census(TASK)
+    assert (twice.tasks, twice.duplicates) == ({"t1"}, ("web_10101/10_0_1_7_31001",))
+    assert lb(ROW).census(TASK).duplicates == ()
+
+
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [
