@@ -1,8 +1,8 @@
 """No secret is ever written: ``hide`` registers one, ``redacted`` replaces all of them in a text.
 
 The process has one registry, because a secret can appear anywhere: in a server's error, a job's log, a traceback. It is
-found in every form in which programs write texts: plain, escaped (JSON, URL, HTML, shell, repr; also nested), in base64
-at any place of a longer value, and line by line.
+found in the forms in which programs write texts, which docs/secrets.md lists: plain, escaped (JSON, URL, HTML, shell,
+repr; some also nested), in base64 at any place of a longer value, and line by line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 SHORTEST = 4  # characters: a shorter text occurs everywhere
@@ -161,8 +161,12 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 def _forms(secret: str) -> Iterator[_Form]:
     pattern = "".join(_escaped(part) for part in re.findall(r"\\+|[^\\]", secret))
     yield _Form(_anchor(re.split(r"[^A-Za-z0-9]", secret)), pattern)
-    for place in range(3):
-        yield _base64(secret.encode("utf-8", "surrogatepass"), place)
+    plain = secret.encode("utf-8", "surrogatepass")
+    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    within = {plain, quote(plain, safe="").encode(), *(text.encode("utf-8", "surrogatepass") for text in in_json)}
+    for content in sorted(within):
+        for place in range(3):
+            yield _base64(content, place)
 
 
 def _anchor(candidates: Iterable[str]) -> str:

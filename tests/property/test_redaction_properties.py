@@ -35,6 +35,11 @@ ENCODINGS: dict[str, Encode] = {
     "URL, all": lambda text: urllib.parse.quote(text, safe=""),
     "URL, small": lambda text: _small(urllib.parse.quote(text, safe="")),
     "URL, twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
+    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text)))[7:-7],
+    "URL in JSON": lambda text: json.dumps(urllib.parse.quote(text, safe=""))[1:-1],
+    "URL in HTML": lambda text: html.escape(urllib.parse.quote(text, safe="")),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text))[1:-1],
+    "HTML twice": lambda text: html.escape(html.escape(text)),
     "form": urllib.parse.quote_plus,
     "HTML": html.escape,
     "XML": lambda text: html.escape(text, quote=False),
@@ -72,11 +77,22 @@ def test_nothing_remains_of_an_encoded_secret(secret: str, encoding: str) -> Non
     assert MASK in text
 
 
-@given(SECRETS, st.text(max_size=5), st.text(max_size=5), st.booleans(), st.booleans())
-def test_nothing_remains_of_base64(secret: str, before: str, after: str, safe: bool, padded: bool) -> None:
+IN_BASE64: dict[str, Encode] = {name: ENCODINGS[name] for name in ("as it is", "JSON", "JSON in UTF-8", "URL, all")}
+
+
+@given(
+    SECRETS,
+    st.sampled_from(sorted(IN_BASE64)),
+    *(st.text(max_size=5), st.text(max_size=5)),
+    *(st.booleans(), st.booleans()),
+)
+def test_nothing_remains_of_base64(
+    secret: str, encoding: str, before: str, after: str, safe: bool, padded: bool
+) -> None:
+    known, secret = secret, IN_BASE64[encoding](secret)
     whole = f"{before}{secret}{after}".encode("utf-8", "backslashreplace")
     encoded = (base64.urlsafe_b64encode if safe else base64.b64encode)(whole).decode()
-    text = _knowing(secret).redacted(encoded if padded else encoded.rstrip("="))
+    text = _knowing(known).redacted(encoded if padded else encoded.rstrip("="))
     kept = len(text) - len(MASK)
     assert MASK in text
     # What is left are the digits that hold nothing but the neighbours.
