@@ -344,6 +344,40 @@ def test_a_redirect_to_another_host_loses_the_credentials(stub, other, answer):
         assert not {"authorization", "cookie"} & set(asked.headers)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("form", ["{url}/b", "//{host}/b", "/way"])
+def test_whatever_form_a_redirect_has_the_credentials_stay_and_do_not_come_back(stub, other, answer, status, form):
+    """``other`` is another port of the same host; it redirects to where we began."""
+    where = form.format(url=other.url, host=other.url.partition("//")[2])
+    stub.tell("GET", "/a", answer(status, headers={"Location": where}))
+    stub.tell("GET", "/way", answer(status, headers={"Location": f"{other.url}/b"}))
+    other.tell("GET", "/b", answer(status, headers={"Location": f"{stub.url}/c"}))
+    stub.json("/c", 1)
+    quick(stub.url, auth=TOKEN).get("/a")
+    ours = {asked.path: asked.headers.get("authorization") for asked in stub.asked}
+    assert ours.pop("/c") is None
+    assert set(ours.values()) == {"token=s3cret"}
+    assert [asked.headers.get("authorization") for asked in other.asked] == [None]
+
+
+def test_another_name_of_the_host_and_another_scheme_are_another_address():
+    urls = ["https://dcos", "http://dcos", "https://dcos:8443", "https://dcos.", "https://10.0.0.1"]
+    assert len({http_module._origin(url) for url in urls}) == len(urls)
+    assert http_module._origin("https://DCOS:443/x") == http_module._origin("https://dcos")
+
+
+def test_the_login_of_a_proxy_goes_to_the_proxy_only(stub, other, answer, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, stub.url.replace("//", "//joe:pr0xy-pw@"))
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    stub.tell("GET", "/a", answer(302, headers={"Location": f"{other.url}/b"}))
+    other.json("/b", 1)
+    assert quick("http://cluster.example").get("/a") == 1
+    assert stub.asked[0].headers["proxy-authorization"] == "Basic am9lOnByMHh5LXB3"
+    assert "proxy-authorization" not in other.asked[0].headers
+
+
 def test_a_login_asked_by_another_host_names_the_reason(stub, other, answer):
     stub.tell("GET", "/a", answer(301, headers={"Location": f"{other.url}/a"}))
     other.tell("GET", "/a", answer(401, "<html>", "text/html"))
