@@ -95,7 +95,7 @@ def test_a_later_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> No
     until(lambda: active_runs(app, "rollback-single-canary"))
     time.sleep(2)  # until then it would be the same signal
     running.process.terminate()
-    ended = running.end(seconds=5)
+    ended = running.end()
     assert ended.code == 143
     assert ended.result["name"] == "aborted"
     assert "goes on without being followed" in ended.text

@@ -167,7 +167,7 @@ def test_a_signal_ends_test_programs_and_a_canary_that_loses_a_task_meanwhile_is
     stopped = app.start("test", "v2", "--test-command", "echo $$ > pid; sleep 60")
     until(lambda: (app.directory / "pid").exists() and (app.directory / "pid").read_text().strip())
     send(stopped.process.pid, signal.SIGTERM)
-    assert stopped.end(20).code == 143
+    assert stopped.end(40).code == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int((app.directory / "pid").read_text()), 0)
     running = app.start("test", "v2", "--test-command", "touch began; until test -e go; do sleep 0.1; done")
@@ -199,7 +199,7 @@ def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green
     until(lambda: requests.get(idle, timeout=5).status_code == 200)
     until(lambda: requests.get(idle, timeout=5).status_code == 503)  # between the long one's requests
     send(running.process.pid, signal.SIGTERM)
-    done = running.end(20)
+    done = running.end(40)
     assert done.code == 143, done.text
     found = report(done.artifacts)
     assert [str(case.get("name")).partition(" [")[0] for case in found["canary"]] == ["quick"]

@@ -254,7 +254,7 @@ def test_no_haproxy_outlives_the_process_however_it_ends(tmp_path: Path, how: si
         assert sorted(haproxies_below(tmp_path)) == sorted(pids)
         balancer.process.send_signal(how)
         await balancer.process.wait()
-        await until(lambda: not any(map(lives, pids)), seconds=5)
+        await until(lambda: not any(map(lives, pids)))
         with pytest.raises(aiohttp.ClientError):
             await slow
         assert (tmp_path / "ready.json").exists() == (how == signal.SIGKILL)
