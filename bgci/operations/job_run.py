@@ -223,7 +223,7 @@ def _conclude(
             remedy="See what runs with `bgci status`, then run the same command again.",
         )
     # bgci's own last line would be in a readable log.
-    how = "was stopped or killed in the cluster, or its job was replaced," if watch.readable else "failed"
+    how = "was stopped or killed in the cluster, or its job was replaced" if watch.readable else "failed"
     _judge_by_group(context, request(), f"{where} {how}")
 
 

@@ -113,7 +113,8 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
             for command in ("canary", case.goal):
                 _to_the_end(commands, story, command)
             _run_on(cluster, SETTLED)
-            story.problems += _verdict(cluster, case, hanging=name == "hangs")
+            killed_job = case.via == "job" and "SIGKILL" in name
+            story.problems += _verdict(cluster, case, locks_may_stay=killed_job or name == "hangs")
         except Deadlock as error:
             story.problems.append(f"deadlock: {error}")
     return story
@@ -165,12 +166,16 @@ def _run_on(cluster: World, seconds: float) -> None:
     cluster.loop.run_until_complete(asyncio.sleep(seconds))
 
 
-def _verdict(cluster: World, case: Case, *, hanging: bool) -> list[str]:
-    """What is not as promised at the end."""
+def _verdict(cluster: World, case: Case, *, locks_may_stay: bool) -> list[str]:
+    """What is not as promised at the end.
+
+    ``locks_may_stay``: a command that nobody answers any more leaves its lock, which ends by itself; so does a job that
+    is killed after its last change, when the command that follows it finds the goal reached.
+    """
     problems = []
     store, (wanted,) = cluster.marathon.store, [{"promote": "v2", "rollback": "v1"}[case.goal]]
     apps = [app.spec for app in store.apps.values()]
-    if hanging:  # a command that nobody answered any more leaves its lock, which ends by itself
+    if locks_may_stay:
         apps = [spec for spec in apps if "BGCI_LOCK_OF" not in spec["labels"]]
     found = {spec["labels"].get("BGCI_REVISION"): spec["instances"] for spec in apps}
     if found != {wanted: case.instances}:
