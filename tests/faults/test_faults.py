@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from virtual.faults import ANSWERS, KILLS, hangs
+from virtual.faults import ANSWERS, KILLS, Exchange, hangs
 from virtual.scenario import CASES, FAST_CASES, Case, play
 
 pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
@@ -21,9 +21,19 @@ AFTER_THE_EFFECT = ("SIGKILL after", "reset after")
 OTHERS = ("SIGKILL before", "503", "409 lock", "empty without effect", "invalid JSON")
 
 
+_EXCHANGES: dict[Case, list[Exchange]] = {}
+
+
+def exchanges_of(case: Case, home: Path) -> list[Exchange]:
+    """All requests of the release without a fault."""
+    if case not in _EXCHANGES:
+        _EXCHANGES[case] = play(case, home).exchanges
+    return _EXCHANGES[case]
+
+
 def played(case: Case, fault: str, home: Path, first: int = 0, step: int = 1) -> list[str]:
     """What went wrong, with the fault at each request that changes something; of these, each ``step``-th only."""
-    changes = [n for n, one in enumerate(play(case, home).exchanges) if one.changes][first::step]
+    changes = [n for n, one in enumerate(exchanges_of(case, home)) if one.changes][first::step]
     assert changes
     return wrong(case, fault, home, changes)
 
@@ -54,7 +64,7 @@ def test_a_fault_at_a_request_that_reads_ends_in_the_goal_or_is_finished_by_the_
     tmp_path: Path, case: str
 ) -> None:
     home, faults = tmp_path / "world", [fault for fault in OTHERS if "409" not in fault]  # nobody refuses reading so
-    reads = [n for n, one in enumerate(play(CASES[case], home).exchanges) if n % READS == 0 and not one.changes]
+    reads = [n for n, one in enumerate(exchanges_of(CASES[case], home)) if n % READS == 0 and not one.changes]
     assert reads
     for number, at in enumerate(reads):
         assert wrong(CASES[case], faults[number % len(faults)], home, [at]) == []
@@ -74,7 +84,7 @@ def test_a_cluster_that_hangs_ends_a_command_within_5_seconds_of_its_deadline(
     tmp_path: Path, goal: str, via: str
 ) -> None:
     case, home = Case(goal=goal, via=via, timeout=20.0), tmp_path / "world"
-    for at in range(0, len(play(case, home).exchanges), 58):
+    for at in range(0, len(exchanges_of(case, home)), 58):
         story = play(case, home, hangs, at, "hangs")
         assert [ended.seconds for ended in story.ends if ended.seconds > case.timeout + 5] == [], story
         assert story.problems == [], story
@@ -91,7 +101,7 @@ def test_h66_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_hea
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
 def test_h67_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, strategy: str) -> None:
     case, home = Case(strategy, "rollback"), tmp_path / "world"
-    exchanges = play(case, home).exchanges
+    exchanges = exchanges_of(case, home)
     kill = next(n for n, one in enumerate(exchanges) if "/tasks/delete" in one.url)
     placeholder = max(n for n, one in enumerate(exchanges[:kill]) if one.method == "PUT")
     for at in range(placeholder + 1, kill, 2):
@@ -104,7 +114,7 @@ def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_comm
     tmp_path: Path, strategy: str
 ) -> None:
     case, home = Case(strategy, "promote"), tmp_path / "world"
-    exchanges = play(case, home).exchanges
+    exchanges = exchanges_of(case, home)
     urls = {n: one.url for n, one in enumerate(exchanges) if one.changes and "-lock-" not in one.url}
     changes = [
         n for n, url in urls.items() if exchanges[n].method != "POST" or "/tasks/delete" in url
