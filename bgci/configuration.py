@@ -21,6 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MOST_OF_A_CONFIGURATION = 1 << 20  # bytes
 LONGEST_NUMBER = 15  # digits of an integer: more is a mistake, and Python refuses to read thousands
 
 
@@ -30,7 +31,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
     shares: options that may be written as ``25`` or ``"25%"``. lists: text options that may be written as a list.
     """
     try:
-        text = file_text(file)
+        text = file_text(file, MOST_OF_A_CONFIGURATION)
         values = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {reason(error)}.", remedy="Check --config.") from None
@@ -44,7 +45,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
     unknown = [key for key in values if key.replace("-", "_") not in kinds]
     if unknown:
         raise UsageError(
-            f"{_place(file, text, unknown[0])}: bgci does not know: {', '.join(sorted(unknown))}."
+            f"{_place(file, text, unknown[0])}: bgci does not know: {', '.join(sorted(unknown)[:20])}."
             f"{nearest(unknown[0].replace('-', '_'), kinds)}",
             remedy="Use the names of the options, with - or _ (docs/options.md).",
         )

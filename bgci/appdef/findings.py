@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from bgci.errors import InvalidError
 
+MOST_LISTED = 100  # findings of a message
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -54,7 +56,9 @@ def require_valid(
     if not refused:
         return [finding for finding in findings if finding.advice]
     number = "1 finding" if len(refused) == 1 else f"{len(refused)} findings"
-    listed = "\n".join(f"  - {finding}" for finding in refused)
+    listed = "\n".join(f"  - {finding}" for finding in refused[:MOST_LISTED])
+    if len(refused) > MOST_LISTED:
+        listed += f"\n  and {len(refused) - MOST_LISTED} more."
     raise InvalidError(f"{what} is not valid ({number}); nothing was sent.\n{listed}", remedy=remedy)
 
 

@@ -11,9 +11,9 @@ from types import FrameType
 from bgci.errors import InvalidError
 
 SECONDS = 1.0  # of processor time, so that a busy machine does not fail a template
-MEBIBYTES = 256
+MEBIBYTES = 100  # beside what the process has already: 150 together
 # The largest document, in characters and in values: Metronome takes 100 KiB, Marathon 1 MiB.
-CHARACTERS = 4_000_000
+CHARACTERS = 1_200_000
 VALUES = 200_000
 
 
@@ -22,26 +22,26 @@ class _Expired(BaseException):
 
 
 @contextmanager
-def bounded(name: str) -> Iterator[None]:
-    """Ends the block with InvalidError when it takes more than `SECONDS` or `MEBIBYTES`.
+def bounded(name: str, what: str = "template", seconds: float = SECONDS) -> Iterator[None]:
+    """Ends the block with InvalidError when it takes more than ``seconds`` of processor time or `MEBIBYTES`.
 
-    name: of the template. The clock runs in the main thread only, because only it receives signals.
+    name: of the file. what: it is. The clock runs in the main thread only, because only it receives signals.
     """
     remedy = "Make its loops, repetitions and YAML references smaller."
     with _memory():
         try:
-            with _clock():
+            with _clock(seconds):
                 yield
         except _Expired:
             raise InvalidError(
-                f"The template {name} needs more than {SECONDS:g} s of processor time.", remedy=remedy
+                f"The {what} {name} needs more than {seconds:g} s of processor time.", remedy=remedy
             ) from None
         except MemoryError:
-            raise InvalidError(f"The template {name} needs more than {MEBIBYTES} MiB.", remedy=remedy) from None
+            raise InvalidError(f"The {what} {name} needs more than {MEBIBYTES} MiB.", remedy=remedy) from None
 
 
 @contextmanager
-def _clock() -> Iterator[None]:
+def _clock(seconds: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -50,7 +50,7 @@ def _clock() -> Iterator[None]:
         raise _Expired
 
     before = signal.signal(signal.SIGPROF, expire)
-    left, interval = signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    left, interval = signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:

@@ -71,7 +71,7 @@ class _Inserted:
         self._mark = next(mark for mark in map(chr, range(0xE000, 0xF900)) if mark not in avoid)
         self._pattern = re.compile(f"{self._mark}([0-9]+){self._mark}")
         self._values: list[str] = []
-        self._restored = 0
+        self._restored = self._characters = 0
 
     def comment_start(self) -> str:
         """A start of a comment that no template has."""
@@ -90,8 +90,16 @@ class _Inserted:
         return f"{self._mark}{len(self._values) - 1}{self._mark}"
 
     def filled(self, text: str) -> str:
-        """``text`` with its markers replaced; a macro's text can hold markers itself."""
-        return self._pattern.sub(lambda found: self.filled(self._values[int(found[1])]), text)
+        """``text`` with its markers replaced; a macro's text can hold markers itself. Raises MemoryError."""
+
+        def value(found: re.Match[str]) -> str:
+            text = self.filled(self._values[int(found[1])])
+            self._characters += len(text)
+            if self._characters > CHARACTERS:
+                raise MemoryError
+            return text
+
+        return self._pattern.sub(value, text)
 
     def hidden(self, text: str) -> str:
         """``text`` for an error message, without the values: one can be a secret."""

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from bgci.appdef.findings import Finding, at, require_valid
+from bgci.appdef.findings import MOST_LISTED, Finding, at, require_valid
 from bgci.appdef.shape import shape_findings
 from bgci.checks.json_path import problem
 from bgci.checks.model import LOAD_BALANCER, MAX_TIMEOUT, MIN_SHARE_REPEAT, Check, Expect, Share, Suite
@@ -45,7 +45,7 @@ def parse(text: str, *, file: str, variables: Mapping[str, str], secret: Mapping
         checks = tuple(_check(check, document.get("defaults", {})) for check in document["checks"])
         findings += _conflicts(document["checks"], checks)
     redactor = Redactor(*secrets)
-    placed = [_placed(finding, file, lines, redactor) for finding in findings]
+    placed = [_placed(finding, file, lines, redactor) for finding in findings[:MOST_LISTED]] + findings[MOST_LISTED:]
     require_valid(placed, what=f"The test suite {file}", remedy="Correct the suite; docs/testing.md has its grammar.")
     return Suite(file, checks, secrets)
 

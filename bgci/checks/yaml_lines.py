@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from bgci.appdef.findings import at
+from bgci.appdef.limits import bounded
 from bgci.errors import InvalidError
 
-MOST_VALUES = 50_000  # of a document, its aliases written out: nine levels of ten aliases are a thousand million
+# Of a document, as it is read and again as its aliases are written out: nine levels of ten are a thousand million.
+MOST_VALUES = 100_000
+SECONDS = 4.0  # of processor time: a mapping can merge others that merge others
 
 
 def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
@@ -18,6 +22,10 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     import yaml
 
     class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            counted()
+            return super().compose_node(parent, index)
+
         yaml_implicit_resolvers = {  # noqa: RUF012
             first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -27,13 +35,17 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     doubled: list[str] = []
     count = 0
 
-    def value(node: Any, path: str) -> Any:
+    def counted() -> None:
+        """Counts each node as it is read, and each value as it is written out."""
         nonlocal count
         count += 1
         if count > MOST_VALUES:
             raise InvalidError(
-                f"{file} has more than {MOST_VALUES} values.", remedy="Remove the aliases that repeat them."
+                f"{file} has more than {MOST_VALUES // 2} values.", remedy="Remove the aliases that repeat them."
             )
+
+    def value(node: Any, path: str) -> Any:
+        counted()
         lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.SequenceNode):
             return [value(item, at(path, index)) for index, item in enumerate(node.value)]
@@ -42,8 +54,8 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
         return loader.construct_object(node)
 
     def mapping(node: Any, path: str) -> dict[Any, Any]:
-        own = [key.value for key, _ in node.value if key.value != "<<"]
-        doubled.extend(at(path, str(name)) for name in own if own.count(name) > 1)
+        own = Counter(str(key.value) for key, _ in node.value if key.value != "<<")
+        doubled.extend(at(path, name) for name, times in own.items() if times > 1)
         loader.flatten_mapping(node)
         found: dict[Any, Any] = {}
         for key, item in node.value:
@@ -53,9 +65,10 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
         return found
 
     try:
-        loader = Loader(text)
-        root = loader.get_single_node()
-        document = value(root, "$") if root else None
+        with bounded(file, what="test suite", seconds=SECONDS):
+            loader = Loader(text)
+            root = loader.get_single_node()
+            document = value(root, "$") if root else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"

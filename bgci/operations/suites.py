@@ -12,6 +12,8 @@ from bgci.errors import UsageError
 from bgci.operations.context import Context
 from bgci.operations.variables import variables
 
+MOST_OF_A_SUITE = 1 << 20  # bytes: YAML takes many times its text
+
 
 def suite_file(context: Context) -> Path | None:
     """The file of --suite, else the one in --template-dir; None where there is none."""
@@ -28,7 +30,7 @@ def read_suite(context: Context, file: Path, image: str) -> Suite:
 def suite_text(file: Path) -> str:
     """The text of the file. Raises UsageError."""
     try:
-        return file_text(file)
+        return file_text(file, MOST_OF_A_SUITE)
     except (OSError, ValueError) as error:
         raise UsageError(f"The test suite {file} cannot be read: {reason(error)}.", remedy="Check --suite.") from None
 
