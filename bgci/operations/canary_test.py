@@ -29,7 +29,6 @@ from bgci.reporting.artifacts import ci_run
 
 REPORT = "junit/bgci.xml"
 NAMED = 3  # failures that the last line names
-MAX_JUNIT = 50_000_000  # bytes of a JUnit file that is merged
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
     try:
-        cases = junit.read(file_bytes(path, MAX_JUNIT), suite=test_program.SUITE)
+        cases = junit.read(file_bytes(path, junit.MOST_BYTES), suite=test_program.SUITE)
     except (OSError, ValueError) as error:
         yield _no_results(command, f"{path} is not a JUnit file: {error}")
         return

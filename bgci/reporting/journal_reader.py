@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bgci.bounded import own_file
+from bgci.bounded import json_value, own_file
 from bgci.engine.observation import Observation
 from bgci.reporting.rollout_record import decode_observation, merged
 
-MOST_OF_A_JOURNAL = 16_000_000  # bytes: a rollout of half an hour writes some millions
+MOST_OF_A_JOURNAL = 8_000_000  # bytes: a rollout of half an hour writes some millions
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ def entries(lines: Iterable[str]) -> Iterator[Entry]:
     """The events of a journal. Lines that cannot be read, such as one that was cut, are left out."""
     value: dict[str, Any] = {}
     step: Mapping[str, Any] = {}
-    for line in lines:
+    for line in filter(None, lines):
         try:
-            event = json.loads(line)
+            event = json_value(line)
             kind, observation, decided = str(event["event"]), None, False
             at = datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
             if kind == "goal":

@@ -16,6 +16,8 @@ from bgci.reporting.console import ANSI
 
 MAX_TEXT = 20_000  # characters of one text in the report
 MAX_NAME = 500
+MOST_BYTES = 8_000_000  # of a document that is read: its texts take many times that in memory
+MOST_MARKS = 250_000  # of a kind, such as <: more than 200,000 tests that pass
 # XML 1.0 allows no others. It discourages \x7f-\x9f, which are control characters, too.
 ILLEGAL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -82,6 +84,8 @@ def read(document: bytes, *, suite: str) -> list[Case]:
     """The cases in a JUnit document of any dialect, in one ``suite``. Raises ValueError for any other document."""
     if b"<!ENTITY" in document.replace(b"\0", b""):  # in UTF-16 too
         raise ValueError("it declares entities")
+    if document.count(b"<") > MOST_MARKS or document.count(b"=") > MOST_MARKS:
+        raise ValueError("it has too many tests, elements or attributes")
     try:
         root = ET.fromstring(document)  # noqa: S314 - no entities: see above
     except (ET.ParseError, LookupError) as error:  # LookupError: an unknown encoding

@@ -18,7 +18,6 @@ from bgci.reporting.page_model import page_model
 
 NAME = "report.html"
 MAX_JOURNAL = 8_000_000  # bytes that are read, from its end
-MAX_JUNIT = 20_000_000  # bytes of a file that is read
 MAX_FILES = 100
 
 
@@ -55,7 +54,7 @@ def render(page: Mapping[str, Any]) -> str:
 def _cases(artifacts: Artifacts, name: str) -> list[Case]:
     """The cases of a JUnit file, in the suites that ours names; what cannot be read has none."""
     try:
-        found = junit.read(artifacts.read_bytes(name, MAX_JUNIT), suite=Path(name).stem)
+        found = junit.read(artifacts.read_bytes(name, junit.MOST_BYTES), suite=Path(name).stem)
     except (OSError, ValueError):
         return []
     return [_ours(case) for case in found]
