@@ -9,6 +9,7 @@ from dataclasses import replace
 from bgci.doctor.adopt import adopt
 from bgci.doctor.examination import Examination
 from bgci.doctor.finding import table, tally, verdict
+from bgci.interruption import within
 from bgci.operations.context import stage
 from bgci.options import Settings
 
@@ -19,7 +20,8 @@ def run(settings: Settings) -> None:
     """Print the table. Raises the error of the worst failure; a warning is not a failure."""
     with stage("doctor", settings) as context:
         examination = Examination(context)
-        checks = examination.run()
+        with within(settings.timeout):  # an address that does not answer is asked in several looks
+            checks = examination.run()
         if settings.adopt:
             adopted = adopt(context, examination)
             if context.result.changed:

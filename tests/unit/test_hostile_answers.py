@@ -95,6 +95,15 @@ def test_no_wrong_type_in_an_answer_leads_out_of_the_contract(home: Path, cluste
     assert not found, "\n".join(found)
 
 
+def test_doctor_asks_a_silent_cluster_no_longer_than_its_time_limit(home: Path, cluster: Cluster) -> None:
+    cluster.answering("version", HOSTILE["silence"])
+    cluster.asked.clear()
+    with impatient(read=0.5):
+        ended = run(home, list(COMMANDS["doctor"]), environment(cluster))
+    assert ended.code == 5
+    assert cluster.asked.count("version") <= 4  # of 20: four looks, five tries each
+
+
 LARGE: dict[str, tuple[str, bytes]] = {
     "apps of many labels": (
         "apps",
