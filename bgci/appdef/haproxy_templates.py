@@ -59,6 +59,10 @@ def check_template(path: str, value: str, label: Label, *, haproxy_map: bool) ->
         yield LabelFinding(path, message, "write it in one line", Effect.LEFT_OUT)
     if label.kind in (LabelKind.TEMPLATE, LabelKind.VERBATIM):
         yield from _check_lines(path, text, label.name)
+    if label.kind in (LabelKind.BALANCE, LabelKind.OPTIONS):  # what follows their first line is written as it is
+        further = words_by_line(text.partition("\n")[2])
+        yield from _check_sections(path, further, label.name)
+        yield from _check_routes(path, further, label.name)
 
 
 def format_problem(text: str, fields: tuple[str, ...]) -> str:

@@ -51,6 +51,15 @@ def test_h42_h43_verdicts_of_the_real_marathon_lb_agree() -> None:
             assert findings == [], row
 
 
+@pytest.mark.parametrize("name", ["BIND_OPTIONS", "SSL_CERT", "BALANCE"])
+def test_h48_lines_after_an_option_open_no_section_and_no_port(name: str) -> None:
+    value = {"BALANCE": "leastconn"}.get(name, "accept-proxy")
+    assert found(**{name: f"{value}\n  option httplog"}) == []
+    messages = [finding.message for finding in found(**{name: f"{value}\nfrontend other\n  bind *:10103\n"})]
+    assert any("opens the section 'frontend other'" in message for message in messages)
+    assert any("binds '*:10103'" in message for message in messages)
+
+
 @pytest.mark.parametrize("text", ["high", "", "1.0", "0x10", "1__0", "-", "1e3", "1,2", "9" * 5000])
 @pytest.mark.parametrize("name", ["BACKEND_WEIGHT", "PORT", "BACKEND_HEALTHCHECK_PORT_INDEX"])
 def test_h42_number_that_python_refuses_freezes(name: str, text: str) -> None:
