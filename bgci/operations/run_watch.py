@@ -15,7 +15,26 @@ from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
 LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
 REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
+LONGEST_LINE = 4 * 2**20  # characters; a result with the longest journal line is far shorter
+OVERLONG = "(a line of more than 4 MiB is left out)"
 GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
+
+
+class LogLines:
+    """The lines of a log that is read in parts. A line that is longer than ``LONGEST_LINE`` is left out: a part of it
+    could hold a part of a secret, which no redaction finds."""
+
+    def __init__(self) -> None:
+        self._begun, self._too_long = "", False
+
+    def complete(self, text: str) -> list[str]:
+        """The lines that end in this part of the log."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        if lines and self._too_long:
+            lines[0], self._too_long = OVERLONG, False
+        if len(self._begun) > LONGEST_LINE:
+            self._begun, self._too_long = "", True
+        return [OVERLONG if len(line) > LONGEST_LINE else line for line in lines]
 
 
 class RunWatch:
@@ -30,7 +49,7 @@ class RunWatch:
         self.task_id = ""
         self.started = False  # seen with a task that was launched
         self._offset = 0
-        self._partial = ""
+        self._lines = LogLines()
         self._readable = context.cluster.task_log is not None
         self._deadline = time.monotonic() + context.settings.timeout
 
@@ -130,8 +149,7 @@ class RunWatch:
             self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
             return
         text, self._offset = got
-        *lines, self._partial = (self._partial + text).split("\n")
-        for line in lines:
+        for line in self._lines.complete(text):
             self._take(line)
 
     def _take(self, line: str) -> None:
