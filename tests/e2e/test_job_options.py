@@ -62,10 +62,10 @@ def test_a_run_under_way_is_not_joined_with_other_options(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", *BY_JOB)
     until(lambda: runs(app, job))
+    running.process.kill()  # its lock goes with it, the run goes on
+    running.end()
     refused = app.canary("v1", *BY_JOB, "--wave", "2", expect=6)
     assert "--wave 2, published with 1" in refused.err
-    running.process.terminate()
-    assert running.end().code == 143
 
 
 def test_a_rollback_needs_nothing_but_app_and_revision(app: App, tmp_path: Path) -> None:

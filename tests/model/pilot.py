@@ -22,7 +22,7 @@ from cluster import (
 )
 
 from bgci.engine import observation as seen
-from bgci.engine.decisions import Create, Delete, Goal, Kill, Kind, Policy, Scale, Step
+from bgci.engine.decisions import Action, Create, Delete, Goal, Kill, Kind, Policy, Scale, Step
 from bgci.engine.memory import Memory
 from bgci.engine.rollout import Rollout
 from bgci.engine.rules import next_step
@@ -135,6 +135,14 @@ def places(step: Kill) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(int(place) for app, place in of if app == IDS[0]), tuple(
         int(place) for app, place in of if app == IDS[1]
     )
+
+
+def asked_for(step: Action, seen_before: seen.Observation) -> Action:
+    """The step as ``perform`` carries it out: a stand-in removes the surplus at once."""
+    if isinstance(step, Create) and step.stand_in:
+        (app,) = seen_before.apps
+        return Scale(app.id, app.instances - step.instances)
+    return step
 
 
 def perform(rules: Rules, step: Step, state: State) -> list[State] | None:

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from cluster import MARK, Rules, State, app_of, with_app
 from explorer import LAWFUL, not_reached, serves, stopped
-from pilot import IDS, Stage, observe, perform
+from pilot import IDS, Stage, asked_for, observe, perform
 from scopes import Scope
 
 from bgci.engine.decisions import Action, Done, Ending, Fail, Wait
@@ -114,7 +114,8 @@ def play(world: World, stage: Stage) -> str:
     """Why the run is a fault; empty when it is none."""
     rollout, rules = Rollout(stage.goal, stage.policy), world.rules
     for _ in range(LOOKS):
-        step = rollout.decide(world.observe())
+        seen = world.observe()
+        step = rollout.decide(seen)
         if isinstance(step, Done):
             return not_reached(rules, stage, world.state)
         if isinstance(step, Fail):
@@ -131,7 +132,7 @@ def play(world: World, stage: Stage) -> str:
         if harm and not rollout.memory.degraded:
             return f"{step} stops a task {harm[0]}"
         if world.act(placed):
-            rollout.performed(step)
+            rollout.performed(asked_for(step, seen))
         else:
             rollout.locked(world.now, "a deployment")
             world.go_on()
