@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -76,19 +77,23 @@ def test_h57_a_single_instance_that_would_stay_locked_is_not_touched(app: App) -
         assert running(app, app.id)["version"] == before
 
 
-def test_h57_an_adoption_that_does_not_end_in_time_is_cancelled_and_leaves_no_lock(app: App) -> None:
-    with foreign(app, app.id, {}):
-        ended = row(doctor(app, *RESTART, "--timeout", "1ms", expect=6), "adopt", "failure")
-        assert ended["exit_name"] == "timeout"
-        assert "No deployment holds the app, its earlier labels are back" in ended["found"]
-        until(lambda: app.lab.marathon.counts(app.id) == (2, 2, []))
-
-
-def test_h57_an_abort_leaves_no_lock_either(app: App) -> None:
+def no_room_for_another_task(app: App) -> AbstractContextManager[str]:
     """A fixed host port leaves no room for a second task, so that the adoption waits."""
     mapping = {**app.definition["container"]["portMappings"][0], "hostPort": app.port + 5000}
     container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": [mapping]}
-    with foreign(app, app.id, {}, instances=1, container=container, upgradeStrategy=NO_ROOM):
+    return foreign(app, app.id, {}, instances=1, container=container, upgradeStrategy=NO_ROOM)
+
+
+def test_h57_an_adoption_that_does_not_end_in_time_is_cancelled_and_leaves_no_lock(app: App) -> None:
+    with no_room_for_another_task(app):
+        ended = row(doctor(app, *RESTART, "--timeout", "10s", expect=6), "adopt", "failure")
+        assert ended["exit_name"] == "timeout"
+        assert "No deployment holds the app, its earlier labels are back" in ended["found"]
+        until(lambda: app.lab.marathon.counts(app.id) == (1, 1, []))
+
+
+def test_h57_an_abort_leaves_no_lock_either(app: App) -> None:
+    with no_room_for_another_task(app):
         before = tasks(app, app.id)
         command = app.start("doctor", "v9", *RESTART)
         until(lambda: app.lab.marathon.counts(app.id)[2])
