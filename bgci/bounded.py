@@ -20,7 +20,7 @@ MOST_VALUES = 250_000  # of a JSON text: one can take 250 bytes of memory, howev
 MOST_TEXT = 24 << 20  # bytes of a JSON text in memory: one character outside of ASCII makes all of them wider
 MOST_UNPACKED = 4 << 20  # bytes of what gzip holds: an app definition has 1 MiB at most
 MOST_OF_A_FILE = 4 << 20  # bytes of a file that a person writes
-MOST_SECONDS = 4.0  # to wait for what is no file on a disk
+MOST_SECONDS = 4.0  # to wait for a pipe or a terminal
 
 
 class UnusableJsonError(ValueError):
@@ -76,7 +76,7 @@ def lines_of(text: str, most: int, longest: int = 100_000) -> Iterator[str]:
 
 
 def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:
-    """What gzip holds. Raises ValueError for more than ``most`` bytes, and for what is not gzip."""
+    """What gzip holds. Raises ValueError for more than ``most`` bytes, and for anything but gzip."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             found = file.read(most + 1)
@@ -130,12 +130,12 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def file_text(path: Path, most: int = MOST_OF_A_FILE) -> str:
-    """The text of a file. Raises OSError, and ValueError for what is not UTF-8."""
+    """The text of a file. Raises OSError, and ValueError for other text than UTF-8."""
     return file_bytes(path, most).decode("utf-8").replace("\r\n", "\n")
 
 
 def require_file(path: Path, most: int) -> None:
-    """Raises OSError for what is no file on a disk, or has more than ``most`` bytes: for libraries that read a path."""
+    """Raises OSError unless it is a file on a disk with at most ``most`` bytes: for libraries that read a path."""
     try:
         state = os.stat(path)
     except ValueError as error:  # a NUL character

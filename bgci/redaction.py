@@ -72,7 +72,7 @@ class Redactor:
         """The secrets in the order of their registration, each a single line: for other programs that mask them."""
         return [secret for secret in self._secrets if "\n" not in secret]
 
-    def parted(self, text: str) -> tuple[str, str]:
+    def redacted_beginning(self, text: str) -> tuple[str, str]:
         """The beginning of a line that goes on, redacted, and the rest as it is, for the next part of the line.
 
         The rest is so long that a secret which the end of the text cuts is wholly in it, and it begins with none of
@@ -257,7 +257,7 @@ _THE_ONE = Redactor()
 hide = _THE_ONE.hide
 hide_login_in = _THE_ONE.hide_login_in
 hidden = _THE_ONE.hidden
-parted = _THE_ONE.parted
+redacted_beginning = _THE_ONE.redacted_beginning
 redacted = _THE_ONE.redacted
 redacted_json = _THE_ONE.redacted_json
 redacted_markup = _THE_ONE.redacted_markup

@@ -133,7 +133,8 @@ def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
     held = ""
     for part in parts:
         text = held + decode(part)
-        shown, held = (redaction.redacted(text), "") if text.endswith("\n") else redaction.parted(text)
+        whole = text.endswith("\n")
+        shown, held = (redaction.redacted(text), "") if whole else redaction.redacted_beginning(text)
         if shown:
             yield shown
     if held:

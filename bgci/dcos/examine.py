@@ -17,7 +17,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from bgci.appdef.names import app_slug
 from bgci.dcos import openssl, tls
-from bgci.dcos.http import Http, Params, proxied
+from bgci.dcos.http import Http, Params
+from bgci.dcos.http_address import proxied
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.marathon import Marathon

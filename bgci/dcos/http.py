@@ -11,31 +11,25 @@ import random
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from itertools import count
 from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_environ_proxies, select_proxy
 
 from bgci.bounded import UnusableJsonError, json_value
 from bgci.dcos import tls
+from bgci.dcos.http_address import CREDENTIALS_REMEDY, checked_url, origin, proxies, redirect_target
 from bgci.dcos.http_body import ENCODINGS, TooLarge, in_requests_words, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
-from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
+from bgci.dcos.http_session import MAX_PAUSE, Sessions, retry_after
+from bgci.errors import AbortedError, DeniedError, UnavailableError
 from bgci.interruption import SETTLE, call, left, pause
 
 Params = Sequence[tuple[str, str]]
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 MAX_REDIRECTS = 5
-MAX_PAUSE = 30.0  # seconds: neither the back-off nor a Retry-After may pause longer
-CREDENTIALS_REMEDY = (
-    "Set BGCI_TOKEN, or BGCI_USERNAME and BGCI_PASSWORD, or BGCI_SERVICE_ACCOUNT (or the ..._FILE form of them) "
-    "and check that they are meant for this cluster and have not expired."
-)
 
 
 class Auth(Protocol):
@@ -93,7 +87,7 @@ class Http:
         patience: float = 0.0,
         name: str = "",
     ) -> None:
-        self.base_url = _checked_url(base_url)
+        self.base_url = checked_url(base_url)
         self.name = name or "The server"
         self._auth = auth
         self._verify = tls.verification(ca_cert, insecure)
@@ -102,7 +96,7 @@ class Http:
         self._retries = retries
         self._backoff = backoff
         self._patience = patience
-        self._sessions = _Sessions()
+        self._sessions = Sessions()
         self.before_change: Callable[[], None] = lambda: None  # called before each request that changes something
 
     def below(self, path: str, *, name: str = "") -> Http:
@@ -127,7 +121,7 @@ class Http:
     def apart(self) -> Http:
         """The same server for another thread: a session of its own, one try more, short time limits."""
         other = self.free()
-        other._sessions, other._retries, other._timeouts, other._total = _Sessions(), 1, (5.0, 10.0), 12.0
+        other._sessions, other._retries, other._timeouts, other._total = Sessions(), 1, (5.0, 10.0), 12.0
         return other
 
     def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
@@ -196,7 +190,7 @@ class Http:
                 if response.status_code not in TRY_AGAIN:
                     return self._judged(method, response, json)
                 problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
-                wait = max(wait, _retry_after(response))
+                wait = max(wait, retry_after(response))
                 again = repeatable or response.status_code == 429
                 most = most and time.monotonic() >= patient_until
             if not again or most or wait >= left():
@@ -215,7 +209,7 @@ class Http:
     ) -> requests.Response:
         """The reply, after another login where the old one has ended."""
         response = self._follow(method, url, params, json, headers, credentials)
-        ours = credentials and _origin(response.url) == _origin(self.base_url)
+        ours = credentials and origin(response.url) == origin(self.base_url)
         if response.status_code == 401 and ours and self._auth and self._auth.renew():
             return self._follow(method, url, params, json, headers, credentials)
         return response
@@ -230,13 +224,13 @@ class Http:
             response = self._send(method, url, params, json, headers, credentials)
             if not response.is_redirect:
                 return response
-            target = _target(url, response.headers["Location"])
+            target = redirect_target(url, response.headers["Location"])
             if method != "GET" or not target:
                 target = target or response.headers["Location"][:200]
                 raise UnavailableError(
                     f"{method} {shown(url)} is redirected to {shown(target)}.", remedy="Use that address as the URL."
                 )
-            credentials = credentials and _origin(target) == _origin(self.base_url)
+            credentials = credentials and origin(target) == origin(self.base_url)
             url, params = target, ()
         raise UnavailableError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
 
@@ -261,7 +255,7 @@ class Http:
                     headers=sent,
                     timeout=self._timeouts,
                     verify=self._verify,
-                    proxies=_proxies(url),
+                    proxies=proxies(url),
                     allow_redirects=False,
                     stream=True,
                 ) as response,
@@ -283,7 +277,7 @@ class Http:
         failure = HttpFailure(status, body_of(response), url)
         if status == 401:
             hint = ""
-            if _origin(response.url) != _origin(self.base_url):
+            if origin(response.url) != origin(self.base_url):
                 hint = f"Credentials are sent to {self.base_url} only: give the address it redirects to. "
             remedy = self._auth.remedy() if self._auth else CREDENTIALS_REMEDY
             raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + remedy) from failure
@@ -323,86 +317,9 @@ class Http:
             ) from error
 
 
-class _Session(requests.Session):
-    """It follows no redirect, and prepares for none: it would fail for an address that it cannot read."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
-class _Sessions:
-    """The session of an Http and of those below it."""
-
-    def __init__(self) -> None:
-        self.replace()
-
-    def replace(self) -> None:
-        """Another session, with connections of its own. A thread can still use the earlier one."""
-        self.current = _Session()
-        self.current.trust_env = False  # no ~/.netrc, and nothing that overrides the trusted certificates
-        self.current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-
-
 def _is_json(reply: Reply) -> bool:
     try:
         json_value(reply.content)
     except ValueError as error:
         return isinstance(error, UnusableJsonError)  # it stays as it is
     return True
-
-
-def _proxies(url: str) -> dict[str, str]:
-    """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
-    return {} if tls.is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
-
-
-def proxied(url: str) -> bool:
-    """Whether a request for it goes through a proxy."""
-    return select_proxy(url, _proxies(url)) is not None
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{shown(url)!r} is not a usable URL.", remedy="Write it as https://host or http://host:port.")
-    if "@" in parts.netloc:
-        raise UsageError(f"The URL {shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
-    return url.rstrip("/")
-
-
-def _origin(url: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _target(url: str, location: str) -> str:
-    """Where a redirect leads; empty for an address that cannot be used."""
-    try:
-        target = urljoin(url, location)
-        return _checked_url(target) if "@" not in urlsplit(target).netloc else ""
-    except (ValueError, UsageError):
-        return ""
-
-
-def http_date(text: str) -> float:
-    """Seconds since the epoch of a date in a header; 0 for any other text."""
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _retry_after(response: requests.Response) -> float:
-    """Seconds that the server asks us to wait, capped; 0 when it does not say."""
-    value = response.headers.get("Retry-After", "")
-    try:
-        if value.isascii() and value.isdigit():
-            return min(MAX_PAUSE, float(value[:6]))
-        seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return min(MAX_PAUSE, max(0.0, seconds))

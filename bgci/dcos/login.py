@@ -17,7 +17,8 @@ from bgci import redaction
 from bgci.bounded import json_value
 from bgci.dcos import jwt, permissions
 from bgci.dcos.credentials import Credentials, Password, ServiceAccount, Token
-from bgci.dcos.http import CREDENTIALS_REMEDY, Http
+from bgci.dcos.http import Http
+from bgci.dcos.http_address import CREDENTIALS_REMEDY
 from bgci.dcos.http_failure import HttpFailure
 from bgci.errors import DeniedError, UnavailableError, UsageError
 

@@ -12,8 +12,8 @@ from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
 from bgci.appdef.preview import PREVIEW_LABEL
-from bgci.dcos.http import http_date
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.http_session import http_date
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.lock_apps import LOCK_LABEL, read_lock
 from bgci.dcos.permissions import of_request

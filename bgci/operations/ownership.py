@@ -57,7 +57,7 @@ def check_strangers(context: Context, release: Release, mine: Owned) -> None:
 def require_readable(context: Context, mine: Owned, revision: str) -> None:
     """Raises DeniedError before an app of this revision is created that the account could not see.
 
-    Marathon leaves out of its lists what an account may not read, and answers 404 for an app that does not exist,
+    Marathon leaves out of its lists what an account cannot read, and answers 404 for an app that does not exist,
     before it asks for the permission (marathon: AppsResource.show). So only an app that exists shows the permission. In
     a folder the lock has shown it. At the root a permission covers one app alone: there a probe shows it, with the id
     of the colour that is going to be created, without instances and load-balancer labels. It is deleted at once.

@@ -58,7 +58,7 @@ def test_the_inputs_of_the_action_are_the_options_and_its_own() -> None:
     inputs = ACTION["inputs"]
     assert set(inputs) == set(OPTIONS) | ACTION_ONLY | {"config"}
     (own,) = re.findall(r"^OWN = \((.*)\)$", (ROOT / "action" / "main.py").read_text(), re.M)
-    assert set(re.findall('"(.+?)"', own)) == ACTION_ONLY  # config is no option of a command, but bgci reads it
+    assert set(re.findall('"(.+?)"', own)) == ACTION_ONLY  # config is not an option of a command, but bgci reads it
     for name, option in OPTIONS.items():
         assert inputs[name] == {"description": option.description, "default": ""}
     assert [name for name, entry in inputs.items() if entry.get("required")] == ["command"]

@@ -28,7 +28,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "artifacts": ("render", *V2),
     "state_dir": ("sandbox", "status"),
 }
-# The same of what is no option of a command.
+# The same of the paths that are not options of a command.
 OTHERS: dict[str, tuple[str, ...]] = {
     "--config": ("render", *V2),
     "replay": ("replay",),

@@ -24,6 +24,7 @@ import bgci.cli
 import bgci.dcos.cluster
 import bgci.dcos.config_check
 import bgci.dcos.http
+import bgci.dcos.http_session
 import bgci.dcos.marathon_lb
 import bgci.operations.context
 import bgci.operations.lock
@@ -214,7 +215,7 @@ def seams() -> Iterator[None]:
     """Replaces what touches the machine: sockets, signals, pauses. Everything else is what ships."""
     with ExitStack() as stack:
         for target, name, value in (
-            (bgci.dcos.http._Session, "get_adapter", lambda self, url: _ADAPTER),
+            (bgci.dcos.http_session._Session, "get_adapter", lambda self, url: _ADAPTER),
             (bgci.dcos.http, "call", _call),
             (bgci.dcos.marathon_lb, "_addresses", lambda host, port: [host]),
             (interruption.Signals, "_wait", _wait),

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bgci.engine.lock import LEASE
 from virtual.clock import Deadlock
 from virtual.commands import Commands, Ended, seams
 from virtual.faults import ANSWERS, EVENTS, KILLS, REPLICAS, Exchange, Fault
@@ -113,8 +114,9 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
             for command in ("canary", case.goal):
                 _to_the_end(commands, story, command)
             _run_on(cluster, SETTLED)
-            killed_job = case.via == "job" and "SIGKILL" in name
-            story.problems += _verdict(cluster, case, locks_may_stay=killed_job or name == "hangs")
+            if name == "hangs" or (case.via == "job" and "SIGKILL" in name):
+                _after_a_lock_that_was_left(cluster, commands, story, case)
+            story.problems += _verdict(cluster, case)
         except Deadlock as error:
             story.problems.append(f"deadlock: {error}")
     return story
@@ -166,17 +168,20 @@ def _run_on(cluster: World, seconds: float) -> None:
     cluster.loop.run_until_complete(asyncio.sleep(seconds))
 
 
-def _verdict(cluster: World, case: Case, *, locks_may_stay: bool) -> list[str]:
-    """What is not as promised at the end.
+def _after_a_lock_that_was_left(cluster: World, commands: Commands, story: Story, case: Case) -> None:
+    """A command that nobody answers any more leaves its lock, and so does a job that is killed after its last change,
+    when its follower finds the goal reached. The lock ends by itself, and the next command removes it."""
+    if any("BGCI_LOCK_OF" in app.spec["labels"] for app in cluster.marathon.store.apps.values()):
+        _run_on(cluster, LEASE)
+        _to_the_end(commands, story, case.goal)
+        _run_on(cluster, SETTLED)
 
-    ``locks_may_stay``: a command that nobody answers any more leaves its lock, which ends by itself; so does a job that
-    is killed after its last change, when the command that follows it finds the goal reached.
-    """
+
+def _verdict(cluster: World, case: Case) -> list[str]:
+    """What is not as promised at the end."""
     problems = []
     store, (wanted,) = cluster.marathon.store, [{"promote": "v2", "rollback": "v1"}[case.goal]]
     apps = [app.spec for app in store.apps.values()]
-    if locks_may_stay:
-        apps = [spec for spec in apps if "BGCI_LOCK_OF" not in spec["labels"]]
     found = {spec["labels"].get("BGCI_REVISION"): spec["instances"] for spec in apps}
     if found != {wanted: case.instances}:
         problems.append(f"at the end: {found}")

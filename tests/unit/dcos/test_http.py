@@ -21,6 +21,7 @@ from bgci import interruption
 from bgci.dcos import http as http_module
 from bgci.dcos.credentials import Token
 from bgci.dcos.http import Http
+from bgci.dcos.http_address import origin
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.login import Login
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
@@ -362,8 +363,8 @@ def test_whatever_form_a_redirect_has_the_credentials_stay_and_do_not_come_back(
 
 def test_another_name_of_the_host_and_another_scheme_are_another_address():
     urls = ["https://dcos", "http://dcos", "https://dcos:8443", "https://dcos.", "https://10.0.0.1"]
-    assert len({http_module._origin(url) for url in urls}) == len(urls)
-    assert http_module._origin("https://DCOS:443/x") == http_module._origin("https://dcos")
+    assert len({origin(url) for url in urls}) == len(urls)
+    assert origin("https://DCOS:443/x") == origin("https://dcos")
 
 
 def test_the_login_of_a_proxy_goes_to_the_proxy_only(stub, other, answer, monkeypatch):
