@@ -166,7 +166,10 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
             reloaded = now
             for balancer in context.balancers:
                 balancer.request_reload()
-        context.console.wait(f"Preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers.")
+        context.console.wait(
+            f"Preview: in rotation at {len(up_since)} of {len(context.balancers)} load balancers. It must stay there "
+            f"for {settle:.0f} s, fall x (interval + timeout) of its health check."
+        )
         pause(PAUSE)
 
 
