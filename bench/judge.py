@@ -4,9 +4,9 @@
     python bench/judge.py detection  one of them
     python bench/judge.py --quick    a tenth of the releases
 
-Needs the extra `bench` (NumPy). False alarms and detection: every single error is a look, the harshest way of looking,
+Needs the extra `bench` (NumPy). False alarms and detection: one poll after every single error, the worst case,
 as arrays; the same numbers come out of `bgci.analysis.judge` itself (checked on the way). Verdicts: the judge itself,
-one look for every 25 canary requests, 5,000 of them at most, with the exact tests at the end. The policy is that of
+one poll for every 25 canary requests, 5,000 of them at most, with the exact tests at the end. The policy is that of
 `bgci test`: the error rate's part of alpha. Wald's test has all of it.
 """
 
@@ -35,13 +35,13 @@ POLICY = JudgePolicy().part(ERRORS_PART)
 
 @dataclass(frozen=True)
 class Runs:
-    """By release: the number of the error at which the bet was won (0: never), of ``errors`` at most."""
+    """By release: the number of the error at which the e-value reached its threshold (0: never)."""
 
     won_at: np.ndarray
-    log_wealth: np.ndarray
+    log_e_value: np.ndarray
 
 
-def bets_on_errors(
+def e_processes(
     share: float,
     mine: float,
     releases: int,
@@ -50,26 +50,26 @@ def bets_on_errors(
     policy: JudgePolicy = POLICY,
     alternatives: tuple[float, ...] = WORSE,
 ) -> Runs:
-    """The judge's bet "worse" on errors that are the canary's with probability ``mine``, each error one look."""
+    """The judge's e-process "worse", one poll per error; an error is the canary's with probability ``mine``."""
     tilts = np.array(alternatives)
     theta = tilts * share / (tilts * share + 1 - share)
-    gain = np.log(np.array([(1 - theta) / (1 - share), theta / share]))  # by whose error it is
+    gain = np.log(np.array([(1 - theta) / (1 - share), theta / share]))  # error of baseline, canary
     threshold = math.log(policy.fail_threshold)
     beliefs, e_value = np.zeros((releases, len(tilts))), np.zeros(releases)
-    won_at, playing = np.zeros(releases, int), np.arange(releases)
+    won_at, running = np.zeros(releases, int), np.arange(releases)
     for error in range(1, errors + 1):
-        now = beliefs[playing]
+        now = beliefs[running]
         weights = np.exp(now - now.max(axis=1, keepdims=True))
         hit = weights @ theta / weights.sum(axis=1) / share
-        hit = np.minimum(hit, np.exp(threshold - e_value[playing]))  # a gain beyond it goes to the miss
+        hit = np.minimum(hit, np.exp(threshold - e_value[running]))  # a gain beyond it goes to the miss
         miss = (1 - share * hit) / (1 - share)
-        canary = rng.random(len(playing)) < mine
-        e_value[playing] += np.log(np.where(canary, hit, miss))
-        beliefs[playing] = now + gain[canary.astype(int)]
-        done = e_value[playing] >= threshold - 1e-9
-        won_at[playing[done]] = error
-        playing = playing[~done]
-        if not len(playing):
+        canary = rng.random(len(running)) < mine
+        e_value[running] += np.log(np.where(canary, hit, miss))
+        beliefs[running] = now + gain[canary.astype(int)]
+        done = e_value[running] >= threshold - 1e-9
+        won_at[running[done]] = error
+        running = running[~done]
+        if not len(running):
             break
     return Runs(won_at, e_value)
 
@@ -79,16 +79,16 @@ def check_against_the_judge(share: float, rng: np.random.Generator) -> None:
     parts = round(1 / share)
     for _ in range(50):
         seed = int(rng.integers(2**32))
-        runs = bets_on_errors(share, min(0.9, 2 * share), 1, 60, np.random.default_rng(seed))
-        draws, bet = np.random.default_rng(seed), EProcess(WORSE, POLICY.fail_threshold)
+        runs = e_processes(share, min(0.9, 2 * share), 1, 60, np.random.default_rng(seed))
+        draws, process = np.random.default_rng(seed), EProcess(WORSE, POLICY.fail_threshold)
         won_at = 0
         for error in range(1, 61):
             count = int(draws.random(1)[0] < min(0.9, 2 * share))
-            bet = bet.see(hypergeometric(10, 10 * parts - 10, 1), count)
-            if bet.won:
+            process = process.see(hypergeometric(10, 10 * parts - 10, 1), count)
+            if process.won:
                 won_at = error
                 break
-        assert math.isclose(math.log(bet.e_value), runs.log_wealth[0], abs_tol=1e-6)
+        assert math.isclose(math.log(process.e_value), runs.log_e_value[0], abs_tol=1e-6)
         assert runs.won_at[0] == won_at
 
 
@@ -107,26 +107,26 @@ def bound(p0: float, p1: float, share: float) -> float:
     """How many times Wald's number (his formula) every test needs that does not know the baseline's rate.
 
     By Wald's own inequality, for any test of "the rates are equal" with these error probabilities, and for every rate q
-    that the null allows: the mean number of requests is at least a number of the error probabilities alone, over what
-    a request tells against q. The least telling q is the mean of both.
+    that the null allows: the mean number of requests is at least a number of the error probabilities alone, divided by
+    the information of one request against q. The least information is at the mean of both rates.
     """
     q = share * p1 + (1 - share) * p0
-    told = divergence(p1, q) + (1 - share) / share * divergence(p0, q)  # per canary request
-    return divergence(p1, p0) / told
+    information = divergence(p1, q) + (1 - share) / share * divergence(p0, q)  # per canary request
+    return divergence(p1, p0) / information
 
 
 def wald_simulated(p0: float, p1: float, beta: float, releases: int, rng: np.random.Generator) -> float:
     """The same, of the test as it is run: with its overshoot."""
     up, low = math.log((1 - beta) / ALPHA), math.log(beta / (1 - ALPHA)) if beta else -math.inf
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
-    level, requests, playing = np.zeros(releases), np.zeros(releases), np.arange(releases)
-    while len(playing):
-        gap = rng.geometric(p1, len(playing))  # up to the next error
-        to_low = np.ceil((level[playing] - low) / -success)
+    level, requests, running = np.zeros(releases), np.zeros(releases), np.arange(releases)
+    while len(running):
+        gap = rng.geometric(p1, len(running))  # up to the next error
+        to_low = np.ceil((level[running] - low) / -success)
         passed = to_low < gap
-        requests[playing] += np.where(passed, to_low, gap)
-        level[playing] += (gap - 1) * success + error
-        playing = playing[~passed & (level[playing] < up)]
+        requests[running] += np.where(passed, to_low, gap)
+        level[running] += (gap - 1) * success + error
+        running = running[~passed & (level[running] < up)]
     return float(requests.mean())
 
 
@@ -140,52 +140,51 @@ def fixed_size(p0: float, p1: float, share: float) -> int:
 
 def detection(releases: int, rng: np.random.Generator) -> None:
     print(
-        "\n| rates | share | Wald, power 0.8 | Wald, power 1 | judge | cut | judge / Wald at power 1 "
-        "| cut / Wald at power 0.8 | told | bound | fixed |"
+        "\n| rates | share | Wald, power 0.8 | Wald, power 1 | judge | stopped | judge / Wald at power 1 "
+        "| stopped / Wald at power 0.8 | known alternative | lower bound | fixed size |"
     )
     for p0, p1 in CASES:
         half, full = (wald_simulated(p0, p1, beta, releases, rng) for beta in (0.2, 0.0))
         known = f"{wald(p0, p1, 0.2):.0f} ({half:.0f}) | {wald(p0, p1, 0.0):.0f} ({full:.0f})"
         for share in SHARES:
             needed = requests_needed(p0, p1, share, releases, rng)
-            told = requests_needed(p0, p1, share, releases, rng, policy=JudgePolicy(), alternatives=(p1 / p0,)).mean()
+            oracle = requests_needed(p0, p1, share, releases, rng, policy=JudgePolicy(), alternatives=(p1 / p0,)).mean()
             stop = np.quantile(needed, 0.8)  # the deadline at which 8 of 10 are detected
-            mean, cut = needed.mean(), np.minimum(needed, stop).mean()
-            row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {known} | {mean:.0f} | {cut:.0f}"
-            ratios = f"{mean / full:.2f} | {cut / half:.2f} | {told / full:.2f} | {bound(p0, p1, share):.2f}"
+            mean, stopped = needed.mean(), np.minimum(needed, stop).mean()
+            row = f"{100 * p0:g} -> {100 * p1:g} % | {share:.0%} | {known} | {mean:.0f} | {stopped:.0f}"
+            ratios = f"{mean / full:.2f} | {stopped / half:.2f} | {oracle / full:.2f} | {bound(p0, p1, share):.2f}"
             print(f"| {row} | {ratios} | {fixed_size(p0, p1, share)} |", flush=True)
 
 
 def requests_needed(
     p0: float, p1: float, share: float, releases: int, rng: np.random.Generator, **more: Any
 ) -> np.ndarray:
-    """Canary requests until the bet is won, by release. ``more``: for ``bets_on_errors``."""
+    """Canary requests until detection, by release. ``more``: for ``e_processes``."""
     errors = p1 * share + p0 * (1 - share)
-    won_at = bets_on_errors(share, p1 * share / errors, releases, 20_000, rng, **more).won_at
+    won_at = e_processes(share, p1 * share / errors, releases, 20_000, rng, **more).won_at
     assert won_at.all()
     # The request at which the nth error comes.
     return (won_at + rng.negative_binomial(won_at, errors)) * share
 
 
 def false_alarms(releases: int, rng: np.random.Generator) -> None:
-    """10,000 good releases that nobody passes: as many looks as there are errors in 20,000 canary requests."""
-    print("\n| rate | share | errors looked at | false alarms |")
+    """10,000 good releases that never pass: one poll for each error in 20,000 canary requests."""
+    print("\n| rate | share | errors | false alarms |")
     for rate in (0.0, 0.001, 0.01, 0.05):
         for share in SHARES:
             errors = round(20_000 / share * rate)
-            runs = bets_on_errors(share, share, releases, errors, rng)
+            runs = e_processes(share, share, releases, errors, rng)
             alarms = np.count_nonzero(runs.won_at) / releases
             print(f"| {100 * rate:g} % | {share:.0%} | {errors} | {100 * alarms:.2f} % |", flush=True)
 
 
 def false_alarms_over_steps(releases: int, rng: np.random.Generator) -> None:
-    """The same of good releases by steps: failed at any of them, each step judged with its part of alpha."""
+    """The same for releases by steps: failed at any of them, each step judged with its part of alpha."""
     policy = POLICY.part(1 / len(STEPS))
     print(f"\n| rate | false alarms at {', '.join(f'{share:.0%}' for share in STEPS)} | at any |")
     for rate in (0.001, 0.01, 0.05):
         alarms = [
-            bets_on_errors(share, share, releases, round(20_000 / share * rate), rng, policy).won_at > 0
-            for share in STEPS
+            e_processes(share, share, releases, round(20_000 / share * rate), rng, policy).won_at > 0 for share in STEPS
         ]
         each = ", ".join(f"{100 * one.mean():.2f} %" for one in alarms)
         print(f"| {100 * rate:g} % | {each} | {100 * np.any(alarms, axis=0).mean():.2f} % |", flush=True)
@@ -209,7 +208,7 @@ def verdicts(releases: int, rng: np.random.Generator) -> None:
     good = ((0.0, 0.0), (0.001, 0.001), (0.01, 0.01), (0.05, 0.05))
     edge = ((0.001, 0.005), (0.0025, 0.005), (0.01, 0.02))
     for p0, p1 in (*good, *edge, (0.001, 0.01), (0.001, 0.02), (0.01, 0.05)):
-        count = releases // (5 if p0 == p1 else 10)  # false alarms are what must be known well
+        count = releases // (5 if p0 == p1 else 10)  # false alarms need the higher precision
         for share in SHARES:
             ended = [release(p0, p1, share, 5000, rng) for _ in range(count)]
             outcomes = Counter(outcome for outcome, _ in ended)
@@ -220,9 +219,9 @@ def verdicts(releases: int, rng: np.random.Generator) -> None:
 
 
 def response_times(releases: int, rng: np.random.Generator) -> None:
-    """A tenth of the releases. Log-normal times: means of a thousand requests spread by 5 %, single probes by 50 %."""
+    """A tenth of the releases. Log-normal times: means of a thousand requests spread by 5 %, single requests by 50 %."""
     releases //= 10
-    print("\n| canary takes | means: pass, fail, pairs | probes: pass, fail, pairs |")
+    print("\n| canary takes | means: pass, fail, pairs | synthetic: pass, fail, pairs |")
     policy, limits = JudgePolicy().part(1 - ERRORS_PART), LatencyPolicy(ratio=1.25, slack_ms=0.0)
     for times in (1.0, 1.25, 1.3, 1.5, 2.0):
         cells = []
