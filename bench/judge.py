@@ -219,7 +219,7 @@ def verdicts(releases: int, rng: np.random.Generator) -> None:
 
 
 def response_times(releases: int, rng: np.random.Generator) -> None:
-    """A tenth of the releases. Log-normal times: means of a thousand requests spread by 5 %, single requests by 50 %."""
+    """A tenth of the releases. Log-normal times: means of 1,000 requests spread by 5 %, single requests by 50 %."""
     releases //= 10
     print("\n| canary takes | means: pass, fail, pairs | synthetic: pass, fail, pairs |")
     policy, limits = JudgePolicy().part(1 - ERRORS_PART), LatencyPolicy(ratio=1.25, slack_ms=0.0)
