@@ -8,7 +8,7 @@ from dataclasses import replace
 from bgci.dcos.metronome import Job
 from bgci.engine.lock import Way
 from bgci.operations.context import stage
-from bgci.operations.lock import take_lock
+from bgci.operations.exclusion import take_lock
 from bgci.operations.publishing import jobs_of_app, needed_metronome
 from bgci.options import Settings
 

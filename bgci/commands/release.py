@@ -31,8 +31,8 @@ from bgci.operations.canary_analysis import left, size_within_budget
 from bgci.operations.canary_size import CanarySize, size_of, step_sizes
 from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
+from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach, rollback_on_abort
-from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render

@@ -12,7 +12,7 @@ from bgci.dcos.running_app import RunningApp
 from bgci.engine.observation import Observation, Serving
 from bgci.errors import ConflictError, DeniedError, UnavailableError
 from bgci.operations.context import Context, stage
-from bgci.operations.lock import lock_row, other_locks
+from bgci.operations.exclusion import lock_row, other_locks
 from bgci.operations.ownership import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app

@@ -6,7 +6,7 @@ from bgci.appdef.names import suite_candidates
 from bgci.errors import UsageError
 from bgci.operations.canary_test import carry_out, planned
 from bgci.operations.context import stage
-from bgci.operations.lock import warn_of_others
+from bgci.operations.exclusion import warn_of_others
 from bgci.options import Settings
 
 

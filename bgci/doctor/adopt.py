@@ -20,7 +20,7 @@ from bgci.engine.ownership import folder, same_group
 from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, DeniedError, UnavailableError, amended
 from bgci.interruption import pause
 from bgci.operations.context import Context
-from bgci.operations.lock import take_lock
+from bgci.operations.exclusion import take_lock
 
 FOLLOW_SECONDS = 15.0  # for the load balancers to know the new tasks
 PAUSE = 0.5  # seconds between two looks

@@ -25,9 +25,9 @@ from bgci.engine.observation import Serving
 from bgci.engine.ownership import Claim, same_group
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, UsageError
 from bgci.operations.context import Context
+from bgci.operations.exclusion import lock_row, other_locks
 from bgci.operations.job_image import REMEDY, job_image
 from bgci.operations.job_login import way
-from bgci.operations.lock import lock_row, other_locks
 from bgci.operations.rendering import from_template, template_file
 from bgci.options import Settings
 

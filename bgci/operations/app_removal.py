@@ -20,9 +20,9 @@ from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
 from bgci.interruption import pause
 from bgci.operations.context import Context
+from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach
 from bgci.operations.job_run import command_in, run_once
-from bgci.operations.lock import take_lock
 from bgci.operations.publishing import jobs_of_app
 
 PAUSE = 0.3  # seconds between two looks

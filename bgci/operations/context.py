@@ -19,6 +19,7 @@ from bgci.appdef.names import check_revision, parse_app
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import noted_signals
 from bgci.operations.connections import Connections, in_job
+from bgci.operations.lock import AppLock
 from bgci.operations.result import Result
 from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json
@@ -30,7 +31,6 @@ from bgci.reporting.live_line import live_line
 
 if TYPE_CHECKING:
     from bgci.engine.observation import Observation
-    from bgci.operations.lock import AppLock
 
 # Prefixes of a job's last line and of its journal lines. Metronome itself reports only success or failure.
 RESULT_LINE = "bgci-result: "

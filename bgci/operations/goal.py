@@ -15,9 +15,9 @@ from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.dry_run import plan_goal
+from bgci.operations.exclusion import take_lock
 from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
-from bgci.operations.lock import take_lock
 from bgci.operations.ownership import check_strangers, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_previews

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.lock_apps import lock_app, new_lock_id, renewed_labels
 from bgci.dcos.marathon import Marathon
 from bgci.durations import duration_text
 from bgci.engine.lock import LEASE, Contender, Create, Hold, Lock, Owner, Refuse, Wait, Way
-from bgci.engine.ownership import folder
 from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError
-from bgci.interruption import SLACK, left, pause, within
-from bgci.operations.process_identity import has_ended, machine, process
-from bgci.reporting.artifacts import ci_job
-
-if TYPE_CHECKING:
-    from bgci.operations.context import Context
+from bgci.interruption import left, pause, within
+from bgci.operations.process_identity import has_ended
 
 MARGIN = 15.0  # seconds before the end of its lease in which a holder begins no change
 RENEW_EVERY, RENEW_AGAIN = LEASE / 3, 2.0  # seconds; the second after a renewal that failed
 # Seconds within which the deletion of a lock has to be answered; the second after the cluster has not answered in time.
 DELETED, DELETED_LATE = 4.0, 0.8
 TRIES, PAUSE = 4, 0.5  # to create a lock whose creation was not answered
-# Seconds for which a job waits: for a command that is about to withdraw, or to follow its run.
-JOB_PATIENCE = 15.0
 
 
 class LockLost(ConflictError):
@@ -68,7 +59,7 @@ class AppLock:
 
         Raises DeniedError for an account that may not create an app here, or not read it.
         """
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=_gone)
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
         self._create()
         unseen = 0
         while True:
@@ -94,7 +85,7 @@ class AppLock:
 
     def watch(self) -> None:
         """Without a lock of one's own: wait until nobody else holds it. Raises ConflictError."""
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=_gone)
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
         while True:
             listed, at = self._marathon.locks(self._app_id)
             if at:
@@ -258,75 +249,12 @@ class _Renewal:
             self._renewed(asked)
 
 
-# -- for commands -----------------------------------------------------------------------------------------------------
-
-
-def take_lock(context: Context, way: Way) -> None:
-    """Let this command alone change the app until it ends. Nothing to do in a dry run, or where it does already.
-
-    An account that may not create a lock goes on without one where it changes no app itself (the jobs do, and take
-    locks), and at the root, where no permission can be given for locks. Raises ConflictError, DeniedError.
-    """
-    if context.job:
-        way = Way.JOB
-    if context.settings.dry_run or (context.lock and context.lock.me.way is way):
-        return
-    if context.lock:
-        context.lock.release()  # nothing was changed under it yet
-    patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
-    with within(patience + min(left(), context.settings.timeout + SLACK)):
-        cluster = context.cluster
-        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console)
-        context.lock = lock
-        try:
-            lock.take()
-        except DeniedError as error:
-            if not _may_go_without(context, way, error):
-                raise
-            lock.release()
-            lock.watch()
-            what = (
-                "No lock is held from one job to the next."
-                if way is Way.FOLLOW
-                else "No lock is held: no permission names a lock at the root."
-            )
-            context.console.warn(f"{what} {error.message}")
-            return
-    for service in (cluster.marathon, cluster.metronome):
-        if service:
-            service.http.before_change = lock.require
-
-
-def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
-    cause = error.__cause__
-    refused = isinstance(cause, HttpFailure) and cause.status == 403
-    return refused and (way is Way.FOLLOW or folder(context.app_id) == "/")
-
-
-def other_locks(context: Context) -> list[Lock]:
-    """The live locks of other commands, for people."""
-    listed, at = context.cluster.marathon.locks(context.app_id)
-    others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
-    return [lock for lock in others if not (lock.owner and _gone(lock.owner)) and not (at and at >= lock.ends)]
-
-
-def lock_row(lock: Lock) -> dict[str, str]:
-    """A lock in the answer of `bgci status`."""
-    return {"id": lock.id, "owner": described(lock), "since": _time(lock.since), "until": _time(lock.ends)}
-
-
-def warn_of_others(context: Context) -> None:
-    """Say which other commands change the app now."""
-    for lock in other_locks(context):
-        context.console.warn(f"{described(lock)} changes {context.app_id} since {_time(lock.since)}: it can end this.")
-
-
 def refusal(app_id: str, blockers: Sequence[Lock]) -> ConflictError:
     """The error for a command that waited long enough."""
     first = min(blockers, key=lambda lock: (lock.owner is not None and lock.owner.way is Way.JOB, lock.rank))
     return ConflictError(
-        f"{described(first)} changes {app_id}, since {_time(first.since)}; its lock ends at {_time(first.ends)} unless "
-        "it is renewed.",
+        f"{described(first)} changes {app_id}, since {clock_time(first.since)}; its lock ends at "
+        f"{clock_time(first.ends)} unless it is renewed.",
         remedy="Wait for it to end, for example with --lock-timeout 10m. If its process was killed, the lock ends by "
         f"itself; to end it at once, delete the app {first.id} (docs/lock.md).",
     )
@@ -341,28 +269,11 @@ def described(lock: Lock) -> str:
     return f"{what} ({', '.join(filter(None, (owner.name, owner.url))) or 'unknown owner'})"
 
 
-def _me(context: Context, way: Way) -> Owner:
-    ci = ci_job(os.environ) if way is not Way.JOB else None
-    task = os.environ.get("MESOS_TASK_ID", "")
-    name = f"task {task}" if task else f"process {os.getpid()} on {socket.gethostname()}"
-    return Owner(
-        way,
-        command=context.command,
-        # A command that follows jobs and has no revision of its own lets in the jobs of each.
-        revision=context.job.revision if context.job else context.settings.revision,
-        machine=machine(),
-        process=process(os.getpid()),
-        ci_job=ci.key if ci else "",
-        name=f"{ci.name}, {name}" if ci else name,
-        url=ci.url if ci else "",
-    )
-
-
-def _gone(owner: Owner) -> bool:
+def gone(owner: Owner) -> bool:
     return has_ended(owner.machine, owner.process)
 
 
-def _time(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, timezone.utc):%H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):

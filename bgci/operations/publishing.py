@@ -12,9 +12,9 @@ from bgci.dcos.permissions import of_request
 from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
 from bgci.operations.context import Context
+from bgci.operations.exclusion import take_lock
 from bgci.operations.job_image import require_job_image
 from bgci.operations.job_login import require_secret
-from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 from bgci.operations.rendering import Rendered, masked
 from bgci.reporting.diff import job_difference

@@ -12,8 +12,8 @@ from bgci.engine.decisions import Kind, Release
 from bgci.engine.lock import Way
 from bgci.errors import ConflictError
 from bgci.operations.context import Context
+from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job
-from bgci.operations.lock import take_lock
 from bgci.operations.ownership import require_owned
 
 

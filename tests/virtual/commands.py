@@ -27,6 +27,7 @@ import bgci.dcos.http
 import bgci.dcos.http_session
 import bgci.dcos.marathon_lb
 import bgci.operations.context
+import bgci.operations.exclusion
 import bgci.operations.lock
 from bgci import interruption
 from bgci.dcos import tls
@@ -221,7 +222,7 @@ def seams() -> Iterator[None]:
             (interruption.Signals, "_wait", _wait),
             (interruption.Signals, "check", lambda self: None),
             (bgci.operations.context, "noted_signals", _no_signals),
-            (bgci.operations.lock, "process", lambda pid: str(id(current()))),
+            (bgci.operations.exclusion, "process", lambda pid: str(id(current()))),
             (bgci.operations.lock, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
             (tls, "verification", lambda ca_cert, insecure: True),

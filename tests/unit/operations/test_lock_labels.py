@@ -10,7 +10,7 @@ from bgci import redaction
 from bgci.dcos.lock_apps import lock_app
 from bgci.engine.lock import Way
 from bgci.operations.context import Context
-from bgci.operations.lock import _me
+from bgci.operations.exclusion import _me
 from bgci.options import Settings
 
 ADDRESS = "https://joe:ci-login-pw@ci.example.com:8443/shop/7/?token=ci-query-token#ci-fragment"

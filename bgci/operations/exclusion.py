@@ -1,0 +1,98 @@
+"""Keeps two commands from changing one app at once: who takes its lock, and who may go on without (docs/lock.md)."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from bgci.dcos.http_failure import HttpFailure
+from bgci.engine.lock import Lock, Owner, Way
+from bgci.engine.ownership import folder
+from bgci.errors import DeniedError
+from bgci.interruption import SLACK, left, within
+from bgci.operations.context import Context
+from bgci.operations.lock import AppLock, clock_time, described, gone
+from bgci.operations.process_identity import machine, process
+from bgci.reporting.artifacts import ci_job
+
+# Seconds for which a job waits: for a command that is about to withdraw, or to follow its run.
+JOB_PATIENCE = 15.0
+
+
+def take_lock(context: Context, way: Way) -> None:
+    """Let this command alone change the app until it ends. Nothing to do in a dry run, or where it does already.
+
+    An account that may not create a lock goes on without one where it changes no app itself (the jobs do, and take
+    locks), and at the root, where no permission can be given for locks. Raises ConflictError, DeniedError.
+    """
+    if context.job:
+        way = Way.JOB
+    if context.settings.dry_run or (context.lock and context.lock.me.way is way):
+        return
+    if context.lock:
+        context.lock.release()  # nothing was changed under it yet
+    patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
+    with within(patience + min(left(), context.settings.timeout + SLACK)):
+        cluster = context.cluster
+        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console)
+        context.lock = lock
+        try:
+            lock.take()
+        except DeniedError as error:
+            if not _may_go_without(context, way, error):
+                raise
+            lock.release()
+            lock.watch()
+            what = (
+                "No lock is held from one job to the next."
+                if way is Way.FOLLOW
+                else "No lock is held: no permission names a lock at the root."
+            )
+            context.console.warn(f"{what} {error.message}")
+            return
+    for service in (cluster.marathon, cluster.metronome):
+        if service:
+            service.http.before_change = lock.require
+
+
+def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
+    cause = error.__cause__
+    refused = isinstance(cause, HttpFailure) and cause.status == 403
+    return refused and (way is Way.FOLLOW or folder(context.app_id) == "/")
+
+
+def other_locks(context: Context) -> list[Lock]:
+    """The live locks of other commands, for people."""
+    listed, at = context.cluster.marathon.locks(context.app_id)
+    others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
+    return [lock for lock in others if not (lock.owner and gone(lock.owner)) and not (at and at >= lock.ends)]
+
+
+def lock_row(lock: Lock) -> dict[str, str]:
+    """A lock in the answer of `bgci status`."""
+    return {"id": lock.id, "owner": described(lock), "since": clock_time(lock.since), "until": clock_time(lock.ends)}
+
+
+def warn_of_others(context: Context) -> None:
+    """Say which other commands change the app now."""
+    for lock in other_locks(context):
+        context.console.warn(
+            f"{described(lock)} changes {context.app_id} since {clock_time(lock.since)}: it can end this."
+        )
+
+
+def _me(context: Context, way: Way) -> Owner:
+    ci = ci_job(os.environ) if way is not Way.JOB else None
+    task = os.environ.get("MESOS_TASK_ID", "")
+    name = f"task {task}" if task else f"process {os.getpid()} on {socket.gethostname()}"
+    return Owner(
+        way,
+        command=context.command,
+        # A command that follows jobs and has no revision of its own lets in the jobs of each.
+        revision=context.job.revision if context.job else context.settings.revision,
+        machine=machine(),
+        process=process(os.getpid()),
+        ci_job=ci.key if ci else "",
+        name=f"{ci.name}, {name}" if ci else name,
+        url=ci.url if ci else "",
+    )
