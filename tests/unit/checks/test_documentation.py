@@ -38,7 +38,7 @@ def test_the_example_is_the_one_in_examples_and_it_is_valid() -> None:
 
 def test_every_key_is_documented() -> None:
     assert section("A check") == set(SCHEMA["$defs"]["check"]["properties"])
-    assert section("What to expect") == set(SCHEMA["$defs"]["expect"]["properties"])
+    assert section("Expectations") == set(SCHEMA["$defs"]["expect"]["properties"])
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
