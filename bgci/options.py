@@ -1,4 +1,4 @@
-"""All settings: name, type, default and help of each, and the groups of settings that commands take.
+"""All settings: name, type, default and help of each, and the groups of settings per command.
 
 Order: flag > environment (``BGCI_<OPTION>``) > ``bgci.toml`` > default.
 """
@@ -42,7 +42,7 @@ class Settings:
         ".", "The directory of <app>.<revision>.template.{json,yaml} or <app>.template.{json,yaml}.", place="directory"
     )
     set: list[str] = setting((), "A template variable, as KEY=VALUE.", metavar="KEY=VALUE", lines=True)
-    template_env: list[str] = setting((), "An environment variable that templates may read as env.NAME.")
+    template_env: list[str] = setting((), "An environment variable that templates can read as env.NAME.")
     job_template: str = setting("", "Another template for the three jobs.", place="file")
     replaces: str = setting(
         "", "The earlier id of this app, such as /team/old-name. This release replaces the app that runs under it."
@@ -137,7 +137,7 @@ class Settings:
     )
     lock_timeout: float = seconds(
         0.0,
-        "How long to wait while another command changes the same app, such as 10m; 0s: refuse at once, with its name.",
+        "Time limit of the wait while another command changes the same app, such as 10m; 0s: end with exit 6 at once.",
     )
     progress_timeout: float = seconds(
         0.0,
@@ -155,7 +155,7 @@ class Settings:
     )
     cut: bool = setting(False, "With rollback: kill the canary at once. Its open sessions are lost.")
     yes: bool = setting(False, "With remove: do not ask for confirmation. Required without a terminal.")
-    on_failure: OnFailure = setting("rollback", "When a stage of the release fails.")
+    on_failure: OnFailure = setting("rollback", "When a stage of the release fails: roll back, or leave everything as it is.")
     suite: str = setting(
         "",
         "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml in --template-dir, if one exists.",
@@ -183,7 +183,7 @@ class Settings:
         0, "Number of requests that the canary can fail beyond the baseline; 0: no limit.", min=0
     )
     on_inconclusive: Literal["rollback", "promote", "leave"] = setting(
-        "rollback", "When the judge has too little data to decide."
+        "rollback", "When the judge has too little data to decide: roll back, promote, or leave the canary running."
     )
     steps: str = setting("", "The canary's sizes, each judged before the next: instances or shares, such as 1,25%,50%.")
     keep: int = setting(3, "Number of revisions that keep their jobs.", min=0)
@@ -312,19 +312,19 @@ def shared_options() -> list[Option]:
 
 
 def job_options(settings: Settings) -> dict[str, Any]:
-    """The options of the goal as a job gets them, by name, as ``bgci.toml`` would have them."""
+    """The options of the goal for a job, by name, in the form of ``bgci.toml``."""
     return {name: option_value(settings, name) for name in (*GOAL, *CANARY, *ROLLBACK) if name not in NOT_IN_JOB}
 
 
 def option_value(settings: Settings, name: str) -> Any:
-    """The value of an option as ``bgci.toml`` would have it: a text with its unit for a duration."""
+    """The value of an option in the form of ``bgci.toml``: a duration is a text with its unit."""
     return OPTIONS[name].plain(getattr(settings, name))
 
 
 def effective(settings: Settings) -> list[tuple[str, str, str]]:
-    """Name, value and source of each option that the command takes and that has a value, for people.
+    """Name, value and source of each option of the command that has a value, for the report.
 
-    Hides what can be a secret: the values of template variables, and logins in addresses.
+    Hides possible secrets: the values of template variables, and logins in addresses.
     """
     rows = []
     for name in settings.taken:
