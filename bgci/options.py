@@ -155,7 +155,9 @@ class Settings:
     )
     cut: bool = setting(False, "With rollback: kill the canary at once. Its open sessions are lost.")
     yes: bool = setting(False, "With remove: do not ask for confirmation. Required without a terminal.")
-    on_failure: OnFailure = setting("rollback", "When a stage of the release fails: roll back, or leave everything as it is.")
+    on_failure: OnFailure = setting(
+        "rollback", "When a stage of the release fails: roll back, or leave everything as it is."
+    )
     suite: str = setting(
         "",
         "The test suite; default: <app>.<revision>.canary.yaml or <app>.canary.yaml in --template-dir, if one exists.",
