@@ -30,7 +30,7 @@ from bgci.interruption import call
 STATS_PORT = 9090
 # What is read of HAProxy's statistics, whatever columns they have.
 COLUMNS = (
-    *("pxname", "svname", "status", "scur", "qcur", "check_status", "rtime", "stot", "econ", "eresp"),
+    *("pxname", "svname", "status", "scur", "qcur", "check_status", "rtime", "ttime_max", "stot", "econ", "eresp"),
     *STATUS_CLASSES,
 )
 MOST_PIDS = 20_000  # characters: a thousand old workers have fewer

@@ -204,7 +204,7 @@ def test_h43_text_that_format_refuses_freezes(text: str) -> None:
     assert Effect.FROZEN in effects(BACKEND_HEAD=f"backend {{backend}}\n  # {text}\n")
 
 
-def test_host_name_that_can_be_missing_is_not_formatted_with_a_width() -> None:
+def test_h43_host_name_that_can_be_missing_is_not_formatted_with_a_width() -> None:
     assert Effect.FROZEN in effects(HTTP_FRONTEND_APPID_ACL="  acl x hdr(host) -i {hostname:>9}\n")
 
 

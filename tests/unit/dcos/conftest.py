@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -89,9 +90,13 @@ class Stub:
                 answer = stub._next(self.command, parts.path)
                 if answer.hold:
                     answer.hold.wait(20)
-                if answer.cut or answer.hold:
+                if answer.cut:
                     self.close_connection = True
                     return
+                with suppress(OSError):  # whoever asked may be gone
+                    self._answer(answer)
+
+            def _answer(self, answer: Answer) -> None:
                 self.send_response(answer.status)
                 self.send_header("Content-Length", str(len(answer.content)))
                 if answer.content:

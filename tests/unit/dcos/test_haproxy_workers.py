@@ -183,3 +183,25 @@ def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processe
     for _ in range(3):
         assert balancer.read({"t": [Endpoint("web_1", "10.0.1.7", (), 31001)]}).problem == ""
     assert "/_haproxy_getpids" not in {asked.path for asked in stub.asked}
+
+
+def test_h64_the_longest_session_is_read_from_the_statistics(stub, answer) -> None:  # type: ignore[no-untyped-def]
+    clock = Clock()
+    balancer = LoadBalancer(stub.url)
+    balancer._workers = Workers(clock)
+    drained = {"t": [Endpoint("web_1", "10.0.1.7", (), 31001)]}
+    csv = answer(200, "# pxname,svname,status,scur,qcur,ttime_max,\nweb_1,10_0_1_7_31001,MAINT,0,0,4000,\n", "text/csv")
+
+    def page(pid: int, seconds: int) -> object:
+        up = f"0d 0h00m{seconds:02}s"
+        return answer(200, f"pid = </b> {pid} (nbthread = 2)<br>\n<b>uptime = </b> {up}<br>", "text/html")
+
+    stub.tell("GET", "/_haproxy_getconfig", answer(200, "acl getpid path /_haproxy_getpids", "text/plain"))
+    stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
+    stub.tell("GET", "/haproxy", csv, page(21, 30))
+    assert balancer.read(drained, within=0).problem == ""
+    stub.tell("GET", "/haproxy", csv, page(22, 0), csv, page(22, 4))
+    assert balancer.read(drained).older_workers == (21,)
+    clock.now += 3.9
+    assert balancer.read(drained).older_workers == (21,)
+    assert "/_haproxy_getpids" not in {asked.path for asked in stub.asked}, "a session of 4 s may go on"

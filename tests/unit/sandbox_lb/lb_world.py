@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,6 @@ async def _name(request: web.Request) -> web.Response:
     return web.Response(text=request.app[NAME])
 
 
-async def _health(_: web.Request) -> web.Response:
-    return web.Response(text="ok")
-
-
 class Balancer:
     """The load balancer's process, seen from outside."""
 
@@ -174,12 +171,15 @@ class Balancer:
 
 
 class World:
-    """Everything one test needs; ended with it."""
+    """Everything one test needs; ended with it. ``failing``: names of tasks whose checks fail. ``passed``: how many
+    checks each task has passed."""
 
     def __init__(self, directory: Path, stack: contextlib.AsyncExitStack) -> None:
         self.marathon = StubMarathon()
         self.marathon_url = ""
         self.release = asyncio.Event()
+        self.failing: set[str] = set()
+        self.passed: Counter[str] = Counter()
         self._directory = directory
         self._stack = stack
 
@@ -202,7 +202,13 @@ class World:
             await self.release.wait()
             return await _name(request)
 
-        app.add_routes([web.get("/", _name), web.get("/held", held), web.get("/health", _health)])
+        async def health(_: web.Request) -> web.Response:
+            if name in self.failing:
+                return web.Response(status=503)
+            self.passed[name] += 1
+            return web.Response(text="ok")
+
+        app.add_routes([web.get("/", _name), web.get("/held", held), web.get("/health", health)])
         return a_task(name, await self.serve(app), **more)
 
     async def balancer(self, *options: str) -> Balancer:
