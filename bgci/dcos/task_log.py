@@ -60,6 +60,18 @@ class TaskLog:
                 return messages[-1]
         return None
 
+    def was_stopped(self, task_id: str) -> bool:
+        """Whether Mesos was asked to end the task: an operator stopped its run, or replaced its job. False when it is
+        not known."""
+        for source in (self._state_statuses, self._operator_statuses):
+            try:
+                states = [status["state"].text() for status in source(task_id)]
+            except (BgciError, HttpFailure):
+                continue
+            if states:
+                return "TASK_KILLED" in states
+        return False
+
     def _dcos_log(self, task_id: str, offset: int) -> tuple[str, int] | None:
         """dcos-log v2; ``offset`` counts the bytes of its text, which is read from the beginning each time.
 

@@ -212,16 +212,18 @@ def _conclude(
     if state.status == "SUCCESS":
         context.console.result("The job succeeded. Its log is not readable with these credentials.")
         return
-    watch.require_own_end()
     exit_code = _code_of(context, watch)
     if exit_code:
         message = f"{where} failed with exit code {exit_code}."
         raise _error_of(exit_code, message, "Look at the job's log in DC/OS.", where, logs_in)
-    if not watch.started:
+    log = context.cluster.task_log
+    if not watch.started or (log and log.was_stopped(watch.task_id)):
+        before = "" if watch.started else " before it started"
         raise ConflictError(
-            f"{where} was stopped in the cluster before it started: its job was replaced, or an operator stopped it.",
+            f"{where} was stopped in the cluster{before}: its job was replaced, or an operator stopped it.",
             remedy="See what runs with `bgci status`, then run the same command again.",
         )
+    watch.require_own_end()
     # bgci's own last line would be in a readable log.
     how = "was stopped or killed in the cluster, or its job was replaced" if watch.readable else "failed"
     _judge_by_group(context, request(), f"{where} {how}")

@@ -22,6 +22,7 @@ from bgci.dcos import http as http_module
 from bgci.dcos.credentials import Token
 from bgci.dcos.http import Http
 from bgci.dcos.http_address import origin
+from bgci.dcos.http_body import read_body
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.login import Login
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
@@ -205,7 +206,7 @@ def test_h62_a_change_that_is_answered_just_after_the_signal_is_not_left_half_do
     release, answered = threading.Event(), []
     stub.tell("POST", "/x", answer(200, {}, hold=release))
     monkeypatch.setattr(http_module, "SETTLE", 60.0)
-    wait, received = signals._wait, http_module.read_body
+    wait = signals._wait
 
     def watched(seconds, reader=None):
         if signals._taken:  # the signal has come, and the answer is waited for all the same
@@ -213,7 +214,7 @@ def test_h62_a_change_that_is_answered_just_after_the_signal_is_not_left_half_do
         wait(seconds, reader)
 
     def noted(response):
-        received(response)
+        read_body(response)
         answered.append(response.status_code)
 
     monkeypatch.setattr(signals, "_wait", watched)

@@ -128,3 +128,12 @@ def test_the_exit_message_of_the_operator_api(log, stub):
 
 def test_no_exit_message_where_none_may_be_read(log):
     assert log.exit_message(TASK) is None
+
+
+def test_a_task_that_mesos_was_asked_to_end_was_stopped_and_one_that_ended_by_itself_was_not(log, stub):
+    assert not log.was_stopped(TASK)
+    for ended, stopped in (("TASK_KILLED", True), ("TASK_FAILED", False)):
+        statuses = [{"state": "TASK_RUNNING"}, {"state": ended}]
+        task = {"task_id": {"value": TASK}, "statuses": statuses}
+        stub.json("/mesos/api/v1", {"get_tasks": {"tasks": [], "completed_tasks": [task]}}, method="POST")
+        assert log.was_stopped(TASK) is stopped
