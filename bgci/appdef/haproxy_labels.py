@@ -24,6 +24,7 @@ from bgci.appdef.haproxy_values import (
     check_characters,
     check_value,
     is_true,
+    placed,
     tcp_mode,
 )
 
@@ -90,9 +91,9 @@ def _check_known(
         return
     if label.kind is LabelKind.DEPLOYMENT:
         return
-    yield from check_characters(path, value, label)
-    yield from check_value(path, value, label)
-    yield from check_template(path, value, label, haproxy_map=haproxy_map)
+    yield from placed(path, check_characters(value, label))
+    yield from placed(path, check_value(value, label))
+    yield from placed(path, check_template(value, label, haproxy_map=haproxy_map))
 
 
 def _check_together(own: Mapping[str, Any], index: int, ports: int) -> Iterator[LabelFinding]:

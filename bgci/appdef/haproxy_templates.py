@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from string import Formatter
 
 from bgci.appdef.haproxy_label_table import PER_PORT, Label, LabelKind
-from bgci.appdef.haproxy_values import FROZEN, REFUSED, Effect, LabelFinding
+from bgci.appdef.haproxy_values import Effect, Problems
 
 _SECTIONS = (
     *("global", "defaults", "frontend", "backend", "listen", "userlist", "peers", "resolvers", "mailers", "cache"),
@@ -41,7 +40,7 @@ _SAMPLES: dict[str, object] = {
 _CAN_BE_NONE: dict[str, object] = dict.fromkeys(("hostname", "healthCheckPort", "healthCheckPortIndex"))
 
 
-def check_template(path: str, value: str, label: Label, *, haproxy_map: bool) -> Iterator[LabelFinding]:
+def check_template(value: str, label: Label, *, haproxy_map: bool) -> Problems:
     """The text of a label that replaces one of marathon-lb's templates; nothing for other labels."""
     text = value.replace("\r\n", "\n")
     if label.kind in (LabelKind.TEMPLATE, LabelKind.FRAGMENT):
@@ -50,19 +49,18 @@ def check_template(path: str, value: str, label: Label, *, haproxy_map: bool) ->
         if problem:
             given = ", ".join(f"{{{name}}}" for name in fields)
             remedy = f"write {{{{ and }}}} for braces of HAProxy's own; marathon-lb replaces here: {given}"
-            yield LabelFinding(path, f"{problem}: {FROZEN}", remedy, Effect.FROZEN)
+            yield problem, remedy, Effect.FROZEN
             return
     if label.kind is LabelKind.VERBATIM:
-        yield from _check_verbatim(path, text)
+        yield from _check_verbatim(text)
     if label.kind is LabelKind.FRAGMENT and "\n" in text.strip():
-        message = f"holds a line break within the server line: {REFUSED}"
-        yield LabelFinding(path, message, "write it in one line", Effect.LEFT_OUT)
+        yield "holds a line break within the server line", "write it in one line", Effect.LEFT_OUT
     if label.kind in (LabelKind.TEMPLATE, LabelKind.VERBATIM):
-        yield from _check_lines(path, text, label.name)
+        yield from _check_lines(text, label.name)
     if label.kind in (LabelKind.BALANCE, LabelKind.OPTIONS):  # what follows their first line is written as it is
         further = words_by_line(text.partition("\n")[2])
-        yield from _check_sections(path, further, label.name)
-        yield from _check_routes(path, further, label.name)
+        yield from _check_sections(further, label.name)
+        yield from _check_routes(further, label.name)
 
 
 def format_problem(text: str, fields: tuple[str, ...]) -> str:
@@ -85,14 +83,14 @@ def format_problem(text: str, fields: tuple[str, ...]) -> str:
     return ""
 
 
-def _check_verbatim(path: str, text: str) -> Iterator[LabelFinding]:
+def _check_verbatim(text: str) -> Problems:
     known = sorted({f"{{{name}}}" for name in _SAMPLES if f"{{{name}}}" in text})
     if known:
-        message = f"has the placeholder {known[0]}, but marathon-lb replaces nothing in this template: {REFUSED}"
-        yield LabelFinding(path, message, "write the value itself", Effect.LEFT_OUT)
+        message = f"has the placeholder {known[0]}, but marathon-lb replaces nothing in this template"
+        yield message, "write the value itself", Effect.LEFT_OUT
     if any(word in ("{{", "}}", "!{{") for word in text.split()):
-        message = f"has double braces, but marathon-lb does not format this template: {REFUSED}"
-        yield LabelFinding(path, message, "write single braces, such as { ssl_fc }", Effect.LEFT_OUT)
+        message = "has double braces, but marathon-lb does not format this template"
+        yield message, "write single braces, such as { ssl_fc }", Effect.LEFT_OUT
 
 
 Lines = list[list[str]]
@@ -104,88 +102,86 @@ def words_by_line(text: str) -> Lines:
     return [words for words in lines if words]
 
 
-def _check_lines(path: str, text: str, name: str) -> Iterator[LabelFinding]:
+def _check_lines(text: str, name: str) -> Problems:
     lines = words_by_line(text)
     if lines and text.rpartition("\n")[2].strip() and name not in _END_ANYWHERE:
-        message = f"does not end with a line break, so marathon-lb joins the next line to its last one: {REFUSED}"
-        yield LabelFinding(path, message, "add \\n at the end of the label", Effect.LEFT_OUT)
+        message = "does not end with a line break, so marathon-lb joins the next line to its last one"
+        yield message, "add \\n at the end of the label", Effect.LEFT_OUT
     if re.search(r"\\n(\s\s|\s*$)", text):
-        message = f"has a backslash and an n in place of a line break: {REFUSED}"
-        yield LabelFinding(path, message, "write \\n once in JSON, not \\\\n", Effect.LEFT_OUT)
-    yield from _check_sections(path, lines, name)
-    yield from _check_routes(path, lines, name)
+        yield "has a backslash and an n in place of a line break", "write \\n once in JSON, not \\\\n", Effect.LEFT_OUT
+    yield from _check_sections(lines, name)
+    yield from _check_routes(lines, name)
     if name == "BACKEND_SERVER_OPTIONS":
-        yield from _check_server_lines(path, lines)
+        yield from _check_server_lines(lines)
 
 
-def _check_sections(path: str, lines: Lines, name: str) -> Iterator[LabelFinding]:
+def _check_sections(lines: Lines, name: str) -> Problems:
     opened = [tuple(words[:2]) for words in lines if words[0] in _SECTIONS]
     head = _HEADS.get(name)
     if head is None:
         for section in opened:
             message = f"opens the section {' '.join(section)!r} in the middle of another one"
-            yield LabelFinding(path, message, "remove that line and those after it", Effect.MISLED)
+            yield message, "remove that line and those after it", Effect.MISLED
         return
     wanted = " ".join(head)
     if lines and (not opened or opened[-1] != head):
         found = f"opens {' '.join(opened[-1])!r}" if opened else "opens no section"
         message = f"{found} in place of {wanted!r}: users would reach another app, or HAProxy refuses it"
-        yield LabelFinding(path, message, f"write the line {wanted!r}", Effect.MISLED)
+        yield message, f"write the line {wanted!r}", Effect.MISLED
         opened = opened[:-1]
     for section in opened:
         if section != head and "{backend}" not in "".join(section[1:]):
             message = f"opens the section {' '.join(section)!r}, which is shared with every app that does the same"
-            yield LabelFinding(path, message, "put {backend} into its name, or remove it", Effect.MISLED)
+            yield message, "put {backend} into its name, or remove it", Effect.MISLED
 
 
-def _check_routes(path: str, lines: Lines, name: str) -> Iterator[LabelFinding]:
+def _check_routes(lines: Lines, name: str) -> Problems:
     """Ports, backends and servers that are not the app's own."""
     binds = [words for words in lines if words[0] == "bind"]
     for words in binds:
         address = re.split(r"\{sslCert\}|\{bindOptions\}", words[1] if len(words) > 1 else "")[0]
         if not all(part.endswith(":{servicePort}") for part in address.split(",")):
             message = f"binds {address!r}: the port is taken by what runs now, whose users would reach this app"
-            yield LabelFinding(path, message, "write bind {bindAddr}:{servicePort}", Effect.MISLED)
+            yield message, "write bind {bindAddr}:{servicePort}", Effect.MISLED
     if name == "FRONTEND_HEAD" and lines and not binds:
         message = "has no bind line: the service port would refuse connections"
-        yield LabelFinding(path, message, "add the line 'bind {bindAddr}:{servicePort}'", Effect.MISLED)
+        yield message, "add the line 'bind {bindAddr}:{servicePort}'", Effect.MISLED
     for words in lines:
         target = words[1] if len(words) > 1 else ""
         if words[0] in ("use_backend", "default_backend") and "{backend}" not in target and "%[" not in target:
             message = f"leads to the backend {target!r}, whatever app that is"
-            yield LabelFinding(path, message, f"write {words[0]} {{backend}}", Effect.MISLED)
+            yield message, f"write {words[0]} {{backend}}", Effect.MISLED
         if words[0] in ("server", "server-template") and name != "BACKEND_SERVER_OPTIONS":
             message = f"adds the server {target!r}, which is not a task of the app"
-            yield LabelFinding(path, message, "remove it; marathon-lb adds a line for each task", Effect.MISLED)
+            yield message, "remove it; marathon-lb adds a line for each task", Effect.MISLED
 
 
-def _check_server_lines(path: str, lines: Lines) -> Iterator[LabelFinding]:
+def _check_server_lines(lines: Lines) -> Problems:
     servers = [words for words in lines if words[0] == "server"]
     if not servers:
         message = "has no server line: the app would have no server at the load balancer"
-        yield LabelFinding(path, message, "add 'server {serverName} {host_ipv4}:{port}{otherOptions}'", Effect.MISLED)
+        yield message, "add 'server {serverName} {host_ipv4}:{port}{otherOptions}'", Effect.MISLED
     for words in servers:
-        yield from _check_server(path, words)
+        yield from _check_server(words)
     if any(_DRAIN in " ".join(words) for words in lines if words[0] != "server"):
         message = "has {otherOptions} outside of the server line: it would disable the whole backend"
-        yield LabelFinding(path, message, "move it to the end of the server line", Effect.MISLED)
+        yield message, "move it to the end of the server line", Effect.MISLED
 
 
-def _check_server(path: str, words: list[str]) -> Iterator[LabelFinding]:
+def _check_server(words: list[str]) -> Problems:
     line = " ".join(words)
     name, address = (*words[1:3], "", "")[:2]
     if name != "{serverName}":
         message = f"names the server {name!r} in place of {{serverName}}: bgci could not tell the tasks apart"
-        yield LabelFinding(path, message, "write 'server {serverName} {host_ipv4}:{port}'", Effect.MISLED)
+        yield message, "write 'server {serverName} {host_ipv4}:{port}'", Effect.MISLED
     if "{port}" not in address or not ("{host}" in address or "{host_ipv4}" in address):
         message = f"leads to {address!r}, which is not the address of the task"
-        yield LabelFinding(path, message, "write {host_ipv4}:{port} after the name", Effect.MISLED)
+        yield message, "write {host_ipv4}:{port} after the name", Effect.MISLED
     if _DRAIN not in line:
         message = "lacks {otherOptions}, where marathon-lb writes 'disabled': no task could ever be drained"
-        yield LabelFinding(path, message, "add {otherOptions} at the end of the server line", Effect.UNDRAINED)
+        yield message, "add {otherOptions} at the end of the server line", Effect.UNDRAINED
     elif re.search(r"\{otherOptions\}[^\s{]", line):
-        message = f"has no blank after {{otherOptions}}: {REFUSED}"
-        yield LabelFinding(path, message, "move it to the end of the server line", Effect.LEFT_OUT)
+        yield "has no blank after {otherOptions}", "move it to the end of the server line", Effect.LEFT_OUT
     if "disabled" in words:
         message = "has the word 'disabled': no task would ever be in rotation"
-        yield LabelFinding(path, message, "remove it; marathon-lb writes it while a task is drained", Effect.MISLED)
+        yield message, "remove it; marathon-lb writes it while a task is drained", Effect.MISLED

@@ -32,6 +32,10 @@ class LabelFinding(Finding):
 
 FROZEN = "marathon-lb fails on it and updates no app of the whole cluster any more"
 REFUSED = "HAProxy refuses that, and marathon-lb leaves the app out"
+_CONSEQUENCES = {Effect.FROZEN: f": {FROZEN}", Effect.LEFT_OUT: f": {REFUSED}"}
+
+Problems = Iterator[tuple[str, str, Effect]]
+"""Of one label: what is wrong, the remedy, and the effect. `placed` adds what the effect means."""
 
 _TRUE = ("true", "t", "yes", "y")
 _FALSE = ("false", "f", "no", "n", "0", "off", "")
@@ -53,7 +57,13 @@ def tcp_mode(mode: str | None) -> bool:
     return mode is not None and mode.lower() == "tcp"
 
 
-def check_characters(path: str, value: str, label: Label) -> Iterator[LabelFinding]:
+def placed(path: str, problems: Problems) -> Iterator[LabelFinding]:
+    """The problems of the label at this path, as findings."""
+    for problem, remedy, effect in problems:
+        yield LabelFinding(path, f"{problem}{_CONSEQUENCES.get(effect, '')}", remedy, effect)
+
+
+def check_characters(value: str, label: Label) -> Problems:
     """Characters that HAProxy does not take, or takes for something else than they look like."""
     if label.kind is LabelKind.NUMBER:
         return  # whatever int() takes; the text itself is not written
@@ -61,34 +71,29 @@ def check_characters(path: str, value: str, label: Label) -> Iterator[LabelFindi
     # marathon-lb itself replaces CR LF in templates, and nowhere else.
     text = value.replace("\r\n", "\n") if label.kind in TEXTS_WITH_LINES else value
     if any("\ud800" <= char <= "\udfff" for char in text):
-        message = f"holds half of a character (a lone surrogate): {FROZEN}"
-        yield LabelFinding(path, message, "write the whole character", Effect.FROZEN)
+        yield "holds half of a character (a lone surrogate)", "write the whole character", Effect.FROZEN
         return
     for char in dict.fromkeys(text):
         if char == "\n" and not lines_allowed:
-            message = f"holds a line break, but belongs within one line: {REFUSED}"
-            yield LabelFinding(path, message, "remove the line break", Effect.LEFT_OUT)
+            yield "holds a line break, but belongs within one line", "remove the line break", Effect.LEFT_OUT
         elif char not in " \t\n" and (char.isspace() or char in _INVISIBLE or unicodedata.category(char) == "Cc"):
-            name = unicodedata.name(char, f"U+{ord(char):04X}")
-            message = f"holds the character {name}, which HAProxy does not take for white space: {REFUSED}"
-            yield LabelFinding(path, message, "write a plain blank, or remove it", Effect.LEFT_OUT)
+            problem = f"holds the character {_named(char)}, which HAProxy does not take for white space"
+            yield problem, "write a plain blank, or remove it", Effect.LEFT_OUT
 
 
-def check_value(path: str, value: str, label: Label) -> Iterator[LabelFinding]:
+def _named(char: str) -> str:
+    return unicodedata.name(char, f"U+{ord(char):04X}")
+
+
+def check_value(value: str, label: Label) -> Problems:
     """The value of a label that is not a template."""
     check = _CHECKS.get(label.name) or _CHECKS_BY_KIND.get(label.kind)
-    if check:
-        yield from check(path, value)
+    return check(value) if check else iter(())
 
 
-def _check_number(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_number(value: str) -> Problems:
     if as_number(value) is None:
-        yield LabelFinding(
-            path,
-            f"is {_short(value)}, which is not a whole number: {FROZEN}",
-            "write digits only, such as 1",
-            Effect.FROZEN,
-        )
+        yield f"is {_short(value)}, which is not a whole number", "write digits only, such as 1", Effect.FROZEN
 
 
 def as_number(value: str) -> int | None:
@@ -99,102 +104,92 @@ def as_number(value: str) -> int | None:
         return None
 
 
-def _check_port(path: str, value: str) -> Iterator[LabelFinding]:
-    yield from _check_number(path, value)
+def _check_port(value: str) -> Problems:
+    yield from _check_number(value)
     number = as_number(value)
     if number is not None and not 0 < number <= 65535:
-        message = f"is {number}, which is not a port: {REFUSED}"
-        yield LabelFinding(path, message, "write a number from 1 to 65535", Effect.LEFT_OUT)
+        yield f"is {number}, which is not a port", "write a number from 1 to 65535", Effect.LEFT_OUT
 
 
-def _check_flag(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_flag(value: str) -> Problems:
     if not is_true(value) and value.lower() not in _FALSE:
-        message = f"is {_short(value)}, which marathon-lb takes for false"
-        yield LabelFinding(path, message, "write true or false", Effect.MISLED)
+        yield f"is {_short(value)}, which marathon-lb takes for false", "write true or false", Effect.MISLED
 
 
-def _check_groups(path: str, value: str) -> Iterator[LabelFinding]:
-    if any(part != part.strip() for part in value.split(",")):
-        message = f"is {_short(value)}: marathon-lb compares the groups with their blanks, so no load balancer matches"
-        remedy = f"write {','.join(part.strip() for part in value.split(','))!r}"
-        yield LabelFinding(path, message, remedy, Effect.MISLED)
+def _check_groups(value: str) -> Problems:
+    plain = ",".join(part.strip() for part in value.split(","))
+    if plain != value:
+        problem = f"is {_short(value)}: marathon-lb compares the groups with their blanks, so no load balancer matches"
+        yield problem, f"write {plain!r}", Effect.MISLED
 
 
-def _check_hosts(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_hosts(value: str) -> Problems:
     if "/" in value:
-        message = f"is {_short(value)}: a host name holds no slash, so no request would match"
         remedy = "write the host name alone, such as web.example.com; a path belongs in HAPROXY_{n}_PATH"
-        yield LabelFinding(path, message, remedy, Effect.MISLED)
+        yield f"is {_short(value)}: a host name holds no slash, so no request would match", remedy, Effect.MISLED
     elif value and not all(part.strip() for part in value.split(",")):
-        message = f"is {_short(value)}, where a host name is missing: {REFUSED}"
-        yield LabelFinding(path, message, "write host names with one comma between them", Effect.LEFT_OUT)
+        remedy = "write host names with one comma between them"
+        yield f"is {_short(value)}, where a host name is missing", remedy, Effect.LEFT_OUT
     elif re.search(r"[\"'\\#]", value):
-        message = f"is {_short(value)}, whose quotes, backslashes or # mean something else to HAProxy: {REFUSED}"
-        yield LabelFinding(path, message, "write host names, separated by commas", Effect.LEFT_OUT)
+        problem = f"is {_short(value)}, whose quotes, backslashes or # mean something else to HAProxy"
+        yield problem, "write host names, separated by commas", Effect.LEFT_OUT
 
 
-def _check_paths(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_paths(value: str) -> Problems:
     words = value.split()
     while words and words[0] in ("-i", "--"):
         del words[0]
     if value and not words:
-        yield LabelFinding(path, f"holds no path: {REFUSED}", "write a path, such as /api", Effect.LEFT_OUT)
+        yield "holds no path", "write a path, such as /api", Effect.LEFT_OUT
     elif words and not words[0].startswith("-"):  # with other flags HAProxy compares otherwise
-        wrong = [word for word in words if not word.startswith("/")]
-        if wrong:
-            message = f"holds {_short(wrong[0])}: a path begins with /, so no request would match"
-            yield LabelFinding(path, message, f"write {'/' + wrong[0]!r}", Effect.MISLED)
+        for word in [word for word in words if not word.startswith("/")][:1]:
+            problem = f"holds {_short(word)}: a path begins with /, so no request would match"
+            yield problem, f"write {'/' + word!r}", Effect.MISLED
 
 
-def _check_auth(path: str, value: str) -> Iterator[LabelFinding]:
-    parts = value.split(":")
+def _check_auth(value: str) -> Problems:
+    parts, remedy = value.split(":"), "write realm:user:encrypted-password"
     if len(parts) != 3:
-        message = f"has {len(parts)} parts, separated by colons, in place of 3: {FROZEN}"
-        yield LabelFinding(path, message, "write realm:user:encrypted-password", Effect.FROZEN)
+        yield f"has {len(parts)} parts, separated by colons, in place of 3", remedy, Effect.FROZEN
         return
     for part, name in zip(parts, ("realm", "user", "password"), strict=True):
         if not part.strip():
-            yield LabelFinding(
-                path, f"has an empty {name}: {REFUSED}", "write realm:user:encrypted-password", Effect.LEFT_OUT
-            )
+            yield f"has an empty {name}", remedy, Effect.LEFT_OUT
     if re.search(r'["\\$]', parts[0]):
-        message = f'has a realm with one of " \\ $, which end or change the text in HAProxy: {REFUSED}'
-        yield LabelFinding(path, message, "write the realm without them", Effect.LEFT_OUT)
+        problem = 'has a realm with one of " \\ $, which end or change the text in HAProxy'
+        yield problem, "write the realm without them", Effect.LEFT_OUT
     if re.search(r"[\s\"'\\#]", "".join(parts[1:])):
-        message = f"has a user or password with white space or one of \" ' \\ #: {REFUSED}"
-        remedy = "write the password encrypted (mkpasswd -m sha-512)"
-        yield LabelFinding(path, message, remedy, Effect.LEFT_OUT)
+        problem = "has a user or password with white space or one of \" ' \\ #"
+        yield problem, "write the password encrypted (mkpasswd -m sha-512)", Effect.LEFT_OUT
 
 
-def _check_mode(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_mode(value: str) -> Problems:
     if value.lower() not in ("tcp", "http"):
-        message = f"is {_short(value)}, which is neither tcp nor http: {REFUSED}"
-        yield LabelFinding(path, message, "write tcp or http", Effect.LEFT_OUT)
+        yield f"is {_short(value)}, which is neither tcp nor http", "write tcp or http", Effect.LEFT_OUT
 
 
-def _check_balance(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_balance(value: str) -> Problems:
     words = value.split("\n")[0].split()
     if words and re.sub(r"\(.*\)$", "", words[0]) not in _ALGORITHMS:
-        message = f"is {_short(value)}, which is not an algorithm of HAProxy: {REFUSED}"
-        yield LabelFinding(path, message, "write roundrobin, leastconn or source", Effect.LEFT_OUT)
+        remedy = "write roundrobin, leastconn or source"
+        yield f"is {_short(value)}, which is not an algorithm of HAProxy", remedy, Effect.LEFT_OUT
 
 
-def _check_networks(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_networks(value: str) -> Problems:
     if value and not value.strip():  # the rules deny everybody, with no network to allow
-        yield LabelFinding(path, f"is blank: {REFUSED}", "write IPs, or remove the label", Effect.LEFT_OUT)
+        yield "is blank", "write IPs, or remove the label", Effect.LEFT_OUT
+    remedy = "write IPs and ranges with blanks between them, such as '10.1.40.0/24 10.1.55.43'"
     for word in value.split():
         try:
             ipaddress.ip_network(word, strict=False)
         except ValueError:
-            message = f"holds {_short(word)}, which is not an IP or a range: {REFUSED}"
-            remedy = "write IPs and ranges with blanks between them, such as '10.1.40.0/24 10.1.55.43'"
-            yield LabelFinding(path, message, remedy, Effect.LEFT_OUT)
+            yield f"holds {_short(word)}, which is not an IP or a range", remedy, Effect.LEFT_OUT
 
 
-def _check_address(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_address(value: str) -> Problems:
     if not (re.fullmatch(r"\*?|[A-Za-z0-9][A-Za-z0-9.-]*", value) or _is_ipv6(value)):
-        message = f"is {_short(value)}, which is not an address: {REFUSED}"
-        yield LabelFinding(path, message, "write an IP address without a port, such as 10.0.0.42", Effect.LEFT_OUT)
+        remedy = "write an IP address without a port, such as 10.0.0.42"
+        yield f"is {_short(value)}, which is not an address", remedy, Effect.LEFT_OUT
 
 
 def _is_ipv6(value: str) -> bool:
@@ -204,23 +199,23 @@ def _is_ipv6(value: str) -> bool:
         return False
 
 
-def _check_location(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_location(value: str) -> Problems:
     if value and (not value.strip() or re.search(r"[\s\"'\\#]", value.strip())):
-        message = f"is {_short(value)}, with white space or one of \" ' \\ #: {REFUSED}"
-        yield LabelFinding(path, message, "write a path, such as /my/content", Effect.LEFT_OUT)
+        problem = f"is {_short(value)}, with white space or one of \" ' \\ #"
+        yield problem, "write a path, such as /my/content", Effect.LEFT_OUT
 
 
-def _check_quoted(path: str, value: str) -> Iterator[LabelFinding]:
+def _check_quoted(value: str) -> Problems:
     if re.search(r'["$]', value):
-        message = f'is {_short(value)}, with " or $, which end or change the text in HAProxy: {REFUSED}'
-        yield LabelFinding(path, message, "write a path, such as /my/content", Effect.LEFT_OUT)
+        problem = f'is {_short(value)}, with " or $, which end or change the text in HAProxy'
+        yield problem, "write a path, such as /my/content", Effect.LEFT_OUT
 
 
 def _short(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:57]}...")
 
 
-_Check = Callable[[str, str], Iterator[LabelFinding]]
+_Check = Callable[[str], Problems]
 
 _CHECKS_BY_KIND: dict[LabelKind, _Check] = {
     LabelKind.NUMBER: _check_number,
