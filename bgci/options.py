@@ -164,11 +164,7 @@ class Settings:
         place="file",
     )
     test_command: list[str] = setting(
-        (),
-        "A test program, as a shell command line.",
-        "--test-command",
-        "--command",
-        lines=True,
+        (), "A test program, as a shell command line.", "--test-command", "--command", lines=True
     )
     command_timeout: float = seconds(600.0, "Time limit of each test program, such as 10m.")
     junit_glob: list[str] = setting(
@@ -217,51 +213,33 @@ class Settings:
 RELEASE = ("app", "revision", "artifacts", "log_format")
 DEFINE = ("image", "template", "template_dir", "set", "template_env", "strict", "marathon_version")
 CLUSTER = (
-    "cluster_url",
-    "marathon_url",
-    "metronome_url",
-    "marathon_lb_url",
-    "ca_cert",
-    "ca_sha256",
-    "insecure",
-    "allow_config_addresses",
+    *("cluster_url", "marathon_url", "metronome_url", "marathon_lb_url"),
+    *("ca_cert", "ca_sha256", "insecure", "allow_config_addresses"),
 )
 JOB = (
     *("via", "job_cluster_url", "job_marathon_url", "job_marathon_lb_url", "job_ca_cert"),
     *("job_service_account", "job_secret", "job_image", "job_artifact", "job_template"),
 )
 GOAL = (
-    "strategy",
-    "wave",
-    "timeout",
-    "drain_timeout",
-    "on_drain_timeout",
-    "progress_timeout",
-    "on_degraded",
-    "on_abort",
-    "allow_no_health_check",
-    "allow_port_change",
-    "check_config",
-    "replaces",
-    "preview",
-    "lock_timeout",
-    "dry_run",
+    *(
+        "strategy",
+        "wave",
+        "timeout",
+        "drain_timeout",
+        "on_drain_timeout",
+        "progress_timeout",
+        "on_degraded",
+        "on_abort",
+    ),
+    *("allow_no_health_check", "allow_port_change", "check_config", "replaces", "preview", "lock_timeout", "dry_run"),
 )
 TEST = ("suite", "test_command", "command_timeout", "junit_glob", "service_url")
 JUDGE = ("judge_for", "judge_traffic", "judge_path", "max_failed_requests")
 CANARY = ("instances", "percent")
 ROLLBACK = ("cut",)
 DOCTOR = (
-    "job_service_account",
-    "job_secret",
-    "job_image",
-    "job_artifact",
-    "adopt",
-    "adopt_restart",
-    "replaces",
-    "timeout",
-    "lock_timeout",
-    "output",
+    *("job_service_account", "job_secret", "job_image", "job_artifact"),
+    *("adopt", "adopt_restart", "replaces", "timeout", "lock_timeout", "output"),
 )
 
 # Options of the goal that no job carries, and why.
@@ -273,17 +251,8 @@ NOT_IN_JOB = {
 
 # The commands that the wrappers (action.yml, vars/, templates/) offer.
 EXPOSED = (
-    "render",
-    "publish",
-    "canary",
-    "test",
-    "promote",
-    "rollback",
-    "release",
-    "undo",
-    "remove",
-    "status",
-    "doctor",
+    *("render", "publish", "canary", "test", "promote", "rollback"),
+    *("release", "undo", "remove", "status", "doctor"),
 )
 SHARED = (
     *(*RELEASE, *DEFINE, *CLUSTER, *JOB, *GOAL, *TEST, *JUDGE, *CANARY, *ROLLBACK),

@@ -51,28 +51,22 @@ class Label:
         return f"HAPROXY_{index}_{self.name}" if self.per_port else f"HAPROXY_{self.name}"
 
 
+# Marathon's defaults of a health check, where an app leaves them out.
+CHECK_DEFAULTS = {
+    "protocol": "HTTP",
+    "gracePeriodSeconds": 300,
+    "intervalSeconds": 60,
+    "timeoutSeconds": 20,
+    "maxConsecutiveFailures": 3,
+}
 _CHECK_FIELDS = (
-    "healthCheck",
-    "healthCheckPortIndex",
-    "healthCheckPort",
-    "healthCheckProtocol",
-    "healthCheckPath",
-    "healthCheckTimeoutSeconds",
-    "healthCheckIntervalSeconds",
-    "healthCheckGracePeriodSeconds",
-    "healthCheckMaxConsecutiveFailures",
-    "healthCheckFalls",
-    "healthCheckPortOptions",
+    *("healthCheck", "healthCheckPortIndex", "healthCheckPort", "healthCheckProtocol", "healthCheckPath"),
+    *("healthCheckTimeoutSeconds", "healthCheckIntervalSeconds", "healthCheckGracePeriodSeconds"),
+    *("healthCheckMaxConsecutiveFailures", "healthCheckFalls", "healthCheckPortOptions"),
 )
 _SERVER_FIELDS = (
-    "host",
-    "host_ipv4",
-    "port",
-    "serverName",
-    "serverId",
-    "cookieOptions",
-    "healthCheckOptions",
-    "otherOptions",
+    *("host", "host_ipv4", "port", "serverName", "serverId"),
+    *("cookieOptions", "healthCheckOptions", "otherOptions"),
 )
 _HOST = ("cleanedUpHostname", "hostname", "appId", "backend")
 _ROUTE = ("cleanedUpHostname", "backend")
@@ -135,52 +129,41 @@ _PER_APP = (
 
 _TEMPLATES = (
     _template(
-        "FRONTEND_HEAD",
-        "The frontend of the service port",
+        "FRONTEND_HEAD", "The frontend of the service port",
         "\nfrontend {backend}\n  bind {bindAddr}:{servicePort}{sslCert}{bindOptions}\n  mode {mode}\n",
         *("bindAddr", "backend", "servicePort", "mode", "sslCert", "bindOptions"),
     ),
     _template("FRONTEND_BACKEND_GLUE", "Leads the frontend to the backend", "  use_backend {backend}\n", "backend"),
     _template(
-        "BACKEND_HEAD",
-        "The head of the backend",
+        "BACKEND_HEAD", "The head of the backend",
         "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n",
         *("backend", "balance", "mode"),
     ),
     _template(
-        "USERLIST_HEAD",
-        "The user list of AUTH",
+        "USERLIST_HEAD", "The user list of AUTH",
         "\nuserlist user_{backend}\n  user {user} password {passwd}\n",
         *("backend", "user", "passwd"),
     ),
     Label(
-        "BACKEND_HTTP_OPTIONS",
-        LabelKind.VERBATIM,
-        "Options of the backend in http mode",
+        "BACKEND_HTTP_OPTIONS", LabelKind.VERBATIM, "Options of the backend in http mode",
         "  option forwardfor\n  http-request set-header X-Forwarded-Port %[dst_port]\n"
         "  http-request add-header X-Forwarded-Proto https if { ssl_fc }\n",
     ),
     Label(
-        "BACKEND_HSTS_OPTIONS",
-        LabelKind.VERBATIM,
-        "The header of USE_HSTS",
+        "BACKEND_HSTS_OPTIONS", LabelKind.VERBATIM, "The header of USE_HSTS",
         "  rspadd  Strict-Transport-Security:\\ max-age=15768000\n",
     ),
     Label(
-        "BACKEND_STICKY_OPTIONS",
-        LabelKind.VERBATIM,
-        "The cookie of STICKY",
+        "BACKEND_STICKY_OPTIONS", LabelKind.VERBATIM, "The cookie of STICKY",
         "  cookie mesosphere_server_id insert indirect nocache\n",
     ),
     _template(
-        "HTTP_BACKEND_PROXYPASS_GLUE",
-        "Carries out HTTP_BACKEND_PROXYPASS_PATH",
+        "HTTP_BACKEND_PROXYPASS_GLUE", "Carries out HTTP_BACKEND_PROXYPASS_PATH",
         "  http-request set-header Host {hostname}\n" + r'  reqirep  "^([^ :]*)\ {proxypath}/?(.*)" "\1\ /\2"' + "\n",
         *("hostname", "proxypath"),
     ),
     _template(
-        "HTTP_BACKEND_REVPROXY_GLUE",
-        "Carries out HTTP_BACKEND_REVPROXY_PATH",
+        "HTTP_BACKEND_REVPROXY_GLUE", "Carries out HTTP_BACKEND_REVPROXY_PATH",
         "  acl hdr_location res.hdr(Location) -m found\n"
         '  rspirep "^Location: (https?://{hostname}(:[0-9]+)?)?(/.*)" "Location:   {rootpath}" if hdr_location\n',
         *("hostname", "rootpath"),
@@ -188,15 +171,13 @@ _TEMPLATES = (
     _template("HTTP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, http mode", _ALLOWED, "network_allowed"),
     _template("TCP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, tcp mode", _ALLOWED, "network_allowed"),
     _template(
-        "BACKEND_HTTP_HEALTHCHECK_OPTIONS",
-        "The backend's check, HTTP",
+        "BACKEND_HTTP_HEALTHCHECK_OPTIONS", "The backend's check, HTTP",
         "  option  httpchk GET {healthCheckPath}\n  timeout check {healthCheckTimeoutSeconds}s\n",
         *_CHECK_FIELDS,
     ),
     _template("BACKEND_TCP_HEALTHCHECK_OPTIONS", "The backend's check, TCP or tcp mode", "", *_CHECK_FIELDS),
     _template(
-        "BACKEND_SERVER_OPTIONS",
-        "The line of each task",
+        "BACKEND_SERVER_OPTIONS", "The line of each task",
         "  server {serverName} {host_ipv4}:{port} id {serverId}{cookieOptions}{healthCheckOptions}{otherOptions}\n",
         *_SERVER_FIELDS,
     ),
@@ -209,12 +190,10 @@ _TEMPLATES = (
         _SERVER_CHECK, _CHECK_FIELDS,
     ),
     _template(
-        "HTTP_FRONTEND_APPID_ACL",
-        "Routes by the header X-Marathon-App-Id on port 9091",
+        "HTTP_FRONTEND_APPID_ACL", "Routes by the header X-Marathon-App-Id on port 9091",
         "  acl app_{cleanedUpAppId} hdr(x-marathon-app-id) -i {appId}\n"
         "  use_backend {backend} if app_{cleanedUpAppId}\n",
-        *("cleanedUpAppId", "hostname", "appId", "backend"),
-        map_fields=_MAP,
+        *("cleanedUpAppId", "hostname", "appId", "backend"), map_fields=_MAP,
     ),
 )  # fmt: skip
 
@@ -224,16 +203,12 @@ _ASK_SNI = '  http-request auth realm "{realm}" if ' + _SNI
 
 _VHOST_TEMPLATES = (
     _template(
-        "BACKEND_REDIRECT_HTTP_TO_HTTPS",
-        "REDIRECT_TO_HTTPS without a PATH",
-        _REDIRECT + "\n",
-        *("bindAddr", "cleanedUpHostname"),
+        "BACKEND_REDIRECT_HTTP_TO_HTTPS", "REDIRECT_TO_HTTPS without a PATH",
+        _REDIRECT + "\n", "bindAddr", "cleanedUpHostname",
     ),
     _template(
-        "BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH",
-        "REDIRECT_TO_HTTPS with a PATH",
-        _REDIRECT + " path_{backend}\n",
-        *("bindAddr", "cleanedUpHostname", "backend"),
+        "BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH", "REDIRECT_TO_HTTPS with a PATH",
+        _REDIRECT + " path_{backend}\n", "bindAddr", "cleanedUpHostname", "backend",
     ),
     _template(
         "HTTP_FRONTEND_ACL", "One VHOST on port 80", _ACL + _USE,
@@ -283,13 +258,8 @@ _VHOST_TEMPLATES = (
 )  # fmt: skip
 
 _UNREAD = tuple(
-    Label(name, LabelKind.UNREAD, "marathon-lb accepts the label and never reads it")
-    for name in (
-        "MAP_HTTP_FRONTEND_ACL",
-        "MAP_HTTP_FRONTEND_ACL_ONLY",
-        "MAP_HTTP_FRONTEND_APPID_ACL",
-        "MAP_HTTPS_FRONTEND_ACL",
-    )
+    Label(f"MAP_{name}", LabelKind.UNREAD, "marathon-lb accepts the label and never reads it")
+    for name in ("HTTP_FRONTEND_ACL", "HTTP_FRONTEND_ACL_ONLY", "HTTP_FRONTEND_APPID_ACL", "HTTPS_FRONTEND_ACL")
 )
 
 LABELS: tuple[Label, ...] = (*_PER_APP, *_VALUES, *_TEMPLATES, *_VHOST_TEMPLATES, *_UNREAD)

@@ -14,19 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgci.appdef.app_definition import as_int, as_list, as_mapping, group, labels, service_ports
-from bgci.appdef.haproxy_label_table import PER_PORT, LabelKind
+from bgci.appdef.haproxy_label_table import CHECK_DEFAULTS, PER_PORT, LabelKind
 from bgci.appdef.haproxy_labels import port_label
 from bgci.appdef.haproxy_values import as_number, is_true
 
 _HOSTS = ("192.0.2.1", "192.0.2.2")
 _FIRST_PORT = 31000
-_CHECK_DEFAULTS = {
-    "protocol": "HTTP",
-    "gracePeriodSeconds": 300,
-    "intervalSeconds": 60,
-    "timeoutSeconds": 20,
-    "maxConsecutiveFailures": 3,
-}
 _SHARED = "\nfrontend {name}\n  bind 127.0.0.1:{port}\n  mode http\n"
 
 
@@ -118,7 +111,7 @@ class BalancedPort:
 def _health_check(definition: Mapping[str, Any], index: int) -> dict[str, Any] | None:
     """The first check that names a port of its own, or this index (marathon_lb.py: get_health_check)."""
     for raw in as_list(definition.get("healthChecks")):
-        check = {**_CHECK_DEFAULTS, **as_mapping(raw)}
+        check = {**CHECK_DEFAULTS, **as_mapping(raw)}
         if check["protocol"] != "COMMAND" and (check.get("port") or as_int(check.get("portIndex", 0)) == index):
             return check
     return None
@@ -205,16 +198,13 @@ def _checked_port(port: BalancedPort, siblings: list[BalancedPort]) -> int:
 
 
 def _check_values(check: Mapping[str, Any], port: int | None) -> dict[str, object]:
+    own = {f"healthCheck{name[0].upper()}{name[1:]}": check[name] for name in CHECK_DEFAULTS}
     return {
+        **own,
         "healthCheck": check,
         "healthCheckPortIndex": check.get("portIndex"),
         "healthCheckPort": port,
-        "healthCheckProtocol": check["protocol"],
         "healthCheckPath": check.get("path", "/"),
-        "healthCheckTimeoutSeconds": check["timeoutSeconds"],
-        "healthCheckIntervalSeconds": check["intervalSeconds"],
-        "healthCheckGracePeriodSeconds": check["gracePeriodSeconds"],
-        "healthCheckMaxConsecutiveFailures": check["maxConsecutiveFailures"],
         "healthCheckFalls": as_int(check["maxConsecutiveFailures"]) + 1,
         "healthCheckPortOptions": f" port {port}" if port else "",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from string import Formatter
 
-from bgci.appdef.haproxy_label_table import PER_PORT, Label, LabelKind
+from bgci.appdef.haproxy_label_table import CHECK_DEFAULTS, PER_PORT, Label, LabelKind
 from bgci.appdef.haproxy_values import Effect, Problems
 
 _SECTIONS = (
@@ -22,20 +22,13 @@ _HEADS = {
 _END_ANYWHERE = ("FRONTEND_BACKEND_GLUE", "USERLIST_HEAD")
 _DRAIN = "{otherOptions}"
 
-_CHECK = {
-    "protocol": "HTTP",
-    "gracePeriodSeconds": 300,
-    "intervalSeconds": 60,
-    "timeoutSeconds": 20,
-    "maxConsecutiveFailures": 3,
-}
 # A value of the type that marathon-lb gives for each placeholder; those of the second set can be None there.
 _SAMPLES: dict[str, object] = {
     **dict.fromkeys({name for label in PER_PORT.values() for name in (*label.fields, "haproxy_dir")}, "x"),
     **dict.fromkeys(("servicePort", "port", "serverId", "healthCheckPort", "healthCheckPortIndex"), 1),
     **dict.fromkeys((name for name in PER_PORT["BACKEND_HTTP_HEALTHCHECK_OPTIONS"].fields if name[-1] == "s"), 1),
     "healthCheckPortOptions": "x",
-    "healthCheck": _CHECK,
+    "healthCheck": CHECK_DEFAULTS,
 }
 _CAN_BE_NONE: dict[str, object] = dict.fromkeys(("hostname", "healthCheckPort", "healthCheckPortIndex"))
 

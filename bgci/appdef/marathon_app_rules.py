@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bgci.appdef.findings import Finding, at
 from bgci.appdef.java import is_java_pattern, is_java_uri
-from bgci.appdef.marathon_parts import App, container_of, docker_of, engine_of, refused
+from bgci.appdef.marathon_parts import App, container_of, docker_of, engine_of, refused, rule
 
 _RESERVED = ("restart", "tasks", "versions", ".", "..")
 _PATH_PART = re.compile(
@@ -16,6 +16,7 @@ _PATH_PART = re.compile(
 _OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
 
 
+@rule("PathId.pathIdValidator, PathId.nonEmptyPath")
 def check_id(app: App) -> Iterator[Finding]:
     parts = app["id"].strip("/").split("/")
     if parts == [""]:
@@ -29,6 +30,7 @@ def _valid_path(path: str) -> bool:
     return all(_PATH_PART.fullmatch(part) for part in parts) and (not parts or parts[-1] not in _RESERVED)
 
 
+@rule("PathId.pathIdValidator; RootGroup.dependencyGraph")
 def check_dependencies(app: App) -> Iterator[Finding]:
     for index, path in enumerate(app["dependencies"]):
         if not _valid_path(path):
@@ -38,6 +40,7 @@ def check_dependencies(app: App) -> Iterator[Finding]:
             yield refused(f"$.dependencies[{index}]", "is the app itself or its folder", "Remove it", "/")
 
 
+@rule("AppDefinition.containsCmdArgsOrContainer; AppValidation.validateCanonicalAppAPI: cmd")
 def check_command(app: App) -> Iterator[Finding]:
     cmd, args = app.get("cmd"), app["args"]
     if cmd is not None and args:
@@ -48,6 +51,7 @@ def check_command(app: App) -> Iterator[Finding]:
         yield refused("$.cmd", "is too short", "Write two characters or more, or remove it", "/")
 
 
+@rule("AppValidation.dockerDockerContainerValidator, mesosContainerImageValidator")
 def check_container_type(app: App) -> Iterator[Finding]:
     container = container_of(app)
     if engine_of(app) == "DOCKER" and "docker" not in container:
@@ -56,6 +60,7 @@ def check_container_type(app: App) -> Iterator[Finding]:
         yield refused("$.container.appc", "cannot be combined with docker", "Keep one of the two", "/container")
 
 
+@rule("AppValidation.mesosDockerContainerValidator")
 def check_pull_config(app: App) -> Iterator[Finding]:
     config, path = docker_of(app).get("pullConfig"), "$.container.docker.pullConfig"
     if config and engine_of(app) == "DOCKER":
@@ -64,6 +69,7 @@ def check_pull_config(app: App) -> Iterator[Finding]:
         yield refused(path, "names a secret that is not declared", "Declare it under secrets with its source")
 
 
+@rule("ArtifactValidation.artifactUriIsValid")
 def check_fetch(app: App) -> Iterator[Finding]:
     for index, artifact in enumerate(app["fetch"]):
         if not is_java_uri(artifact["uri"]):
@@ -71,6 +77,7 @@ def check_fetch(app: App) -> Iterator[Finding]:
             yield refused(f"$.fetch[{index}].uri", message, "Encode special characters with %")
 
 
+@rule("AppValidation.validResourceLimits", "1.11")
 def check_resource_limits(app: App) -> Iterator[Finding]:
     for name, limit in (app.get("resourceLimits") or {}).items():
         path = f"$.resourceLimits.{name}"
@@ -81,12 +88,14 @@ def check_resource_limits(app: App) -> Iterator[Finding]:
             yield refused(path, f"is {limit}, less than {name}", f"Write {app[name]} or more")
 
 
+@rule("SecretValidation.secretValidator")
 def check_secrets(app: App) -> Iterator[Finding]:
     for name in app["secrets"]:
         if not name:
             yield refused("$.secrets['']", "has an empty name", "Name the secret", "/secrets")
 
 
+@rule("EnvVarValidation.envValidator, SecretValidation.secretValidator")
 def check_env(app: App) -> Iterator[Finding]:
     for name, value in app["env"].items():
         if not name:
@@ -96,6 +105,7 @@ def check_env(app: App) -> Iterator[Finding]:
             yield refused(at("$.env", name), message, "Declare it under secrets with its source", f"/env/{name}/secret")
 
 
+@rule("ResourceRole.validAcceptedResourceRoles")
 def check_accepted_roles(app: App) -> Iterator[Finding]:
     roles, path = app.get("acceptedResourceRoles"), "$.acceptedResourceRoles"
     if roles is None:
@@ -109,6 +119,7 @@ def check_accepted_roles(app: App) -> Iterator[Finding]:
         yield refused(path, "has another role than * beside persistent volumes", 'Write ["*"]')
 
 
+@rule("RoleSettings.forService; AppDefinition.validWithRoleEnforcement; ResourceRole.validForRole", "1.11")
 def check_roles(app: App) -> Iterator[Finding]:
     """Marathon 1.8 and later: a role is the default one or that of the top folder (marathon: RoleSettings.scala)."""
     folders = app["id"].split("/")[1:-1]
@@ -125,6 +136,7 @@ def check_roles(app: App) -> Iterator[Finding]:
         yield refused(path, f"has a role other than {' and '.join(sorted({'*', role}))}", "Remove the other roles")
 
 
+@rule("AppValidation.complyWithGpuRules")
 def check_gpus(app: App) -> Iterator[Finding]:
     if app["gpus"] > 0 and engine_of(app) == "DOCKER":
         yield refused(
@@ -132,6 +144,7 @@ def check_gpus(app: App) -> Iterator[Finding]:
         )
 
 
+@rule("AppValidation.complyWithMigrationAPI")
 def check_migration_labels(app: App) -> Iterator[Finding]:
     name, labels = "DCOS_MIGRATION_API_VERSION", app["labels"]
     others = ("DCOS_PACKAGE_FRAMEWORK_NAME", "DCOS_MIGRATION_API_PATH")
@@ -139,6 +152,7 @@ def check_migration_labels(app: App) -> Iterator[Finding]:
         yield refused(f"$.labels.{name}", "is not complete", f"Write v1, and set {' and '.join(others)}", "/")
 
 
+@rule("SchedulingValidation.complyWithSingleInstanceLabelRules, validForSingleInstanceApps")
 def check_single_instance(app: App) -> Iterator[Finding]:
     path = "$.labels.MARATHON_SINGLE_INSTANCE_APP"
     if app["labels"].get("MARATHON_SINGLE_INSTANCE_APP") != "true":
@@ -151,6 +165,7 @@ def check_single_instance(app: App) -> Iterator[Finding]:
         yield refused(path, "requires an upgradeStrategy of zeros", remedy, "/isSingleInstance")
 
 
+@rule("SchedulingValidation.validForResidentTasks, requireUnreachableDisabledForResidentTasks")
 def check_resident(app: App) -> Iterator[Finding]:
     """An app with persistent volumes, or with `residency`, has its own upgrade and unreachable strategies."""
     if "residency" not in app:
@@ -162,12 +177,14 @@ def check_resident(app: App) -> Iterator[Finding]:
         yield refused("$.unreachableStrategy", "is not possible with persistent volumes", 'Write "disabled"', "/")
 
 
+@rule("UnreachableEnabled.unreachableEnabledValidator")
 def check_unreachable(app: App) -> Iterator[Finding]:
     strategy, path = app.get("unreachableStrategy"), "$.unreachableStrategy.inactiveAfterSeconds"
     if isinstance(strategy, Mapping) and strategy["inactiveAfterSeconds"] > strategy["expungeAfterSeconds"]:
         yield refused(path, "is greater than expungeAfterSeconds", "Write the same or less")
 
 
+@rule("SchedulingValidation.complyWithAppConstraintRules; ConstraintConversion")
 def check_constraints(app: App) -> Iterator[Finding]:
     for index, constraint in enumerate(app["constraints"]):
         problem = constraint_problem(constraint)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from bgci.appdef.findings import Finding
 from bgci.appdef.java import is_java_uri
-from bgci.appdef.marathon_parts import App, container_of, docker_of, engine_of, refused
+from bgci.appdef.marathon_parts import App, container_of, deprecated_rule, docker_of, engine_of, refused
 from bgci.appdef.marathon_port_rules import unique_names
 
 
+@deprecated_rule("AppValidation.validateOldAppAPI: uris")
 def check_uris(app: App) -> Iterator[Finding]:
     if app.get("uris") and app["fetch"]:
         yield refused("$.uris", "cannot be combined with fetch", "Keep fetch only")
@@ -20,6 +21,7 @@ def check_uris(app: App) -> Iterator[Finding]:
             )
 
 
+@deprecated_rule("AppValidation.validateOldAppAPI: networks; AppNormalization.NetworkTranslation")
 def check_networks_twice(app: App) -> Iterator[Finding]:
     network = docker_of(app).get("network")
     if network and app["networks"]:
@@ -30,6 +32,7 @@ def check_networks_twice(app: App) -> Iterator[Finding]:
         yield refused("$.ipAddress", "cannot be combined with networks", "Keep networks only", "/")
 
 
+@deprecated_rule("AppValidation.validateOldAppAPI: ports")
 def check_ports_twice(app: App) -> Iterator[Finding]:
     ports, definitions = app.get("ports"), app.get("portDefinitions")
     if ports is not None and definitions is not None and ports != [each["port"] for each in definitions]:
@@ -41,6 +44,7 @@ def check_ports_twice(app: App) -> Iterator[Finding]:
         yield refused("$.ipAddress", "cannot be combined with ports", "Write networks and portMappings instead", "/")
 
 
+@deprecated_rule("AppNormalization.migrateDockerPortMappings")
 def check_mappings_twice(app: App) -> Iterator[Finding]:
     docker, path = docker_of(app), "$.container.docker.portMappings"
     if docker.get("portMappings") and "portMappings" in container_of(app):
@@ -48,6 +52,7 @@ def check_mappings_twice(app: App) -> Iterator[Finding]:
     yield from unique_names(docker.get("portMappings") or (), path)
 
 
+@deprecated_rule("AppNormalization.migrateIpDiscovery; AppValidation.validateOldAppAPI: ipAddress")
 def check_discovery(app: App) -> Iterator[Finding]:
     address = app.get("ipAddress") or {}
     path, remedy = "$.ipAddress.discovery", "Write networks and container.portMappings instead"
@@ -59,6 +64,7 @@ def check_discovery(app: App) -> Iterator[Finding]:
         yield refused(path, "cannot be combined with portMappings", remedy)
 
 
+@deprecated_rule("AppValidation.validOldContainerAPI")
 def check_mesos_docker(app: App) -> Iterator[Finding]:
     docker = docker_of(app)
     if "credential" in docker:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from bgci.appdef.findings import Finding, marathon_path
 from bgci.appdef.marathon_forms import port_count
-from bgci.appdef.marathon_parts import App, container_of, engine_of, refused
+from bgci.appdef.marathon_parts import App, container_of, engine_of, refused, rule
 
 _MESOS_PROTOCOLS = ("COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 
 
+@rule("AppValidation.portMappingsValidator")
 def check_port_mappings(app: App) -> Iterator[Finding]:
     mappings, path = container_of(app).get("portMappings") or (), "$.container.portMappings"
     yield from unique_names(mappings, path)
@@ -33,6 +34,7 @@ def unique_names(ports: Sequence[App], path: str) -> Iterator[Finding]:
             yield refused(f"{path}[{index}].name", message, "Give each port a name of its own", marathon_path(path))
 
 
+@rule("AppValidation.portDefinitionsValidator")
 def check_port_definitions(app: App) -> Iterator[Finding]:
     definitions, path = app.get("portDefinitions") or (), "$.portDefinitions"
     yield from unique_names(definitions, path)
@@ -45,6 +47,7 @@ def check_port_definitions(app: App) -> Iterator[Finding]:
             yield refused(place, f"is {port} a second time", "Give each port a number of its own", "/portDefinitions")
 
 
+@rule("NetworkValidation.ramlNetworksValidator, AppValidation.complyWithDockerNetworkingRules")
 def check_networks(app: App) -> Iterator[Finding]:
     networks, path = app["networks"], "$.networks"
     modes = [network["mode"] for network in networks]
@@ -65,6 +68,7 @@ def check_networks(app: App) -> Iterator[Finding]:
         yield refused(path, "has several networks", 'A DOCKER container takes one: keep one, or use "MESOS"', "/")
 
 
+@rule("AppValidation.portIndexIsValid, complyWithIpProtocolRules; HealthCheckConversion")
 def check_health_checks(app: App) -> Iterator[Finding]:
     ports = port_count(app)
     for index, check in enumerate(app["healthChecks"]):
@@ -99,6 +103,7 @@ def _port_reference(check: App, path: str, ports: int, place: str) -> Iterator[F
         yield refused(path, f"does not say which of the app's {ports} ports it checks", "Add portIndex")
 
 
+@rule("AppDefinition.containsNoChecksWithDocker, checkPortIndexIsValid; CheckConversion", "1.11")
 def check_mesos_check(app: App) -> Iterator[Finding]:
     check = app.get("check")
     if check is None:
@@ -118,6 +123,7 @@ def check_mesos_check(app: App) -> Iterator[Finding]:
         yield from _port_reference(check[kind], f"$.check.{kind}", port_count(app), "$.check")
 
 
+@rule("AppValidation.readinessCheckValidator")
 def check_readiness_checks(app: App) -> Iterator[Finding]:
     checks = app["readinessChecks"]
     mappings = container_of(app).get("portMappings")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from bgci.appdef.findings import Finding
 from bgci.appdef.java import is_java_pattern
+from bgci.appdef.marathon_parts import App, rule
 
-App = Mapping[str, Any]
 # marathon: Volume.scala, OptionLabelPatterns
 _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _OPTION = re.compile(f"{_LABEL}/[A-Za-z0-9](?:[-A-Za-z0-9._:]*[A-Za-z0-9])?")
 
 
+@rule("AppValidation.validVolume; DVDIProviderValidations; LinuxInfo.validLinuxInfoForContainerState")
 def check_volumes(app: App) -> Iterator[Finding]:
     """Findings of a canonical app's volumes and of its `linuxInfo` (marathon: AppValidation.validVolume)."""
     container = app.get("container") or {}

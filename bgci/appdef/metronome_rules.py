@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,18 +12,6 @@ from bgci.appdef.shape import shape_findings
 Job = Mapping[str, Any]
 # A duration is a 64-bit number of nanoseconds (scala.concurrent.duration.Duration).
 _MAX_SECONDS = 9_223_372_036
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
-_DAYS = "MON TUE WED THU FRI SAT SUN"
-# Lowest and highest value, names, and a pattern of other forms.
-_CRON = (
-    (0, 59, "", ""),
-    (0, 23, "", ""),
-    (1, 31, "", "LW?|(?:[1-9]|[12][0-9]|3[01])W"),
-    (1, 12, _MONTHS, ""),
-    (0, 7, _DAYS, rf"L|(?:[0-7]|{_DAYS.replace(' ', '|')})(?:L|#[1-5])"),
-    (1970, 2099, "", ""),
-)
-_DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def check_job(job: Job, *, job_id: str) -> list[Finding]:
@@ -51,8 +38,6 @@ def _numbers(job: Job) -> Iterator[Finding]:
     restart, path = run.get("restart", {}), "$.run.restart.activeDeadlineSeconds"
     durations = {path: restart.get("activeDeadlineSeconds"), "$.run.maxLaunchDelay": run.get("maxLaunchDelay")}
     durations["$.run.taskKillGracePeriodSeconds"] = run.get("taskKillGracePeriodSeconds")
-    for index, schedule in enumerate(job.get("schedules", ())):
-        durations[f"$.schedules[{index}].startingDeadlineSeconds"] = schedule.get("startingDeadlineSeconds")
     for place, seconds in durations.items():
         if seconds is not None and abs(seconds) > _MAX_SECONDS:
             yield Finding(place, f"is {seconds}", f"Write {_MAX_SECONDS} or less")
@@ -117,62 +102,11 @@ def _networks(job: Job) -> Iterator[Finding]:
             yield Finding(f"{place}.labels", "are not possible with mode host", "Remove them")
 
 
-def _schedules(job: Job) -> Iterator[Finding]:
-    schedules = job.get("schedules", ())
-    if len(schedules) > 1:
-        yield Finding("$.schedules", f"has {len(schedules)} schedules", "Keep one")
-    if schedules and job.get("dependencies"):
-        yield Finding("$.schedules", "cannot be combined with dependencies", "Keep one of the two")
-    for index, schedule in enumerate(schedules):
-        path = f"$.schedules[{index}]"
-        if not is_cron(schedule["cron"]):
-            remedy = "Write minute, hour, day, month and weekday, such as 0 3 * * *"
-            yield Finding(f"{path}.cron", f"is {schedule['cron']!r}, which is not a cron expression", remedy)
-        if schedule.get("startingDeadlineSeconds", 60) < 60:
-            yield Finding(f"{path}.startingDeadlineSeconds", "is less than a minute", "Write 60 or more")
-        if not _is_time_zone(schedule.get("timezone", "UTC")):
-            yield Finding(f"{path}.timezone", f"is {schedule['timezone']!r}", "Write a name such as Europe/Berlin")
-
-
-def _dependencies(job: Job) -> Iterator[Finding]:
-    """Metronome refuses an unknown job here. bgci starts its jobs itself, and none of them waits for another one."""
-    if job.get("dependencies"):
-        yield Finding("$.dependencies", "is not empty, but bgci starts this job itself", "Remove it")
-
-
-def is_cron(text: str) -> bool:
-    """Whether Metronome reads the text as a cron expression (metronome: CronSpec.scala)."""
-    fields = text.upper().split()
-    if len(fields) not in (5, 6):
-        return False
-    parts = [(part, rule) for field, rule in zip(fields, _CRON, strict=False) for part in field.split(",")]
-    if not all(_is_cron_part(part, *rule) for part, rule in parts):
-        return False
-    day, month = _cron_value(fields[2], ""), _cron_value(fields[3], _MONTHS)
-    return day is None or month is None or day <= _DAYS_OF_MONTHS[month - 1]
-
-
-def _is_cron_part(part: str, low: int, high: int, names: str, others: str) -> bool:
-    base, slash, step = part.partition("/")
-    if slash and not (step.isdecimal() and int(step) > 0):
-        return False
-    if base == "*" or (others and not slash and re.fullmatch(others, base)):
-        return True
-    values = [_cron_value(value, names) for value in base.split("-")]
-    return len(values) in (1, 2) and all(value is not None and low <= value <= high for value in values)
-
-
-def _cron_value(text: str, names: str) -> int | None:
-    if text.isdecimal() and len(text) < 5:
-        return int(text)
-    return names.split().index(text) + 1 if text in names.split() else None
-
-
-def _is_time_zone(name: str) -> bool:
-    from zoneinfo import available_timezones
-
-    known = available_timezones()
-    return not known or name in known or name in ("UTC", "GMT")
+def _started_by_others(job: Job) -> Iterator[Finding]:
+    """bgci starts its jobs itself, and sends neither schedules nor dependencies. Metronome refuses unknown ones."""
+    for field in ("schedules", "dependencies"):
+        if job.get(field):
+            yield Finding(f"$.{field}", "is not empty, but bgci starts this job itself", "Remove it")
 
 
 # The place in Metronome's sources, and the rule.
@@ -183,6 +117,5 @@ RULES = {
     "VolumeFormat; JobRunSpec.fileBasedSecretsAreUcrOnly": _volumes,
     "JobRunSpec.allSecretsAreDefinedAndUsed; SecretDef": _secrets,
     "JobRunSpec.networkingValidation; Network.validNetworkDefinition": _networks,
-    "JobSpec.validJobSpec: schedules; CronFormat; DateTimeZoneFormat": _schedules,
-    "JobSpec.validateDependencies": _dependencies,
+    "JobSpec.validJobSpec: schedules; JobSpec.validateDependencies": _started_by_others,
 }

@@ -13,8 +13,6 @@ from typing import Any
 
 from bgci.appdef.app_definition import (
     alt_ports,
-    as_list,
-    as_mapping,
     labels,
     port_table,
     service_ports,
@@ -75,24 +73,6 @@ def probe_app(app_id: str, own_id: str) -> dict[str, Any]:
 def preview_host(app_id: str) -> str:
     """The virtual host of a preview: a name that exists nowhere (RFC 2606)."""
     return f"{app_id.strip('/').replace('/', '-')}-preview.invalid"
-
-
-def settle_seconds(definition: Mapping[str, Any]) -> float:
-    """For how long a server must stay UP until HAProxy's own checks are known to pass.
-
-    marathon-lb writes ``fall`` as maxConsecutiveFailures + 1, and a failing server is DOWN after so many checks.
-    """
-    checks = [as_mapping(check) for check in as_list(definition.get("healthChecks"))]
-    return max((_until_down(check) for check in checks if check.get("protocol") != "COMMAND"), default=0.0)
-
-
-def _until_down(check: Mapping[str, Any]) -> float:
-    fall = _number(check.get("maxConsecutiveFailures"), 3) + 1
-    return fall * (_number(check.get("intervalSeconds"), 60) + _number(check.get("timeoutSeconds"), 20))
-
-
-def _number(value: object, default: int) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
 def _make_private(entry: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def answers(http: Http, path: str) -> bool | None:
 
 def secrets_listed(http: Http, secret: str) -> bool | None:
     """Whether this account can list the names of the secret's folder; None without an answer."""
-    status, _ = _answer_to(http, "GET", _secret_path(_parent(secret)), params=[("list", "true")])
+    status, _ = _answer_to(http, "GET", _secret_path(secret.strip("/").rpartition("/")[0]), params=[("list", "true")])
     return {200: True, 404: True, 401: False, 403: False}.get(status)
 
 
@@ -168,34 +168,21 @@ def secret_there(http: Http, secret: str) -> bool | None:
     Reads the list of names of its folder, which shows no value. If that is not permitted, reads the secret and drops
     its value at once. Raises UnavailableError.
     """
+    folder, _, name = secret.strip("/").rpartition("/")
     try:
-        found = http.get(_secret_path(_parent(secret)), params=[("list", "true")])
-        names = [name.text() for name in JsonAnswer(found, "the secret store", http.base_url)["array"].items()]
-        return secret.strip("/").rpartition("/")[2] in names
-    except HttpFailure as failure:
-        return _missing(failure)
-    except DeniedError:
-        return _readable(http, secret)
-
-
-def _readable(http: Http, secret: str) -> bool | None:
-    try:
-        http.request("GET", _secret_path(secret))
-    except HttpFailure as failure:
-        return _missing(failure)
+        try:
+            found = http.get(_secret_path(folder), params=[("list", "true")])
+            names = JsonAnswer(found, "the secret store", http.base_url)["array"].items()
+            return name in [one.text() for one in names]
+        except DeniedError:
+            http.request("GET", _secret_path(secret))
+            return True
     except DeniedError:
         return None
-    return True
-
-
-def _missing(failure: HttpFailure) -> bool:
-    if failure.status == 404:
-        return False
-    raise failure.unavailable("The secret store fails") from failure
-
-
-def _parent(secret: str) -> str:
-    return secret.strip("/").rpartition("/")[0]
+    except HttpFailure as failure:
+        if failure.status == 404:
+            return False
+        raise failure.unavailable("The secret store fails") from failure
 
 
 def _secret_path(path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import requests
 import urllib3
@@ -17,17 +16,14 @@ CHUNK, MOST = 65536, 4_194_304  # bytes; as much of an answer as is waited for
 
 def answers_ok(url: str) -> bool:
     """Whether GET ``url`` answers 200 now. False for any other answer, and without one."""
-    try:
-        return call(partial(_answers_ok, url), LONGEST)
-    except TimeoutError:
-        return False
 
-
-def _answers_ok(url: str) -> bool:
-    try:
+    def ask() -> bool:
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
             return response.status_code == 200
-    except requests.RequestException:
+
+    try:
+        return call(ask, LONGEST)
+    except (requests.RequestException, TimeoutError):
         return False
 
 
@@ -37,14 +33,8 @@ def timed(url: str) -> float | None:
     A task's certificate is not verified: it is for the app's name, not for the task's address; nothing secret is sent.
     """
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    try:
-        return call(partial(_timed, url), LONGEST)
-    except TimeoutError:
-        return None
 
-
-def _timed(url: str) -> float | None:
-    try:
+    def ask() -> float | None:
         began = time.perf_counter()
         with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True, verify=False) as response:  # noqa: S501
             size = 0
@@ -53,5 +43,8 @@ def _timed(url: str) -> float | None:
                 if time.perf_counter() - began > LONGEST:
                     return None
         return None if response.status_code >= 500 else 1000 * (time.perf_counter() - began)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+
+    try:
+        return call(ask, LONGEST)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):  # TimeoutError is one
         return None

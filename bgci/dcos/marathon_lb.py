@@ -108,7 +108,7 @@ class LoadBalancer:
             # A task that gets or has sessions here is not drained, whatever older workers there are.
             matter = any(one.serving is not Serving.UP and not one.sessions for one in servers.values())
             older = self._workers.older(matter=matter, within=within, pids=self._pids)
-        except (BgciError, HttpFailure) as error:
+        except BgciError as error:
             return Replica(self.url, problem=str(error).splitlines()[0])
         return Replica(
             self.url,
@@ -122,18 +122,16 @@ class LoadBalancer:
     def _require_pids(self) -> None:
         """Raises UnavailableError unless this load balancer lists its process ids, now and not when a task drains."""
         if not self._lists_pids:
-            try:
+            with suppress(HttpFailure):
                 self._lists_pids = "/_haproxy_getpids" in self._http.text("/_haproxy_getconfig", headers=FRESH)
-            except HttpFailure:
-                self._lists_pids = False
             if not self._lists_pids:
                 self._pids()
                 self._lists_pids = True
 
     def _page(self) -> str:
         try:
-            return self._http.text("/haproxy?stats", headers={**FRESH, "Accept": "text/html"})
-        except (BgciError, HttpFailure):
+            return self._text("/haproxy?stats", Accept="text/html")
+        except BgciError:
             return ""
 
     def rows(self, wanted: Mapping[str, Sequence[Endpoint]]) -> dict[str, list[ServerRow]]:
@@ -141,10 +139,7 @@ class LoadBalancer:
 
         The counters start at 0 again with each reload.
         """
-        try:
-            backends = _by_backend(self._rows())
-        except HttpFailure as failure:
-            raise failure.unavailable("marathon-lb fails") from failure
+        backends = _by_backend(self._rows())
         return {
             task_id: [_server_row(row) for end in endpoints if (row := _named(end, backends.get(end.backend, {})))]
             for task_id, endpoints in wanted.items()
@@ -152,10 +147,7 @@ class LoadBalancer:
 
     def census(self, wanted: Mapping[str, Sequence[Endpoint]]) -> Census:
         """Which of the tasks ``wanted`` (by task id) have a server. Raises UnavailableError or DeniedError."""
-        try:
-            rows = self._rows()
-        except HttpFailure as failure:
-            raise failure.unavailable("marathon-lb fails") from failure
+        rows = self._rows()
         backends = _by_backend(rows)
         tasks = (
             task for task, ends in wanted.items() if any(_named(end, backends.get(end.backend, {})) for end in ends)
@@ -167,11 +159,8 @@ class LoadBalancer:
         """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs
         without a master process. Raises UnavailableError or DeniedError."""
         version = self.version()
-        try:
-            self._rows()
-            pids = self._pids()
-        except HttpFailure as failure:
-            raise failure.unavailable("marathon-lb fails") from failure
+        self._rows()
+        pids = self._pids()
         lone = len(pids) == 1
         return version, len(older_workers(pids, lone)), lone
 
@@ -194,8 +183,8 @@ class LoadBalancer:
 
     def request_reload(self) -> None:
         """Ask marathon-lb to write its configuration again (hazard 38). A failure does not matter: it is a hint."""
-        with suppress(BgciError, HttpFailure):
-            self._http.text("/_mlb_signal/hup", headers=FRESH)
+        with suppress(BgciError):
+            self._text("/_mlb_signal/hup")
 
     def _text(self, path: str, **headers: str) -> str:
         try:
@@ -204,7 +193,7 @@ class LoadBalancer:
             raise failure.unavailable("marathon-lb fails") from failure
 
     def _rows(self) -> list[Row]:
-        rows = parse_stats(self._http.text("/haproxy?stats;csv", headers=FRESH))
+        rows = parse_stats(self._text("/haproxy?stats;csv"))
         if rows is None:
             raise UnavailableError(
                 f"{self.url} does not answer with HAProxy's statistics.",
@@ -213,7 +202,7 @@ class LoadBalancer:
         return rows
 
     def _pids(self) -> list[int]:
-        text = self._http.text("/_haproxy_getpids", headers=FRESH)
+        text = self._text("/_haproxy_getpids")
         if len(text) > MOST_PIDS or not re.fullmatch(r"\s*[0-9]{1,10}(\s+[0-9]{1,10})*\s*", text):
             raise UnavailableError(
                 f"{self.url}/_haproxy_getpids does not list process ids.",

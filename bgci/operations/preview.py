@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from bgci.appdef.balancer_changes import balancer_changes
-from bgci.appdef.preview import preview_app, preview_id, preview_ports, settle_seconds
+from bgci.appdef.preview import preview_app, preview_id, preview_ports
 from bgci.checks import runner
 from bgci.checks.canary_health import CanaryHealth
 from bgci.checks.model import PREVIEW, Suite
@@ -55,7 +55,7 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
     with _deployed(context, preview_app(definition, release.revision)):
         running = _until_healthy(context)
         urls = [url for place in _places(context, running) for url in place.urls]
-        _until_serving(context, running, settle_seconds(definition))
+        _until_serving(context, running, running.app.check_window)
         context.console.info(f"Preview: in rotation everywhere, at {' '.join(urls)}.")
         context.result = replace(context.result, preview={"urls": tuple(urls)})
         _test(context, suite, running)

@@ -17,28 +17,8 @@ TOP, BOTTOM, RIGHT = 22.0, 24.0, 14.0
 LETTER = 6.4  # width of a letter of the labels, in pixels: a little more than the average one has
 TICKS_APART = 84.0  # pixels: more than the label of any tick is wide
 STEPS = (
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    14400,
-    43200,
-    86400,
-    604800,
-    2592000,
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600),
+    *(900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000),
 )
 
 

@@ -15,7 +15,8 @@ from definition_samples import BRIDGE, HOST, LEGACY, changed
 
 from bgci.appdef.findings import marathon_path
 from bgci.appdef.marathon_forms import stored
-from bgci.appdef.marathon_rules import CANONICAL, DEPRECATED, check_marathon_rules
+from bgci.appdef.marathon_parts import CANONICAL, DEPRECATED
+from bgci.appdef.marathon_rules import check_marathon_rules
 from bgci.appdef.marathon_schema import VERSIONS
 
 DATA = Path(__file__).parents[2] / "data" / "marathon-verdicts.jsonl.gz"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgci.appdef.preview import preview_app, preview_ports, settle_seconds
+from bgci.appdef.preview import preview_app, preview_ports
 
 DEFINITION: dict[str, Any] = {
     "id": "/team/web",
@@ -65,9 +65,3 @@ def test_preview_shares_no_virtual_address_no_fixed_port_and_no_dependency() -> 
 def test_there_is_a_preview_only_with_an_alternative_for_each_served_port(alternatives: str, ports: list[int]) -> None:
     labels = {**DEFINITION["labels"], "HAPROXY_DEPLOYMENT_ALT_PORT": alternatives}
     assert preview_ports({**DEFINITION, "labels": labels}) == ports
-
-
-def test_settle_time_is_that_of_haproxys_own_checks() -> None:
-    assert settle_seconds(DEFINITION) == (3 + 1) * (3 + 2)
-    assert settle_seconds({"healthChecks": [{"protocol": "HTTP"}]}) == 4 * 80
-    assert settle_seconds({}) == 0

@@ -208,3 +208,11 @@ def test_a_wrong_type_in_an_answer_is_named_with_its_path(wrong: dict[str, Any],
 def test_a_wrong_type_in_the_queue_is_named(wrong: Any) -> None:
     with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
         queued(wrong)
+
+
+def test_check_window_is_the_time_of_haproxys_own_checks() -> None:
+    short = {"protocol": "TCP", "maxConsecutiveFailures": 3, "intervalSeconds": 3, "timeoutSeconds": 2}
+    command = {"protocol": "COMMAND", "intervalSeconds": 900}
+    assert parsed(app(healthChecks=[short, command])).app.check_window == (3 + 1) * (3 + 2)
+    assert parsed(app(healthChecks=[{"protocol": "HTTP"}])).app.check_window == 4 * 80
+    assert parsed(app(healthChecks=[])).app.check_window == 0
