@@ -6,12 +6,11 @@ Pure: no I/O, no clock. `docs/judge.md` explains the mathematics in words, with 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bgci.analysis.e_process import EProcess, binomial, hypergeometric
-from bgci.errors import UsageError
 
 Ruling = Literal["pass", "fail", "inconclusive", "undecided"]
 
@@ -64,8 +63,6 @@ class JudgePolicy:
     ``beta``: the probability that the judge passes a canary whose error rate is above the allowed one.
     The allowed rate is the larger of ``ratio`` times the baseline's rate and ``floor``.
     ``end_share``: the part of both probabilities that is kept for the exact test at the end of the time.
-
-    Raises UsageError.
     """
 
     alpha: float = 0.05
@@ -73,14 +70,6 @@ class JudgePolicy:
     ratio: float = 2.0
     floor: float = 0.005
     end_share: float = 0.05
-
-    def __post_init__(self) -> None:
-        shares = {"alpha": self.alpha, "beta": self.beta, "floor": self.floor, "end_share": self.end_share}
-        for name, value in shares.items():
-            if not 0 < value < 1:
-                raise UsageError(f"The judge's {name} is {value}.", remedy="Give a number between 0 and 1.")
-        if not 1 < self.ratio < math.inf:
-            raise UsageError(f"The judge's ratio is {self.ratio}.", remedy="Give a number above 1, such as 2.")
 
     def part(self, share: float) -> JudgePolicy:
         """The policy with this part of ``alpha``, for one of several verdicts that can fail the canary: however they
@@ -256,14 +245,6 @@ def ruling(policy: JudgePolicy, bad: EProcess, good: Sequence[EProcess], *, over
         if over and process.p_value <= level * policy.end_share:
             return found, process
     return "inconclusive" if over else "undecided", bad
-
-
-def judge(history: Iterable[tuple[Counts, Counts]], policy: JudgePolicy | None = None, *, over: bool = True) -> Verdict:
-    """The verdict on a run of (canary, baseline) totals, oldest first. ``over``: the time is up."""
-    bench = Judge.under(policy)
-    for canary, baseline in history:
-        bench = bench.see(canary, baseline)
-    return bench.verdict(over=over)
 
 
 def p_text(p_value: float) -> str:

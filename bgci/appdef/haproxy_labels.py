@@ -18,6 +18,7 @@ from bgci.appdef.haproxy_label_table import LABELS, PER_APP, PER_PORT, Label, La
 from bgci.appdef.haproxy_templates import check_template
 from bgci.appdef.haproxy_values import (
     FROZEN,
+    REFUSED,
     Effect,
     LabelFinding,
     as_number,
@@ -78,12 +79,8 @@ def _check_known(
     path = at("$.labels", key)
     if label.per_port and index >= ports:
         have = "1 port, which has the index 0" if ports == 1 else f"{ports} ports, counted from 0"
-        yield LabelFinding(
-            path,
-            f"is for the port with the index {index}, but the app has {have}: marathon-lb ignores the label",
-            f"write {label.full_name(0)}, or remove the label",
-            Effect.IGNORED,
-        )
+        message = f"is for the port with the index {index}, but the app has {have}: marathon-lb ignores the label"
+        yield LabelFinding(path, message, f"write {label.full_name(0)}, or remove the label", Effect.IGNORED)
         return
     if label.kind is LabelKind.UNREAD:
         remedy = f"remove it; marathon-lb reads {label.full_name(index).replace('_MAP_', '_')} in its place"
@@ -113,13 +110,8 @@ def _check_together(own: Mapping[str, Any], index: int, ports: int) -> Iterator[
             remedy = f"write one host name in {host_label}, or an HTTP_BACKEND_PROXYPASS_GLUE of your own"
             yield finding("HTTP_BACKEND_PROXYPASS_PATH", message, remedy, Effect.LEFT_OUT)
         if tcp_mode(label.get("MODE")):
-            yield finding(
-                "MODE",
-                f"is tcp, but {host_label} leads HTTP requests to this backend: HAProxy refuses that, "
-                "and marathon-lb leaves the app out",
-                "write http, or remove one of the two labels",
-                Effect.LEFT_OUT,
-            )
+            message = f"is tcp, but {host_label} leads HTTP requests to this backend: {REFUSED}"
+            yield finding("MODE", message, "write http, or remove one of the two labels", Effect.LEFT_OUT)
     else:
         yield from _check_without_host(label, finding, f"add {host_label}, or remove the label")
     checked = as_number(label.get("BACKEND_HEALTHCHECK_PORT_INDEX", "0"))
@@ -135,14 +127,10 @@ def _check_without_host(label: Mapping[str, str], finding: Any, remedy: str) -> 
     if label.get("AUTH", "").count(":") == 2:
         message = "has no effect: marathon-lb asks for a password at virtual hosts only, so everybody gets in"
         yield finding("AUTH", message, remedy)
-    if is_true(label.get("REDIRECT_TO_HTTPS", "")):
-        yield finding(
-            "REDIRECT_TO_HTTPS", "has no effect: marathon-lb redirects virtual hosts only", remedy, advice=True
-        )
-    if label.get("HTTP_BACKEND_REDIR"):
-        yield finding(
-            "HTTP_BACKEND_REDIR", "has no effect: marathon-lb redirects virtual hosts only", remedy, advice=True
-        )
+    redirects = {"REDIRECT_TO_HTTPS": is_true(label.get("REDIRECT_TO_HTTPS", ""))}
+    redirects["HTTP_BACKEND_REDIR"] = bool(label.get("HTTP_BACKEND_REDIR"))
+    for name in filter(redirects.get, redirects):
+        yield finding(name, "has no effect: marathon-lb redirects virtual hosts only", remedy, advice=True)
     for name in ("PROXYPASS", "REVPROXY"):
         if label.get(f"HTTP_BACKEND_{name}_PATH") and f"HTTP_BACKEND_{name}_GLUE" not in label:
             message = "needs a virtual host: marathon-lb would write the word None as the host name"

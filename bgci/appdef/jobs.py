@@ -32,8 +32,7 @@ class JobSettings:
     """What the jobs need besides the document that they carry.
 
     image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: when the
-    run is ended, whatever it does. cpus: shares; mem and
-    disk: MiB.
+    run is ended, whatever it does.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
     who may read jobs.
     """
@@ -41,10 +40,6 @@ class JobSettings:
     image: str
     deadline_seconds: int
     artifact: str = ""
-    cpus: float = 0.1
-    mem: float = 128
-    disk: float = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     secret_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,14 +110,14 @@ def _rendered(
             **{name: {"secret": name.lower()} for name in settings.secret_env},
             VARIABLE: document.encoded(compressed=compressed),
         },
-        "labels": {**settings.labels, "BGCI_APP": app, "BGCI_REVISION": revision, "BGCI_GOAL": goal},
+        "labels": {"BGCI_APP": app, "BGCI_REVISION": revision, "BGCI_GOAL": goal},
         "secrets": {name.lower(): {"source": source} for name, source in settings.secret_env.items()},
         "job_image": settings.image,
         "artifacts": [{"uri": settings.artifact, "extract": False}] if settings.artifact else [],
         "deadline_seconds": settings.deadline_seconds,
-        "cpus": settings.cpus,
-        "mem": settings.mem,
-        "disk": settings.disk,
+        "cpus": 0.1,
+        "mem": 128,
+        "disk": 0,  # CPU shares; MiB
     }
     return render_template(template, name="job.template.json", variables=variables)
 

@@ -66,11 +66,12 @@ def check_definition(
 
 def _other_document(definition: Mapping[str, Any]) -> Finding | None:
     """A finding for a group, a pod, an answer of Marathon or a job instead of an app."""
+    of_apps = ("a group", "Write each app of the group in a template of its own")
     kinds = {
-        "apps": ("a group", "Write each app of the group in a template of its own"),
-        "groups": ("a group", "Write each app of the group in a template of its own"),
+        "apps": of_apps,
+        "groups": of_apps,
+        "pods": of_apps,
         "containers": ("a pod", "Write it as an app: bgci does not release pods"),
-        "pods": ("a group", "Write each app of the group in a template of its own"),
         "app": ("an answer of Marathon with an app in it", "Keep only the value of app"),
         "run": ("a DC/OS Job", "Write an app definition"),
     }
@@ -170,19 +171,14 @@ def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
 def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
     checks = definition.get("healthChecks")
     if not checks and (checks is None or isinstance(checks, list)):
-        yield Finding(
-            "$.healthChecks",
-            "is missing: traffic would move to tasks that have not started yet",
-            "Add an HTTP check with portIndex 0, or give --allow-no-health-check",
-        )
+        remedy = "Add an HTTP check with portIndex 0, or give --allow-no-health-check"
+        yield Finding("$.healthChecks", "is missing: traffic would move to tasks that have not started yet", remedy)
         return
     first = next((index for index, port in enumerate(service_ports(definition)) if port), 0)
     if isinstance(checks, list) and not any(_checks_port(as_mapping(check), first) for check in checks):
-        yield Finding(
-            "$.healthChecks",
-            f"has none for port {first}, the first service port: HAProxy would not check its servers",
-            f"Add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check",
-        )
+        message = f"has none for port {first}, the first service port: HAProxy would not check its servers"
+        remedy = f"Add an HTTP or TCP check with portIndex {first}, or give --allow-no-health-check"
+        yield Finding("$.healthChecks", message, remedy)
 
 
 def _checks_port(check: Mapping[str, Any], index: int) -> bool:
@@ -208,11 +204,9 @@ def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
     for index, check in enumerate(as_list(definition.get("healthChecks"))):
         port = as_int(as_mapping(check).get("port"))
         if port in own:
-            yield Finding(
-                f"$.healthChecks[{index}].port",
-                f"is {port}, but the second colour runs on another port",
-                f"Write portIndex {service_ports(definition).index(port)} instead",
-            )
+            remedy = f"Write portIndex {service_ports(definition).index(port)} instead"
+            path = f"$.healthChecks[{index}].port"
+            yield Finding(path, f"is {port}, but the second colour runs on another port", remedy)
 
 
 def fixed_host_ports(definition: Mapping[str, Any]) -> list[str]:

@@ -75,15 +75,9 @@ def check_vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     """Findings of values that are not VIPs, and of names with a colour, which the next release removes."""
     for vip in vips(definition):
         if not vip.port:
-            yield Finding(
-                vip.path,
-                f"is {vip.value!r}, which DC/OS ignores: it is not a name or an address with a port",
-                f"Write {f'{app_id}:80'!r}, or an address such as '10.1.2.3:80'",
-            )
+            message = f"is {vip.value!r}, which DC/OS ignores: it is not a name or an address with a port"
+            yield Finding(vip.path, message, f"Write {f'{app_id}:80'!r}, or an address such as '10.1.2.3:80'")
         elif vip.names_a_colour(app_id):
-            yield Finding(
-                vip.path,
-                f"is {vip.value!r}, a name that changes with the colour: after the next release its consumers "
-                "would find nothing",
-                f"Write {f'{app_id}:{vip.port}'!r}, which both colours share",
-            )
+            message = f"is {vip.value!r}, a name that changes with the colour: after the next release its consumers "
+            remedy = f"Write {f'{app_id}:{vip.port}'!r}, which both colours share"
+            yield Finding(vip.path, f"{message}would find nothing", remedy)

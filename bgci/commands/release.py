@@ -72,21 +72,13 @@ def run(settings: Settings) -> None:
             _go_back(context, cause)
 
 
-def _stands(context: Context) -> bool:
-    """Whether an app of this revision exists; True where it cannot be read."""
+def _stands(context: Context, revision: str = "") -> bool:
+    """Whether a colour of the app exists, or one of this revision; True where that cannot be read."""
     try:
         members = context.cluster.marathon.members(context.app_id, "")
     except (DeniedError, UnavailableError):
         return True
-    return any(app.base_id == context.app_id and app.revision == context.revision for app in members)
-
-
-def _serves_anything(context: Context) -> bool:
-    """Whether an app is left after the rollback; True where it cannot be read."""
-    try:
-        return any(app.base_id == context.app_id for app in context.cluster.marathon.members(context.app_id, ""))
-    except (DeniedError, UnavailableError):
-        return True
+    return any(app.base_id == context.app_id and revision in ("", app.revision) for app in members)
 
 
 def _only_canary(context: Context) -> bool:
@@ -192,7 +184,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
     inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive == "leave"
     if context.settings.on_failure == "leave" or inconclusive or context.settings.dry_run:
         raise cause
-    if isinstance(cause, RolledBackError) or not _stands(context):
+    if isinstance(cause, RolledBackError) or not _stands(context, context.revision):
         raise cause  # the promotion has gone back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
@@ -205,7 +197,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
     except BgciError as error:
         context.console.warn(f"The rollback failed: {error.message}")
         raise cause from error
-    if not _serves_anything(context):
+    if not _stands(context):
         raise amended(cause, more=f"{context.revision} is removed: it is the first revision, and it never served.")
     if isinstance(cause, RejectedError):
         _report_served_on(context, rejected_at)

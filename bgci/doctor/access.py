@@ -26,15 +26,11 @@ def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> 
     left = end - now
     until = f"certificate until {end:%Y-%m-%d} ({left.days} days)"
     if left <= timedelta(0):
-        return failure(
-            "tls", UnavailableError, f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC", "Renew it on the cluster."
-        )
+        found = f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC"
+        return failure("tls", UnavailableError, found, "Renew it on the cluster.")
     if not verified:
-        return warning(
-            "tls",
-            f"not verified: --insecure is given; {until}",
-            "Give the cluster's CA with --ca-cert or --ca-sha256: others on the network can read the credentials.",
-        )
+        remedy = "Give the cluster's CA with --ca-cert or --ca-sha256: others on the network can read the credentials."
+        return warning("tls", f"not verified: --insecure is given; {until}", remedy)
     if left < EXPIRES_SOON:
         return warning("tls", f"{trust}; {until}", "Renew it on the cluster before it stops every release.")
     return ok("tls", f"{trust}; {until}")
@@ -46,11 +42,8 @@ def clock(offset: float, uncertainty: float) -> CheckResult:
     if off <= CLOCK_TOLERANCE + uncertainty:
         return ok("clock", f"within {max(1.0, off + uncertainty):.0f} s of the cluster's")
     way = "ahead of" if offset > 0 else "behind"
-    return warning(
-        "clock",
-        f"{off:.0f} s {way} the cluster's: a service account's login and the times of logs depend on it",
-        "Set the clock of this machine by NTP.",
-    )
+    found = f"{off:.0f} s {way} the cluster's: a service account's login and the times of logs depend on it"
+    return warning("clock", found, "Set the clock of this machine by NTP.")
 
 
 def session(credentials: Credentials | None, header: str, now: float) -> CheckResult:
@@ -95,13 +88,9 @@ def permissions(known: Mapping[Permission, bool | None], account: str = ACCOUNT)
     if have:
         checks.append(ok("permissions", "; ".join(map(str, have))))
     if unknown:
-        checks.append(
-            skipped(
-                "permissions",
-                f"cannot be probed without a change: {'; '.join(map(str, unknown))}",
-                "Ask an administrator to look at the account's permissions. A release names the one that is missing.",
-            )
-        )
+        found = f"cannot be probed without a change: {'; '.join(map(str, unknown))}"
+        remedy = "Ask an administrator to look at the account's permissions. A release names the one that is missing."
+        checks.append(skipped("permissions", found, remedy))
     return checks
 
 

@@ -144,11 +144,8 @@ class Examination:
 
     @look("clock", "cluster")
     def _clock(self) -> Iterator[CheckResult]:
-        cluster = self.context.cluster
-        if cluster.http:
-            offset = clock_offset(cluster.http, "/dcos-metadata/dcos-version.json")
-        else:
-            offset = clock_offset(cluster.marathon.http, "/ping")
+        root, marathon = self.context.cluster.http, self.context.cluster.marathon.http
+        offset = clock_offset(root, "/dcos-metadata/dcos-version.json") if root else clock_offset(marathon, "/ping")
         yield access.clock(*offset) if offset else skipped("clock", "the cluster sends no Date header")
 
     @look("login", "cluster")
@@ -234,17 +231,13 @@ class Examination:
             yield ok("secret", f"{self.secret} exists, and the jobs of {self.context.app_id} can use it")
         elif there is None:
             yield skipped(
-                "secret",
-                f"{self.secret}: not readable by this account, which does not need it: the job does",
+                "secret", f"{self.secret}: not readable by this account, which does not need it: the job does"
             )
         else:
-            yield failure(
-                "secret",
-                ConflictError,
-                f"the secret {self.secret} does not exist: the job cannot log in",
-                "Store the job's service account there, or name another with --job-secret.",
-                f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}",
-            )
+            found = f"the secret {self.secret} does not exist: the job cannot log in"
+            remedy = "Store the job's service account there, or name another with --job-secret."
+            command = f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}"
+            yield failure("secret", ConflictError, found, remedy, command)
 
     @look("job-image", "metronome")
     def _job_image(self) -> Iterator[CheckResult]:
@@ -254,8 +247,7 @@ class Examination:
             artifact = f", with bgci from {self.settings.job_artifact}" if self.settings.job_artifact else ""
             yield ok("job-image", f"jobs run in {job_image(self.settings)}{artifact}")
         else:
-            found = "--job-image is missing: `bgci publish` ends with exit code 2"
-            yield warning("job-image", found, REMEDY)
+            yield warning("job-image", "--job-image is missing: `bgci publish` ends with exit code 2", REMEDY)
 
     # -- the load balancers -----------------------------------------------------------------------------------------
 
@@ -374,11 +366,9 @@ class Examination:
         """Other commands that change the app now."""
         for lock in other_locks(self.context):
             row = lock_row(lock)
-            yield warning(
-                "lock",
-                f"{row['owner']} changes {self.context.app_id} since {row['since']}",
-                f"Wait for it to end. If its process was killed, its lock {lock.id} ends at {row['until']} by itself.",
-            )
+            found = f"{row['owner']} changes {self.context.app_id} since {row['since']}"
+            remedy = f"If its process was killed, its lock {lock.id} ends at {row['until']} by itself."
+            yield warning("lock", found, f"Wait for it to end. {remedy}")
 
     @look("rotation", "state", "load-balancer", of_app=True)
     def _rotation(self) -> Iterator[CheckResult]:
@@ -390,8 +380,8 @@ class Examination:
                 seen = balancer.read(wanted)
                 lost = [task for task in healthy if seen.server(task.id).serving is Serving.ABSENT]
                 if lost and not seen.problem:
-                    yield warning(
-                        "rotation",
-                        f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app.id}",
-                        "Does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?",
+                    found = f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app.id}"
+                    remedy = (
+                        "Does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?"
                     )
+                    yield warning("rotation", found, remedy)

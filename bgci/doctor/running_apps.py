@@ -56,23 +56,13 @@ def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition)
         ours = app.base_id == app_id or same_group(app.group, group(definition))
         if ours or not mine & _balancer_groups(app.labels):
             continue
-        held = dict.fromkeys(alt_ports(app.definition), "as its other port") | dict.fromkeys(_held(app), "now")
-        clashes += [
-            failure(
-                "ports",
-                ConflictError,
-                f"{what} {port} is taken by {app.id}, which uses it {held[port]}",
-                "Choose a free one in the template.",
-            )
-            for port, what in wanted.items()
-            if port in held
-        ]
+        held = dict.fromkeys(alt_ports(app.definition), "as its other port")
+        held |= dict.fromkeys((*app.service_ports, *app.public_ports), "now")
+        for port in filter(held.get, wanted):
+            found = f"{wanted[port]} {port} is taken by {app.id}, which uses it {held[port]}"
+            clashes.append(failure("ports", ConflictError, found, "Choose a free one in the template."))
     free = ", ".join(map(str, wanted))
     return clashes or [ok("ports", f"service ports {free or 'none'} are free")]
-
-
-def _held(app: RunningApp) -> list[int]:
-    return [port for port in [*app.service_ports, *app.public_ports] if port]
 
 
 def _balancer_groups(own: Mapping[str, Any]) -> set[str]:
@@ -89,36 +79,24 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
     if not apps:
         return ok("state", f"{app_id}: no app is visible to this account; the first release deploys it in full")
     if len(apps) > 2:
-        return failure(
-            "state",
-            ConflictError,
-            f"{len(apps)} apps in one group: {_names(apps)}; a release handles two",
-            "Delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP.",
-        )
+        found = f"{len(apps)} apps in one group: {_names(apps)}; a release handles two"
+        remedy = "Delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP."
+        return failure("state", ConflictError, found, remedy)
     busy = [one for app in apps for one in app.app.deployments]
     if len(apps) == 1:
         return _alone(apps[0], busy)
-    if not _apart(apps):
-        return failure(
-            "state",
-            ConflictError,
-            f"{_names(apps)} cannot be told apart: {STARTED_AT_LABEL} is equal or missing",
-            "Delete the app that does not belong to the group.",
-        )
     old, new = sorted(apps, key=lambda app: app.app.started_at)
+    if old.app.started_at == new.app.started_at:
+        found = f"{_names(apps)} cannot be told apart: {STARTED_AT_LABEL} is equal or missing"
+        return failure("state", ConflictError, found, "Delete the app that does not belong to the group.")
     if busy:
         return ok("state", f"hybrid under way: {_shown(old)} and {_shown(new)}; deployment {', '.join(busy)} runs")
-    revision = new.revision
     found = f"hybrid with no deployment running: {_shown(old)} and {_shown(new)}"
-    if not revision:
-        return warning(
-            "state",
-            f"{found}; bgci did not deploy the newer",
-            f"Delete one of them by hand: {old.id}, or {new.id}.",
-        )
-    more = f"--app {app_id} --revision {revision}"
+    if not new.revision:
+        remedy = f"Delete one of them by hand: {old.id}, or {new.id}."
+        return warning("state", f"{found}; bgci did not deploy the newer", remedy)
     remedy = "If no release is under way: finish it, or run `bgci rollback` with the same options."
-    return warning("state", found, remedy, f"bgci promote {more}")
+    return warning("state", found, remedy, f"bgci promote --app {app_id} --revision {new.revision}")
 
 
 def _alone(app: RunningApp, busy: Sequence[str]) -> CheckResult:
@@ -153,14 +131,8 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
             zones.add(app.app.started_at_zoned)
         checks += _foreign_time(app, text, now)
     if len(apps) > 1 and len(zones) > 1:
-        checks.append(
-            failure(
-                "started-at",
-                ConflictError,
-                f"{_names(apps)}: one label has a time zone, one has none: marathon-lb updates no app at all",
-                "Delete one of the two now.",
-            )
-        )
+        found = f"{_names(apps)}: one label has a time zone, one has none: marathon-lb updates no app at all"
+        checks.append(failure("started-at", ConflictError, found, "Delete one of the two now."))
     return checks
 
 
@@ -221,15 +193,11 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]
 def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
     """Named VIPs of the running apps: those of one colour, and those that both share."""
     found = [(app, vip) for app in apps for vip in vips(app.definition) if vip.port and not vip.is_address]
-    checks = [
-        warning(
-            "vips",
-            f"{app.id}: the VIP {vip.value} is of one colour: its clients cannot connect after the next release",
-            f"Write {app_id}:{vip.port} in the template, and use that name in the clients.",
-        )
-        for app, vip in found
-        if vip.names_a_colour(app_id)
-    ]
+    checks = []
+    for app, vip in [pair for pair in found if pair[1].names_a_colour(app_id)]:
+        what = f"{app.id}: the VIP {vip.value} is of one colour: its clients cannot connect after the next release"
+        remedy = f"Write {app_id}:{vip.port} in the template, and use that name in the clients."
+        checks.append(warning("vips", what, remedy))
     shared = sorted({vip.value for _, vip in found if not vip.names_a_colour(app_id)})
     if shared:
         note = "both colours share it, spread by instances, without draining (docs/vips.md)"
@@ -250,10 +218,6 @@ def everything(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
     hybrids = sum(len(members) == 2 for members in found.values())
     counts = f"readable apps: {len(apps)}, deployment groups: {len(found)}, of two colours: {hybrids}"
     return [ok("apps", counts), *checks]
-
-
-def _apart(apps: Sequence[RunningApp]) -> bool:
-    return len({app.app.started_at for app in apps}) == len(apps)
 
 
 def _names(apps: Iterable[RunningApp]) -> str:

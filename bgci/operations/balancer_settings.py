@@ -11,7 +11,6 @@ from bgci.appdef.balancer_changes import balancer_changes, freezing_change, lost
 from bgci.appdef.findings import Finding, require_valid
 from bgci.appdef.haproxy_labels import check_labels
 from bgci.dcos.config_check import ConfigCheck, find_program
-from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, ConflictError, UnavailableError, UsageError
@@ -65,23 +64,12 @@ def _check_live(context: Context, release: Release, definition: Mapping[str, Any
             if context.settings.check_config == "always":
                 raise
             continue  # the goal reports the load balancer that cannot be read
-        findings = _live_findings(context.settings, check, definition, balancer, live, version)
+        mapped = any(name in live for name in _MAPS)
+        labels = check_labels(definition, haproxy_map=True) if mapped else ()
+        findings: list[Finding] = [one for one in labels if not one.advice]
+        if check and not findings:
+            findings = _run(check, context.settings, definition, live=live, replica=balancer.url, version=version)
         require_valid(findings, what=f"The app definition of {context.app_id} {release.revision}")
-
-
-def _live_findings(
-    settings: Settings,
-    check: ConfigCheck | None,
-    definition: Mapping[str, Any],
-    balancer: LoadBalancer,
-    live: str,
-    version: str,
-) -> Sequence[Finding]:
-    if any(name in live for name in _MAPS):
-        mapped = [one for one in check_labels(definition, haproxy_map=True) if not one.advice]
-        if mapped:
-            return mapped
-    return _run(check, settings, definition, live=live, replica=balancer.url, version=version) if check else []
 
 
 def _run(check: ConfigCheck, settings: Settings, definition: Mapping[str, Any], **live: str) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -47,7 +46,10 @@ def step_sizes(steps: str) -> list[CanarySize]:
     Raises UsageError unless each is a number of instances or a share, and they grow where they can be compared.
     """
     sizes = [_step(size.strip()) for size in steps.split(",")] if steps else []
-    _require_growth(sizes)
+    for one, other in pairwise(sizes):
+        comparable = bool(one.percent) == bool(other.percent)
+        if comparable and (other.percent, other.instances) <= (one.percent, one.instances):
+            raise UsageError(f"--steps: {other} is not larger than {one}.", remedy="Write them as 1,25%,50%.")
     return sizes
 
 
@@ -56,10 +58,3 @@ def _step(text: str) -> CanarySize:
     if not number.isdecimal() or len(number) > 5 or not 1 <= int(number) <= (100 if "%" in text else MOST):
         raise UsageError(f"--steps: {text[:40]!r} is not a size of a canary.", remedy="Write it as 1,25%,50%.")
     return CanarySize(percent=int(number)) if "%" in text else CanarySize(int(number))
-
-
-def _require_growth(sizes: Sequence[CanarySize]) -> None:
-    for one, other in pairwise(sizes):
-        comparable = bool(one.percent) == bool(other.percent)
-        if comparable and (other.percent, other.instances) <= (one.percent, one.instances):
-            raise UsageError(f"--steps: {other} is not larger than {one}.", remedy="Write them as 1,25%,50%.")

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class Context(Connections):
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
         # A log of JSON lines has no other lines.
         system, mixed = detect(os.environ), settings.log_format != "json"
-        masks = Masks(system) if mixed else _Beside(Masks(system))
+        masks = Masks(system) if mixed else partial(_beside, Masks(system))
         self.console = Console(stream, settings.log_format, live=live_line(stream, os.environ), masks=masks)
         self.console.mask()
         self.artifacts = Artifacts(Path(settings.artifacts))
@@ -144,12 +144,8 @@ class Context(Connections):
     def _tell_ci(self, code: int) -> None:
         """Tell the CI system. A failure here is a warning and does not change how the command ended."""
         self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
-        document = {
-            **self.result.document(),
-            "command": self.command,
-            "code": code,
-            "name": NAMES.get(code, "internal"),
-        }
+        name = NAMES.get(code, "internal")
+        document = {**self.result.document(), "command": self.command, "code": code, "name": name}
         try:
             self.ci.finish(document, effective(self.settings), self.artifacts)
         except Exception as problem:
@@ -231,16 +227,11 @@ def _tell_follower(mark: str, document: str) -> None:
         abandon(sys.stdout)
 
 
-class _Beside:
-    """Prints GitHub's masks on stderr, which GitHub reads too, where stdout has the answer or a log of JSON lines."""
-
-    def __init__(self, masks: Masks) -> None:
-        self._masks = masks
-
-    def __call__(self) -> tuple[str, ...]:
-        for line in self._masks():
-            print(line, file=sys.stderr, flush=True)
-        return ()
+def _beside(masks: Masks) -> tuple[str, ...]:
+    """Print GitHub's masks on stderr, which GitHub reads too, where stdout has the answer or a log of JSON lines."""
+    for line in masks():
+        print(line, file=sys.stderr, flush=True)
+    return ()
 
 
 def app_id_of(settings: Settings) -> str:

@@ -6,10 +6,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bgci.appdef.app_definition import group
-from bgci.appdef.job_document import JobDocument, job_document
+from bgci.appdef.job_document import job_document
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
@@ -60,7 +61,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
     if kind is Kind.ROLLBACK:
         _stop_own_runs(context, metronome, job_id)
     _refuse_others(context, metronome, job_id)
-    document = job_document(job.spec)
+    request = partial(_request, context, kind, job, size)
     watch = RunWatch(context, metronome, job_id)
     try:
         with within(context.settings.timeout + ENDING):
@@ -75,8 +76,8 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
         raise
     except DeadlineError as error:
         _stop(watch)
-        raise _explained(context, lambda: _request(context, kind, document, size), error) from None
-    _conclude(context, lambda: _request(context, kind, document, size), watch, state, has_login(job))
+        raise _explained(context, request, error) from None
+    _conclude(context, request, watch, state, job)
     return bool(context.result.changed)
 
 
@@ -93,14 +94,7 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
         watch.run_id = metronome.start(job_id).id
         context.console.step(f"Started {job_id}, run {watch.run_id}.")
         state = watch.to_the_end()
-        size = CanarySize()
-        _conclude(
-            context,
-            lambda: goal_request(context, Kind.ROLLBACK, release_to_undo(context), size),
-            watch,
-            state,
-            has_login(carrier),
-        )
+        _conclude(context, lambda: _request(context, Kind.ROLLBACK, carrier, CanarySize()), watch, state, carrier)
     except (AbortedError, DeadlineError):
         _stop(watch)
         raise
@@ -114,11 +108,16 @@ def command_in(job: Job) -> str:
     return goal if goal and command.endswith(f" {goal} --via direct") else ""
 
 
-def _request(context: Context, kind: Kind, document: JobDocument, size: CanarySize) -> GoalRequest:
+def _request(context: Context, kind: Kind, job: Job, size: CanarySize) -> GoalRequest:
     """The goal of the run, from what its job carries."""
-    carried = Release(group(document.definition), document.revision, document.definition, document.image)
-    release = release_to_undo(context) if kind is Kind.ROLLBACK else carried
+    release = release_to_undo(context) if kind is Kind.ROLLBACK else carried_release(job)
     return goal_request(context, kind, release, size)
+
+
+def carried_release(job: Job) -> Release:
+    """The release in a job's document. Raises InvalidError for a job without a readable one."""
+    document = job_document(job.spec)
+    return Release(group(document.definition), document.revision, document.definition, document.image)
 
 
 def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
@@ -197,10 +196,9 @@ def _stop_and_read(watch: RunWatch) -> None:
         watch.context.result = replace(watch.context.result, state=watch.result["state"])
 
 
-def _conclude(
-    context: Context, request: Callable[[], GoalRequest], watch: RunWatch, state: JobRun, logs_in: bool
-) -> None:
+def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWatch, state: JobRun, job: Job) -> None:
     """End as the run ended."""
+    logs_in = has_login(job)
     where = f"Run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
         context.result = context.result.followed_by(_copied(watch.result))

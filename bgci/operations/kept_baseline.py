@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from bgci.appdef.app_definition import labels
+from bgci.appdef.names import app_slug
 from bgci.engine.observation import App
 from bgci.operations.context import Context
 from bgci.operations.observer import Observer
@@ -29,7 +30,7 @@ class KeptBaseline:
             return None
         try:
             self._observer.keep(found)
-            return App(str(found["id"]), int(found["instances"]), revision=_revision(found))
+            return App(str(found["id"]), int(found["instances"]), revision=labels(found).get("BGCI_REVISION"))
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -58,9 +59,4 @@ def keep_for_job(context: Context) -> None:
 
 
 def _name(context: Context) -> str:
-    return f"{context.app_id.strip('/').replace('/', '.')}-{context.revision}-baseline.json"
-
-
-def _revision(definition: Mapping[str, Any]) -> str | None:
-    labels = definition.get("labels")
-    return labels.get("BGCI_REVISION") if isinstance(labels, dict) else None
+    return f"{app_slug(context.app_id)}-{context.revision}-baseline.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,7 +63,7 @@ class RolloutResult:
 
 
 class Driver:
-    """Runs one goal. ``cancelled`` is called before each step and may raise."""
+    """Runs one goal."""
 
     def __init__(
         self,
@@ -74,14 +73,12 @@ class Driver:
         journal: Journal,
         reporter: Reporter,
         baseline: Baseline | None = None,
-        cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         self.observer = observer
         self.performer = Performer(marathon, observer, reporter)
         self.journal = journal
         self.reporter = reporter
         self.baseline = baseline
-        self.cancelled = cancelled
         self.last: Observation | None = None
         self._diagnosis = Diagnosis(observer)
 
@@ -93,7 +90,6 @@ class Driver:
             self.journal.goal(goal, policy, kept)
             self.observer.drain_known_within = 0.0
             while True:
-                self.cancelled()
                 observation, step = self._observe(rollout, release, quickly=watch.launches)
                 if isinstance(step, Action):
                     actions += 1

@@ -69,7 +69,8 @@ class RunWatch:
                 if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
                     return JobRun(self.run_id, "SUCCESS" if self.result.get("exit_code", 1) == 0 else "FAILED")
                 unknown_since = unknown_since or time.monotonic()
-                self._require_known(unknown_since)
+                if time.monotonic() - unknown_since > GONE_AFTER:
+                    raise self._gone()
             else:
                 unknown_since = 0.0
             self._require_time(state)
@@ -86,10 +87,6 @@ class RunWatch:
                 raise
             self.context.console.wait(f"Metronome does not answer: {error.message}")
             return before
-
-    def _require_known(self, unknown_since: float) -> None:
-        if time.monotonic() - unknown_since > GONE_AFTER:
-            raise self._gone()
 
     def require_own_end(self) -> None:
         """Raises ConflictError for a run that ended because its job was replaced: its history goes with it.

@@ -39,15 +39,13 @@ class Stopwatch:
         """Whether the wait is for an instance that must be seen as soon as it is launched."""
         return self._cause is Cause.ROOM
 
-    def note(self, step: Step) -> bool:
-        """Book the wait that this step ends. Returns whether a new wait begins with it."""
+    def note(self, step: Step) -> None:
+        """Book the wait that this step ends."""
         cause = step.cause if isinstance(step, Wait) else None
-        if cause is self._cause:
-            return False
-        self._book()
-        self._cause, self._since = cause, time.monotonic()
-        self._pause = QUICK_POLL if self.launches else FASTEST_POLL
-        return cause is not None
+        if cause is not self._cause:
+            self._book()
+            self._cause, self._since = cause, time.monotonic()
+            self._pause = QUICK_POLL if self.launches else FASTEST_POLL
 
     def sleep(self) -> None:
         """Until the next observation: longer each time that the wait goes on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bgci.appdef.app_definition import group
-from bgci.appdef.job_document import job_document
 from bgci.appdef.names import job_ids
 from bgci.appdef.previous import Previous
 from bgci.dcos.metronome import Job
@@ -14,6 +13,7 @@ from bgci.errors import ConflictError
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job
+from bgci.operations.job_run import carried_release
 from bgci.operations.ownership import require_owned
 
 
@@ -88,5 +88,4 @@ def _release(context: Context, before: Previous, job: Job | None) -> Release:
             f"The definition of {before.revision} was too large to be kept on the app, and no job has it.",
             remedy="Run `bgci promote` with its template and image.",
         )
-    document = job_document(job.spec)
-    return Release(group(document.definition), document.revision, document.definition, document.image)
+    return carried_release(job)

@@ -21,7 +21,6 @@ from bgci.redaction import redacted, redacted_json
 from bgci.reporting.live_line import LiveLine
 
 PIPE_CLOSED = 128 + 13  # the exit code of a program that SIGPIPE ended, as a shell has it
-LogFormat = Literal["text", "json"]
 REPEAT_AFTER = 10.0  # seconds until an unchanged wait is reported again
 MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
 
@@ -42,7 +41,7 @@ class Console:
     def __init__(
         self,
         stream: TextIO,
-        log_format: LogFormat = "text",
+        log_format: Literal["text", "json"] = "text",
         *,
         clock: Callable[[], float] = time.monotonic,
         live: LiveLine | None = None,
@@ -56,15 +55,15 @@ class Console:
         self._started = clock()
         self._waits: dict[str, float] = {}  # when each was reported last; empty after a step
 
-    def info(self, text: str, **fields: object) -> None:
-        self._report("info", text, fields)
+    def info(self, text: str) -> None:
+        self._report("info", text)
 
-    def step(self, text: str, **fields: object) -> None:
+    def step(self, text: str) -> None:
         """Report one change to the cluster."""
         self._waits.clear()
-        self._report("step", text, fields)
+        self._report("step", text)
 
-    def wait(self, text: str, **fields: object) -> None:
+    def wait(self, text: str) -> None:
         """Report the current wait: an unchanged text once in 10 seconds; on a terminal as the live line."""
         if self._live:
             self.live(text)
@@ -72,7 +71,7 @@ class Console:
         now = self._clock()
         if now - self._waits.get(text, now - REPEAT_AFTER) >= REPEAT_AFTER:
             self._waits[text] = now
-            self._report("wait", text, fields)
+            self._report("wait", text)
 
     def live(self, text: str) -> None:
         """Show the current activity on a terminal; write nothing to a log."""
@@ -84,26 +83,25 @@ class Console:
         if self._live:
             self._live.clear()
 
-    def warn(self, text: str, **fields: object) -> None:
-        self._report("warn", text, fields)
+    def warn(self, text: str) -> None:
+        self._report("warn", text)
 
-    def error(self, error: BgciError | str, **fields: object) -> None:
+    def error(self, error: BgciError | str) -> None:
         """Report an expected failure: message and remedy."""
-        if isinstance(error, BgciError):
-            fields = {"name": error.name, "remedy": error.remedy, **fields} if self._json else fields
-            self._report("error", error.message if self._json else str(error), fields)
+        if isinstance(error, BgciError) and self._json:
+            self._write_json("error", error.message, name=error.name, remedy=error.remedy)
         else:
-            self._report("error", error, fields)
+            self._report("error", str(error))
 
-    def result(self, text: str, **fields: object) -> None:
+    def result(self, text: str) -> None:
         """Report how the command ended."""
-        self._report("result", text, fields)
+        self._report("result", text)
 
-    def foreign(self, prefix: str, text: str, **fields: object) -> None:
+    def foreign(self, prefix: str, text: str) -> None:
         """Write foreign text, such as a job's log, with ``prefix`` before each line."""
         for line in plain_lines(text):
             if self._json:
-                self._write_json("log", line, {"source": prefix, **fields})
+                self._write_json("log", line, source=prefix)
             else:
                 self._write(f"{plain(prefix)} | {line}")
 
@@ -115,9 +113,9 @@ class Console:
         """Write a raw line for the CI system itself (``ci_systems``)."""
         self._write(line)
 
-    def _report(self, kind: str, text: str, fields: dict[str, object]) -> None:
+    def _report(self, kind: str, text: str) -> None:
         if self._json:
-            self._write_json(kind, "\n".join(plain_lines(text)), fields)
+            self._write_json(kind, text)
             return
         mark = f"[{self._elapsed():7.1f}s] {MARKS[kind]} "
         label = {"warn": "warning: ", "error": "error: "}.get(kind, "")
@@ -126,9 +124,10 @@ class Console:
         for line in rest:
             self._write(" " * (len(mark) - 2) + f"| {line.strip()}")
 
-    def _write_json(self, kind: str, text: str, fields: dict[str, object]) -> None:
+    def _write_json(self, kind: str, text: str, **fields: str) -> None:
+        message = "\n".join(plain_lines(text))
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": text, **fields}
+        entry = {"time": now, "elapsed": round(self._elapsed(), 3), "kind": kind, "message": message, **fields}
         self._write_redacted(COMMAND.sub("# # ", redacted_json(json.dumps(entry, default=str))))
 
     def _elapsed(self) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
 from bgci.analysis.haproxy_counters import CounterSums
-from bgci.analysis.judge import Counts, Judge, judge
+from bgci.analysis.judge import Counts, Judge
 
 requests = st.integers(0, 200)
 strata = st.lists(st.tuples(requests, requests, st.integers(0, 30)), max_size=6)
@@ -84,7 +84,7 @@ def test_looks_without_news_change_nothing_and_numbers_are_finite(steps: list, o
 @settings(max_examples=60)
 @given(st.integers(0, 5000), st.integers(0, 3))
 def test_no_pass_without_the_canarys_own_requests(baseline: int, errors: int) -> None:
-    assert judge([(Counts(), Counts(baseline + errors, errors))]).outcome == "inconclusive"
+    assert Judge.under().see(Counts(), Counts(baseline + errors, errors)).verdict(over=True).outcome == "inconclusive"
 
 
 @settings(max_examples=60)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import pytest
 from scipy import stats
 
 from bgci.analysis.e_process import Distribution, EProcess, binomial, hypergeometric
 from bgci.analysis.error_budget import affordable, lasts, refusal
-from bgci.analysis.judge import Counts, Judge, JudgePolicy, judge, p_text, wilson
-from bgci.errors import UsageError
+from bgci.analysis.judge import Counts, Judge, JudgePolicy, Verdict, p_text, wilson
+
+
+def judge(history: Iterable[tuple[Counts, Counts]], policy: JudgePolicy | None = None, *, over: bool = True) -> Verdict:
+    """The verdict on a run of (canary, baseline) totals, oldest first. ``over``: the time is up."""
+    bench = Judge.under(policy)
+    for canary, baseline in history:
+        bench = bench.see(canary, baseline)
+    return bench.verdict(over=over)
 
 
 def masses(dist: Distribution) -> dict[int, float]:
@@ -166,12 +174,6 @@ def test_one_of_several_verdicts_asks_for_more_proof() -> None:
 def test_totals_that_shrink_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="requests"):
         Judge.under().see(Counts(10, 1), Counts()).see(Counts(9, 0), Counts())
-
-
-@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"beta": 1.0}, {"ratio": 1.0}, {"ratio": math.inf}, {"floor": 0.0}])
-def test_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError):
-        JudgePolicy(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

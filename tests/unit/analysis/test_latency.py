@@ -9,8 +9,7 @@ import pytest
 from scipy import stats
 
 from bgci.analysis.judge import JudgePolicy
-from bgci.analysis.latency import Latency, LatencyPolicy, Timing, Windows, mean_time, ratio_interval
-from bgci.errors import UsageError
+from bgci.analysis.latency import Latency, Timing, Windows, mean_time, ratio_interval
 
 
 def seen(*pairs: tuple[float, float], policy: JudgePolicy | None = None) -> Latency:
@@ -95,8 +94,3 @@ def test_stretch_is_complete_when_every_server_answered_a_window_of_requests() -
 def test_mean_over_servers_is_weighted_by_requests() -> None:
     assert mean_time([(300, 10.0), (100, 50.0)]) == 20.0
     assert mean_time([]) == 0.0
-
-
-def test_limit_out_of_range_is_refused() -> None:
-    with pytest.raises(UsageError):
-        LatencyPolicy(ratio=0.9)

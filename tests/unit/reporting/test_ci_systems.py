@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bgci.errors import ConflictError
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import (
     Ci,
@@ -89,7 +90,7 @@ def test_nothing_foreign_is_a_command(text: str, where: str) -> None:
     if where == "foreign":
         console.foreign("job", text)
     elif where == "field":
-        Console(stream, "json").info("fine", remedy=text)
+        Console(stream, "json").error(ConflictError("fine", remedy=text))
     else:
         getattr(console, where)(text)
     assert not gitlab(stream.getvalue())

@@ -119,11 +119,11 @@ def test_colours_are_taken_off_and_words_kept():
 def test_json_lines_are_objects_with_the_fields(stream, clock):
     console = Console(stream, "json", clock=clock)
     clock.now += 1.5
-    console.step("scale", app="/web-green", instances=2)
+    console.step("scale")
     console.foreign("job", "a\nb")
     console.error(ConflictError("Two.", remedy="Roll back."))
     step, first, second, error = map(json.loads, stream.getvalue().splitlines())
-    assert (step["kind"], step["message"], step["elapsed"], step["instances"]) == ("step", "scale", 1.5, 2)
+    assert (step["kind"], step["message"], step["elapsed"]) == ("step", "scale", 1.5)
     assert step["time"].endswith("Z")
     assert [(line["source"], line["message"]) for line in (first, second)] == [("job", "a"), ("job", "b")]
     assert (error["message"], error["name"], error["remedy"]) == ("Two.", "conflict", "Roll back.")

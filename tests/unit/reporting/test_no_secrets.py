@@ -38,10 +38,10 @@ def clean(text: str) -> bool:
 def test_no_line_of_the_log_holds_a_secret(log_format: Any, text: str) -> None:
     stream = io.StringIO()
     console = Console(stream, log_format)
-    console.info(text, more=text)
+    console.info(text)
     console.warn(text)
     console.error(ConflictError(text, remedy=text))
-    console.foreign(text, text, task=text)
+    console.foreign(text, text)
     console.command(f"::group::{text}")
     assert clean(stream.getvalue())
 
@@ -56,9 +56,9 @@ def test_what_is_taken_out_of_a_line_uncovers_no_secret() -> None:
 def test_a_line_of_json_stays_one() -> None:
     redaction.hide("false", '": "')
     stream = io.StringIO()
-    Console(stream, "json").info("is it false?", flag=False, more=SECRET)
+    Console(stream, "json").error(ConflictError("Is it false?", remedy=SECRET))
     line = json.loads(stream.getvalue())
-    assert (line["message"], line["flag"], line["more"]) == ("is it ***?", False, "***")
+    assert (line["message"], line["kind"], line["remedy"]) == ("Is it ***?", "error", "***.")
 
 
 def test_artifacts_hold_no_secret_and_stay_what_they_are(tmp_path: Path) -> None:
