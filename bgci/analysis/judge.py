@@ -128,19 +128,13 @@ class Verdict:
     """The decision, its reason, and its numbers.
 
     ``p_value``: of the exact test in ``reason``, on all counts, as if this were the only poll.
-    ``e_value``: of the e-process of that test; valid at every poll (1 / e_value bounds its error probability).
-    ``allowed``: the error rate that the canary must stay below; ``needed``: about how many canary requests a good
-    canary needs to pass.
     """
 
     outcome: Ruling
     reason: str
     p_value: float
-    e_value: float
     canary: Counts = Counts()
     baseline: Counts = Counts()
-    allowed: float = 0.0
-    needed: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,24 +191,17 @@ class Judge:
 
     def verdict(self, *, over: bool = False) -> Verdict:
         """The verdict now. ``over``: the time is up, so that the verdict cannot be "undecided"."""
-        return self._verdict(*ruling(self.policy, self.worse, (self.within_ratio, self.under_floor), over=over))
+        outcome, bet = ruling(self.policy, self.worse, (self.within_ratio, self.under_floor), over=over)
+        return Verdict(outcome, self._reason(outcome, bet), bet.p_value, self.canary, self.baseline)
 
-    def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
+    @property
+    def needed(self) -> int:
+        """About how many canary requests a good canary needs to pass."""
         requests = self.canary.requests + self.baseline.requests
         share = self.canary.requests / requests if requests else 0.5
-        needed = self.policy.requests_to_pass(self.baseline.rate, share)
-        return Verdict(
-            outcome,
-            self._reason(outcome, bet, needed),
-            p_value=bet.p_value,
-            e_value=bet.e_value,
-            canary=self.canary,
-            baseline=self.baseline,
-            allowed=self.policy.allowed(self.baseline.rate),
-            needed=needed,
-        )
+        return self.policy.requests_to_pass(self.baseline.rate, share)
 
-    def _reason(self, outcome: Ruling, bet: EProcess, needed: int) -> str:
+    def _reason(self, outcome: Ruling, bet: EProcess) -> str:
         counts = f"canary {self.canary}, baseline {self.baseline.errors:,} in {self.baseline.requests:,}"
         if outcome == "fail":
             return f"{counts}; p = {p_text(bet.p_value)}"
@@ -225,8 +212,8 @@ class Judge:
                 else percent(self.policy.floor)
             )
             return f"{counts}: its error rate is below {below}; p = {p_text(bet.p_value)}"
-        if self.canary.requests < needed:
-            return f"insufficient traffic: {self.canary.requests:,} of {needed:,} requests; {counts}"
+        if self.canary.requests < self.needed:
+            return f"insufficient traffic: {self.canary.requests:,} of {self.needed:,} requests; {counts}"
         allowed = percent(self.policy.allowed(self.baseline.rate))
         return f"neither shown worse than the baseline nor shown below {allowed}: {counts}"
 

@@ -80,7 +80,7 @@ class Latency:
             reason += f", ratio {middle:.2f} ({low:.2f} to {high:.2f})"
         if outcome in ("pass", "fail"):
             reason += f"; p = {p_text(p_value)}"
-        return Verdict(outcome, reason, p_value=p_value, e_value=bet.e_value, allowed=self.limits.ratio)
+        return Verdict(outcome, reason, p_value)
 
 
 def ratio_interval(pairs: Sequence[tuple[float, float]], level: float = 0.9) -> tuple[float, float, float]:

@@ -222,19 +222,24 @@ def _read_json(text: str, name: str, inserted: _Inserted) -> object:
         raise InvalidError(f"{name}: {_sentence(error)}", remedy="Correct the template.") from None
 
 
-def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
+def loader_without_dates() -> Any:
+    """PyYAML's safe loader without dates, which JSON does not know: 2026-01-01 stays text."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Without dates, which JSON does not know: 2026-01-01 stays text."""
-
         yaml_implicit_resolvers = {  # noqa: RUF012
             first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
+    return Loader
+
+
+def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
+    import yaml
+
     try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader=loader_without_dates())  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -12,7 +12,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -89,19 +89,9 @@ def run(
     matcher = Confined()
     pools = _start(jobs, finished, stop, verify, matcher)
     try:
-        while len(ended) < len(jobs):
-            signals.check()
-            look()
-            try:
-                job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic()))).result()
-            except queue.Empty:
-                if time.monotonic() >= until:
-                    break
-                continue
-            job.left -= 1
-            if not job.left:
-                ended[id(job)] = _case(job, suite)
-                report(ended[id(job)])
+        for job in _ended(len(jobs), finished, until, look):
+            ended[id(job)] = _case(job, suite)
+            report(ended[id(job)])
     finally:
         stop.set()
         for pool in pools:
@@ -113,6 +103,25 @@ def run(
             report(ended[id(job)])
     skipped = [case for check in suite.checks for case in _skipped(check, places)]
     return [*(ended[id(job)] for job in jobs), *skipped]
+
+
+def _ended(
+    count: int, finished: queue.SimpleQueue[Future[_Job]], until: float, look: Callable[[], None]
+) -> Iterator[_Job]:
+    """Each job whose last lane has ended, until ``count`` have or the time is over."""
+    while count:
+        signals.check()
+        look()
+        try:
+            job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic()))).result()
+        except queue.Empty:
+            if time.monotonic() >= until:
+                return
+            continue
+        job.left -= 1
+        if not job.left:
+            count -= 1
+            yield job
 
 
 def targets(check: Check) -> tuple[str, ...]:

@@ -67,14 +67,7 @@ def run(
     """
     began = time.monotonic()
     kept: deque[str] = deque()
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        env=target.environment(base),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = _started(command, target.environment(base))
     reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
     try:
         reader.start()
@@ -94,6 +87,17 @@ def run(
         details=message and f"command: {command}\n{message}",
         output="".join(list(kept)),
         seconds=time.monotonic() - began,
+    )
+
+
+def _started(command: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 

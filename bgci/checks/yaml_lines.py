@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from bgci.appdef.findings import at
 from bgci.appdef.limits import bounded
+from bgci.appdef.template import loader_without_dates
 from bgci.errors import InvalidError
 
 # Of a document, as it is read and again as its aliases are written out: nine levels of ten are a thousand million.
@@ -21,54 +23,10 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            counted()
-            return super().compose_node(parent, index)
-
-        yaml_implicit_resolvers = {  # noqa: RUF012
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    lines: dict[str, int] = {}
-    doubled: list[str] = []
-    count = 0
-
-    def counted() -> None:
-        """Counts each node as it is read, and each value as it is written out."""
-        nonlocal count
-        count += 1
-        if count > MOST_VALUES:
-            raise InvalidError(
-                f"{file} has more than {MOST_VALUES // 2} values.", remedy="Remove the aliases that repeat them."
-            )
-
-    def value(node: Any, path: str) -> Any:
-        counted()
-        lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.SequenceNode):
-            return [value(item, at(path, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return mapping(node, path)
-        return loader.construct_object(node)
-
-    def mapping(node: Any, path: str) -> dict[Any, Any]:
-        own = Counter(str(key.value) for key, _ in node.value if key.value != "<<")
-        doubled.extend(at(path, name) for name, times in own.items() if times > 1)
-        loader.flatten_mapping(node)
-        found: dict[Any, Any] = {}
-        for key, item in node.value:
-            name = str(loader.construct_object(key)) if isinstance(key, yaml.ScalarNode) else str(key.start_mark)
-            lines[at(path, name)] = key.start_mark.line + 1
-            found[name] = value(item, at(path, name))
-        return found
-
     try:
         with bounded(file, what="test suite", seconds=SECONDS):
-            loader = Loader(text)
-            root = loader.get_single_node()
-            document = value(root, "$") if root else None
+            reader = _Reader(text, file)
+            document = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"
@@ -81,4 +39,59 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
         raise InvalidError(
             f"{file}, line 1: nested too deeply, or contains itself", remedy="Flatten the suite."
         ) from None
-    return document, lines, sorted(set(doubled))
+    return document, reader.lines, sorted(reader.doubled)
+
+
+class _Reader:
+    """Reads one document. ``lines``: of each value by its path; ``doubled``: the paths of doubled keys."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.lines: dict[str, int] = {}
+        self.doubled: set[str] = set()
+        self._file = file
+        self._count = 0
+        self._loader = _counting_loader(self._counted)(text)
+
+    def document(self) -> Any:
+        root = self._loader.get_single_node()
+        return self._value(root, "$") if root else None
+
+    def _counted(self) -> None:
+        """Counts each node as it is read, and each value as it is written out."""
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise InvalidError(
+                f"{self._file} has more than {MOST_VALUES // 2} values.", remedy="Remove the aliases that repeat them."
+            )
+
+    def _value(self, node: Any, path: str) -> Any:
+        import yaml
+
+        self._counted()
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, at(path, index)) for index, item in enumerate(node.value)]
+        return self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._loader.construct_object(node)
+
+    def _mapping(self, node: Any, path: str) -> dict[Any, Any]:
+        import yaml
+
+        own = Counter(str(key.value) for key, _ in node.value if key.value != "<<")
+        self.doubled |= {at(path, name) for name, times in own.items() if times > 1}
+        self._loader.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key, item in node.value:
+            plain = isinstance(key, yaml.ScalarNode)
+            name = str(self._loader.construct_object(key) if plain else key.start_mark)
+            self.lines[at(path, name)] = key.start_mark.line + 1
+            found[name] = self._value(item, at(path, name))
+        return found
+
+
+def _counting_loader(counted: Callable[[], None]) -> Any:
+    class Loader(loader_without_dates()):  # type: ignore[misc]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            counted()
+            return super().compose_node(parent, index)
+
+    return Loader

@@ -25,6 +25,7 @@ from bgci.interruption import call, pause
 from bgci.operations.context import Context, stage
 from bgci.operations.planning import observer_of
 from bgci.options import Settings
+from bgci.sandbox import control
 
 APP = "testapp"
 PORT = 10102
@@ -68,8 +69,6 @@ LAB = (
 def run(settings: Settings) -> None:
     """Run the lab and print the report. Raises BgciError when a step ends with another code than expected."""
     with stage("demo", settings) as context, tempfile.TemporaryDirectory(prefix="bgci-demo-") as directory:
-        from bgci.sandbox import control
-
         context.console.info("Starting a DC/OS on this machine: Marathon, Metronome and two load balancers.")
         try:
             where = call(lambda: control.up(Path(directory), replicas=2), LONGEST, settle=STARTED)
@@ -102,17 +101,10 @@ def _perform(context: Context, where: Mapping[str, Any], planned: LabStage) -> L
         command += ["--image", IMAGES[planned.revision], "--template", str(files("bgci.sandbox") / "lab.template.json")]
     command += planned.options
     context.console.step(f"bgci {' '.join(command)}")
-    environment = os.environ | {
-        "BGCI_CLUSTER_URL": where["cluster_url"],
-        "BGCI_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
-        "BGCI_JOB_CLUSTER_URL": where["cluster_url"],
-        "BGCI_JOB_MARATHON_LB_URL": " ".join(where["marathon_lb_urls"]),
-        "BGCI_JOB_IMAGE": "bgci:latest",  # any: a job of the sandbox is a process of this machine
-    }
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "bgci", *command],
-        env=environment,
+        env=os.environ | control.variables(where),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -33,7 +33,7 @@ from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach, rollback_on_abort
-from bgci.operations.ownership import require_owned
+from bgci.operations.owned_apps import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
 from bgci.operations.topology import current_hybrid

@@ -13,7 +13,7 @@ from bgci.engine.observation import Observation, Serving
 from bgci.errors import ConflictError, DeniedError, UnavailableError
 from bgci.operations.context import Context, stage
 from bgci.operations.exclusion import lock_row, other_locks
-from bgci.operations.ownership import strangers
+from bgci.operations.owned_apps import strangers
 from bgci.operations.planning import observer_of
 from bgci.operations.publishing import jobs_of_app
 from bgci.options import Settings

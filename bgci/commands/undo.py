@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgci.engine.decisions import Kind
 from bgci.operations.context import stage
 from bgci.operations.goal import reach, rollback_on_abort
-from bgci.operations.undo import begun
+from bgci.operations.previous_release import begun
 from bgci.options import Settings
 
 

@@ -180,12 +180,8 @@ class Http:
                 raise DeniedError(
                     "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
                 ) from None  # the original error shows the header
-            except (TooLarge, TimeoutError) as error:
-                limit = "--timeout" if left() <= 0 else f"{self._total:g} s"
-                problem, again = str(error) or f"its answer is not complete within {limit}", False
-            except requests.RequestException as error:
-                problem, remedy = explained(error, self.base_url, self._timeouts)
-                again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
+            except (TooLarge, TimeoutError, requests.RequestException) as error:
+                problem, remedy, again = self._unanswered(error, repeatable)
             else:
                 if response.status_code not in TRY_AGAIN:
                     return self._judged(method, response, json)
@@ -199,10 +195,16 @@ class Http:
         if method != "GET" and not harmless:
             problem += f" (the {method} may or may not have been carried out)"
             remedy = remedy or "Run the command again: it starts from what it finds."
-        raise UnavailableError(
-            f"{self.name} cannot be reached at {shown(url)}: {problem}",
-            remedy=remedy or "Check the URL, the network and the service's health; then run the command again.",
-        )
+        remedy = remedy or "Check the URL, the network and the service's health; then run the command again."
+        raise UnavailableError(f"{self.name} cannot be reached at {shown(url)}: {problem}", remedy=remedy)
+
+    def _unanswered(self, error: Exception, repeatable: bool) -> tuple[str, str, bool]:
+        """Why there is no answer, the remedy, and whether the request can be sent again."""
+        if isinstance(error, requests.RequestException):
+            again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
+            return *explained(error, self.base_url, self._timeouts), again
+        limit = "--timeout" if left() <= 0 else f"{self._total:g} s"
+        return str(error) or f"its answer is not complete within {limit}", "", False
 
     def _exchange(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from bgci.appdef.app_definition import GROUP_LABEL
 from bgci.appdef.colour import APP_ID_LABEL
 from bgci.appdef.names import COLOURS
-from bgci.appdef.preview import PREVIEW_LABEL
+from bgci.appdef.preview_app import PREVIEW_LABEL
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.http_session import http_date
 from bgci.dcos.json_answer import JsonAnswer

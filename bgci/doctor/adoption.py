@@ -200,15 +200,8 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
     """
     listed = ", ".join(f"{name}={value}" for name, value in plan.changes.items())
     found = f"not adopted: it would set {listed}. {plan.cost}"
-    renamed = APP_ID_LABEL in plan.vital
-    replaces = f" --replaces {plan.app.base_id}" if renamed else ""
-    restart = f"bgci doctor --app {app_id} --adopt --adopt-restart{replaces}"
-    instead = f" To restart its tasks in place instead: `{restart}`."
-    if plan.hangs:
-        instead = f" It cannot be adopted in place: {never_ending(plan.app_id)}."
-    if renamed:
-        if folder(plan.app.base_id) != folder(app_id):
-            instead = " The label HAPROXY_APP_ID does not count across folders, so it cannot be adopted in place."
+    instead, restart = _in_place(plan, app_id)
+    if APP_ID_LABEL in plan.vital:
         remedy = (
             f"If {plan.app_id} is the same app under another name, release it once with --replaces: a blue/green move "
             f"that restarts nothing and drains every session. If not, give the template a group of its own.{instead}"
@@ -234,6 +227,18 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
         "without this restart. Choose a time with little traffic."
     )
     return failure("adopt", ConflictError, found, remedy, restart)
+
+
+def _in_place(plan: Adoption, app_id: str) -> tuple[str, str]:
+    """The adoption that restarts the app's tasks: as a further sentence of a remedy, and as a command."""
+    renamed = APP_ID_LABEL in plan.vital
+    replaces = f" --replaces {plan.app.base_id}" if renamed else ""
+    restart = f"bgci doctor --app {app_id} --adopt --adopt-restart{replaces}"
+    if renamed and folder(plan.app.base_id) != folder(app_id):
+        return " The label HAPROXY_APP_ID does not count across folders, so it cannot be adopted in place.", restart
+    if plan.hangs:
+        return f" It cannot be adopted in place: {never_ending(plan.app_id)}.", restart
+    return f" To restart its tasks in place instead: `{restart}`.", restart
 
 
 def never_ending(app_id: str) -> str:

@@ -5,7 +5,7 @@ only when no other live one is there. Of two commands that do this at once, the 
 that never both hold, whatever their clocks say. The one whose lock was created later withdraws and tries again.
 
 A lock ends by itself: its holder renews it, and a lock that was not renewed for its lease counts no more. The server's
-clock alone decides that. The holder stops before (operations.lock).
+clock alone decides that. The holder stops before (operations.app_lock).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Lock:
 
 
 @dataclass(frozen=True)
-class Create:
+class CreateLock:
     """Create a lock, then look again."""
 
 
@@ -80,7 +80,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Wait:
+class WaitForLock:
     """Look again after ``seconds``. withdraw: delete our own lock first."""
 
     seconds: float
@@ -95,7 +95,7 @@ class Refuse:
     blockers: tuple[Lock, ...]
 
 
-Step = Create | Hold | Wait | Refuse
+Step = CreateLock | Hold | WaitForLock | Refuse
 
 
 def excludes(one: Owner | None, other: Owner | None) -> bool:
@@ -153,14 +153,14 @@ class Contender:
         self.dead = tuple(lock for lock in others if self._is_dead(lock, now))
         blockers = tuple(lock for lock in others if lock not in self.dead and excludes(lock.owner, self.me))
         if mine and now - asked >= LEASE / 2:
-            return Wait(0.0, blockers, withdraw=True)  # it would end while others believe that it is held
+            return WaitForLock(0.0, blockers, withdraw=True)  # it would end while others believe that it is held
         if not blockers:
-            return Hold() if mine else Create()
+            return Hold() if mine else CreateLock()
         self._extend(blockers, now)
         if now >= self._until:
             return Refuse(blockers)
         first = mine is not None and all(mine.rank < lock.rank for lock in blockers)
-        return Wait(SOON if first else LATER, blockers, withdraw=mine is not None and not first)
+        return WaitForLock(SOON if first else LATER, blockers, withdraw=mine is not None and not first)
 
     def _is_dead(self, lock: Lock, now: float) -> bool:
         return self.server_time(now) >= lock.ends or (lock.owner is not None and self.gone(lock.owner))

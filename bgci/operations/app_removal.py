@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from bgci.appdef.names import app_slug
-from bgci.appdef.preview import PREVIEW_LABEL
+from bgci.appdef.preview_app import PREVIEW_LABEL
 from bgci.dcos.metronome import Job
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind

@@ -248,7 +248,7 @@ def _spent(evidence: Evidence) -> bool:
 def _too_costly(evidence: Evidence, verdicts: Verdicts) -> Verdicts:
     """The verdict of a canary that used up its failed requests before the judge could decide: failed."""
     why = f"--max-failed-requests {evidence.granted} is used up: {evidence.judge.verdict().reason}"
-    failed = Verdict("fail", why, 1.0, 1.0, canary=evidence.judge.canary, baseline=evidence.judge.baseline)
+    failed = Verdict("fail", why, 1.0, evidence.judge.canary, evidence.judge.baseline)
     return Verdicts(failed, verdicts.slow)
 
 

@@ -137,7 +137,7 @@ def _suite(
     cases: list[Case],
     watch: CanaryWatch,
 ) -> Iterator[Case]:
-    """The cases in the suite's order. When the suite ends early, the cases that had ended are added to ``cases``."""
+    """The cases in the suite's order."""
     suite = canary_suite(read_suite(context, file, described(hybrid, context)["image"]))
     if suite is None:  # it has been changed since it was planned
         return
@@ -150,6 +150,15 @@ def _suite(
     count = len(places[CANARY])
     context.console.step(f"{len(suite.checks)} checks of {file} on {count} canary instance{'s' * (count != 1)}.")
     alone = hybrid.baseline is None
+    yield from _run(context, _without_shares(suite) if alone else suite, places, cases, watch)
+    if alone:
+        yield from _nothing_to_share(suite)
+
+
+def _run(
+    context: Context, suite: Suite, places: runner.Places, cases: list[Case], watch: CanaryWatch
+) -> Sequence[Case]:
+    """The cases of the checks at these places; when the suite ends early, ``cases`` gets those that had ended."""
     ended: list[Case] = []
 
     def report(case: Case) -> None:
@@ -157,8 +166,8 @@ def _suite(
         _say(context, case)
 
     try:
-        found = runner.run(
-            _without_shares(suite) if alone else suite,
+        return runner.run(
+            suite,
             places,
             timeout=context.settings.timeout,
             verify=verification(context.ca_cert, context.settings.insecure),
@@ -168,9 +177,6 @@ def _suite(
     except (AbortedError, CanaryLostError):
         cases += ended
         raise
-    yield from found
-    if alone:
-        yield from _nothing_to_share(suite)
 
 
 def _without_shares(suite: Suite) -> Suite:

@@ -18,8 +18,8 @@ from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import noted_signals
+from bgci.operations.app_lock import AppLock
 from bgci.operations.connections import Connections, in_job
-from bgci.operations.lock import AppLock
 from bgci.operations.result import Result
 from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json

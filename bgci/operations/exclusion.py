@@ -10,8 +10,8 @@ from bgci.engine.lock import Lock, Owner, Way
 from bgci.engine.ownership import folder
 from bgci.errors import DeniedError
 from bgci.interruption import SLACK, left, within
+from bgci.operations.app_lock import AppLock, clock_time, described, gone
 from bgci.operations.context import Context
-from bgci.operations.lock import AppLock, clock_time, described, gone
 from bgci.operations.process_identity import machine, process
 from bgci.reporting.artifacts import ci_job
 

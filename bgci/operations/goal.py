@@ -18,7 +18,7 @@ from bgci.operations.dry_run import plan_goal
 from bgci.operations.exclusion import take_lock
 from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
-from bgci.operations.ownership import check_strangers, require_owned, require_readable
+from bgci.operations.owned_apps import check_strangers, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_previews
 from bgci.operations.rendering import known_group, load, marathon_version

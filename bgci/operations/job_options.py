@@ -24,7 +24,7 @@ TEMPLATE = ("template", "template_dir", "set", "template_env")
 
 
 @dataclass(frozen=True)
-class Change:
+class OptionChange:
     """An option that is not as it was published."""
 
     name: str
@@ -38,7 +38,7 @@ class Change:
 
 def honoured(
     context: Context, job: Job, kind: Kind, release: Release | None, size: CanarySize
-) -> tuple[dict[str, Any], list[Change]]:
+) -> tuple[dict[str, Any], list[OptionChange]]:
     """The job's definition with the options that this stage is given, and which of them are new.
 
     Raises ConflictError where that needs other jobs: another image, another definition, another way to run.
@@ -48,7 +48,7 @@ def honoured(
     given = _given(context, kind, size)
     if kind is Kind.ROLLBACK and (context.settings.cut or document.options.get("cut")):
         given["cut"] = context.settings.cut  # of this rollback, never of an earlier one
-    changes = [Change(name, document.options.get(name), value) for name, value in given.items()]
+    changes = [OptionChange(name, document.options.get(name), value) for name, value in given.items()]
     changes = [change for change in changes if change.published != change.given]
     baseline = _lost_baseline(context) if kind is Kind.ROLLBACK else document.baseline
     changed = replace(document, options={**document.options, **given}, baseline=baseline)
@@ -81,7 +81,7 @@ def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind,
     ours = published_options(settings) | ({"image": settings.image} if deploys else {})
     theirs = {"image": document.image, **document.published}
     changes = [
-        str(Change(name, theirs.get(name, ""), value))
+        str(OptionChange(name, theirs.get(name, ""), value))
         for name, value in ours.items()
         if name in settings.origins and theirs.get(name, "") != value
     ]

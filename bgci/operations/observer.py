@@ -18,7 +18,7 @@ from bgci.engine.decisions import Create, Release, Restore
 from bgci.engine.observation import App, Observation, Replica, Serving
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError
-from bgci.operations.ownership import require_ours
+from bgci.operations.owned_apps import require_ours
 
 FRESH = 2.0  # seconds that reading may take; what was read first is outdated after more
 READINGS = 3  # of a cluster that answers slowly, until what it answers is used all the same

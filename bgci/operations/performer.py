@@ -9,7 +9,7 @@ from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
 from bgci.engine.observation import Observation
 from bgci.errors import ConflictError, DeniedError, amended
-from bgci.operations.lock import LockLost
+from bgci.operations.app_lock import LockLost
 from bgci.operations.observer import Observer
 
 

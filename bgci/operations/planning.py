@@ -12,7 +12,7 @@ from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
 from bgci.operations.kept_baseline import KeptBaseline
 from bgci.operations.observer import Observer
-from bgci.operations.ownership import claim_of
+from bgci.operations.owned_apps import claim_of
 from bgci.operations.rollout_driver import Driver
 from bgci.operations.topology import group_of
 from bgci.options import Settings

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from bgci.appdef.balancer_changes import balancer_changes
-from bgci.appdef.preview import preview_app, preview_id, preview_ports
+from bgci.appdef.preview_app import preview_app, preview_id, preview_ports
 from bgci.checks import runner
 from bgci.checks.canary_health import CanaryHealth
 from bgci.checks.model import PREVIEW, Suite
@@ -23,7 +23,7 @@ from bgci.engine.observation import App, Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
 from bgci.interruption import pause
 from bgci.operations.context import Context
-from bgci.operations.ownership import Owned, require_no_strangers, strangers
+from bgci.operations.owned_apps import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
 from bgci.reporting import junit
 

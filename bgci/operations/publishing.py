@@ -15,7 +15,7 @@ from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.job_image import require_job_image
 from bgci.operations.job_login import require_secret
-from bgci.operations.ownership import require_owned
+from bgci.operations.owned_apps import require_owned
 from bgci.operations.rendering import Rendered, masked
 from bgci.reporting.diff import job_difference
 

@@ -15,7 +15,7 @@ from bgci.durations import duration_text
 from bgci.errors import ConflictError, UnhealthyError
 from bgci.interruption import pause
 from bgci.operations.context import Context
-from bgci.operations.ownership import require_owned
+from bgci.operations.owned_apps import require_owned
 
 PAUSE = 0.5  # seconds between two polls
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,25 @@ def status(state_dir: Path) -> dict[str, Any]:
     description = _read(state_dir / DESCRIPTION) or {}
     dead = [pid for pid in description.get("pids", []) if not _is_alive(pid, state_dir)]
     return {**description, "running": bool(description) and not dead, "dead_pids": dead}
+
+
+def variables(where: Mapping[str, Any]) -> dict[str, str]:
+    """Variables of the environment with which every command finds the sandbox, inside and outside of jobs.
+
+    ``where``: as ``up`` describes it.
+    """
+    replicas = " ".join(where["marathon_lb_urls"])
+    secured = {"BGCI_CA_CERT": "ca_cert", "BGCI_PASSWORD_FILE": "password_file"}
+    login = {variable: str(where[name]) for variable, name in secured.items() if name in where}
+    return {
+        "BGCI_CLUSTER_URL": where["cluster_url"],
+        "BGCI_MARATHON_LB_URL": replicas,
+        "BGCI_JOB_CLUSTER_URL": where["cluster_url"],
+        "BGCI_JOB_MARATHON_LB_URL": replicas,
+        "BGCI_JOB_IMAGE": "bgci:latest",  # any: a job of the sandbox is a process of this machine
+        **login,
+        **({"BGCI_USERNAME": "bootstrapuser"} if login else {}),
+    }
 
 
 def _require_tools(*, load_balancer: bool) -> None:

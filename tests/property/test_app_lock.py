@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgci.engine.lock import LEASE, Contender, Create, Hold, Lock, Owner, Refuse, Wait, Way, excludes
+from bgci.engine.lock import LEASE, Contender, CreateLock, Hold, Lock, Owner, Refuse, WaitForLock, Way, excludes
 
-MARGIN = 15.0  # as operations.lock
+MARGIN = 15.0  # as operations.app_lock
 NOT_HELD, HELD, REFUSED, CRASHED, DONE = "contends", "holds", "refused", "crashed", "done"
 
 
@@ -36,7 +36,7 @@ class Server:
 
 @dataclass
 class Client:
-    """One command: it drives the contender as operations.lock does, one request at each turn."""
+    """One command: it drives the contender as operations.app_lock does, one request at each turn."""
 
     number: int
     owner: Owner
@@ -94,14 +94,14 @@ class Client:
 
     def follow(self, step: object) -> None:
         match step:
-            case Create():
+            case CreateLock():
                 self.create()
             case Hold():
                 self.state, self.until = HELD, self.asked + LEASE - MARGIN
             case Refuse():
                 self.server.locks.pop(self.own, None)
                 self.state = REFUSED
-            case Wait(seconds, _, withdraw):
+            case WaitForLock(seconds, _, withdraw):
                 if withdraw:
                     self.server.locks.pop(self.own, None)
                     self.own = ""

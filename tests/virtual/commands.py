@@ -26,9 +26,9 @@ import bgci.dcos.config_check
 import bgci.dcos.http
 import bgci.dcos.http_session
 import bgci.dcos.marathon_lb
+import bgci.operations.app_lock
 import bgci.operations.context
 import bgci.operations.exclusion
-import bgci.operations.lock
 from bgci import interruption
 from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
@@ -223,7 +223,7 @@ def seams() -> Iterator[None]:
             (interruption.Signals, "check", lambda self: None),
             (bgci.operations.context, "noted_signals", _no_signals),
             (bgci.operations.exclusion, "process", lambda pid: str(id(current()))),
-            (bgci.operations.lock, "has_ended", _has_ended),
+            (bgci.operations.app_lock, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
             (tls, "verification", lambda ca_cert, insecure: True),
         ):

@@ -107,8 +107,8 @@ def test_nothing_seen_is_insufficient_never_a_pass() -> None:
         verdict = judge(history)
         assert verdict.outcome == "inconclusive"
         assert verdict.reason.startswith(f"insufficient traffic: {verdict.canary.requests} of ")
-        assert verdict.canary.requests < verdict.needed
-    assert judge([]).needed == 689
+        assert verdict.canary.requests < 689
+    assert Judge.under().needed == 689
 
 
 def test_time_not_over_is_undecided() -> None:
@@ -125,7 +125,6 @@ def test_good_canary_of_a_bad_baseline_passes_by_ratio() -> None:
     verdict = judge([(Counts(3000, 60), Counts(9000, 180))])
     assert verdict.outcome == "pass"
     assert "below 2 times the baseline's" in verdict.reason
-    assert verdict.allowed == pytest.approx(0.04)
 
 
 def test_between_the_baseline_and_what_is_allowed_is_inconclusive() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgci.appdef.preview import preview_app, preview_ports
+from bgci.appdef.preview_app import preview_app, preview_ports
 
 DEFINITION: dict[str, Any] = {
     "id": "/team/web",

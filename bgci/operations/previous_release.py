@@ -14,7 +14,7 @@ from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job
 from bgci.operations.job_run import carried_release
-from bgci.operations.ownership import require_owned
+from bgci.operations.owned_apps import require_owned
 
 
 def begun(context: Context) -> Release | None:

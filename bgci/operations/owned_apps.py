@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bgci.appdef.app_definition import service_ports
 from bgci.appdef.colour import next_colour
 from bgci.appdef.names import parse_app
-from bgci.appdef.preview import probe_app
+from bgci.appdef.preview_app import probe_app
 from bgci.dcos.haproxy_config import Stranger
 from bgci.dcos.marathon import Marathon, unreadable
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer

@@ -12,7 +12,7 @@ from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.lock_apps import lock_app, new_lock_id, renewed_labels
 from bgci.dcos.marathon import Marathon
 from bgci.durations import duration_text
-from bgci.engine.lock import LEASE, Contender, Create, Hold, Lock, Owner, Refuse, Wait, Way
+from bgci.engine.lock import LEASE, Contender, CreateLock, Hold, Lock, Owner, Refuse, WaitForLock, Way
 from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError
 from bgci.interruption import left, pause, within
 from bgci.operations.process_identity import has_ended
@@ -28,7 +28,7 @@ class LockLost(ConflictError):
     """Another command holds the lock now."""
 
 
-class Reporter(Protocol):
+class LockReporter(Protocol):
     """Tells a person about the lock (reporting.console)."""
 
     def wait(self, text: str) -> None: ...
@@ -38,7 +38,7 @@ class Reporter(Protocol):
 class AppLock:
     """The lock of one app for this process, from ``take`` to ``release``."""
 
-    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, reporter: Reporter) -> None:
+    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, reporter: LockReporter) -> None:
         self.me = me
         self._given = marathon
         self._marathon = marathon.free()
@@ -67,7 +67,7 @@ class AppLock:
             step = contender.look(listed, self._current, time.monotonic(), self._asked)
             self._remove_dead(contender.dead)
             match step:
-                case Create():
+                case CreateLock():
                     unseen += 1 if self._current else 0
                     self._require_readable(unseen)
                     self._create()
@@ -77,7 +77,7 @@ class AppLock:
                 case Refuse(blockers):
                     self._delete_own()
                     raise refusal(self._app_id, blockers)
-                case Wait(seconds, blockers, withdraw):
+                case WaitForLock(seconds, blockers, withdraw):
                     if withdraw:
                         self._delete_own()
                     self._tell(blockers)
@@ -93,7 +93,7 @@ class AppLock:
             match contender.look(listed, "", time.monotonic(), 0.0):
                 case Refuse(blockers):
                     raise refusal(self._app_id, blockers)
-                case Wait(seconds, blockers):
+                case WaitForLock(seconds, blockers):
                     self._tell(blockers)
                     pause(seconds)
                 case _:
