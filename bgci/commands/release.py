@@ -169,7 +169,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
         return
     try:
         with context.part("test", step):
-            carry_out(context, tests, alone=True, step=step, earlier=cases)
+            carry_out(context, tests, step=step, earlier=cases)
     except InconclusiveError as error:
         if context.settings.on_inconclusive != "promote":
             raise

@@ -22,4 +22,4 @@ def run(settings: Settings) -> None:
                 remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )
         warn_of_others(context)
-        carry_out(context, tests, alone=True)
+        carry_out(context, tests)

@@ -141,7 +141,7 @@ class RunningApp:
     def wrong_date(self) -> str:
         """The label HAPROXY_DEPLOYMENT_STARTED_AT if it is not a date; marathon-lb fails on it."""
         text = self.labels.get(STARTED_AT_LABEL, "")
-        return text if _moment(text) is None else ""
+        return text if moment(text) is None else ""
 
     def queued(self, queue: Iterable[QueueEntry]) -> RunningApp:
         """This app with what the launch queue says about it in ``app.trouble``."""
@@ -167,7 +167,7 @@ def running_app(answer: JsonAnswer) -> RunningApp:
     listed = [task for task in answer["tasks"].items() if task["state"].text("TASK_RUNNING") in _ALIVE | _DYING]
     addresses = {task["id"].required().text(): _addresses(answer, task) for task in listed}
     complaints = _complaints(listed)
-    started_at, zoned = _moment(labels.get(STARTED_AT_LABEL, "")) or (0.0, False)
+    started_at, zoned = moment(labels.get(STARTED_AT_LABEL, "")) or (0.0, False)
     app = App(
         id=answer["id"].required().text(),
         instances=answer["instances"].whole(1),
@@ -180,8 +180,8 @@ def running_app(answer: JsonAnswer) -> RunningApp:
         baseline_instances=number(labels.get("BGCI_BASELINE_INSTANCES")) or None,
         started_at=started_at,
         started_at_zoned=zoned,
-        last_scaling_at=(_moment(answer["versionInfo"]["lastScalingAt"].text()) or (0.0, False))[0],
-        configured_at=(_moment(answer["versionInfo"]["lastConfigChangeAt"].text()) or (0.0, False))[0],
+        last_scaling_at=seconds_of(answer["versionInfo"]["lastScalingAt"].text()),
+        configured_at=seconds_of(answer["versionInfo"]["lastConfigChangeAt"].text()),
         deployments=tuple(one["id"].required().text() for one in answer["deployments"].items()),
         has_health_checks=checked,
         trouble="; ".join([*complaints, *_last_failure(answer)]),
@@ -198,17 +198,17 @@ def running_app(answer: JsonAnswer) -> RunningApp:
 def _check_window(check: JsonAnswer) -> float:
     """Seconds until HAProxy takes a server that fails each of its checks for DOWN. marathon-lb writes a check of these
     numbers for every protocol but COMMAND (docs/platform.md)."""
-    if check["protocol"].text("HTTP") == "COMMAND":
-        return 0.0
-    falls = check["maxConsecutiveFailures"].whole(3) + 1
-    return float(falls * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
+    return 0.0 if check["protocol"].text("HTTP") == "COMMAND" else _failing_time(check)
 
 
 def _health_time(check: JsonAnswer) -> float:
     """Seconds in which a task must have passed this check: its grace period, then as many failures as it may have."""
+    return check["gracePeriodSeconds"].whole(300) + _failing_time(check)
+
+
+def _failing_time(check: JsonAnswer) -> float:
     tries = check["maxConsecutiveFailures"].whole(3) + 1
-    round_trip = check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)
-    return float(check["gracePeriodSeconds"].whole(300) + tries * round_trip)
+    return float(tries * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
 
 
 def queue_entry(answer: JsonAnswer) -> QueueEntry:
@@ -296,30 +296,25 @@ def _last_failure(app: JsonAnswer) -> list[str]:
     return [f"last task failure: {failure['state'].text()} {message} at {failure['timestamp'].text()}"]
 
 
-def started(text: str) -> tuple[float, bool]:
+def moment(text: str) -> tuple[float, bool] | None:
     """(seconds since the epoch, whether it names a time zone) of a STARTED_AT label; (0, False) when it is missing.
 
-    Raises ValueError for a text that is not a date.
+    None for a text that is not a date.
     """
     if not text:
         return 0.0, False
-    moment = datetime.fromisoformat(
-        re.sub(r"(\.\d{3,6})\d*", lambda m: m[1].ljust(7, "0"), text.replace("Z", "+00:00"))
-    )
-    zoned = moment.tzinfo is not None
-    return (moment if zoned else moment.replace(tzinfo=timezone.utc)).timestamp(), zoned
-
-
-def _moment(text: str) -> tuple[float, bool] | None:
+    plain = re.sub(r"(\.\d{3,6})\d*", lambda found: found[1].ljust(7, "0"), text.replace("Z", "+00:00"))
     try:
-        return started(text)
+        time = datetime.fromisoformat(plain)
+        zoned = time.tzinfo is not None
+        return (time if zoned else time.replace(tzinfo=timezone.utc)).timestamp(), zoned
     except (ValueError, OverflowError):
         return None
 
 
 def seconds_of(text: str) -> float:
     """Seconds since the epoch of a time as Marathon writes it; 0 for any other text."""
-    return (_moment(text) or (0.0, False))[0]
+    return (moment(text) or (0.0, False))[0]
 
 
 def started_at(now: float, baseline: App | None) -> str:

@@ -60,16 +60,14 @@ def planned(context: Context, steps: int = 1) -> Planned:
     return Planned(suite, tuple(context.settings.test_command), judgements, context.settings.max_failed_requests)
 
 
-def carry_out(
-    context: Context, tests: Planned, *, alone: bool = False, step: str = "", earlier: list[Case] | None = None
-) -> None:
+def carry_out(context: Context, tests: Planned, *, step: str = "", earlier: list[Case] | None = None) -> None:
     """Run the tests and report.
 
-    ``alone``: a revision that serves alone, without a baseline, is tested too. ``step``: the canary's size, where it is
+    A revision that serves alone, without a baseline, is tested too. ``step``: the canary's size, where it is
     tested at several; ``earlier``: the cases of the steps before; these are added. Raises RejectedError when one fails
     or none was executed.
     """
-    hybrid = healthy_hybrid(context, alone=alone)
+    hybrid = healthy_hybrid(context)
     require_same_image(hybrid.canary, context.settings.image)
     if hybrid.baseline is None:
         context.console.info(f"{context.revision} serves alone, so bgci compares it with no baseline.")

@@ -83,11 +83,11 @@ def current_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
     )
 
 
-def healthy_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
+def healthy_hybrid(context: Context) -> RunningPair:
     """The same once every instance of the canary is healthy. Raises UnhealthyError after --timeout."""
     until = time.monotonic() + context.settings.timeout
     while True:
-        hybrid = current_hybrid(context, alone=alone)
+        hybrid = current_hybrid(context, alone=True)
         app = hybrid.canary.app
         if len(app.healthy) >= max(1, app.instances):
             return hybrid

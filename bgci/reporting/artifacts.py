@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,20 +18,46 @@ from bgci.bounded import json_value, own_file
 from bgci.errors import NAMES, UsageError
 from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_values, without_login
 
-# Per CI system: the variable that identifies it, and those that name the run. Listed one by one: none holds a secret.
+
+@dataclass(frozen=True)
+class CiSystem:
+    """sign: the variable that identifies it. names: those that name the run, listed one by one: none holds a secret.
+
+    Of one job, as formats with variables: ``key``, the same when the job is run again; ``title`` and ``urls`` (the
+    first with a value), for people.
+    """
+
+    sign: str
+    names: str
+    key: str
+    title: str
+    urls: tuple[str, ...]
+
+
 CI_SYSTEMS = {
-    "github": (
+    "github": CiSystem(
         "GITHUB_ACTIONS",
         "GITHUB_SERVER_URL GITHUB_REPOSITORY GITHUB_WORKFLOW GITHUB_RUN_ID GITHUB_RUN_ATTEMPT GITHUB_REF GITHUB_SHA "
         "GITHUB_ACTOR",
+        "{GITHUB_REPOSITORY}/{GITHUB_RUN_ID}/{GITHUB_JOB}",
+        "GitHub run {GITHUB_RUN_ID} of {GITHUB_REPOSITORY}",
+        ("{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}",),
     ),
-    "gitlab": (
+    "gitlab": CiSystem(
         "GITLAB_CI",
         "CI_PROJECT_PATH CI_PIPELINE_ID CI_PIPELINE_URL CI_JOB_ID CI_COMMIT_REF_NAME CI_COMMIT_SHA",
+        "{CI_PROJECT_PATH}/{CI_PIPELINE_ID}/{CI_JOB_NAME}",
+        "GitLab pipeline {CI_PIPELINE_ID} of {CI_PROJECT_PATH}",
+        ("{CI_JOB_URL}", "{CI_PIPELINE_URL}"),
     ),
-    "jenkins": ("JENKINS_URL", "JOB_NAME BUILD_NUMBER BUILD_URL GIT_BRANCH GIT_COMMIT"),
+    "jenkins": CiSystem(
+        "JENKINS_URL",
+        "JOB_NAME BUILD_NUMBER BUILD_URL GIT_BRANCH GIT_COMMIT",
+        "{BUILD_URL}",
+        "Jenkins build {BUILD_NUMBER} of {JOB_NAME}",
+        ("{BUILD_URL}",),
+    ),
 }
-
 MOST_OF_AN_ARTIFACT = 16 << 20  # bytes of a file of an earlier stage
 
 # By suffix: how to redact without making the file invalid.
@@ -189,9 +216,9 @@ def no_link(path: str, flags: int) -> int:
 
 def ci_run(environ: Mapping[str, str]) -> dict[str, str] | None:
     """The CI system and its run; None outside of a CI system."""
-    for system, (sign, names) in CI_SYSTEMS.items():
-        if environ.get(sign):
-            found = {name: environ[name] for name in names.split() if environ.get(name)}
+    for system, known in CI_SYSTEMS.items():
+        if environ.get(known.sign):
+            found = {name: environ[name] for name in known.names.split() if environ.get(name)}
             return {"system": system, **{name: _shown(name, value) for name, value in found.items()}}
     return None
 
@@ -215,31 +242,11 @@ def ci_job(environ: Mapping[str, str]) -> CiJob | None:
     run = ci_run(environ)
     if run is None:
         return None
-
-    def part(*names: str) -> str:
-        return "/".join(_shown(name, environ.get(name, "")) for name in names)
-
-    system = run["system"]
-    if system == "github":
-        home = part("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")
-        name = f"GitHub run {part('GITHUB_RUN_ID')} of {part('GITHUB_REPOSITORY')}"
-        own, url = (
-            part("GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_JOB"),
-            f"{home}/actions/runs/{part('GITHUB_RUN_ID')}",
-        )
-    elif system == "gitlab":
-        name = f"GitLab pipeline {part('CI_PIPELINE_ID')} of {part('CI_PROJECT_PATH')}"
-        own, url = (
-            part("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_NAME"),
-            part("CI_JOB_URL") or part("CI_PIPELINE_URL"),
-        )
-    else:
-        name, own, url = (
-            f"Jenkins build {part('BUILD_NUMBER')} of {part('JOB_NAME')}",
-            part("BUILD_URL"),
-            part("BUILD_URL"),
-        )
-    return CiJob(f"{system}:{own}", name, url)
+    known = CI_SYSTEMS[run["system"]]
+    values = defaultdict(str, {name: _shown(name, value) for name, value in environ.items()})
+    urls = (url.format_map(values) for url in known.urls)
+    name = known.title.format_map(values)
+    return CiJob(f"{run['system']}:{known.key.format_map(values)}", name, next(filter(None, urls), ""))
 
 
 def sha256(content: bytes) -> str:
