@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -81,50 +81,31 @@ def _value(value: Any, kind: Any, *, share: bool, joined: bool) -> Any:
         return value if isinstance(value, str) else ",".join(_items(value))
     if get_origin(kind) is list:
         return _items(value)
-    if kind is bool:
-        return _of(value, bool, "true or false")
-    if kind is int:
-        return _share(value) if share and isinstance(value, str) else _whole(value)
     if get_origin(kind) is Literal:
-        return _choice(value, get_args(kind))
-    if kind is float:
-        return _duration(value)
-    return _of(value, str, "a text in quotes")
-
-
-def _of(value: Any, kind: type, wanted: str) -> Any:
-    if not isinstance(value, kind):
+        value = value if isinstance(value, bool) else str(value)  # a version can stand there as a number
+        valid, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+    elif kind is int and share and isinstance(value, str):
+        valid, wanted = _reads(parse_share, value), 'a share such as 25 or "25%"'
+    elif kind is int:
+        valid, wanted = _is_whole(value), f"a whole number of at most {LONGEST_NUMBER} digits"
+    elif kind is float:
+        valid, wanted = _reads(parse_duration, value), 'a duration with its unit, such as "90s"'
+    else:
+        valid, wanted = isinstance(value, kind), "true or false" if kind is bool else "a text in quotes"
+    if not valid:
         raise ValueError(f"is {_shown(value)}, not {wanted}")
     return value
 
 
-def _duration(value: Any) -> str:
-    wanted = 'a duration with its unit, such as "90s"'
+def _reads(parse: Callable[[str], object], value: Any) -> bool:
     try:
-        parse_duration(_of(value, str, wanted).strip())
+        return isinstance(value, str) and parse(value.strip()) is not None
     except ValueError:
-        raise ValueError(f"is {_shown(value)}, not {wanted}") from None
-    return str(value)
+        return False
 
 
-def _share(text: str) -> str:
-    try:
-        parse_share(text)
-    except ValueError:
-        raise ValueError(f'is {_shown(text)}, not a share such as 25 or "25%"') from None
-    return text
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 10**LONGEST_NUMBER:
-        raise ValueError(f"is {_shown(value)}, not a whole number of at most {LONGEST_NUMBER} digits")
-    return value
-
-
-def _choice(value: Any, choices: tuple[str, ...]) -> str:
-    if str(value) not in choices or isinstance(value, bool):
-        raise ValueError(f"is {_shown(value)}, not one of {', '.join(choices)}")
-    return str(value)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**LONGEST_NUMBER
 
 
 def _items(value: Any) -> list[str]:
@@ -138,10 +119,8 @@ def _plain(value: Any) -> str:
     """A text, number or truth value in the form of the command line."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str | float):
+    if isinstance(value, str | float) or _is_whole(value):
         return str(value)
-    if isinstance(value, int):
-        return str(_whole(value))
     raise ValueError(f"has the item {_shown(value)}, which is not a text or a number")
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bgci.engine.decisions import Fail
+
 COLOURS = ("blue", "green")
 
 
@@ -34,14 +36,6 @@ class Claim:
     def owns(self, member: Member) -> bool:
         """Whether the member is this app, by its own or its earlier base id."""
         return member.base_id in {self.base_id, self.replaces} - {""}
-
-
-@dataclass(frozen=True)
-class OwnershipConflict:
-    """Why the goal is refused (exit 6), complete for a person."""
-
-    message: str
-    remedy: str
 
 
 def base_id(app_id: str, label: str | None) -> str:
@@ -72,7 +66,7 @@ def ours(members: Iterable[Member], claim: Claim) -> list[Member]:
     return [member for member in members if claim.owns(member)]
 
 
-def conflict(members: Sequence[Member], claim: Claim) -> OwnershipConflict | None:
+def conflict(members: Sequence[Member], claim: Claim) -> Fail | None:
     """Why nothing may be changed, or None. ``members``: every app of the group and every app of our base id.
 
     ``claim.group`` is empty where no definition is at hand (an emergency rollback): then only apps of another base id
@@ -87,10 +81,10 @@ def conflict(members: Sequence[Member], claim: Claim) -> OwnershipConflict | Non
     return _renamed_group(elsewhere, claim) if elsewhere else None
 
 
-def _another_app(foreign: Sequence[Member], claim: Claim) -> OwnershipConflict:
+def _another_app(foreign: Sequence[Member], claim: Claim) -> Fail:
     named = ", ".join(f"{member.id} (app {member.base_id}, folder {folder(member.base_id)})" for member in foreign)
     first, several = foreign[0], len(foreign) > 1
-    return OwnershipConflict(
+    return Fail(
         f"{named} {'are' if several else 'is'} in the deployment group of {claim.base_id} (folder "
         f"{folder(claim.base_id)}): {'all' if several else 'both'} have the label "
         f"HAPROXY_DEPLOYMENT_GROUP={first.group}. A release would treat {first.id} as its own baseline and delete it.",
@@ -100,15 +94,15 @@ def _another_app(foreign: Sequence[Member], claim: Claim) -> OwnershipConflict:
     )
 
 
-def _renamed_group(elsewhere: Sequence[Member], claim: Claim) -> OwnershipConflict:
+def _renamed_group(elsewhere: Sequence[Member], claim: Claim) -> Fail:
     member = elsewhere[0]
     if not member.group:
-        return OwnershipConflict(
+        return Fail(
             f"{member.id} runs without the label HAPROXY_DEPLOYMENT_GROUP, the definition says {claim.group!r}: "
             "marathon-lb would serve both revisions as two apps on one port.",
             f"Adopt it first: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt` says how, and what that costs.",
         )
-    return OwnershipConflict(
+    return Fail(
         f"{member.id} runs in the deployment group {member.group!r}, the definition says {claim.group!r}: marathon-lb "
         "would serve both revisions as two apps on one port.",
         f"Write HAPROXY_DEPLOYMENT_GROUP={member.group} in the template. To rename the group, remove the app first "
