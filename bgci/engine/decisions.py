@@ -44,7 +44,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Policy:
-    """How the goal is reached. Durations in seconds. ``strategy``: a row of ``strategies.STRATEGIES``.
+    """Settings of the run. Durations in seconds. ``strategy``: a key of ``strategies.STRATEGIES``.
 
     ``force``: after ``drain_timeout``, cut the sessions that are left. ``cut``: a rollback deletes the canary at once.
     """
@@ -56,14 +56,14 @@ class Policy:
     force: bool = False
     allow_no_health_check: bool = False
     cut: bool = False
-    leave_degraded: bool = False  # a revision that turns bad ends the run, and the baseline is not brought back
+    leave_degraded: bool = False  # end the run when the revision turns bad, without a rollback
     progress_timeout: float = 0.0  # 0: from the health check's own numbers
 
 
 @dataclass(frozen=True)
 class Create:
-    """Add the revision's app. ``swappable``: with the label that lets marathon-lb swap the roles. ``stand_in``: another
-    colour of the app that serves alone, for a moment (see ``surplus``)."""
+    """Create the revision's app. ``swappable``: with the label that lets marathon-lb swap the roles. ``stand_in``:
+    create the other colour of the app that serves alone, to drain its surplus (see ``surplus``)."""
 
     instances: int
     swappable: bool
@@ -72,7 +72,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Scale:
-    """``placeholder``: the last of these instances only keeps marathon-lb's role order (see ``removal``)."""
+    """Set the app's instances. ``placeholder``: the last one only keeps marathon-lb's role order (see ``removal``)."""
 
     app_id: str
     instances: int
@@ -81,9 +81,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Kill:
-    """Remove these tasks for good, in one deployment: each app that has some of them shrinks by as many.
+    """Kill these tasks and lower their apps' instances by as many, in one deployment.
 
-    ``force`` cancels the deployment of ours that waits for one of them. Another deployment's lock is respected.
+    ``force`` cancels bgci's own deployment that waits for one of them. A lock of another deployment stays.
     """
 
     task_ids: tuple[str, ...]
@@ -92,33 +92,36 @@ class Kill:
 
 @dataclass(frozen=True)
 class Delete:
+    """Delete the app."""
+
     app_id: str
 
 
 @dataclass(frozen=True)
 class Restore:
-    """Add the baseline again, as it ran. ``app_id``: its id; its definition was kept."""
+    """Create the deleted baseline again, from its saved definition."""
 
     app_id: str
     instances: int
 
 
 class Cause(Enum):
-    """What a wait is for."""
+    """The event that a wait is for."""
 
     HEALTH = "health"
     LOAD_BALANCER = "load balancer"
     UNREACHABLE = "unreachable"
     DRAIN = "drain"
     TASKS = "tasks"  # killed tasks that have not ended
-    ROOM = "room"  # an instance that Marathon has not launched
+    ROOM = "room"  # an instance that Marathon has not launched yet
     LOCK = "lock"
     PROOF = "proof"  # HAProxy's own checks of the final configuration
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Observe again. ``request_reload``: ask every load balancer to read Marathon again (hazard 38)."""
+    """Change nothing, and observe again. ``request_reload``: make every load balancer read Marathon again (hazard
+    38)."""
 
     cause: Cause
     reason: str
@@ -133,7 +136,7 @@ class Done:
 
 
 class Ending(Enum):
-    """Why a goal cannot be reached: the driver raises the error of that exit code."""
+    """Why a goal cannot be reached. The driver raises the error with the matching exit code."""
 
     CONFLICT = "conflict"
     UNHEALTHY = "unhealthy"

@@ -1,4 +1,4 @@
-"""Waits that cannot end well end early, instead of at the deadline of the whole goal."""
+"""Waits that cannot succeed end early, before the deadline of the goal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from bgci.engine.situation import Situation
 
 CRASHES = 3  # failed tasks of a revision of which none was ever healthy
 LAUNCH_TIME = 60.0  # seconds for an offer and the image
-OUTAGE = 2.0  # seconds with nothing in rotation, of a revision that was
+OUTAGE = 2.0  # seconds without a task in rotation, for a revision that was in rotation before
 FIRST_ANSWER = 60.0  # seconds for a load balancer that was never read in this run
 
 
 def ends_early(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
-    """The end, where it is certain enough; ``elapsed``: seconds since the run began."""
+    """The failure that ends the wait now; None to wait on. ``elapsed``: seconds since the run began."""
     match wait.cause:
         case Cause.UNREACHABLE:
             return _never_answered(wait, situation, elapsed)
@@ -25,9 +25,9 @@ def ends_early(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
 
 
 def _fell_out(situation: Situation) -> Fail | None:
-    """A revision that serves alone and is healthy, and that every load balancer took out of rotation again (hazard 45).
+    """The revision serves alone and is healthy, but left rotation at every load balancer again (hazard 45).
 
-    With a baseline the run goes back instead (``degradation``).
+    With a baseline the run rolls back instead (``degradation``).
     """
     memory, observation = situation.memory, situation.observation
     if len(observation.apps) != 1 or memory.outage_since is None or not memory.turned_bad:
@@ -36,16 +36,17 @@ def _fell_out(situation: Situation) -> Fail | None:
     if len(app.healthy) < app.instances or observation.now - memory.outage_since < OUTAGE:
         return None
     return Fail(
-        f"{app.id} is healthy, but nothing of it is in rotation any more: HAProxy's own checks fail with its "
+        f"{app.id} is healthy, but none of its tasks is in rotation any more: HAProxy's own checks fail with its "
         "load-balancer settings.",
-        "Correct the HAPROXY labels of the template (docs/labels.md) and release again, or take the app away with "
+        "Correct the HAPROXY labels of the template (docs/labels.md) and release again, or remove the app with "
         "`bgci remove`.",
         Ending.UNHEALTHY,
     )
 
 
 def _never_answered(wait: Wait, situation: Situation, elapsed: float) -> Fail | None:
-    """A load balancer that answered before may come back; one that never did has a wrong address."""
+    """A load balancer never answered in this run: probably its address is wrong. One that answered before can
+    return."""
     unread = {replica.url for replica in situation.observation.replicas if replica.problem}
     if elapsed < FIRST_ANSWER or not unread - situation.memory.answered:
         return None
@@ -57,7 +58,7 @@ def _never_answered(wait: Wait, situation: Situation, elapsed: float) -> Fail | 
 
 
 def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
-    """A crash loop, or no launch and no health for longer than the health check's own numbers allow."""
+    """A crash loop, or no launched and no healthy task for longer than the health check allows."""
     memory, now = situation.memory, situation.observation.now
     app = next((app for app in situation.observation.apps if app.revision == situation.goal.revision), None)
     if app is None or len(app.healthy) >= app.instances:
@@ -77,6 +78,6 @@ def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
 
 
 def earlier(wait: Wait, situation: Situation) -> str:
-    """What health checks said before: a task that Marathon has just restarted for them shows nothing."""
+    """The last failures of health checks, as a sentence: a task that Marathon has just restarted does not show them."""
     known = situation.memory.complaints.values() if wait.cause is Cause.HEALTH else ()
     return "".join(f" Its health check failed before: {text}." for text in known if text not in wait.reason)

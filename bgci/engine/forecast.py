@@ -1,6 +1,6 @@
-"""The whole plan of a goal: the engine's own steps in a world in which all goes well. Pure.
+"""The whole plan of a goal, for --dry-run: the engine's own steps in a model of a cluster without failures. Pure.
 
-In that world new tasks are healthy at the next look, load balancers follow at once, and no session is open.
+In the model new tasks are healthy at the next observation, load balancers follow at once, and no session is open.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from bgci.engine.observation import App, Observation, Replica, Server, Serving, 
 from bgci.engine.rollout import Rollout
 from bgci.engine.rotation import drained_by_rule, lowest_ids, roles_swapped
 
-LOOKS = 400  # a plan that is longer is cut: 100 instances by waves of one need 300
-SETTLED = 60.0  # seconds after which everything that is waited for has happened
+MOST_STEPS = 400  # a longer plan is cut: 100 instances by waves of one need 300
+SETTLED = 60.0  # seconds by which every awaited event has happened
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """``steps``: in their order, each with the apps as they are before it. ``end``: None where the plan is cut."""
+    """``steps``: in their order, each with the apps before it. ``end``: None where the plan is cut."""
 
     steps: tuple[tuple[Action, tuple[App, ...]], ...]
     end: Done | Fail | None
@@ -32,7 +32,7 @@ def forecast(goal: Goal, policy: Policy, seen: Observation, new_id: str) -> Fore
     rollout = Rollout(goal, replace(policy, timeout=math.inf, drain_timeout=math.inf))
     world = _World(seen, new_id, goal)
     steps: list[tuple[Action, tuple[App, ...]]] = []
-    for _ in range(LOOKS):
+    for _ in range(MOST_STEPS):
         step = rollout.decide(world.observation)
         if isinstance(step, Done | Fail):
             return Forecast(tuple(steps), step, world.observation)
@@ -56,19 +56,19 @@ class _World:
     def __post_init__(self) -> None:
         earlier = [task.id.rpartition("~")[2] for app in self.observation.apps for task in app.tasks if ".~" in task.id]
         self.born = max(map(int, earlier), default=-1) + 1  # this observation may be the end of another forecast
-        self._look(self.observation.apps, 1.0)
+        self._observe(self.observation.apps, 1.0)
 
     def settle(self) -> None:
-        """Everything that is waited for has happened."""
+        """Let every awaited event happen."""
         apps = []
         for app in self.observation.apps:
             alive = [replace(task, healthy=True, ever_healthy=True) for task in app.tasks if not task.dying]
             alive += self._tasks(app.id, app.instances - len(alive), healthy=True)
             apps.append(replace(app, tasks=tuple(alive[: app.instances]), deployments=(), trouble="", complaint=""))
-        self._look(apps, SETTLED)
+        self._observe(apps, SETTLED)
 
     def perform(self, step: Action) -> bool:
-        """Whether this world knows the step."""
+        """Perform the step; False if the model has no such step."""
         now, apps = self.observation.now, list(self.observation.apps)
         match step:
             case Create():
@@ -81,7 +81,7 @@ class _World:
                 apps = [app for app in apps if app.id != app_id]
             case _:
                 return False
-        self._look(apps, 1.0)
+        self._observe(apps, 1.0)
         return True
 
     def _created(self, step: Create, apps: list[App], now: float) -> App:
@@ -107,7 +107,7 @@ class _World:
         self.born += max(0, count)
         return [Task(f"{app_id}.~{number:06}", healthy, ever_healthy=bool(healthy)) for number in numbers]
 
-    def _look(self, apps: Iterable[App], seconds: float) -> None:
+    def _observe(self, apps: Iterable[App], seconds: float) -> None:
         found = tuple(sorted(apps, key=lambda app: app.started_at))
         out = _out_of_rotation(found)
         servers = {

@@ -1,11 +1,11 @@
-"""The lock of one app: which of several commands may change it. Pure.
+"""The lock of one app: which of several commands can change it. Pure.
 
-Marathon has no compare-and-set. So each command creates a lock of its own and then reads all of them; it holds the lock
-only when no other live one is there. Of two commands that do this at once, the one that reads later sees the other, so
-that never both hold, whatever their clocks say. The one whose lock was created later withdraws and tries again.
+Marathon has no compare-and-set. So each command creates its own lock and then reads all locks of the app; it holds the
+lock only if no other live one exists. Of two commands that do this at once, the one that reads later sees the other's
+lock, so both never hold it, independently of their clocks. The one with the later lock withdraws and tries again.
 
-A lock ends by itself: its holder renews it, and a lock that was not renewed for its lease counts no more. The server's
-clock alone decides that. The holder stops before (operations.app_lock).
+The holder renews its lock. A lock that was not renewed for its lease has expired, by the server's clock alone. The
+holder stops its changes before that (operations.app_lock).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 LEASE = 60.0  # seconds
-LONGEST_LEASE = 3600.0  # of a lock that somebody else wrote
-# Seconds for which a refusal waits: the other command can be one that is about to withdraw, too.
+LONGEST_LEASE = 3600.0  # seconds; limits the lease in a lock of another program
+# Seconds before a refusal: the other command may be about to withdraw, too.
 SETTLE = 1.0
-SOON, LATER = 0.1, 0.5  # seconds until the next look: as the first in line, and else
+SOON, LATER = 0.1, 0.5  # seconds until the next poll: for the first in line, and for the others
 
 
 class Way(str, Enum):
@@ -31,11 +31,11 @@ class Way(str, Enum):
 
 @dataclass(frozen=True)
 class Owner:
-    """The command that has a lock.
+    """The command that holds a lock.
 
     revision: empty for a command of all revisions. machine: the kernel and process namespace in which ``process``, an
-    id with its start time, names one process. ci_job: the same for another run of the same CI job. name: the owner for
-    people.
+    id with its start time, names one process. ci_job: the same for each run of one CI job. name: the owner as
+    messages show it.
     """
 
     way: Way
@@ -71,7 +71,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class CreateLock:
-    """Create a lock, then look again."""
+    """Create a lock, then poll again."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class WaitForLock:
-    """Look again after ``seconds``. withdraw: delete our own lock first."""
+    """Poll again after ``seconds``. withdraw: delete our own lock first."""
 
     seconds: float
     blockers: tuple[Lock, ...]
@@ -99,7 +99,7 @@ Step = CreateLock | Hold | WaitForLock | Refuse
 
 
 def excludes(one: Owner | None, other: Owner | None) -> bool:
-    """Whether the two cannot hold at the same time. A job of the revision that a command follows is let in."""
+    """Whether the two cannot hold the lock at the same time. A command admits the job of its own revision."""
     if one is None or other is None:
         return True
     by_way = {owner.way: owner for owner in (one, other)}
@@ -108,7 +108,7 @@ def excludes(one: Owner | None, other: Owner | None) -> bool:
 
 
 def is_predecessor(other: Owner | None, me: Owner) -> bool:
-    """Whether the lock is probably left by an earlier, killed run of the same thing: worth waiting for its end."""
+    """Whether an earlier, killed run of the same job probably left the lock, so that waiting for its end is useful."""
     if other is None:
         return False
     same_job = me.way is Way.JOB and other.way is Way.JOB and me.revision == other.revision
@@ -117,17 +117,17 @@ def is_predecessor(other: Owner | None, me: Owner) -> bool:
 
 @dataclass
 class Contender:
-    """One command on its way to the lock.
+    """One command that waits for the lock.
 
-    patience: seconds to wait for others. gone: whether the owner's process is known to have ended. All times that the
-    contender is given are of its own monotonic clock; ``server_time`` is never later than the server's own clock.
+    patience: seconds to wait for others. gone: whether the owner's process is known to have ended. All arguments that
+    are times are of the command's own monotonic clock; ``server_time`` is never later than the server's own clock.
     """
 
     me: Owner
     patience: float
     began: float
     gone: Callable[[Owner], bool] = lambda owner: False
-    dead: tuple[Lock, ...] = field(default=(), init=False)  # of the last look: to be removed by whoever finds them
+    dead: tuple[Lock, ...] = field(default=(), init=False)  # ended locks of the last poll, to be deleted
     _until: float = field(init=False)
     _extended: set[str] = field(default_factory=set, init=False)
     _offset: float = field(default=float("-inf"), init=False)
@@ -139,21 +139,21 @@ class Contender:
         return now + self._offset
 
     def passed(self, server_time: float, now: float) -> None:
-        """Learn a time that the server's clock has passed by now."""
+        """Record a time that the server's clock has passed by now."""
         self._offset = max(self._offset, server_time - now)
 
     def look(self, listed: Sequence[Lock], own: str, now: float, asked: float) -> Step:
         """The next step. listed: all locks of the app. own: the id of ours, empty without one; asked: when its creation
         was begun.
         """
-        for lock in listed:  # each time in the list has passed on the server when the list is here
+        for lock in listed:  # the server's clock had passed every time in the list when it answered
             self.passed(lock.renewed, now)
         mine = next((lock for lock in listed if lock.id == own), None)
         others = [lock for lock in listed if lock.id != own]
         self.dead = tuple(lock for lock in others if self._is_dead(lock, now))
         blockers = tuple(lock for lock in others if lock not in self.dead and excludes(lock.owner, self.me))
         if mine and now - asked >= LEASE / 2:
-            return WaitForLock(0.0, blockers, withdraw=True)  # it would end while others believe that it is held
+            return WaitForLock(0.0, blockers, withdraw=True)  # it could expire while another command counts it as live
         if not blockers:
             return Hold() if mine else CreateLock()
         self._extend(blockers, now)
@@ -166,7 +166,7 @@ class Contender:
         return self.server_time(now) >= lock.ends or (lock.owner is not None and self.gone(lock.owner))
 
     def _extend(self, blockers: Iterable[Lock], now: float) -> None:
-        """Wait for the lease of a lock that a killed run has left, once."""
+        """Extend the wait once, to the end of the lease of a killed run's lock."""
         for lock in blockers:
             if lock.id not in self._extended and is_predecessor(lock.owner, self.me):
                 self._extended.add(lock.id)

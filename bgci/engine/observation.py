@@ -47,7 +47,7 @@ class Task:
 
     id: str
     healthy: bool | None
-    dying: bool = False  # asked to stop; Marathon still lists it, with its last health result
+    dying: bool = False  # killed or ending; Marathon still lists it, with its last health result
     idle: bool = False  # its own idle probe (BGCI_DRAIN_PATH) answered 200
     url: str = ""  # its first port, without a load balancer
     ever_healthy: bool = True  # had a passing health check: a load balancer may have sent it sessions
@@ -62,7 +62,7 @@ class App:
     tasks: tuple[Task, ...] = ()
     revision: str | None = None  # label BGCI_REVISION
     colour: str | None = None
-    target: int | None = None  # label HAPROXY_DEPLOYMENT_TARGET_INSTANCES, None when missing or no number
+    target: int | None = None  # label HAPROXY_DEPLOYMENT_TARGET_INSTANCES, None when missing or not a number
     swappable: bool = False  # label HAPROXY_DEPLOYMENT_NEW_INSTANCES present: marathon-lb can swap the roles
     baseline_instances: int | None = None  # label BGCI_BASELINE_INSTANCES: size of the baseline at its creation
     started_at: float = 0.0  # label HAPROXY_DEPLOYMENT_STARTED_AT; 0 when missing
@@ -71,16 +71,16 @@ class App:
     configured_at: float = 0.0  # when its configuration was changed last, or it was restarted; 0 when unknown
     deployments: tuple[str, ...] = ()
     has_health_checks: bool = True
-    trouble: str = ""  # why tasks are missing or not healthy, for people
+    trouble: str = ""  # why tasks are missing or not healthy, for messages
     complaint: str = ""  # what its failing health checks report now; a part of ``trouble``
     failure: str = ""  # identifies its last task failure; empty without one
     health_time: float = 0.0  # seconds in which its health checks must have passed once a task runs
     check_window: float = 0.0  # seconds that HAProxy needs to find a failing server: fall x (interval + timeout)
-    stand_in: bool = False  # label BGCI_STAND_IN: it is there only until a surplus of the other app is drained
+    stand_in: bool = False  # label BGCI_STAND_IN: exists only until a surplus of the other app is drained
 
     @property
     def healthy(self) -> tuple[Task, ...]:
-        """The healthy tasks that no request has stopped."""
+        """The healthy tasks, without those that were killed."""
         return tuple(task for task in self.tasks if task.healthy and not task.dying)
 
     @property
@@ -90,7 +90,7 @@ class App:
 
 @dataclass(frozen=True)
 class Observation:
-    """One look at a deployment group and at every load balancer."""
+    """The state of a deployment group in Marathon and at every load balancer, at one time."""
 
     now: float
     apps: tuple[App, ...]
@@ -121,17 +121,18 @@ class Observation:
         return all(server.serving is Serving.MAINT for server in self.servers(task))
 
     def is_drained(self, task: Task) -> bool:
-        """Out of rotation in every replica, and nothing is left that could hold a session with it (hazard 18).
+        """Whether it is out of rotation in every replica, and no worker is left that could hold a session with it
+        (hazard 18).
 
-        The statistics alone prove nothing: a reload starts them at 0 while the older worker still serves its sessions.
-        A healthy task that is not in MAINT is on its way into rotation, even where no replica shows it yet.
+        The statistics alone are not enough: a reload starts them at 0 while the older worker still serves its sessions.
+        A healthy task that is not in MAINT is entering rotation, even if no replica shows it yet.
         """
         if not (task.ever_healthy or self.is_configured(task)):
-            return True  # no session can ever have reached it
-        coming = bool(task.healthy) and not task.dying
+            return True  # it cannot have had a session
+        entering = bool(task.healthy) and not task.dying
         return all(
             server.serving is not Serving.UP
-            and (not coming or server.serving is Serving.MAINT)
+            and (not entering or server.serving is Serving.MAINT)
             and (task.idle or (server.sessions == 0 and not replica.older_workers))
             for replica in self.replicas
             for server in [replica.server(task.id)]

@@ -1,8 +1,8 @@
-"""Whose app it is: the base id decides, never the deployment group. Pure.
+"""Which apps a release owns: the base id decides, never the deployment group. Pure.
 
-The label HAPROXY_DEPLOYMENT_GROUP only tells marathon-lb which two apps to pair. Two teams can write the same text
-there, so a member of the group with another base id is never scaled, killed, deleted or taken for a baseline (hazard
-51), and an app of ours in another group is never overlooked (hazard 52).
+The label HAPROXY_DEPLOYMENT_GROUP only tells marathon-lb which two apps to pair. Two teams can use the same value,
+so the engine never scales, kills or deletes a member of the group with another base id, and never treats it as a
+baseline (hazard 51). It never overlooks an app of its own in another group (hazard 52).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COLOURS = ("blue", "green")
 
 @dataclass(frozen=True)
 class Member:
-    """An app that runs: of the group, or of our base id. ``group`` is empty where the label is missing."""
+    """A running app of the group or of our base id. ``group`` is empty without the label."""
 
     id: str
     base_id: str
@@ -27,7 +27,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a release may touch. ``replaces``: the earlier base id of the same app, where the user has said so."""
+    """The apps that a release owns. ``replaces``: the earlier base id of the same app (--replaces)."""
 
     base_id: str
     group: str
@@ -41,7 +41,7 @@ class Claim:
 def base_id(app_id: str, label: str | None) -> str:
     """The base id of an app: its label HAPROXY_APP_ID, else its id without ``-blue`` or ``-green``.
 
-    A label that names an app of another folder does not count: no claim reaches across folders.
+    A label that names an app of another folder does not count: a release owns apps of one folder only.
     """
     own = "/" + app_id.strip("/")
     if label and label.strip("/"):
@@ -62,14 +62,15 @@ def same_group(one: str, other: str) -> bool:
 
 
 def ours(members: Iterable[Member], claim: Claim) -> list[Member]:
-    """The members that the release may touch."""
+    """The members that the release owns."""
     return [member for member in members if claim.owns(member)]
 
 
 def conflict(members: Sequence[Member], claim: Claim) -> Fail | None:
-    """Why nothing may be changed, or None. ``members``: every app of the group and every app of our base id.
+    """The conflict that forbids every change, or None. ``members``: every app of the group and every app of our base
+    id.
 
-    ``claim.group`` is empty where no definition is at hand (an emergency rollback): then only apps of another base id
+    ``claim.group`` is empty without a definition (an emergency rollback): then only apps of another base id
     that share the group of our own apps are a conflict.
     """
     mine = ours(members, claim)
@@ -88,9 +89,9 @@ def _another_app(foreign: Sequence[Member], claim: Claim) -> Fail:
         f"{named} {'are' if several else 'is'} in the deployment group of {claim.base_id} (folder "
         f"{folder(claim.base_id)}): {'all' if several else 'both'} have the label "
         f"HAPROXY_DEPLOYMENT_GROUP={first.group}. A release would treat {first.id} as its own baseline and delete it.",
-        f"Give the template of {claim.base_id} a deployment group of its own. If {first.id} is the same app under "
+        f"Give the template of {claim.base_id} a different deployment group. If {first.id} is the same app under "
         f"another name, release once with --replaces {first.base_id}, which restarts nothing in place. "
-        f"`bgci doctor --app {claim.base_id.lstrip('/')} --adopt` names the other way.",
+        f"`bgci doctor --app {claim.base_id.lstrip('/')} --adopt` shows the alternative.",
     )
 
 
@@ -98,13 +99,13 @@ def _renamed_group(elsewhere: Sequence[Member], claim: Claim) -> Fail:
     member = elsewhere[0]
     if not member.group:
         return Fail(
-            f"{member.id} runs without the label HAPROXY_DEPLOYMENT_GROUP, the definition says {claim.group!r}: "
+            f"{member.id} runs without the label HAPROXY_DEPLOYMENT_GROUP, the definition has {claim.group!r}: "
             "marathon-lb would serve both revisions as two apps on one port.",
-            f"Adopt it first: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt` says how, and what that costs.",
+            f"Adopt it first: `bgci doctor --app {claim.base_id.lstrip('/')} --adopt` shows the steps and their cost.",
         )
     return Fail(
-        f"{member.id} runs in the deployment group {member.group!r}, the definition says {claim.group!r}: marathon-lb "
+        f"{member.id} runs in the deployment group {member.group!r}, the definition has {claim.group!r}: marathon-lb "
         "would serve both revisions as two apps on one port.",
         f"Write HAPROXY_DEPLOYMENT_GROUP={member.group} in the template. To rename the group, remove the app first "
-        f"(`bgci remove --app {claim.base_id.lstrip('/')}`), which is a downtime.",
+        f"(`bgci remove --app {claim.base_id.lstrip('/')}`), which causes a downtime.",
     )

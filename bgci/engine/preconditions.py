@@ -1,4 +1,4 @@
-"""Preconditions. Each returns None when met, otherwise the Wait or Fail to return."""
+"""Preconditions of a step. Each ``until_...`` returns None when it is met, otherwise the Wait or Fail to return."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def until_healthy(app: App, count: int) -> Wait | None:
 
 
 def unless_starting(app: App, step: Step) -> Step:
-    """The step, or the wait for the running deployment that holds the app's lock until its instances are healthy."""
+    """The step; while a deployment holds the app's lock until its instances are healthy, the wait for it."""
     if app.deployments and len(app.healthy) < app.instances:
         return until_healthy(app, app.instances) or step
     return step
@@ -60,7 +60,7 @@ def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step
     if memory.waiting is not Cause.DRAIN or memory.waited(Cause.DRAIN, observation.now) < policy.drain_timeout:
         return Wait(Cause.DRAIN, f"{reason}.")
     if policy.force or not any(observation.is_configured(task) for task in busy):
-        return None  # by now a load balancer that serves them at all would know them
+        return None  # a load balancer that serves them would have configured them by now
     return Fail(
         f"Timed out after {policy.drain_timeout:.0f} s (--drain-timeout): {reason}.",
         "Wait for these sessions to end and run this again, or cut them with --on-drain-timeout force.",
@@ -78,7 +78,7 @@ def _undrained(busy: list[Task], app: App, observation: Observation) -> str:
     ]
     parts = [f"{up} still in rotation"] if up else []
     parts += [f"{sessions} sessions"] if sessions else []
-    parts += [f"older HAProxy workers that may hold sessions: {', '.join(workers)}"] if workers else []
+    parts += [f"older HAProxy workers that can hold sessions: {', '.join(workers)}"] if workers else []
     return f"{len(busy)} tasks of {app.id} are not drained ({'; '.join(parts) or 'not yet in MAINT everywhere'})"
 
 

@@ -1,4 +1,4 @@
-"""Done is said under the final configuration: the proof that a revision serves under its own settings."""
+"""The proof that a revision serves under the final configuration. Only then a promotion is complete."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bgci.engine.situation import Situation
 
 
 def until_proven(app: App, situation: Situation) -> Wait | None:
-    """Until every load balancer serves exactly this app, and HAProxy's own checks of it are known to pass.
+    """Until every load balancer serves exactly this app, and HAProxy's own checks of it have passed.
 
     While both revisions run, the baseline's labels are in force (hazard 50). The commit changes that, but marathon-lb
-    hears nothing of a DELETE unless a task event follows, and HAProxy's state file passes an old UP on to the new
-    worker. So each worker must have been started after the commit, and its servers must stay UP for fall x (interval +
-    timeout) from its start. Later reloads do not start that time again: the configuration of the app is the same.
+    gets no event for a DELETE unless a task event follows, and a new worker inherits UP from HAProxy's state file.
+    So each worker must have been started after the commit, and its servers must stay UP for fall x (interval +
+    timeout) from its start. Later reloads do not restart that time: the configuration of the app is the same.
 
-    With settings that did not change a passed check is the proof. Then the server lines and checks of both apps are the
-    same before and after the commit (balancer_changes compares all that marathon-lb makes them of: labels, service
-    ports, modes and the fields of health checks), so that a check that HAProxy made while both ran is one of the final
-    configuration, whichever worker made it. A server that is new to HAProxy is UP before its first check, and that UP
-    proves nothing: it is waited for, which takes an interval at most. A passed check is more than no failure for the
-    whole time, which is all that can be known of a server that inherited its UP under other settings.
+    With unchanged settings one passed check is the proof. The server lines and checks of both apps are then the same
+    before and after the commit (balancer_changes compares all of marathon-lb's inputs: labels, service ports, modes and
+    the fields of health checks), so a check that any worker made while both ran is a check of the final configuration.
+    A server that is new to HAProxy is UP before its first check, so that UP proves nothing: the engine waits for the
+    check, at most an interval. A passed check is stronger evidence than the absence of failures for the whole time,
+    which is all that a server can show that inherited UP under other settings.
     """
     observation, memory = situation.observation, situation.memory
     commit = memory.commit
@@ -39,7 +39,7 @@ def until_proven(app: App, situation: Situation) -> Wait | None:
     if commit and not commit.changed:
         return None
     if commit is None and app.baseline_instances is None and not observation.settings_differ:
-        return None  # a first deployment without settings of its own
+        return None  # a first deployment with default settings
     since = max((replica.worker_started for replica in observation.replicas), default=0.0)
     if memory.waiting is Cause.PROOF:
         since = min(since, memory.waiting_since)

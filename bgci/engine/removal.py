@@ -1,4 +1,4 @@
-"""How tasks are removed without a request lost: unused ones at once, drained ones without a swap of roles."""
+"""Removal of tasks without a lost request: unused ones at once, drained ones without a swap of roles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bgci.engine.situation import Hybrid, Situation
 
 
 def remove_unused(app: App, surplus: int, situation: Situation) -> Step | None:
-    """Remove up to ``surplus`` unused tasks; None when there are none. Serving tasks stay, because nothing drains them.
+    """Remove up to ``surplus`` unused tasks; None when there are none. Serving tasks stay, because they are not
+    drained.
 
     The rule waits for an earlier kill to end first. Marathon can still list such a task as running, and a second kill
     of it would scale the app down a second time.
@@ -30,11 +31,11 @@ def commit(hybrid: Hybrid) -> Step:
 def remove_drained(hybrid: Hybrid, count: int) -> Step:
     """Shrink the baseline by ``count`` drained tasks, without a swap of roles.
 
-    A plain kill makes the baseline the app scaled last. Its dying tasks still count as healthy, so marathon-lb would
+    A plain kill makes the baseline the app scaled last. Its ending tasks still count as healthy, so marathon-lb would
     take new tasks out of rotation for them (hazard 37). The engine therefore asks for one more canary instance, the
     placeholder, and kills it before its first health check in the same request as the drained tasks: Marathon scales
-    both apps at the same moment, and the roles stay. A cluster without room for the placeholder gets the plain kill,
-    with its dip.
+    both apps at the same moment, and the roles stay. If the cluster has no room for the placeholder,
+    the engine uses the plain kill, with its dip.
     """
     baseline, canary, drainable = hybrid.baseline, hybrid.canary, hybrid.drainable
     if len(hybrid.in_maint(baseline, drainable)) < drainable:
@@ -51,17 +52,17 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
         return Kill(_ids((*drained, *placeholder)))
     if len(canary.healthy) >= canary.instances:
         return Scale(canary.id, canary.instances + 1, placeholder=True)
-    # The plain kill must never bring most of the serving tasks back from MAINT at once.
+    # The plain kill must never return most of the serving tasks from MAINT at once: they would all be DOWN.
     few = 2 * drainable <= max(baseline.instances, len(canary.healthy))
     return Kill(_ids(drained)) if few and hybrid.memory.no_room else until_launched(canary, 1)
 
 
 def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:
-    """Until a removal of ``removed`` drained tasks cannot leave fewer in rotation than are wanted.
+    """Until a removal of ``removed`` drained tasks leaves enough tasks in rotation.
 
-    marathon-lb counts the instances of the baseline, not its tasks. Where the baseline is larger than the target, it
-    goes on draining as many as before, out of fewer tasks. That is sound once the canary's tasks are in rotation and no
-    task of the baseline is missing.
+    marathon-lb counts the instances of the baseline, not its tasks. If the baseline is larger than the target,
+    marathon-lb continues to drain as many as before, out of fewer tasks. That is safe once the canary's tasks are in
+    rotation and no task of the baseline is missing.
     """
     baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
     floor = min(hybrid.goal.target, hybrid.initial_instances)
@@ -79,7 +80,8 @@ def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:
 
 
 def removal_is_unsound(baseline: App, instances: int | None) -> Fail | None:
-    """Why tasks of the baseline cannot be removed one by one: a removal may swap the roles, and then its TARGET counts.
+    """Why the engine cannot remove tasks of the baseline one by one: a removal may swap the roles, and then its TARGET
+    counts.
 
     ``instances``: how many the baseline had when the release began.
     """
@@ -89,7 +91,7 @@ def removal_is_unsound(baseline: App, instances: int | None) -> Fail | None:
     return Fail(
         f"{baseline.id} has {label} HAPROXY_DEPLOYMENT_TARGET_INSTANCES: marathon-lb would take the wrong tasks out of "
         "rotation while its tasks are removed one by one.",
-        "Use --strategy bluegreen for this release; the next one can roll.",
+        "Use --strategy bluegreen for this release; the next one can use rolling.",
     )
 
 

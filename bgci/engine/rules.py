@@ -1,7 +1,8 @@
-"""The rules, by goal and by the apps that run. None of them chooses the tasks that drain.
+"""The rules, by goal and by the running apps: ``next_step`` returns the one next change, or the wait for the last one.
 
-marathon-lb does (``rotation``). The engine chooses the next change in Marathon after which every load
-balancer, by its own rules, does the right thing, and waits until all of them have done it.
+No rule chooses the tasks that drain, because marathon-lb does (``rotation``). A rule chooses the next change in
+Marathon after which every load balancer, by its own rules, drains the intended tasks, and waits until all of them have
+done so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
 from bgci.engine.strategies import STRATEGIES
 from bgci.engine.strategies.back import cut, go_back, restore_role_order
-from bgci.engine.surplus import finish_stand_in, shed_surplus
+from bgci.engine.surplus import drain_surplus, finish_stand_in
 
 
 def next_step(situation: Situation) -> Step:
@@ -24,13 +25,14 @@ def next_step(situation: Situation) -> Step:
     unread = [f"{replica.url}: {replica.problem}" for replica in observation.replicas if replica.problem]
     if unread and not isinstance(step, Done | Fail):
         return Wait(Cause.UNREACHABLE, f"A load balancer cannot be read: {'; '.join(unread)}.")
-    if isinstance(step, Kill | Delete) and any(_forgotten(task) for app in observation.apps for task in app.tasks):
+    if isinstance(step, Kill | Delete) and any(_health_lost(task) for app in observation.apps for task in app.tasks):
         return Wait(Cause.HEALTH, "Marathon's new leader has not checked the health of all tasks again yet.")
     return step
 
 
-def _forgotten(task: Task) -> bool:
-    """A new leader of Marathon knows no health, and load balancers drop tasks without health (hazard 39)."""
+def _health_lost(task: Task) -> bool:
+    """Whether Marathon has lost the task's health: a new leader starts without results, and load balancers drop tasks
+    without them (hazard 39)."""
     return task.healthy is None and task.ever_healthy and not task.dying
 
 
@@ -50,7 +52,7 @@ def _by_apps(situation: Situation) -> Step:
             return Fail(
                 f"{one.id} and {two.id} cannot be told apart: their HAPROXY_DEPLOYMENT_STARTED_AT labels are "
                 "equal or missing.",
-                "Delete the app that should not be there, then run this again.",
+                "Delete the app that does not belong there, then run this again.",
             )
         case apps:
             names = ", ".join(app.id for app in apps)
@@ -73,18 +75,18 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
         if situation.memory.degraded and kept:
             return Restore(kept.id, max(kept.instances, app.baseline_instances or 0))
         if kept and situation.memory.outage_since is not None:
-            return Wait(Cause.LOAD_BALANCER, f"Nothing of {app.id} is in rotation.")
+            return Wait(Cause.LOAD_BALANCER, f"No task of {app.id} is in rotation.")
         if kept and situation.memory.unfollowed_since is not None:
             return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if situation.memory.foreign.grown(app.id):
-        surplus = 0  # somebody else wants more of it, and to remove them would cut sessions
+        surplus = 0  # an operator added instances, and their removal would cut sessions
     if surplus > 0:
-        shed = shed_surplus(app, situation) if app.target == goal.target else None
-        if waiting := remove_unused(app, surplus, situation) or shed:
+        draining = drain_surplus(app, situation) if app.target == goal.target else None
+        if waiting := remove_unused(app, surplus, situation) or draining:
             return waiting
-        # Marathon takes the youngest tasks: the rest must serve by then.
+        # Marathon kills the youngest tasks: the rest must serve by then.
         waiting = until_serving(app, len(app.healthy), situation)
         return waiting or unless_starting(app, Scale(app.id, goal.target))
     if app.instances < goal.target:
@@ -104,11 +106,11 @@ def _nothing_before(app: App) -> Fail:
     if app.baseline_instances is None:
         return Fail(
             f"There is nothing to go back to: {app.revision} is the first revision of this app, and it serves.",
-            "Remove the app with `bgci remove`, or run `bgci promote` of the revision that you want.",
+            "Remove the app with `bgci remove`, or run `bgci promote` for another revision.",
         )
     return Fail(
         f"There is nothing to go back to: {app.revision} is the only revision that runs.",
-        "Run `bgci undo` to bring back the revision that served before, or `bgci promote` of the one that you want.",
+        "Run `bgci undo` to bring back the revision that served before, or `bgci promote` for another revision.",
     )
 
 
@@ -116,7 +118,7 @@ def _from_another_revision(situation: Situation, baseline: App) -> Step:
     goal, policy = situation.goal, situation.policy
     if goal.kind is Kind.ROLLBACK:
         count = baseline.instances if baseline.deployments else len(baseline.healthy)
-        waiting = until_serving(baseline, count, situation) or _shed_own_surplus(baseline, situation)
+        waiting = until_serving(baseline, count, situation) or _drain_own_surplus(baseline, situation)
         return waiting or Done(f"{goal.revision} is not running. {baseline.name} serves alone{_surplus(baseline)}.")
     if not baseline.has_health_checks and not policy.allow_no_health_check:
         return Fail(
@@ -127,20 +129,23 @@ def _from_another_revision(situation: Situation, baseline: App) -> Step:
     return STRATEGIES[policy.strategy].begin(situation, baseline)
 
 
-def _shed_own_surplus(baseline: App, situation: Situation) -> Step | None:
-    """Remove what this rollback has added to the baseline, but not what somebody else has."""
+def _drain_own_surplus(baseline: App, situation: Situation) -> Step | None:
+    """Drain and remove the instances that this rollback added to the baseline, but not those that others added."""
     returning = situation.memory.returning
     if not returning or (baseline.id, baseline.instances) != (returning.app_id, returning.asked):
         return None
     if baseline.instances <= returning.size or baseline.target != returning.size:
         return None
-    return shed_surplus(baseline, situation)
+    return drain_surplus(baseline, situation)
 
 
 def _surplus(baseline: App) -> str:
-    """An interrupted run's placeholder became healthy, so the rollback had to scale the baseline above its target."""
+    """The end of the message when the baseline stays above its target.
+
+    An interrupted run's placeholder became healthy, so the rollback had to scale the baseline above its target.
+    """
     more = baseline.instances - (baseline.target or baseline.instances)
-    text = f" with {baseline.instances} instances, {more} more than its target: to remove them now would cut sessions"
+    text = f" with {baseline.instances} instances, {more} more than its target: removing them now would cut sessions"
     return text if more > 0 else ""
 
 

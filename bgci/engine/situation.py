@@ -1,4 +1,4 @@
-"""The one view that rules and strategies take: what is wanted, what is observed, what is remembered."""
+"""The one argument of rules and strategies: goal, policy, observation and memory, with what follows from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bgci.engine.rotation import drained_by_rule, lowest_ids, roles_swapped
 
 @dataclass(frozen=True)
 class Situation:
-    """``observation`` includes what the memory adds to it."""
+    """``observation`` includes the facts that the memory adds to it."""
 
     goal: Goal
     policy: Policy
@@ -20,9 +20,9 @@ class Situation:
     memory: Memory
 
     def unused(self, app: App) -> tuple[Task, ...]:
-        """Tasks that are neither healthy nor in rotation: marathon-lb does not count them, no request needs them.
+        """Tasks that are neither healthy nor in rotation: marathon-lb does not count them, and they serve no request.
 
-        A task that was healthy once has to be drained like any other.
+        A task that was healthy once must be drained first.
         """
         return tuple(
             task
@@ -34,7 +34,7 @@ class Situation:
         )
 
     def in_maint(self, app: App, count: int) -> tuple[Task, ...]:
-        """Healthy tasks in MAINT everywhere, among the ``count`` that marathon-lb drains and goes on draining."""
+        """Healthy tasks in MAINT at every load balancer, among the ``count`` that marathon-lb continues to drain."""
         drains = lowest_ids(app, count)
         return tuple(task for task in app.healthy if task.id in drains and self.observation.in_maint_everywhere(task))
 

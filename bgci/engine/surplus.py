@@ -1,9 +1,9 @@
-"""How serving instances that nobody asked for are drained and removed, beside a stand-in.
+"""Draining of serving instances beyond the target, beside a stand-in.
 
-A placeholder that became healthy before it could be removed leaves more instances than the target (``removal``).
-marathon-lb drains tasks only beside a second app. The stand-in is that app: the other colour, with the same definition
-and as many instances as there are too many. marathon-lb then drains as many of the app, these are removed, and their
-removal swaps the roles: the stand-in is drained, and deleted. The app never has fewer than its target in rotation.
+A placeholder that became healthy before its removal leaves more instances than the target (``removal``). marathon-lb
+drains tasks only beside a second app. The stand-in is that app: the other colour, with the same definition and as many
+instances as the surplus. marathon-lb then drains as many tasks of the app, and the engine removes them. That swaps the
+roles, so marathon-lb drains the stand-in, and the engine deletes it. The app always has its target in rotation.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bgci.engine.preconditions import until_drained, until_healthy, until_launch
 from bgci.engine.situation import Hybrid, Situation
 
 
-def shed_surplus(app: App, situation: Situation) -> Step | None:
-    """The stand-in for an app that serves alone with more than its target; None where it cannot be used."""
+def drain_surplus(app: App, situation: Situation) -> Step | None:
+    """Create the stand-in for an app that serves alone with more than its target; None if a stand-in cannot work."""
     target = app.target
     if not target or not app.swappable or not app.has_health_checks or situation.memory.no_room:
         return None
@@ -27,7 +27,7 @@ def shed_surplus(app: App, situation: Situation) -> Step | None:
 
 
 def finish_stand_in(hybrid: Hybrid) -> Step:
-    """Remove the surplus of the app that the stand-in stands beside, then the stand-in."""
+    """Remove the surplus of the app beside the stand-in, then the stand-in."""
     app, stand_in = hybrid.baseline, hybrid.canary
     surplus = app.instances - (app.target or app.instances)
     if hybrid.roles_swapped or surplus <= 0:

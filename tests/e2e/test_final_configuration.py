@@ -1,4 +1,4 @@
-"""Done is said under the final configuration, and a revision that turns bad is rolled back by the command itself."""
+"""A promotion is complete only under the final configuration, and a revision that turns bad is rolled back by the command itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_h45_h49_h50_settings_that_do_not_serve_after_the_commit_end_with_10_and
     app.promote("v1")
     app.write("v2", labels=labels)
     ended = app.promote("v2", *BLIND, expect=10)
-    assert "its own load balancer settings" in ended.text
+    assert "its own load-balancer settings" in ended.text
     assert app.healthy() == {"v1": 2}
     assert app.least_up() == 2
     assert app.answers() == {"v1": 20}
@@ -30,7 +30,7 @@ def test_h56_a_revision_that_is_left_not_serving_is_rolled_back_from_the_kept_ba
     app.promote("v1")
     app.write("v2", labels=LEFT_OUT)
     ended = app.promote("v2", *BLIND, "--on-degraded", "leave", expect=8)
-    assert "its own load balancer settings" in ended.text
+    assert "its own load-balancer settings" in ended.text
     assert app.runs() == {"v2": 2}
     app.rollback("v2")
     assert app.healthy() == {"v1": 2}

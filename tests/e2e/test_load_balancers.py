@@ -55,7 +55,7 @@ def test_h05_h18_a_server_in_maint_lives_until_its_session_in_an_old_worker_has_
         done = app.promote("v2")
         assert time.monotonic() - began >= 9
     assert (session.status, session.revision) == (200, "v1")
-    assert "older HAProxy workers that may hold sessions" in done.out
+    assert "older HAProxy workers that can hold sessions" in done.out
     assert done.result["timings"]["waited_seconds"]["drain"] > 0
 
 

@@ -45,7 +45,7 @@ def test_the_decisions_of_the_model_are_those_of_the_engine() -> None:
     [
         ("bgci.engine.removal.until_drained", Scope(1, 1, 1)),
         ("bgci.engine.removal._unless_too_few_serve", Scope(1, 1, 1, everywhere=2)),
-        ("bgci.engine.strategies.back._comes", Scope(2, 2, 1, everywhere=0)),
+        ("bgci.engine.strategies.back._enters_rotation", Scope(2, 2, 1, everywhere=0)),
         ("bgci.engine.strategies.back.until_serving", Scope(1, 2, 1, everywhere=0)),
         ("bgci.engine.strategies.bluegreen.until_serving", Scope(1, 1, 1)),
     ],

@@ -1,6 +1,6 @@
 """The strategies: one file and one row of ``STRATEGIES`` each. ``back`` is the rollback that all of them share.
 
-May import: the rest of the engine, but for ``rules`` and ``rollout``.
+Start with ``bluegreen``, the shorter one. May import: the rest of the engine, except ``rules`` and ``rollout``.
 """
 
 from __future__ import annotations

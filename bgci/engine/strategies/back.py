@@ -15,14 +15,15 @@ from bgci.engine.preconditions import (
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
 
-RETURN_PATIENCE = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
+RETURN_LIMIT = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
 
 
 def go_back(hybrid: Hybrid) -> Step:
     """Drain the canary and delete it.
 
-    Servers in MAINT must not come back with the swap of roles: HAProxy holds each DOWN for two checks, all at once. So
-    the baseline's drained tasks are removed first, and new tasks replace them one by one as they become healthy.
+    Servers in MAINT must not return with the swap of roles, because all of them would be DOWN for two checks at once.
+    So the engine first removes the baseline's drained tasks, and new tasks replace them one by one as they become
+    healthy.
     """
     baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
     if hybrid.memory.degraded and (abandoned := _abandon(hybrid)):
@@ -30,19 +31,19 @@ def go_back(hybrid: Hybrid) -> Step:
     can_swap = hybrid.can_swap_roles(max(hybrid.initial_instances, baseline.instances))
     needed = _needed(hybrid) if can_swap else hybrid.initial_instances
     target = max(needed, baseline.instances)
-    if hybrid.roles_swapped and not hybrid.memory.foreign.grown(baseline.id):  # what somebody else adds stays
+    if hybrid.roles_swapped and not hybrid.memory.foreign.grown(baseline.id):  # instances that an operator adds stay
         surplus = remove_unused(baseline, baseline.instances - needed, hybrid)
         if surplus:
             return surplus
     out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
     if can_swap and not hybrid.roles_swapped:
-        # Somebody else scaled the canary while it drained: what is in MAINT is about to come back.
+        # An operator scaled the canary while it drained: its tasks in MAINT are about to return.
         out_of_rotation &= not any(
             one.serving is Serving.MAINT for task in canary.tasks for one in hybrid.observation.servers(task)
         )
     if out_of_rotation or not can_swap:
-        if not hybrid.roles_swapped and any(_comes(task, observation) for task in canary.tasks):
-            # To scale the baseline now would drain the canary as well: as many tasks of both would be in MAINT.
+        if not hybrid.roles_swapped and any(_enters_rotation(task, observation) for task in canary.tasks):
+            # Scaling the baseline now would drain the canary as well: as many tasks of both would be in MAINT.
             return until_drained(canary.tasks, canary, hybrid) or _grown(hybrid, target) or Delete(canary.id)
         return _grown(hybrid, target) or until_drained(canary.tasks, canary, hybrid) or Delete(canary.id)
     if not hybrid.roles_swapped:
@@ -51,16 +52,16 @@ def go_back(hybrid: Hybrid) -> Step:
     return settling or Wait(Cause.LOAD_BALANCER, f"The load balancers have not taken {canary.id} out of rotation yet.")
 
 
-def _comes(task: Task, observation: Observation) -> bool:
-    """Whether the task is on its way into rotation: healthy, and no load balancer has read that yet."""
+def _enters_rotation(task: Task, observation: Observation) -> bool:
+    """Whether the task is entering rotation: it is healthy, and not every load balancer has it in MAINT."""
     return bool(task.healthy) and not task.dying and not observation.in_maint_everywhere(task)
 
 
 def cut(hybrid: Hybrid) -> Step:
     """Delete the canary at once, with its sessions, while the baseline is in rotation; drain it otherwise.
 
-    Tasks of the baseline in MAINT return once HAProxy has checked them twice. If all of them were, nothing would serve
-    in between.
+    Tasks of the baseline in MAINT return once HAProxy has checked them twice. If all of them were in MAINT, no task
+    would serve in between.
     """
     baseline, canary, replicas = hybrid.baseline, hybrid.canary, hybrid.observation.replicas
     if not all(any(one.server(task.id).serving is Serving.UP for task in baseline.tasks) for one in replicas):
@@ -71,36 +72,37 @@ def cut(hybrid: Hybrid) -> Step:
 
 
 def _abandon(hybrid: Hybrid) -> Step | None:
-    """A canary that has turned bad: its tasks out of rotation only keep the baseline's tasks in MAINT.
+    """Remove the tasks of a bad canary that are out of rotation: they only keep the baseline's tasks in MAINT.
 
-    They are not drained first, because no request reaches them. Without them marathon-lb brings as many tasks of the
-    baseline back, after two of HAProxy's checks. None when all of the canary's tasks are in rotation.
+    They need no drain, because no request reaches them. Without them marathon-lb puts as many tasks of the baseline
+    back in rotation, after two of HAProxy's checks. None when all of the canary's tasks are in rotation.
     """
     baseline, canary = hybrid.baseline, hybrid.canary
     useless = [task for task in canary.tasks if not task.dying and not _holds_sessions(task, hybrid)]
     if len(useless) < len(canary.tasks):
-        # Not one that was never healthy: it may be the placeholder with which drained tasks are removed.
+        # A task that was never healthy stays: it may be the placeholder of a removal.
         failed = [task for task in useless if task.ever_healthy]
         return (until_ended(canary) or Kill(tuple(task.id for task in failed))) if failed else None
-    if baseline.instances < hybrid.initial_instances:  # first: a run that is killed in between must not lose them
+    if (
+        baseline.instances < hybrid.initial_instances
+    ):  # first, so that a run that is killed in between does not lose them
         return Scale(baseline.id, hybrid.initial_instances)
     return Delete(canary.id)
 
 
 def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
-    """Whether the task serves, is about to, or drains sessions that it has served."""
+    """Whether the task serves, is about to serve, or is draining sessions."""
     observation = hybrid.observation
     drains = any(server.serving is Serving.MAINT for server in observation.servers(task))
     return observation.is_up(task) or _is_taken_up(task, hybrid) or (drains and not observation.is_drained(task))
 
 
 def _is_taken_up(task: Task, hybrid: Hybrid) -> bool:
-    """Whether a load balancer is about to take up a healthy task: a new one, or one that returns from MAINT.
+    """Whether a load balancer is about to put a healthy task in rotation: a new one, or one that returns from MAINT.
 
-    The latter is DOWN for two checks, and may have sessions in an older worker.
-
-    A load balancer that has nothing of the two apps in rotation has left them out, or its checks of all of them fail,
-    and what has failed in this run does not come back either.
+    The latter is DOWN for two checks, and can have sessions in an older worker. A load balancer without any task of the
+    two apps in rotation does not count: it has left the apps out, or its checks of all of them fail. A task that failed
+    in this run does not count either.
     """
     everything = [*hybrid.baseline.tasks, *hybrid.canary.tasks]
     good = task.healthy and not task.dying and task.id not in hybrid.memory.turned_bad
@@ -113,12 +115,12 @@ def _is_taken_up(task: Task, hybrid: Hybrid) -> bool:
 
 
 def restore_role_order(hybrid: Hybrid) -> Step:
-    """Make the canary the app scaled last again: with swapped roles no strategy can go on.
+    """Make the canary the app scaled last again: a strategy cannot go on with swapped roles.
 
     If a rollback or an operator scaled the baseline, all servers in MAINT would return as DOWN for two checks, all at
-    once. The canary is then drained and removed, and the release begins again. After a plain kill one more canary
-    instance restores the order, unless that takes more than half of the serving tasks out of rotation. The canary is
-    never scaled down for it: Marathon takes a running task before one that it has not launched
+    once. The engine then drains and removes the canary, and the release begins again. After a plain kill one more
+    canary instance restores the order, unless that takes more than half of the serving tasks out of rotation. The
+    engine never scales the canary down for it: Marathon kills a running task before an instance that is not launched
     (ScalingProposition.weight).
     """
     baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
@@ -144,8 +146,8 @@ def _needed(hybrid: Hybrid) -> int:
 def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
     """Make the baseline the app scaled last while none of its tasks is both healthy and out of rotation.
 
-    Canaries that have not started are removed before. marathon-lb counts instances of the app that it drains, so it
-    would take as many serving ones out of rotation for them.
+    It first removes canary instances that have not started: marathon-lb counts the instances of the app that it drains,
+    so it would take as many serving ones out of rotation for them.
     """
     baseline, canary = hybrid.baseline, hybrid.canary
     ending = until_ended(baseline)
@@ -160,13 +162,13 @@ def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
     if missing and not hybrid.memory.no_room:
         return until_launched(canary, missing)
     returning = until_serving(baseline, len(baseline.healthy), hybrid)
-    if returning and hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) < RETURN_PATIENCE:
+    if returning and hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) < RETURN_LIMIT:
         return returning
     return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1)))
 
 
 def _grown(hybrid: Hybrid, target: int) -> Step | None:
-    """Until the baseline has its instances; None when it has."""
+    """Scale the baseline up and wait for its health; None when it has its instances."""
     baseline = hybrid.baseline
     if baseline.instances < target:
         return unless_starting(baseline, Scale(baseline.id, target))

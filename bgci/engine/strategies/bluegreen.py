@@ -1,5 +1,7 @@
-"""bluegreen: the baseline keeps all its tasks until the canary has taken over, as many in MAINT as the canary has
-healthy. Nothing is killed before the commit, so there is no dip and no cut session. Room: twice the instances."""
+"""bluegreen: the baseline keeps all its tasks until the commit, as many of them in MAINT as the canary has healthy
+ones.
+
+bgci kills no task before the commit, so there is no dip and no cut session. Capacity: twice the instances."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from bgci.engine.situation import Hybrid, Situation
 
 
 def begin(situation: Situation, baseline: App) -> Step:
+    """Create the canary."""
     # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
     return Create(situation.goal.wanted, swappable=baseline.target is not None)
 
@@ -27,8 +30,8 @@ def canary(hybrid: Hybrid) -> Step:
 def promote(hybrid: Hybrid) -> Step:
     """Grow the canary to the target, wait until all of the baseline is drained, delete it.
 
-    marathon-lb drains no more of the baseline than the canary has healthy. A baseline that is larger than the target
-    is therefore shrunk by its drained tasks first.
+    marathon-lb drains at most as many tasks of the baseline as the canary has healthy ones. So the engine first shrinks
+    a baseline that is larger than the target by its drained tasks.
     """
     target, baseline, app = hybrid.goal.target, hybrid.baseline, hybrid.canary
     if app.instances < target:

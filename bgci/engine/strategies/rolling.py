@@ -1,5 +1,6 @@
-"""rolling: the canary grows by a wave, as many of the baseline are drained and removed, the next wave. Room: one wave
-and one placeholder; a dip of a wave and one where the cluster has no room for the placeholder."""
+"""rolling: the canary grows by a wave, as many tasks of the baseline are drained and removed, then the next wave.
+
+Capacity: one wave and one placeholder; without room for the placeholder a dip of a wave and one task."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from bgci.engine.situation import Hybrid, Situation
 
 
 def begin(situation: Situation, baseline: App) -> Step:
+    """Create the canary with the first wave."""
     unsound = removal_is_unsound(baseline, baseline.instances)
     return unsound or Create(_wave(situation, baseline, baseline.instances), swappable=True)
 
 
 def promote(hybrid: Hybrid) -> Step:
-    """Exchange waves until the target is healthy, then delete the rest of the baseline, which is drained by then."""
+    """Exchange waves until the canary has its target, then delete the rest of the baseline, which is drained by
+    then."""
     target, app = hybrid.goal.target, hybrid.canary
     if len(app.healthy) >= target and hybrid.drainable >= hybrid.baseline.instances:
         surplus = remove_unused(app, app.instances - target, hybrid)
@@ -25,25 +28,26 @@ def promote(hybrid: Hybrid) -> Step:
 
 
 def canary(hybrid: Hybrid) -> Step:
-    """Exchange waves until the canary has its size, and has replaced as many of the baseline."""
+    """Exchange waves until the canary has its size, and has replaced as many instances of the baseline."""
     retired = hybrid.initial_instances - hybrid.baseline.instances
     return _exchange(hybrid, min(hybrid.drainable, hybrid.goal.instances - retired))
 
 
 def has_placeholder(hybrid: Hybrid) -> bool:
-    """Whether an interrupted run left a placeholder, which may serve by now.
+    """Whether an interrupted run left a placeholder, which can serve by now.
 
-    A canary that a goal asked for has replaced as many of the baseline, so that both together are no more than ran.
+    A canary without a placeholder has replaced as many instances of the baseline, so both together are not more than
+    before.
     """
     total = hybrid.baseline.instances + hybrid.canary.instances
     return total > max(hybrid.initial_instances, hybrid.goal.target)
 
 
 def _exchange(hybrid: Hybrid, count: int) -> Step:
-    """Remove ``count`` drained tasks of the baseline, else grow by the next wave, else settle."""
+    """Remove ``count`` drained tasks of the baseline; without any grow by the next wave; then wait for rotation."""
     goal, baseline, app = hybrid.goal, hybrid.baseline, hybrid.canary
     wave = _wave(hybrid, baseline, hybrid.initial_instances)
-    # Instances beyond the wave are placeholders: their health is not awaited.
+    # Instances beyond the wave are placeholders: do not wait for their health.
     waiting = until_healthy(app, min(app.instances, wave)) or until_ended(baseline)
     if waiting:
         return waiting
@@ -58,7 +62,7 @@ def _exchange(hybrid: Hybrid, count: int) -> Step:
 
 
 def _wave(situation: Situation, baseline: App, initial_instances: int) -> int:
-    """How many of the new revision may run beside the rest of the baseline."""
+    """How many instances of the new revision can run beside the rest of the baseline."""
     goal = situation.goal
     room = max(initial_instances, goal.target) - baseline.instances + situation.policy.wave
     return max(1, min(goal.wanted, room))

@@ -127,11 +127,11 @@ def test_a_revision_alone_that_fell_out_of_rotation_ends_the_run() -> None:
     assert waits(run.decide(replace(look("", "d", alone), now=101.0)), Cause.LOAD_BALANCER)
     ended = run.decide(replace(look("", "d", alone), now=104.0))
     assert isinstance(ended, Fail)
-    assert "nothing of it is in rotation any more" in ended.message
+    assert "none of its tasks is in rotation any more" in ended.message
 
 
 def test_a_plan_that_is_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "LOOKS", 2)
+    monkeypatch.setattr(forecast, "MOST_STEPS", 2)
     plan = forecast.forecast(Goal(Kind.PROMOTE, "v2", 2), Policy(), look("UU", "", app(0, 2, "HH", 2)), "green")
     assert plan.end is None
 

@@ -40,7 +40,7 @@ def test_h51_another_app_of_the_group_is_a_conflict_that_names_both_and_the_ways
     assert found is not None
     for part in ("/testapp-green", "app /testapp", "/web", "HAPROXY_DEPLOYMENT_GROUP=testapp"):
         assert part in found.message
-    for part in ("group of its own", "bgci doctor --app web --adopt", "--replaces /testapp"):
+    for part in ("different deployment group", "bgci doctor --app web --adopt", "--replaces /testapp"):
         assert part in found.remedy
 
 

@@ -93,7 +93,7 @@ def test_a_login_that_a_job_would_send_in_the_clear_is_refused_before_it_is_publ
         require_confidential_jobs(Settings(**given), logs_in=logs_in)
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "a job carries at most")])
+@pytest.mark.parametrize(("count", "said"), [(0, "no certificate"), (60, "the limit of a job is")])
 def test_a_ca_that_a_job_cannot_use_is_a_usage_error(pem: Path, tmp_path: Path, count: int, said: str):
     body = pem.read_text().split("-----")[2]
     many = [f"-----BEGIN CERTIFICATE-----{n:04}{body}-----END CERTIFICATE-----\n" for n in range(count)]

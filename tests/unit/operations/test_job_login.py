@@ -116,7 +116,7 @@ def test_a_definition_with_a_credential_of_ours_is_not_taken_for_whole(
 
     redaction.hide(TOKEN)
     _rendered(tmp_path, monkeypatch, "none", {"env": {"LEAK": TOKEN}})
-    with pytest.raises(InvalidError, match=r"has \*\*\* where"):
+    with pytest.raises(InvalidError, match=r"has \*\*\* in place of"):
         load(Context("canary", Settings(app="/team/web", revision="v1", artifacts=str(tmp_path))))
 
 

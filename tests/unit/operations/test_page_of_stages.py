@@ -96,7 +96,7 @@ def test_a_page_that_cannot_be_made_is_a_warning(settings, left, monkeypatch, ca
 
     monkeypatch.setattr(page, "write", broken)
     carried_out("canary", settings)
-    assert "No report.html: RuntimeError: no template" in capsys.readouterr().out
+    assert "bgci could not write report.html. RuntimeError: no template" in capsys.readouterr().out
     assert len(left()[1]) == 1
 
 
