@@ -10,6 +10,6 @@ from bgci.options import Settings
 def run(settings: Settings) -> None:
     """Put canary instances of the revision in rotation beside the baseline.
 
-    Raises the error whose exit code says why not.
+    Raises the error with the matching exit code.
     """
     run_goal(Kind.CANARY, settings)

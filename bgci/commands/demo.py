@@ -56,7 +56,7 @@ class LabStage:
 
 LAB = (
     LabStage("publish", "v1"),
-    LabStage("canary", "v1"),  # nothing runs yet: this deploys all of it
+    LabStage("canary", "v1"),  # a first deployment: it deploys the whole app
     LabStage("publish", "v2"),
     LabStage("canary", "v2", pause=HYBRID_SECONDS),
     LabStage("promote", "v2", pause=2.0),

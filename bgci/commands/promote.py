@@ -8,5 +8,5 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Promote the revision: it serves alone at its target. Raises the error whose exit code says why not."""
+    """Promote the revision: it serves alone at its target. Raises the error with the matching exit code."""
     run_goal(Kind.PROMOTE, settings)

@@ -14,7 +14,7 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Remove the jobs of all revisions but the --keep latest and the running ones."""
+    """Remove the jobs of all revisions except the --keep latest and the running ones."""
     with stage("prune", settings) as context:
         metronome = needed_metronome(context)
         take_lock(context, Way.FOLLOW)
@@ -36,8 +36,8 @@ def run(settings: Settings) -> None:
 def superfluous(jobs: Sequence[Job], running: set[str], keep: int) -> list[Job]:
     """The jobs of old revisions: neither running, nor active, nor among the ``keep`` latest.
 
-    Metronome does not say when a job was added: a revision is as late as its last run, and one that was never run
-    was published for the next release.
+    Metronome has no creation time of a job: the last run dates a revision. A revision without a run is the latest,
+    because it was published for the next release.
     """
     latest: dict[str, str] = {}
     for job in jobs:

@@ -40,12 +40,12 @@ from bgci.operations.topology import current_hybrid
 from bgci.options import Settings
 from bgci.reporting.journal_reader import served_on
 
-# Failures whose remedy is still right after the rollback. The others' remedies concern the canary.
+# Failures whose remedy still applies after the rollback. The remedies of the others concern the canary.
 LASTING = (UsageError, InvalidError, DeniedError, UnavailableError, RejectedError)
 
 
 def run(settings: Settings) -> None:
-    """Render, publish, canary, test, promote. Raises RolledBackError when it failed and the earlier one is back."""
+    """Render, publish, canary, test, promote. Raises RolledBackError when a stage failed and the baseline is back."""
     with stage("release", settings) as context:
         steps = step_sizes(settings.steps) or [size_of(settings)]
         tests = planned(context, len(steps))  # an invalid suite ends the command before any change
@@ -82,15 +82,15 @@ def _stands(context: Context, revision: str = "") -> bool:
 
 
 def _only_canary(context: Context) -> bool:
-    """Whether the release came no further than to its first canary."""
+    """Whether the release ended with its first canary."""
     rows = [str(row["command"]) for row in context.result.stages or ()]
     return rows.count("canary") == 1 and not {"test", "promote"} & set(rows)
 
 
 def _check_settings(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
-    """Refuse a release that the load balancers cannot serve before any change.
+    """Refuse a release that the load balancers cannot serve, before any change.
 
-    The jobs check the same again: they can reach load balancers that this process perhaps cannot.
+    The jobs repeat these checks, because they may reach load balancers that this process cannot reach.
     """
     if not as_job(context):
         require_servable(context, release, running)
@@ -129,7 +129,7 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
 def _at_least_standing(context: Context, release: Release, size: CanarySize) -> CanarySize:
     """The size, or that of the running canary if it is larger.
 
-    A canary only grows, and an earlier release may have been stopped in its promotion.
+    A canary only grows, and an earlier release may have stopped during its promotion.
     """
     try:
         standing = current_hybrid(context).canary.app.instances
@@ -137,12 +137,12 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
         return size
     if standing <= size.of(instances(release.definition or {})):
         return size
-    context.console.info(f"Keeping the {standing} canary instances that run.")
+    context.console.info(f"The canary keeps its {standing} instances.")
     return CanarySize(standing)
 
 
 def _promote(context: Context, release: Release, changed: bool) -> None:
-    """changed: whether the canary changed anything. In a first deployment it is all that there is to do."""
+    """changed: whether the canary stage changed anything. In a first deployment it deploys the whole app."""
     with context.part("promote"):
         promoted = reach(context, Kind.PROMOTE, release, checked=True)
     if changed and not promoted:
@@ -150,7 +150,7 @@ def _promote(context: Context, release: Release, changed: bool) -> None:
 
 
 def _within_budget(context: Context, release: Release, size: CanarySize, tests: Planned) -> CanarySize:
-    """The size, or the one that --max-failed-requests allows. Raises ConflictError when it allows none."""
+    """The size, limited by --max-failed-requests. Raises ConflictError when it allows no canary."""
     if not (tests.judgements and tests.granted):
         return size
     target = instances(release.definition or {})
@@ -173,7 +173,7 @@ def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> Non
     except InconclusiveError as error:
         if context.settings.on_inconclusive != "promote":
             raise
-        context.console.warn(f"{error.message} The release goes on, as --on-inconclusive says.")
+        context.console.warn(f"{error.message} The release goes on (--on-inconclusive promote).")
 
 
 def _go_back(context: Context, cause: BgciError) -> None:
@@ -198,7 +198,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
         context.console.warn(f"The rollback failed: {error.message}")
         raise cause from error
     if not _stands(context):
-        raise amended(cause, more=f"{context.revision} is removed: it is the first revision, and it never served.")
+        raise amended(cause, more=f"{context.revision} was removed: it is the first revision, and it never served.")
     if isinstance(cause, RejectedError):
         _report_served_on(context, rejected_at)
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
@@ -209,12 +209,12 @@ def _go_back(context: Context, cause: BgciError) -> None:
 
 
 def _report_served_on(context: Context, rejected_at: float) -> None:
-    """Report how long users still got answers of the rejected canary, from the journal."""
+    """Report from the journal how long the rejected canary still served users."""
     seconds = served_on(context.artifacts.directory / "journal.jsonl", context.revision, rejected_at)
     if seconds is None:
         return
     context.result = replace(
         context.result, cause={**(context.result.cause or {}), "served_on_seconds": round(seconds, 1)}
     )
-    how = "cut" if context.settings.cut else "drained; --on-rejected cut is quicker, and loses its open sessions"
+    how = "cut" if context.settings.cut else "drained; --on-rejected cut is faster, but cuts its open sessions"
     context.console.info(f"The rejected canary received requests for {seconds:.1f} s after the verdict ({how}).")

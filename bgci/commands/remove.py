@@ -25,7 +25,7 @@ def run(settings: Settings) -> None:
 def _require_confirmed(context: Context) -> None:
     """Ask on a terminal. Raises UsageError without one, or when the answer is not the app's id.
 
-    The one question of bgci. A CI system that gives its jobs a terminal has nobody at it.
+    This is the only question of bgci. A terminal in a CI system has no user, so --yes is required there.
     """
     app_id = context.app_id
     if os.environ.get("CI") or not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -14,7 +14,7 @@ from bgci.reporting.journal_replay import replay, run_lines
 def run(journal: str) -> None:
     """Print each observation, the recorded decision and its reason, and where this version would decide otherwise.
 
-    Raises UsageError for a file that cannot be read or holds no rollout.
+    Raises UsageError for a file that is unreadable or has no rollout.
     """
     try:
         lines = file_bytes(Path(journal), MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
@@ -26,7 +26,7 @@ def run(journal: str) -> None:
     runs = list(replay(lines))
     if not runs:
         raise UsageError(
-            f"{journal} holds no rollout that can be replayed.",
+            f"{journal} has no rollout to replay.",
             remedy="Record one with this version: each canary, promote and rollback writes its decisions there.",
         )
     for number, rollout in enumerate(runs, 1):

@@ -8,5 +8,5 @@ from bgci.options import Settings
 
 
 def run(settings: Settings) -> None:
-    """Remove the canary; the baseline serves alone again. Raises the error whose exit code says why not."""
+    """Remove the canary; the baseline serves alone again. Raises the error with the matching exit code."""
     run_goal(Kind.ROLLBACK, settings)

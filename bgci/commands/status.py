@@ -61,7 +61,7 @@ def overview(apps: Sequence[RunningApp], jobs: Sequence[Job]) -> list[dict[str, 
 
 
 def overview_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The overview for people, line by line."""
+    """The overview as text, line by line."""
     if not rows:
         return ["No app of a deployment group, and no job of bgci, is visible to this account."]
     lines = [f"{'app':<32} {'state':<8} {'healthy':>9} {'jobs':>6}  revisions"]
@@ -73,7 +73,7 @@ def overview_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _require_known(context: Context, members: Sequence[RunningApp], jobs: Sequence[Job]) -> None:
-    """Raises ConflictError for an app that neither runs nor has jobs, with the names that are near."""
+    """Raises ConflictError for an app that neither runs nor has jobs, with similar names."""
     if members or jobs:
         return
     known = [row["app"] for row in overview(context.cluster.marathon.apps(), _jobs(context, every=True))]
@@ -88,7 +88,7 @@ def _require_known(context: Context, members: Sequence[RunningApp], jobs: Sequen
 
 
 def status(context: Context) -> dict[str, Any]:
-    """The state of the app's group and its jobs. Raises ConflictError for an app that is not known."""
+    """The state of the app's group and its jobs. Raises ConflictError for an unknown app."""
     members, jobs = context.cluster.marathon.members(context.app_id, ""), _jobs(context)
     _require_known(context, members, jobs)
     group = next((app.group for app in members if app.group), "")
@@ -121,8 +121,8 @@ def _strangers(context: Context, members: Sequence[RunningApp], group: str) -> l
 
 
 def shares(seen: Observation, others: float = 0.0) -> dict[str, float | None]:
-    """Each app's share of the traffic, 0..1: HAProxy gives each server in rotation as much. ``others``: the share of
-    strangers. None where no load balancer can be read."""
+    """Each app's share of the traffic, 0..1: HAProxy gives each server in rotation the same share. ``others``: the
+    share of strangers. None when no load balancer can be read."""
     if all(replica.problem for replica in seen.replicas):
         return {app.id: None for app in seen.apps}
     up = {
@@ -134,7 +134,7 @@ def shares(seen: Observation, others: float = 0.0) -> dict[str, float | None]:
 
 
 def _jobs(context: Context, *, every: bool = False) -> list[Job]:
-    """The app's jobs, or all of bgci; none where the account cannot read jobs."""
+    """The app's jobs, or all jobs of bgci; none if the account cannot read jobs."""
     try:
         if every:
             return context.cluster.metronome.jobs() if context.cluster.metronome else []
@@ -155,7 +155,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
-    """The status for people, line by line."""
+    """The status as text, line by line."""
     apps: Sequence[Mapping[str, Any]] = found["state"]["apps"]
     lines = [f"{app_id}: {'nothing runs' if not apps else 'hybrid' if len(apps) > 1 else 'one revision runs'}"]
     if apps:

@@ -17,7 +17,7 @@ def run(settings: Settings) -> None:
         if not tests:
             names = ", ".join(suite_candidates(context.app_id, context.revision))
             raise UsageError(
-                f"Nothing to test with: --test-command and --judge-for are not given, and {settings.template_dir} has "
+                f"No tests are given: --test-command and --judge-for are not given, and {settings.template_dir} has "
                 f"none of {names}.",
                 remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )

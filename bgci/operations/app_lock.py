@@ -1,4 +1,4 @@
-"""The lock of an app, taken and held: the decisions are those of engine.lock (docs/lock.md)."""
+"""Takes, renews and removes the lock of an app; engine.lock decides (docs/lock.md)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, Una
 from bgci.interruption import left, pause, within
 from bgci.operations.process_identity import has_ended
 
-MARGIN = 15.0  # seconds before the end of its lease in which a holder begins no change
+MARGIN = 15.0  # seconds before the end of the lease in which the holder starts no change
 RENEW_EVERY, RENEW_AGAIN = LEASE / 3, 2.0  # seconds; the second after a renewal that failed
-# Seconds within which the deletion of a lock has to be answered; the second after the cluster has not answered in time.
+# Time limits in seconds for the deletion of a lock; the second after the cluster has not answered in time.
 DELETED, DELETED_LATE = 4.0, 0.8
-TRIES, PAUSE = 4, 0.5  # to create a lock whose creation was not answered
+TRIES, PAUSE = 4, 0.5  # after an unanswered creation of a lock
 
 
 class LockLost(ConflictError):
@@ -29,7 +29,7 @@ class LockLost(ConflictError):
 
 
 class LockReporter(Protocol):
-    """Tells a person about the lock (reporting.console)."""
+    """Reports about the lock (reporting.console)."""
 
     def wait(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...
@@ -45,8 +45,8 @@ class AppLock:
         self._app_id = app_id
         self._patience = patience
         self._reporter = reporter
-        self._own: list[str] = []  # ids of ours that can be there
-        self._current, self._asked = "", 0.0  # the newest of them, and when its creation was begun
+        self._own: list[str] = []  # ids of our locks that may exist
+        self._current, self._asked = "", 0.0  # the newest of them, and when its creation began
         self._needed, self._deleted = False, DELETED
         self._valid_until = 0.0
         self._renewal: _Renewal | None = None
@@ -55,9 +55,9 @@ class AppLock:
         return lock_id in self._own
 
     def take(self) -> None:
-        """Hold the lock. Raises ConflictError that names the owner, after the patience of this command.
+        """Hold the lock. Raises ConflictError that names the owner, after this command's time limit.
 
-        Raises DeniedError for an account that may not create an app here, or not read it.
+        Raises DeniedError for an account that cannot create or read an app here.
         """
         contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
         self._create()
@@ -84,7 +84,7 @@ class AppLock:
                     pause(seconds)
 
     def watch(self) -> None:
-        """Without a lock of one's own: wait until nobody else holds it. Raises ConflictError."""
+        """Wait until no other command holds the lock, without creating one. Raises ConflictError."""
         contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
         while True:
             listed, at = self._marathon.locks(self._app_id)
@@ -100,7 +100,7 @@ class AppLock:
                     return
 
     def require(self) -> None:
-        """Called before each change: the lease must not have run out. Raises LockLost when another command came."""
+        """Ensure before each change that the lease is valid. Raises LockLost when another command holds the lock."""
         lost = self._renewal is not None and self._renewal.lost
         if not self._needed or (time.monotonic() < self._valid_until and not lost):
             return
@@ -112,7 +112,7 @@ class AppLock:
             raise LockLost(f"The lock of {self._app_id} was lost. {error.message}", remedy=error.remedy) from error
 
     def release(self, *, late: bool = False) -> None:
-        """Remove the lock. What cannot be removed ends with its lease, which is said.
+        """Remove the lock. Warn about a lock that cannot be removed: it ends with its lease.
 
         late: a deadline has passed, so there is little time.
         """
@@ -120,16 +120,16 @@ class AppLock:
         self._stop_renewal()
         try:
             self._delete_own()
-        except AbortedError:  # another signal: the lock has to go all the same
+        except AbortedError:  # another signal: remove the lock anyway
             self._delete_own()
             raise
 
     def _counts(self, lock: Lock) -> bool:
-        """Whether it is the newest of ours, or somebody else's. An earlier one of ours is in nobody's way."""
+        """Whether it is our newest lock, or another command's. An earlier one of ours does not count."""
         return lock.id == self._current or lock.id not in self._own
 
     def _create(self) -> None:
-        """Create a lock of ours: it is there, or can be."""
+        """Create our lock. Without an answer it may exist."""
         self._current, self._asked = new_lock_id(self._app_id), time.monotonic()
         self._own.append(self._current)
         for attempt in range(TRIES):
@@ -137,7 +137,7 @@ class AppLock:
                 self._marathon.create(lock_app(self._app_id, self._current, self.me))
                 return
             except ConflictError:
-                # The id is ours alone: an earlier request was carried out. Any other conflict ends the command.
+                # No other command has this id, so an earlier request succeeded. Any other conflict ends the command.
                 if self._marathon.app(self._current) is None:
                     raise
                 return
@@ -150,17 +150,17 @@ class AppLock:
                 pause(PAUSE * 2**attempt)
 
     def _require_readable(self, unseen: int) -> None:
-        """Raises DeniedError where a lock of ours is not in the list, because it cannot be read."""
+        """Raises DeniedError if our lock is not in the list, because it cannot be read."""
         if self._current and unseen:
             self._marathon.app(self._current)
         if unseen >= TRIES:
             raise UnavailableError(
-                f"The lock {self._current} of {self._app_id} was created, and Marathon does not list it.",
+                f"The lock {self._current} of {self._app_id} was created, but Marathon does not list it.",
                 remedy="Run the command again.",
             )
 
     def _begin(self, lock: Lock) -> None:
-        """From now on the lock is held."""
+        """Record that the lock is held."""
         for earlier in [one for one in self._own if one != lock.id]:
             self._delete(earlier)
         self._valid_until = self._asked + LEASE - MARGIN
@@ -169,8 +169,8 @@ class AppLock:
         self._needed = True
 
     def _renewed(self, asked: float) -> None:
-        """Called by the renewal: it was carried out, and begun at that time."""
-        if asked < self._valid_until:  # else the lock had ended, and another command may hold it
+        """Record a successful renewal that began at this time."""
+        if asked < self._valid_until:  # otherwise the lock had expired, and another command may hold it
             self._valid_until = asked + LEASE - MARGIN
 
     def _stop_renewal(self) -> None:
@@ -187,8 +187,8 @@ class AppLock:
             try:
                 self._marathon.delete(lock.id)
             except BgciError:
-                continue  # whoever may do it removes it; it counts no more
-            self._reporter.warn(f"Removed the lock that {described(lock)} has left behind.")
+                continue  # any command can remove an expired lock
+            self._reporter.warn(f"Removed the abandoned lock of {described(lock)}.")
 
     def _delete_own(self) -> None:
         for lock_id in list(self._own):
@@ -216,7 +216,7 @@ class AppLock:
 
 
 class _Renewal:
-    """Renews a lock in a thread of its own, because a test program or a computation may take long."""
+    """Renews a lock in a separate thread, because a test program or a computation can take long."""
 
     def __init__(
         self, marathon: Marathon, lock: Lock, labels: Mapping[str, str], renewed: Callable[[float], None]
@@ -242,7 +242,7 @@ class _Renewal:
             except UnavailableError:
                 seconds = RENEW_AGAIN
                 continue
-            except (BgciError, HttpFailure):  # it is gone, or cannot be renewed
+            except (BgciError, HttpFailure):  # it no longer exists, or cannot be renewed
                 self.lost = True
                 return
             seconds = RENEW_EVERY
@@ -250,7 +250,7 @@ class _Renewal:
 
 
 def refusal(app_id: str, blockers: Sequence[Lock]) -> ConflictError:
-    """The error for a command that waited long enough."""
+    """The error for a command after its time limit."""
     first = min(blockers, key=lambda lock: (lock.owner is not None and lock.owner.way is Way.JOB, lock.rank))
     return ConflictError(
         f"{described(first)} changes {app_id}, since {clock_time(first.since)}; its lock ends at "
@@ -261,7 +261,7 @@ def refusal(app_id: str, blockers: Sequence[Lock]) -> ConflictError:
 
 
 def described(lock: Lock) -> str:
-    """The owner, for people."""
+    """The owner, as text."""
     owner = lock.owner
     if owner is None:
         return f"An unknown owner (lock {lock.id}, whose labels bgci did not write)"

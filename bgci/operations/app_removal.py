@@ -1,7 +1,7 @@
 """Removes an app: rolls a canary back, then deletes the jobs and the app.
 
-marathon-lb drains a task only beside a second colour. The last colour cannot be drained: new requests reach it until
-Marathon ends its tasks, and a request under way has the tasks' kill grace period (taskKillGracePeriodSeconds) to end.
+marathon-lb drains a task only beside a second colour. So it cannot drain the last colour: new requests reach it until
+Marathon kills its tasks, and an open request has the tasks' kill grace period (taskKillGracePeriodSeconds) to end.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bgci.operations.goal import as_job, reach
 from bgci.operations.job_run import command_in, run_once
 from bgci.operations.publishing import jobs_of_app
 
-PAUSE = 0.3  # seconds between two looks
+PAUSE = 0.3  # seconds between two polls
 GRACE_FIELD, GRACE_SECONDS = "taskKillGracePeriodSeconds", 3  # Marathon's own default (marathon: kill_grace_period)
 
 
 def remove(context: Context) -> None:
-    """Remove all apps and jobs of the app; nothing to remove is success. Raises the error of the rollback."""
+    """Remove all apps and jobs of the app; it is a success if there are none. Raises the error of the rollback."""
     take_lock(context, Way.FOLLOW if as_job(context) else Way.PROCESS)
     apps, jobs = _apps(context), _jobs(context)
     if context.settings.dry_run:
@@ -48,11 +48,11 @@ def remove(context: Context) -> None:
     _remove_jobs(context)
     removed = tuple([app.id for app in apps] + [job.id for job in jobs])
     context.result = replace(context.result, removed=removed)
-    _conclude(context, f"{context.app_id} is removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
+    _conclude(context, f"{context.app_id} was removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
 
 
 def _remove_apps(context: Context, apps: Sequence[RunningApp]) -> None:
-    """In this process."""
+    """Remove the app in this process."""
     if _has_canary(apps) and apps[1].revision:
         context.console.step(f"Rolling back {apps[1].revision}, so that its sessions end.")
         context.go_on_with(revision=apps[1].revision)
@@ -78,7 +78,7 @@ def _apps(context: Context) -> list[RunningApp]:
         named = ", ".join(app.id for app in known)
         raise ConflictError(
             f"{len(known)} apps belong to {app_id}: {named}; a release handles two.",
-            remedy="Delete those that do not belong to it by hand, then run this again.",
+            remedy="Delete the apps that do not belong to it by hand, then run this again.",
         )
     return sorted(known, key=lambda app: app.app.started_at) + marathon.previews(app_id)
 
@@ -125,7 +125,7 @@ def _remove_jobs(context: Context) -> None:
 
 
 def _tell_cost(context: Context, app: RunningApp) -> None:
-    """Say how many sessions are open, where a load balancer can be read."""
+    """Warn with the number of open sessions, if a load balancer can be read."""
     grace = app.definition.get(GRACE_FIELD) or GRACE_SECONDS
     open_now = 0
     if context.settings.marathon_lb_url:
@@ -145,10 +145,10 @@ def _wait_until_gone(context: Context) -> None:
     while left := _apps(context):
         if time.monotonic() > until:
             raise DeadlineError(
-                f"Timed out after {context.settings.timeout:.0f} s (--timeout): {left[0].id} is still there.",
+                f"Timed out after {context.settings.timeout:.0f} s (--timeout): {left[0].id} still exists.",
                 remedy="Run the same command again.",
             )
         context.console.wait(f"{len(left[0].app.tasks)} tasks of {left[0].id} have not ended yet.")
         pause(PAUSE)
     for balancer in context.balancers if context.settings.marathon_lb_url else ():
-        balancer.request_reload()  # a deletion alone makes no event (hazard 49)
+        balancer.request_reload()  # a deletion alone causes no event (hazard 49)

@@ -22,9 +22,9 @@ _MAPS = ("domain2backend.map", "app2backend.map")
 
 
 def config_findings(settings: Settings, definition: Mapping[str, Any]) -> list[Finding]:
-    """What this machine's HAProxy refuses in the app's part of a configuration, without any load balancer.
+    """The errors of this machine's HAProxy in the app's part of a configuration; needs no load balancer.
 
-    None without the program. Raises UsageError where --check-config needs it, UnavailableError where it fails.
+    None without the program. Raises UsageError if --check-config requires it, UnavailableError if it fails.
     """
     check = _program(settings)
     return _run(check, settings, definition) if check else []
@@ -33,8 +33,8 @@ def config_findings(settings: Settings, definition: Mapping[str, Any]) -> list[F
 def require_servable(context: Context, release: Release, running: Sequence[RunningApp]) -> None:
     """Refuse a release that the load balancers cannot serve, and report the changes of their settings.
 
-    running: our apps. Raises InvalidError for labels that the live configurations cannot take, ConflictError for a
-    service port that would be lost and for settings that cannot stand beside the baseline's.
+    running: our apps. Raises InvalidError for labels that are invalid in the live configurations, ConflictError for a
+    service port that would be lost and for settings in conflict with the baseline's.
     """
     definition = release.definition
     if definition is None:
@@ -102,14 +102,14 @@ def _require_ports(
     if lost and not context.settings.allow_port_change:
         ports = ", ".join(map(str, lost))
         raise ConflictError(
-            f"{context.app_id} serves on port {ports} now, and {release.revision} does not: the load balancer would "
+            f"{context.app_id} serves on port {ports}, but {release.revision} does not: the load balancer would "
             "refuse connections there after the promotion.",
             remedy=f"Keep the service port {ports} in the template, or accept the change with --allow-port-change.",
         )
     label = freezing_change(baseline, definition)
     if label:
         raise ConflictError(
-            f"{context.app_id} has the label {label}, and {release.revision} has another number of ports: marathon-lb "
+            f"{context.app_id} has the label {label}, but {release.revision} has another number of ports: marathon-lb "
             "would fail while both run, and update no app of the whole cluster.",
             remedy=f"Release a revision without {label} first, and change the ports in the next one.",
         )

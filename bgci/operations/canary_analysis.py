@@ -27,24 +27,24 @@ from bgci.operations.topology import RunningPair, current_hybrid, group_of, plac
 
 SUITE = "judge"
 PAUSE = 1.0  # seconds between two polls
-ROUND = 300.0  # seconds that a round of synthetic traffic may take; each of its requests has a limit of its own
+ROUND = 300.0  # seconds; limit of a round of synthetic traffic; each of its requests has a shorter limit
 REPORT_EVERY = 5.0  # seconds between two lines of the log
-ERRORS_PART = 0.9  # of alpha; the rest is for response times, where a little more proof costs two pairs
+ERRORS_PART = 0.9  # of alpha; the rest is for response times, where stronger evidence costs only two pairs
 WORST_CASE = 0.05  # the error rate of a worst-case canary, for --max-failed-requests
 HIGHEST = 0.499  # of a baseline's error rate, so that the worst-case rate can be higher
-SIZING = 10.0  # seconds of live traffic before the time that the granted failures allow is computed
+SIZING = 10.0  # seconds of live traffic before the judge computes the time limit for the granted failures
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """How the judge ended. ``slow``: on response times; None where none could be compared."""
+    """The verdicts on error rates and on response times. ``slow``: None without pairs of response times."""
 
     errors: Verdict
     slow: Verdict | None
 
     @property
     def outcome(self) -> str:
-        """Failed when either failed; the error rate alone can be inconclusive, for times need far more traffic."""
+        """Fail when either failed. Only the error rate can be inconclusive, because times need far more traffic."""
         if self.slow and self.slow.outcome == "fail":
             return "fail"
         return self.errors.outcome
@@ -57,11 +57,11 @@ class Verdicts:
 
 @dataclass
 class Evidence:
-    """The data so far."""
+    """The counts and times so far, and the e-processes on them."""
 
     judge: Judge
     latency: Latency
-    granted: int = 0  # --max-failed-requests, or what earlier steps have left of it; 0: any number
+    granted: int = 0  # --max-failed-requests, less the failures of earlier steps; 0: no limit
     sums: CounterSums = field(default_factory=CounterSums)
     windows: Windows = field(default_factory=Windows)
     probed: dict[str, Counts] = field(default_factory=lambda: {"canary": Counts(), "baseline": Counts()})
@@ -71,7 +71,7 @@ class Evidence:
         return self.sums.total(self.colours[colour])
 
     def totals(self) -> tuple[Counts, Counts]:
-        """Live traffic and probes together: of the canary, and of the baseline."""
+        """Live and synthetic traffic together, of the canary and of the baseline."""
         return self.live("canary") + self.probed["canary"], self.live("baseline") + self.probed["baseline"]
 
 
@@ -80,9 +80,9 @@ def judged(
 ) -> Iterator[Case]:
     """The test cases of the canary analysis; none without a baseline to compare with.
 
-    ``judgements``: how often this canary is judged until it is promoted; 0: not at all. Each may fail it, so that each
-    gets its part of alpha. granted: how many requests the canary may fail beyond the baseline; 0: any number.
-    ``look`` is called with each poll; what it raises ends the analysis.
+    ``judgements``: number of verdicts on this canary until its promotion; 0: none. Each can fail the canary, so each
+    gets its part of alpha. granted: number of requests that the canary can fail beyond the baseline; 0: no limit.
+    ``look`` is called at each poll; its exception ends the analysis.
     """
     if not judgements or hybrid.baseline is None:
         return
@@ -115,13 +115,14 @@ def watch(
 ) -> tuple[Verdicts, Evidence]:
     """Poll until the judge decides, and at most for --judge-for.
 
-    Raises UnavailableError when nothing can be read, ConflictError when --max-failed-requests buys too few requests.
+    Raises UnavailableError when no load balancer can be read, ConflictError when --max-failed-requests allows too few
+    requests for a verdict.
     """
     errors = policy.part(ERRORS_PART)
     evidence = Evidence(Judge.under(errors), Latency.under(policy.part(1 - ERRORS_PART)), granted)
     began = reported = time.monotonic()
     until, sized = began + context.settings.judge_for, False
-    context.console.step(f"Judging the canary beside the baseline for at most {context.settings.judge_for:.0f}s.")
+    context.console.step(f"Judging the canary against the baseline for at most {context.settings.judge_for:.0f}s.")
     with _pool() as pool:
         while True:
             next_look = time.monotonic() + PAUSE
@@ -149,7 +150,7 @@ def watch(
 
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for synthetic traffic. Nobody waits for them in the end."""
+    """Threads for synthetic traffic. The command does not wait for them at its end."""
     pool = ThreadPoolExecutor(max_workers=WORKERS)
     try:
         yield pool
@@ -157,15 +158,15 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-# -- looking ----------------------------------------------------------------------------------------------------------
+# -- polling ----------------------------------------------------------------------------------------------------------
 
 
 def _poll(context: Context, evidence: Evidence, hybrid: RunningPair, pool: ThreadPoolExecutor) -> None:
-    """One poll of all load balancers, and one round of synthetic traffic where live traffic brought too little.
+    """One poll of all load balancers, and one round of synthetic traffic if live traffic was too thin.
 
-    Live traffic and probes ask for different things, in different proportions: they are compared each for itself.
+    Live and synthetic traffic request different paths in different proportions, so they are separate strata.
     """
-    assert hybrid.baseline is not None  # noqa: S101 - `look` has seen to it
+    assert hybrid.baseline is not None  # noqa: S101 - ``look`` guarantees it
     sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
     for colour, side in sides.items():
         evidence.colours[colour] |= {task.id for task in side.app.tasks}
@@ -225,14 +226,15 @@ def _timing(evidence: Evidence, colour: str, rows_by_task: Mapping[str, Sequence
 
 
 def _in_rotation(side: RunningApp, rows_by_task: Mapping[str, Sequence[ServerRow]], path: str) -> list[str]:
-    """URLs for synthetic traffic: of instances in rotation, because an idle instance answers faster; else of all."""
+    """URLs for synthetic traffic: of instances in rotation, because an idle instance answers faster; without any of
+    all."""
     places = places_of(side)
     states = {task: {row.serving for row in rows_by_task.get(task, ())} for task in places}
     up = [task for task in places if Serving.UP in states[task]]
     return [places[task].urls[0] + path for task in up or places if places[task].urls]
 
 
-# -- what it may cost -------------------------------------------------------------------------------------------------
+# -- the error budget -------------------------------------------------------------------------------------------------
 
 
 def _excess(evidence: Evidence) -> float:
@@ -246,7 +248,7 @@ def _spent(evidence: Evidence) -> bool:
 
 
 def _too_costly(evidence: Evidence, verdicts: Verdicts) -> Verdicts:
-    """The verdict of a canary that used up its failed requests before the judge could decide: failed."""
+    """The verdict "fail" for a canary that used up its failed requests before the judge could decide."""
     why = f"--max-failed-requests {evidence.granted} is used up: {evidence.judge.verdict().reason}"
     failed = Verdict("fail", why, 1.0, evidence.judge.canary, evidence.judge.baseline)
     return Verdicts(failed, verdicts.slow)
@@ -257,9 +259,9 @@ def _compared(evidence: Evidence) -> bool:
 
 
 def _affordable_until(evidence: Evidence, began: float) -> float:
-    """Until when the canary may run with the failed requests that are left.
+    """Until when the canary can run with the remaining failed requests.
 
-    It assumes the worst-case rate, or the worst rate that the data so far allow: a better canary may run longer.
+    Assumes the worst-case rate, or the worst rate that the data do not exclude: a better canary can run longer.
     """
     canary, baseline = evidence.live("canary"), evidence.live("baseline")
     now = time.monotonic()
@@ -270,7 +272,7 @@ def _affordable_until(evidence: Evidence, began: float) -> float:
 
 
 def _require_enough(evidence: Evidence) -> None:
-    """Raises ConflictError when the granted failures buy too few requests to learn anything."""
+    """Raises ConflictError when the granted failures allow too few requests for a verdict."""
     canary, baseline = evidence.live("canary"), evidence.live("baseline")
     rate, share = min(baseline.rate, HIGHEST), canary.requests / (canary.requests + baseline.requests)
     refused = refusal(evidence.granted, share, rate, worst_case_rate(rate), evidence.judge.policy)
@@ -284,16 +286,16 @@ def worst_case_rate(baseline_rate: float) -> float:
 
 
 def size_within_budget(context: Context, instances: int, target: int, judgements: int, granted: int) -> int:
-    """How many of ``instances`` a canary may have for --max-failed-requests, before it is created.
+    """The largest canary of up to ``instances`` for --max-failed-requests, before its creation.
 
-    Raises ConflictError when even one instance costs more until the judge could decide.
+    Raises ConflictError when even one instance would fail more requests before a verdict.
     """
     group = group_of(context)
     apps = context.cluster.marathon.group_apps(group) if group else []
     if not apps:
         return instances  # a first deployment
     if target < 2:
-        raise _refused("the only instance gets all of the traffic, and is compared with nothing")
+        raise _refused("the only instance gets all of the traffic, so there is no baseline to compare with")
     rate = min(_rate_of(context, apps, group), HIGHEST)
     policy = JudgePolicy().part(1 / judgements).part(ERRORS_PART)
     size = affordable(granted, instances, target, rate, worst_case_rate(rate), policy)
@@ -303,7 +305,7 @@ def size_within_budget(context: Context, instances: int, target: int, judgements
 
 
 def _rate_of(context: Context, apps: Sequence[RunningApp], group: str) -> float:
-    """The error rate of the running app since the load balancers' last reload; 0 where that is unknown."""
+    """The error rate of the running app since the load balancers' last reload; 0 if unknown."""
     wanted = endpoints(apps, group)
     found = [rows for balancer in context.balancers for rows in balancer.rows(wanted).values()]
     return sum((row.counts for rows in found for row in rows), Counts()).rate
@@ -317,5 +319,5 @@ def _refused(why: str) -> ConflictError:
 
 
 def left(granted: int, failed: float) -> int:
-    """What is left of --max-failed-requests for later steps, at least 1; 0 (any number) stays 0."""
+    """The rest of --max-failed-requests for later steps, at least 1; 0 (no limit) stays 0."""
     return max(1, granted - max(0, ceil(failed))) if granted else 0

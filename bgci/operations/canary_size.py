@@ -13,7 +13,7 @@ MOST = 10_000  # instances
 
 @dataclass(frozen=True)
 class CanarySize:
-    """``percent``: of the target, rounded up; 0: ``instances`` counts. ``given``: asked for, rather than a default."""
+    """``percent``: of the target, rounded up; 0: ``instances`` counts. ``given``: by the user, not the default."""
 
     instances: int = 1
     percent: int = 0
@@ -41,9 +41,9 @@ def size_of(settings: Settings) -> CanarySize:
 
 
 def step_sizes(steps: str) -> list[CanarySize]:
-    """The sizes of --steps one after the other; none where it is empty.
+    """The sizes of --steps in their order; none if it is empty.
 
-    Raises UsageError unless each is a number of instances or a share, and they grow where they can be compared.
+    Raises UsageError unless each is a number of instances or a share, and larger than a comparable one before it.
     """
     sizes = [_step(size.strip()) for size in steps.split(",")] if steps else []
     for one, other in pairwise(sizes):
@@ -56,5 +56,5 @@ def step_sizes(steps: str) -> list[CanarySize]:
 def _step(text: str) -> CanarySize:
     number = text.removesuffix("%")
     if not number.isdecimal() or len(number) > 5 or not 1 <= int(number) <= (100 if "%" in text else MOST):
-        raise UsageError(f"--steps: {text[:40]!r} is not a size of a canary.", remedy="Write it as 1,25%,50%.")
+        raise UsageError(f"--steps: {text[:40]!r} is not a canary size.", remedy="Write it as 1,25%,50%.")
     return CanarySize(percent=int(number)) if "%" in text else CanarySize(int(number))

@@ -33,12 +33,12 @@ NAMED = 3  # failures that the last line names
 
 @dataclass(frozen=True)
 class Planned:
-    """The suite, the test programs and the canary analysis that a command was asked for."""
+    """The suite, the test programs and the canary analysis of a command."""
 
     suite: Path | None
     commands: Sequence[str]
-    judgements: int = 0  # how often this canary is judged until it is promoted
-    granted: int = 0  # how many requests it may fail beyond the baseline; 0: any number
+    judgements: int = 0  # number of verdicts on this canary until its promotion
+    granted: int = 0  # number of requests that it can fail beyond the baseline; 0: no limit
 
     def __bool__(self) -> bool:
         return bool(self.suite or self.commands or self.judgements)
@@ -49,10 +49,10 @@ def planned(context: Context, steps: int = 1) -> Planned:
 
     ``steps``: how often the tests run on one canary.
     """
-    with contextlib.suppress(OSError):  # of an earlier build in the same workspace: it says nothing about this one
+    with contextlib.suppress(OSError):  # from an earlier build in the same workspace
         context.artifacts.remove(REPORT)
     if not all(command.strip() for command in context.settings.test_command):
-        raise UsageError("--test-command is empty: nothing would be tested.", remedy="Name a program, or leave it out.")
+        raise UsageError("--test-command is empty.", remedy="Name a program, or leave it out.")
     suite = suite_file(context)
     if suite and not canary_suite(read_suite(context, suite, context.settings.image)):
         suite = None
@@ -70,7 +70,7 @@ def carry_out(context: Context, tests: Planned, *, step: str = "", earlier: list
     hybrid = healthy_hybrid(context)
     require_same_image(hybrid.canary, context.settings.image)
     if hybrid.baseline is None:
-        context.console.info(f"{context.revision} serves alone, so bgci compares it with no baseline.")
+        context.console.info(f"{context.revision} serves alone: there is no baseline to compare it with.")
     cases: list[Case] = []
     earlier = [] if earlier is None else earlier
     began = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}"
@@ -79,7 +79,7 @@ def carry_out(context: Context, tests: Planned, *, step: str = "", earlier: list
             cases.append(case)
         cases = require_some(cases)
     except (BgciError, AbortedError) as error:
-        # What was tested so far may all be well: the report must not be green for it.
+        # All tests so far may have passed, but the report must not be green.
         cases.append(_not_to_the_end(error.message))
         raise
     finally:
@@ -94,7 +94,7 @@ def _not_to_the_end(why: str) -> Case:
 
 
 def _watched(context: Context, tests: Planned, hybrid: RunningPair, cases: list[Case]) -> Iterator[Case]:
-    """The cases, and whether the canary stayed healthy. The tests end early when nothing is left to test."""
+    """The cases, and whether the canary stayed healthy. The tests end early when no tested instance is left."""
     watch = CanaryWatch(context, hybrid)
     try:
         yield from _carried_out(context, tests, hybrid, cases, watch)
@@ -109,7 +109,7 @@ def _watched(context: Context, tests: Planned, hybrid: RunningPair, cases: list[
 def _carried_out(
     context: Context, tests: Planned, hybrid: RunningPair, cases: list[Case], watch: CanaryWatch
 ) -> Iterator[Case]:
-    """The cases. Raises CanaryLostError when nothing is left to test."""
+    """The cases. Raises CanaryLostError when no tested instance is left."""
     balancers = balancer_places(context, hybrid)
     if tests.suite:
         yield from _suite(context, tests.suite, hybrid, balancers, cases, watch)
@@ -141,7 +141,7 @@ def _suite(
         return
     if not balancers and any(check.target == LOAD_BALANCER for check in suite.checks):
         raise UsageError(
-            f"{file} has checks for the load balancer, and none is named.",
+            f"{file} has checks for the load balancer, but no load balancer is given.",
             remedy="Give --service-url, or --marathon-lb-url.",
         )
     places = hybrid.places(balancers)
@@ -237,7 +237,7 @@ def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
         yield _no_results(command, f"{path} is not a JUnit file: {error}")
         return
     if not cases:
-        yield _no_results(command, f"{path} holds no test: none was executed")
+        yield _no_results(command, f"{path} has no test: none was executed")
     for case in cases:
         if case.bad:
             _say(context, case)
@@ -248,7 +248,7 @@ def _no_results(command: str, why: str) -> Case:
     return Case(test_program.SUITE, f"{command}: results", outcome=Outcome.ERROR, message=why)
 
 
-# -- what is said -----------------------------------------------------------------------------------------------------
+# -- the report ------------------------------------------------------------------------------------------------------
 
 
 def _say(context: Context, case: Case) -> None:
@@ -288,8 +288,8 @@ def _conclude(context: Context, cases: Sequence[Case]) -> None:
     if judge.get("outcome") == "inconclusive":
         cost = ", --max-failed-requests" if context.settings.max_failed_requests else ""
         raise InconclusiveError(
-            f"The judge cannot say yet: {judge['reason']}",
-            remedy=f"Give it more time (--judge-for{cost}) or traffic (--judge-traffic), or decide yourself.",
+            f"The judge has no verdict yet: {judge['reason']}.",
+            remedy=f"Give it more time (--judge-for{cost}) or traffic (--judge-traffic), or decide by hand.",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{context.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")

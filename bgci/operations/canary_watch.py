@@ -16,18 +16,18 @@ from bgci.operations.context import Context
 from bgci.operations.topology import RunningPair, places_of
 
 PAUSE = 1.0  # seconds between two observations
-IMPATIENCE = 3.0  # seconds for one observation to connect, and to be read: the tests wait for it
-UNANSWERED_PAUSE = 10.0  # seconds until the next observation where Marathon did not answer
-OUTAGE = 60.0  # seconds for which Marathon may be unreachable when the tests have ended, such as a leader change
+IMPATIENCE = 3.0  # seconds; limits of connecting and reading in one observation, because the tests wait for it
+UNANSWERED_PAUSE = 10.0  # seconds until the next observation after Marathon did not answer
+OUTAGE = 60.0  # seconds; limit of the wait for Marathon after the tests, for example during a leader change
 
 
 class CanaryLostError(Exception):
-    """No tested task of the canary is left, so that the tests end early."""
+    """No tested task of the canary is left, so the tests end early."""
 
 
 class CanaryWatch:
-    """Observes the tested tasks of the canary. ``look`` is called again and again while tests run, and observes at most
-    once a second. It runs in the thread of the tests: a signal interrupts it as it does them."""
+    """Observes the tested tasks of the canary. The tests call ``look`` repeatedly; it observes at most once a second.
+    It runs in the thread of the tests, so a signal interrupts both."""
 
     def __init__(self, context: Context, hybrid: RunningPair) -> None:
         self._context = context
@@ -39,15 +39,15 @@ class CanaryWatch:
         self.health = CanaryHealth(hybrid.canary.app)
 
     def look(self) -> None:
-        """Observe the canary where it is time. Raises CanaryLostError when no tested task of it is left.
+        """Observe the canary if the last observation is old enough. Raises CanaryLostError when no tested task is left.
 
-        A Marathon that does not answer says nothing about the canary.
+        Without an answer from Marathon the state of the canary is unknown, and the tests go on.
         """
         if time.monotonic() >= self._next and self.is_lost():
             raise CanaryLostError
 
     def is_lost(self) -> bool:
-        """Observe the canary. Returns whether no tested task of it is left."""
+        """Observe the canary. Returns whether no tested task is left."""
         try:
             app = _app(self._quick, self._app_id)
         except BgciError:

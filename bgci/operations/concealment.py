@@ -12,10 +12,10 @@ ENVIRONMENT = slice(47, 49)  # of /proc/self/stat after the name: env_start, env
 
 
 def conceal(names: Iterable[str]) -> None:
-    """Take the values of these variables out of what /proc shows of this process, and let no other process of this user
-    read its memory. On systems without /proc and prctl nothing happens.
+    """Remove the values of these variables from this process's environment in /proc, and forbid other processes of this
+    user to read its memory. Does nothing on systems without /proc and prctl.
 
-    ``os.environ`` keeps them. The processes that started this one show theirs as before.
+    ``os.environ`` keeps the values. The parent processes still show their environment.
     """
     with suppress(OSError, ValueError, AttributeError, IndexError):
         _overwrite(names)

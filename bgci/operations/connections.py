@@ -23,21 +23,20 @@ def in_job() -> bool:
     return "MESOS_TASK_ID" in os.environ
 
 
-# Where a login goes: bgci's own, and that of the jobs.
+# Destinations of a login: bgci's own, and that of the jobs.
 LOGIN_ADDRESSES = ("cluster_url", "marathon_url", "metronome_url", "job_cluster_url", "job_marathon_url")
 
 
 def require_trusted_addresses(settings: Settings) -> None:
-    """Raises UsageError for an address of ``bgci.toml`` to which the login would go.
+    """Raises UsageError for a destination of the login that only ``bgci.toml`` names.
 
-    A change of the checkout could send the login to a foreign server, or unprotected over the network. The runner
-    trusts an address by giving it, or another one at the same host and port, as an option; or the whole file with
-    --allow-config-addresses.
+    A change of the checkout could send the login to a foreign server, or unencrypted over the network. An address is
+    trusted if an option or a variable has the same scheme, host and port, or with --allow-config-addresses.
     """
     origins = settings.origins
     if origins.get("allow_config_addresses") == FROM_FILE:
         raise UsageError(
-            f"{FILE} has allow-config-addresses, which only the runner can set.",
+            f"{FILE} has allow-config-addresses, which only an option or a variable can set.",
             remedy="Give --allow-config-addresses or BGCI_ALLOW_CONFIG_ADDRESSES=true where CI itself is configured.",
         )
     if settings.allow_config_addresses:
@@ -92,16 +91,16 @@ class Connections:
         from bgci.dcos.credentials import read_credentials
 
         found = read_credentials(os.environ)
-        # A CI agent can be a Mesos task too, in a checkout. Only our own job has its addresses from its document.
+        # A CI agent can be a Mesos task too, in a checkout. Only a job of bgci has its addresses from its document.
         if found and not (in_job() and VARIABLE in os.environ):
             require_trusted_addresses(self.settings)
         return found
 
     @cached_property
     def ca_cert(self) -> str | None:
-        """The CA certificates to trust, as a path or as PEM text; None: as this machine does.
+        """The CA certificates to trust, as a path or as PEM text; None: those of this machine.
 
-        Raises UsageError, or UnavailableError when the cluster's own CA is not the one that is wanted.
+        Raises UsageError, or UnavailableError when the cluster's own CA has another fingerprint.
         """
         given = self.settings
         if given.ca_sha256 and given.ca_cert:
@@ -116,7 +115,7 @@ class Connections:
 
     @cached_property
     def balancers(self) -> list[LoadBalancer]:
-        """Every load balancer replica. Raises UsageError without one: no task could be proven drained."""
+        """Every load balancer replica. Raises UsageError without one: the end of a drain could not be detected."""
         from bgci.dcos.marathon_lb import LoadBalancer, resolve_replicas
 
         if not self.settings.marathon_lb_url:

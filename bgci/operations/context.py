@@ -43,15 +43,15 @@ RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests",
 class Context(Connections):
     """Execution context of one command.
 
-    ``settings`` change by ``go_on_with`` only. ``result`` is replaced as the command learns more; it becomes
-    ``result.json`` and, inside a DC/OS job, the last line.
+    Only ``go_on_with`` changes ``settings``. The command replaces ``result`` as it progresses; the last one becomes
+    ``result.json`` and, inside a DC/OS job, the last line of the log.
     """
 
     def __init__(self, command: str, settings: Settings) -> None:
         super().__init__(settings)
-        # Only the answer goes to stdout of status and doctor. A DC/OS job's log is its stdout.
+        # stdout of status and doctor has only the answer. A DC/OS job's log is its stdout.
         stream = sys.stderr if command in ("status", "doctor") else sys.stdout
-        # A log of JSON lines has no other lines.
+        # A log of JSON lines has only JSON lines.
         system, mixed = detect(os.environ), settings.log_format != "json"
         masks = Masks(system) if mixed else partial(_beside, Masks(system))
         self.console = Console(stream, settings.log_format, live=live_line(stream, os.environ), masks=masks)
@@ -59,16 +59,16 @@ class Context(Connections):
         self.artifacts = Artifacts(Path(settings.artifacts))
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
-        self.planned: Observation | None = None  # where the plan of a dry run ends, for the goal that follows it
+        self.planned: Observation | None = None  # state at the end of a dry run's plan, for the next goal
         self.lock: AppLock | None = None  # of the app, once this command has taken it
         self.reader_gone = False  # the reader of the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
         if settings.dry_run:
             self.result = replace(self.result, dry_run=True, plan=())
-            self.console.info("Dry run: nothing is changed.")
+            self.console.info("Dry run: bgci changes nothing.")
         if settings.insecure:
             self.console.warn(
-                "--insecure: the server is not verified, and others on the network can read the credentials."
+                "--insecure: bgci does not verify the server, and others on the network can read the credentials."
             )
         self._began = time.monotonic()
 
@@ -87,7 +87,7 @@ class Context(Connections):
 
     @cached_property
     def job(self) -> JobDocument | None:
-        """The document of the job that this process runs in, None outside of one. Raises InvalidError."""
+        """The document of the DC/OS job around this process; None outside of a job. Raises InvalidError."""
         text = os.environ.get(VARIABLE)
         return decode_job(text) if text else None
 
@@ -97,7 +97,7 @@ class Context(Connections):
         return Journal(path, warn=self.console.warn, echo=_print_journal if in_job() else lambda line: None)
 
     def finish(self, error: Failure | None) -> None:
-        """Write the result. A file that cannot be written is only a warning: it must not fail a good release."""
+        """Write the result. An unwritable file is only a warning, because it must not fail a good release."""
         code = exit_code(error) if error else 0
         if error:
             self.result = replace(self.result, message=error.message, remedy=error.remedy)
@@ -117,12 +117,13 @@ class Context(Connections):
         self._tell_ci(code)
 
     def unlock(self, *, late: bool = False) -> None:
-        """Let other commands change the app again. late: a deadline has passed."""
+        """Remove the lock of the app. late: a deadline has passed."""
         if self.lock:
             self.lock.release(late=late)
 
     def plan(self, text: str, details: str = "") -> None:
-        """One line of a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a difference."""
+        """Add one line to a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a
+        difference."""
         self.console.info(f"Plan: {text}")
         lines = [f"- {escaped(text)}"]
         if details:
@@ -142,17 +143,17 @@ class Context(Connections):
             self.console.warn(problem.message)
 
     def _tell_ci(self, code: int) -> None:
-        """Tell the CI system. A failure here is a warning and does not change how the command ended."""
-        self.console.mask()  # of what was read from a file, or obtained by a login, since the last line
+        """Report to the CI system. A failure here is a warning and does not change the command's exit code."""
+        self.console.mask()  # masks of secrets from files and logins since the last line
         name = NAMES.get(code, "internal")
         document = {**self.result.document(), "command": self.command, "code": code, "name": name}
         try:
             self.ci.finish(document, effective(self.settings), self.artifacts)
         except Exception as problem:
-            self.console.warn(f"The CI system could not be reached: {type(problem).__name__}: {problem}")
+            self.console.warn(f"bgci could not report to the CI system. {type(problem).__name__}: {problem}")
 
     def answer(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
-        """Print the answer of a command on stdout, as --output says: the document as JSON, or the lines."""
+        """Print the answer of a command on stdout: by --output the document as JSON, or the lines."""
         if self.settings.output == "json":
             text = redacted_json(json.dumps(document, indent=2, sort_keys=True))
         else:
@@ -165,10 +166,10 @@ class Context(Connections):
 
     @contextmanager
     def part(self, name: str, step: str = "") -> Iterator[None]:
-        """One stage of a command of several: a group of the log, and a row in ``result.stages``.
+        """One stage of a command with several: a group of the log, and a row in ``result.stages``.
 
-        ``step``: the size of the canary, where the stage is carried out for more than one. Inside, ``result`` is the
-        part's own; afterwards it is that of the whole command again, with what the part added.
+        ``step``: the size of the canary in a release by steps. Within the block ``result`` is the stage's own;
+        afterwards it is that of the whole command again, with the stage's additions.
         """
         began, code, before = time.monotonic(), BgciError.code, self.result
         self.result = Result()
@@ -189,16 +190,17 @@ class Context(Connections):
             self.result = replace(before.followed_by(added), stages=(*(before.stages or ()), row))
 
     def record(self, command: str, code: int, result: Result, step: str = "") -> bool:
-        """Write how a command, or one part of a release, ended into the journal, if there is a journal or test results.
+        """Write the end of a command, or of a stage of a release, into the journal, if there is one or are test
+        results.
 
-        Returns whether the line was written. Inside a job nothing is written: the command that follows the job does it.
+        Returns whether the line was written. A job writes none: the command that follows the job does.
         """
         path = self.artifacts.directory / "journal.jsonl"
         known = "journal" in self.__dict__ or result.tests is not None or path.is_file()
         if in_job() or self.settings.dry_run or command not in REPORTED or not known:
             return False
         found = result.document() | ({"step": step} if step else {})
-        # The timings of a command of several stages are those of its last stage, not its own.
+        # The timings of a command with several stages are those of its last stage.
         kept = {key: found[key] for key in RECORDED if key in found and not (key == "timings" and result.stages)}
         about = {"app": self.settings.app, "revision": self.settings.revision}
         how = {"command": command, "code": code, "name": NAMES.get(code, "internal")}
@@ -206,13 +208,13 @@ class Context(Connections):
         return True
 
     def _page(self) -> None:
-        """Write report.html. A failure here is a warning and does not change how the command ended."""
+        """Write report.html. A failure here is a warning and does not change the command's exit code."""
         try:
             from bgci.reporting.page import write
 
             write(self.artifacts)
         except Exception as problem:
-            self.console.warn(f"No report.html: {type(problem).__name__}: {problem}")
+            self.console.warn(f"bgci could not write report.html. {type(problem).__name__}: {problem}")
 
 
 def _print_journal(line: str) -> None:
@@ -235,12 +237,12 @@ def _beside(masks: Masks) -> tuple[str, ...]:
 
 
 def app_id_of(settings: Settings) -> str:
-    """The app's id. Raises UsageError without one, or for one that is not valid."""
+    """The app's id. Raises UsageError without a valid one."""
     return parse_app(_needed(settings.app, "--app"))
 
 
 def revision_of(settings: Settings) -> str:
-    """The revision. Raises UsageError without one, or for one that is not valid."""
+    """The revision. Raises UsageError without a valid one."""
     return check_revision(_needed(settings.revision, "--revision"))
 
 
@@ -254,7 +256,7 @@ def _needed(value: str, flag: str) -> str:
 
 @contextmanager
 def stage(command: str, settings: Settings) -> Iterator[Context]:
-    """Run a command: its result is written whatever happens, and only errors of ``bgci.errors`` leave it."""
+    """Run a command: always write its result, and raise only errors of ``bgci.errors``."""
     context = Context(command, settings)
     with noted_signals() as signals:
         try:

@@ -9,7 +9,7 @@ DIAGNOSE_AFTER, DIAGNOSE_EVERY = 12.0, 15.0
 
 
 class Diagnosis:
-    """``text``: why a load balancer lags; empty while none does."""
+    """``text``: why a load balancer lags; empty while no load balancer lags."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -18,7 +18,7 @@ class Diagnosis:
         self.text = ""
 
     def update(self, step: Wait) -> None:
-        """Compare all apps with the load balancers while the wait for these goes on."""
+        """Compare all apps with the load balancers during a wait for a load balancer."""
         if step.cause not in (Cause.LOAD_BALANCER, Cause.DRAIN):
             self._lags_since, self.text = None, ""
             return

@@ -17,9 +17,10 @@ from bgci.reporting.rollout_record import encode_step
 
 
 def plan_goal(context: Context, request: GoalRequest) -> None:
-    """Add the whole plan of the goal to the result, from what runs, or from where an earlier plan of this command ends.
+    """Add the whole plan of the goal to the result, from the running apps, or from the end of this command's earlier
+    plan.
 
-    Raises ConflictError for what the goal would raise at once.
+    Raises ConflictError if the goal itself would raise it at once.
     """
     observer = observer_of(context)
     seen, step = next_step(observer, request)

@@ -1,4 +1,4 @@
-"""Keeps two commands from changing one app at once: who takes its lock, and who may go on without (docs/lock.md)."""
+"""Prevents two commands from changing one app at once: which command takes its lock, and which can work without."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from bgci.operations.context import Context
 from bgci.operations.process_identity import machine, process
 from bgci.reporting.artifacts import ci_job
 
-# Seconds for which a job waits: for a command that is about to withdraw, or to follow its run.
+# Seconds for which a job waits for a command that is about to withdraw, or to follow its run.
 JOB_PATIENCE = 15.0
 
 
 def take_lock(context: Context, way: Way) -> None:
-    """Let this command alone change the app until it ends. Nothing to do in a dry run, or where it does already.
+    """Hold the lock of the app until the block ends; nothing in a dry run, or if this command holds it already.
 
-    An account that may not create a lock goes on without one where it changes no app itself (the jobs do, and take
-    locks), and at the root, where no permission can be given for locks. Raises ConflictError, DeniedError.
+    An account without permission to create a lock works without one if it changes no app itself (its jobs do, and take
+    locks), and at the root, where no permission can cover locks. Raises ConflictError, DeniedError.
     """
     if context.job:
         way = Way.JOB
     if context.settings.dry_run or (context.lock and context.lock.me.way is way):
         return
     if context.lock:
-        context.lock.release()  # nothing was changed under it yet
+        context.lock.release()  # no change was made under it yet
     patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
     with within(patience + min(left(), context.settings.timeout + SLACK)):
         cluster = context.cluster
@@ -44,9 +44,9 @@ def take_lock(context: Context, way: Way) -> None:
             lock.release()
             lock.watch()
             what = (
-                "No lock is held from one job to the next."
+                "bgci holds no lock from one job to the next."
                 if way is Way.FOLLOW
-                else "No lock is held: no permission names a lock at the root."
+                else "bgci works without a lock: at the root no permission can cover locks."
             )
             context.console.warn(f"{what} {error.message}")
             return
@@ -62,7 +62,7 @@ def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
 
 
 def other_locks(context: Context) -> list[Lock]:
-    """The live locks of other commands, for people."""
+    """The live locks of other commands, as text."""
     listed, at = context.cluster.marathon.locks(context.app_id)
     others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
     return [lock for lock in others if not (lock.owner and gone(lock.owner)) and not (at and at >= lock.ends)]
@@ -74,10 +74,10 @@ def lock_row(lock: Lock) -> dict[str, str]:
 
 
 def warn_of_others(context: Context) -> None:
-    """Say which other commands change the app now."""
+    """Warn about each other command that changes the app now."""
     for lock in other_locks(context):
         context.console.warn(
-            f"{described(lock)} changes {context.app_id} since {clock_time(lock.since)}: it can end this."
+            f"{described(lock)} changes {context.app_id} since {clock_time(lock.since)}: it can remove the canary."
         )
 
 
@@ -88,7 +88,7 @@ def _me(context: Context, way: Way) -> Owner:
     return Owner(
         way,
         command=context.command,
-        # A command that follows jobs and has no revision of its own lets in the jobs of each.
+        # A command without a revision that follows jobs admits the jobs of every revision.
         revision=context.job.revision if context.job else context.settings.revision,
         machine=machine(),
         process=process(os.getpid()),

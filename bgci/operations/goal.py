@@ -29,7 +29,7 @@ from bgci.reporting.rollout_log import summary
 
 
 def run_goal(kind: Kind, settings: Settings) -> None:
-    """The commands ``canary``, ``promote`` and ``rollback``. Raises the error whose exit code says why not."""
+    """The commands ``canary``, ``promote`` and ``rollback``. Raises the error with the matching exit code."""
     with stage(kind.value, settings) as context:
         if kind is Kind.ROLLBACK:
             reach(context, kind)
@@ -40,10 +40,10 @@ def run_goal(kind: Kind, settings: Settings) -> None:
 
 @contextmanager
 def rollback_on_abort(context: Context) -> Iterator[None]:
-    """On a signal: roll back if --on-abort says so, then raise it.
+    """On a signal: roll back with --on-abort rollback, then raise it.
 
-    CI systems send a second signal some seconds after the first: it ends the rollback in this process, which the same
-    rollback run again finishes; a rollback's job goes on by itself.
+    CI systems send a second signal some seconds after the first. It ends a rollback in this process; the same rollback
+    run again finishes it. The job of a rollback continues in the cluster.
     """
     try:
         yield
@@ -51,14 +51,14 @@ def rollback_on_abort(context: Context) -> Iterator[None]:
     except AbortedError as aborted:
         if context.settings.on_abort != "rollback":
             raise
-        context.console.warn("Aborted: rolling back, as --on-abort says.")
+        context.console.warn("Aborted: rolling back (--on-abort rollback).")
         try:
             with context.part("rollback"):
                 reach(context, Kind.ROLLBACK)
         except (BgciError, AbortedError) as error:
             context.console.warn(f"The rollback has not ended: {error.message}")
             raise aborted from error
-        raise amended(aborted, more="bgci rolled back, as --on-abort says.", remedy="") from None
+        raise amended(aborted, more="bgci rolled back (--on-abort rollback).", remedy="") from None
 
 
 def reach(
@@ -71,15 +71,15 @@ def reach(
 ) -> bool:
     """Reach the goal by job or directly. Returns whether that changed anything.
 
-    release: as rendered by this command, None where it has not been read yet. A rollback needs none. size: of the
-    canary; None: as the settings say. checked: whether this command has checked the load balancers' settings.
+    release: as rendered by this command, None if it has not been read yet. A rollback needs none. size: of the canary;
+    None: from the settings. checked: whether this command has checked the load balancers' settings.
     """
     size = size or size_of(context.settings)
     with within(context.settings.timeout + SLACK):
         by_job = as_job(context) and not context.settings.dry_run
         if not by_job and kind is not Kind.ROLLBACK:
             release = release or load(context)  # an error in the template is reported before that of a lock
-        remaining = left()  # the wait for the lock has a limit of its own
+        remaining = left()  # the wait for the lock has a separate limit
         take_lock(context, Way.FOLLOW if by_job else Way.PROCESS)
         with within(remaining):
             return _reached(context, kind, release, size, by_job=by_job, checked=checked)
@@ -104,13 +104,13 @@ def _reached(
 
 
 def as_job(context: Context) -> bool:
-    """Whether goals run as DC/OS Jobs here. Raises UsageError where they are asked for and cannot."""
+    """Whether goals run as DC/OS Jobs here. Raises UsageError for --via job without Metronome."""
     via = context.settings.via
     if via == "direct" or context.job:
         return False
     there = context.cluster.metronome is not None and context.cluster.metronome.available()
     if via == "job" and not there:
-        raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
+        raise UsageError("--via job needs Metronome, which does not answer.", remedy="Use --via direct.")
     return there
 
 
@@ -124,7 +124,7 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
         require_servable(context, request.release, mine.apps)
     remove_previews(context)
     if request.goal.kind is not Kind.ROLLBACK and context.planned is None:
-        with within(math.inf):  # it has deadlines of its own
+        with within(math.inf):  # it has its own deadlines
             preview(context, request.release, mine)
     if context.settings.dry_run:
         plan_goal(context, request)
@@ -145,7 +145,7 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
 
 
 def _report(context: Context, outcome: RolloutResult) -> None:
-    """The outcome for people and for ``result.json``."""
+    """The outcome for the log and for ``result.json``."""
     times = outcome.times
     message = outcome.message if outcome.actions else f"Nothing to do. {outcome.message}"
     context.result = replace(

@@ -11,7 +11,7 @@ MAX_JOB_CA_BYTES = 32 * 1024  # an environment variable has room for 128 KiB
 
 
 def job_urls(settings: Settings) -> tuple[str, str | None]:
-    """The cluster and its Marathon as the job reaches them; None for the cluster's root Marathon.
+    """The addresses of the cluster and its Marathon inside the job; None for the cluster's root Marathon.
 
     A Marathon below the cluster's address outside is also below its address inside. Without DC/OS outside, the job
     uses none.
@@ -27,7 +27,7 @@ def job_urls(settings: Settings) -> tuple[str, str | None]:
 def job_ca(settings: Settings) -> str | None:
     """The CA certificates that the job trusts, as PEM text in one line; None: those of its image and its cluster.
 
-    Raises UsageError for more than an environment variable should hold, such as those of a whole system.
+    Raises UsageError for more than fits into an environment variable, such as those of a whole system.
     """
     if not (settings.job_ca_cert or settings.ca_cert):
         return None
@@ -36,20 +36,20 @@ def job_ca(settings: Settings) -> str | None:
     text = pem_text(settings.job_ca_cert or settings.ca_cert).replace("\n", "\\n")
     if len(text) > MAX_JOB_CA_BYTES:
         raise UsageError(
-            f"The CA certificates for the job have {len(text)} bytes; a job carries at most {MAX_JOB_CA_BYTES}.",
-            remedy="Give --job-ca-cert with the CA of the cluster alone.",
+            f"The CA certificates for the job have {len(text)} bytes; the limit of a job is {MAX_JOB_CA_BYTES}.",
+            remedy="Give --job-ca-cert with only the CA of the cluster.",
         )
     return text
 
 
 def job_pin(settings: Settings) -> str | None:
-    """The fingerprint by which the job recognises the cluster's own CA; None where the job has a CA, or no DC/OS."""
+    """The fingerprint by which the job recognises the cluster's own CA; None if the job has a CA, or without DC/OS."""
     inside, _ = job_urls(settings)
     needed = inside.startswith("https://") and not (settings.job_ca_cert or settings.ca_cert)
     return settings.ca_sha256 or None if needed else None
 
 
-# The options of a job that say how it connects, and the options here that they are made of.
+# The options of a job's connections, and the options of the command from which they are derived.
 CONNECTION = {
     "cluster_url": ("job_cluster_url",),
     "marathon_url": ("job_marathon_url",),
@@ -61,7 +61,7 @@ CONNECTION = {
 
 
 def job_connection(settings: Settings) -> dict[str, Any]:
-    """The options of the job that say how it connects, by name."""
+    """The options of the job's connections, by name."""
     cluster_url, marathon_url = job_urls(settings)
     return {
         "cluster_url": cluster_url,

@@ -1,4 +1,4 @@
-"""In which image the jobs run, and how bgci gets into it."""
+"""The image of the jobs, and the source of bgci in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bgci.appdef.jobs import artifact_file
 from bgci.errors import UsageError
 from bgci.options import Settings
 
-NONE_GIVEN = "bgci:latest"  # stands in a rendered job until an image is given; no registry has it
+NONE_GIVEN = "bgci:latest"  # placeholder in a rendered job until an image is given; no registry has it
 WITH_PYTHON = "python:3.12-slim"
 REMEDY = (
     "Give --job-image REGISTRY/bgci:VERSION (docs/image.md), or --job-artifact URL of a bgci.pyz that the agents can "
@@ -19,12 +19,12 @@ REMEDY = (
 
 
 def job_image(settings: Settings) -> str:
-    """The image that is written into the jobs."""
+    """The image for the jobs."""
     return settings.job_image or (WITH_PYTHON if settings.job_artifact else NONE_GIVEN)
 
 
 def job_artifact(settings: Settings) -> str:
-    """The URL of bgci.pyz, empty without one. Raises UsageError for one whose file a job cannot name."""
+    """The URL of bgci.pyz, empty without one. Raises UsageError for a file name that is invalid in a job."""
     url = settings.job_artifact
     if url and not artifact_file(url):
         raise UsageError(
@@ -40,4 +40,4 @@ def require_job_image(settings: Settings, jobs: Iterable[Mapping[str, Any]]) -> 
         return
     images = {as_mapping(as_mapping(as_mapping(job.get("run")).get("docker"))).get("image") for job in jobs}
     if NONE_GIVEN in images:
-        raise UsageError("The jobs need a container image with bgci in it, and none is given.", remedy=REMEDY)
+        raise UsageError("The jobs need a container image with bgci, but none is given.", remedy=REMEDY)

@@ -1,4 +1,4 @@
-"""How the jobs log in at the cluster: with a service account in a secret of DC/OS, with a login in the job, or not."""
+"""The login of the jobs at the cluster: a service account in a DC/OS secret, a login in the job, or none."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ STORELESS = ("open", "plain")  # variants of a cluster
 
 
 def way(context: Context) -> JobServiceAccount:
-    """The value of --job-service-account. ``auto`` is ``secret`` where this command has a login and the cluster may
-    have a secret store. `render` contacts no cluster and assumes a secret store.
+    """The value of --job-service-account. ``auto`` is ``secret`` if this command has a login and the cluster can have
+    a secret store. `render` contacts no cluster and assumes a secret store.
     """
     asked = context.settings.job_service_account
     if asked != "auto":
@@ -41,7 +41,7 @@ def login(context: Context) -> dict[str, Any]:
 
 
 def secret(context: Context) -> str:
-    """The path of the secret. Raises InvalidError for one of another folder."""
+    """The path of the secret. Raises InvalidError for a secret of another folder."""
     path = context.settings.job_secret.strip("/") or job_secret(context.app_id)
     if may_use(context.app_id, path):
         return path
@@ -60,14 +60,14 @@ def has_login(job: Job) -> bool:
 def _embedded(context: Context) -> dict[str, str]:
     if context.credentials is None:
         raise UsageError(
-            "--job-service-account embed needs credentials, and none are given.",
+            "--job-service-account embed needs credentials, but none are given.",
             remedy=f"Set {VARIABLE}, or another login (docs/identity.md); or choose secret or none.",
         )
     environment = context.credentials.environment()
     hide_credentials(environment)
     context.console.warn(
         f"--job-service-account embed: every account with read permission for the jobs of {context.app_id} can read "
-        "this login in them; with `secret` none can. The artifacts have *** in its place."
+        "this login in them; with `secret` no account can. The artifacts have *** in its place."
     )
     return environment
 
@@ -83,7 +83,7 @@ def require_secret(context: Context) -> None:
     if http is None or context.cluster.variant in STORELESS:
         raise UsageError(
             "This cluster has no secret store for the login of the jobs.",
-            remedy="Give --job-service-account embed, or none if Marathon asks for no login.",
+            remedy="Give --job-service-account embed, or none if Marathon needs no login.",
         )
     from bgci.dcos.examine import secret_there
 
@@ -92,7 +92,7 @@ def require_secret(context: Context) -> None:
         context.console.info(f"The secret {path} is not readable with these credentials; bgci assumes that it exists.")
     if there is False:
         raise InvalidError(
-            f"The secret {path}, with which the jobs log in, does not exist.",
+            f"The secret {path} for the login of the jobs does not exist.",
             remedy=f"Create it: `dcos security secrets create-sa-secret PRIVATE-KEY.pem ACCOUNT {path}`; "
             "or name another one with --job-secret, or see docs/secrets.md.",
         )

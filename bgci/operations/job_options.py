@@ -1,4 +1,4 @@
-"""Options of a stage against those of its published job: the job is updated, or the stage refuses with both values."""
+"""Compares the options of a stage with those of its published job: updates the job, or refuses with both values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEMPLATE = ("template", "template_dir", "set", "template_env")
 
 @dataclass(frozen=True)
 class OptionChange:
-    """An option that is not as it was published."""
+    """An option with another value than in the published job."""
 
     name: str
     published: Any
@@ -41,7 +41,7 @@ def honoured(
 ) -> tuple[dict[str, Any], list[OptionChange]]:
     """The job's definition with the options that this stage is given, and which of them are new.
 
-    Raises ConflictError where that needs other jobs: another image, another definition, another way to run.
+    Raises ConflictError for changes that require new jobs: another image, another definition, another way to run.
     """
     document = job_document(job.spec)
     _require_same(context, job, document, kind, release)
@@ -58,13 +58,13 @@ def honoured(
 
 
 def _lost_baseline(context: Context) -> dict[str, Any]:
-    """The definition of the baseline where nothing of it is left in the cluster: a promotion was killed after it."""
+    """The definition of a baseline that no longer exists in the cluster: a promotion was killed after its deletion."""
     running = context.cluster.marathon.colours(context.app_id)
     return kept_definition(context) if {one.app.revision for one in running} == {context.revision} else {}
 
 
 def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
-    """The options that this stage is given, as the job has them."""
+    """The options of this stage, in the form of the job."""
     settings = context.settings
     options = {name: value for name, value in job_goal_options(settings).items() if name not in CANARY}
     given = {name: value for name, value in options.items() if name in settings.origins}
@@ -76,7 +76,7 @@ def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
 
 
 def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind, release: Release | None) -> None:
-    """Raise ConflictError where another job would be needed. A rollback deploys no image and no definition."""
+    """Raise ConflictError for changes that require a new job. A rollback deploys no image and no definition."""
     settings, deploys = context.settings, kind is not Kind.ROLLBACK
     ours = published_options(settings) | ({"image": settings.image} if deploys else {})
     theirs = {"image": document.image, **document.published}
@@ -93,12 +93,12 @@ def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind,
     elif changes:
         raise ConflictError(
             f"The job {job.id} was published with other options: {'; '.join(changes)}.",
-            remedy="Publish this revision again with `bgci publish`, or leave the options out.",
+            remedy="Publish this revision again with `bgci publish`, or omit the options.",
         )
 
 
 def _definition_changes(context: Context, document: JobDocument, release: Release | None) -> Iterator[str]:
-    """How the definition that this stage would deploy differs from the published one."""
+    """The difference between the definition of this stage and the published one."""
     settings = context.settings
     if release is None and settings.image and not settings.origins.keys().isdisjoint(TEMPLATE):
         release = from_template(context)

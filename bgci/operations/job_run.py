@@ -1,4 +1,4 @@
-"""Run a goal as its DC/OS Job and follow it to its end: its log, its exit code, its result."""
+"""Runs a goal as its DC/OS Job and follows it to its end: its log, its exit code, its result."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from bgci.operations.publishing import needed_metronome
 from bgci.operations.result import Result
 from bgci.operations.run_watch import FASTEST_POLL, RunWatch
 
-STOPPED = 2.0  # seconds that a stopped run may take to report its end: a cancelled CI job has not much more left
-ENDING = 0.5  # seconds that a request may take beyond a deadline: to the end of the run, to stop it, to explain it
+STOPPED = 2.0  # seconds for a stopped run to report its end: a cancelled CI job has little more time
+ENDING = 0.5  # seconds for requests after a deadline: to read the end of the run, to stop it, to explain it
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
-# What of a run's result becomes that of the command that follows it.
+# The parts of a run's result that become parts of this command's result.
 COPIED: dict[str, type] = {"state": dict, "timings": dict, "changed": bool, "message": str, "reached": str}
 
 
 def follow(context: Context, kind: Kind, release: Release | None, size: CanarySize) -> bool:
-    """Start the job's run, or join the one that runs already; end as it ends. Returns whether it changed anything.
+    """Start a run of the job, or join the active one, and end with its result. Returns whether it changed anything.
 
-    Raises the error of the run's own exit code. After --timeout the run is stopped: UnhealthyError where the revision
-    is not healthy by then, DeadlineError else. Raises ConflictError where the job and the options disagree.
+    Raises the error of the run's own exit code. Stops the run after --timeout: UnhealthyError if the revision is not
+    healthy by then, otherwise DeadlineError. Raises ConflictError if the options differ from those of the job.
     """
     metronome = needed_metronome(context)
     job_id = job_ids(context.app_id, context.revision)[kind.value]
@@ -70,7 +70,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
             state = watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort == "rollback":
-            context.console.warn(f"The run of {job_id} goes on without being followed.")
+            context.console.warn(f"The run of {job_id} continues in the cluster; bgci no longer follows it.")
         else:
             _stop(watch)
         raise
@@ -82,7 +82,7 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
 
 
 def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
-    """Run another command of bgci as ``carrier`` runs its goal, in a job that exists for it alone; end as it ends."""
+    """Run another command of bgci like the goal of ``carrier``, in a temporary job, and end with its result."""
     metronome, goal = needed_metronome(context), command_in(carrier)
     hide_credentials(carrier.env)
     run = dict(carrier.spec["run"])
@@ -103,13 +103,13 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
 
 
 def command_in(job: Job) -> str:
-    """The goal in a job's command; empty for a command of another form, such as of a job template."""
+    """The goal in a job's command; empty for a command of another form, such as from a job template."""
     goal, command = job.labels.get("BGCI_GOAL", ""), str(dict(job.spec.get("run", {})).get("cmd", ""))
     return goal if goal and command.endswith(f" {goal} --via direct") else ""
 
 
 def _request(context: Context, kind: Kind, job: Job, size: CanarySize) -> GoalRequest:
-    """The goal of the run, from what its job carries."""
+    """The goal of the run, from its job's document."""
     release = release_to_undo(context) if kind is Kind.ROLLBACK else carried_release(job)
     return goal_request(context, kind, release, size)
 
@@ -121,9 +121,9 @@ def carried_release(job: Job) -> Release:
 
 
 def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
-    """Stop the runs of this revision's canary and promotion, which the rollback ends.
+    """Stop the runs of this revision's canary and promotion before its rollback.
 
-    Such a run goes on in the cluster when the CI agent that followed it is lost.
+    Such a run continues in the cluster when the CI agent that followed it is lost.
     """
     for own in job_ids(context.app_id, context.revision).values():
         job = metronome.job(own) if own != job_id else None
@@ -151,7 +151,7 @@ def _joined_or_started(
         if changes:
             raise ConflictError(
                 f"Run {run_id} of {job.id} is active with other options: {'; '.join(map(str, changes))}.",
-                remedy="Wait for its end or stop it, or give the same options.",
+                remedy="Wait for its end, stop it, or give the same options.",
             )
         context.console.info(f"Joining run {run_id} of {job.id}, which is active.")
         return run_id
@@ -164,7 +164,7 @@ def _joined_or_started(
 
 
 def _started(metronome: Metronome, job_id: str) -> JobRun:
-    """A new run. After a lost answer it is the one that was started all the same; none was active before."""
+    """A new run. After a lost answer it is the active one, because no run was active before."""
     try:
         return metronome.start(job_id)
     except UnavailableError:
@@ -197,7 +197,7 @@ def _stop_and_read(watch: RunWatch) -> None:
 
 
 def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWatch, state: JobRun, job: Job) -> None:
-    """End as the run ended."""
+    """End with the run's result."""
     logs_in = has_login(job)
     where = f"Run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
@@ -219,7 +219,7 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
         before = "" if watch.started else " before it started"
         raise ConflictError(
             f"{where} was stopped in the cluster{before}: its job was replaced, or an operator stopped it.",
-            remedy="See what runs with `bgci status`, then run the same command again.",
+            remedy="Check the state with `bgci status`, then run the same command again.",
         )
     watch.require_own_end()
     # bgci's own last line would be in a readable log.
@@ -228,12 +228,12 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
 
 
 def _copied(result: Mapping[str, Any]) -> Result:
-    """The parts of a run's result that become this command's: who writes the job's log may be somebody else."""
+    """The validated parts of a run's result: another program may have written the job's log."""
     return Result(**{name: result[name] for name, kind in COPIED.items() if isinstance(result.get(name), kind)})
 
 
 def _code_in(result: Mapping[str, Any]) -> int:
-    """The exit code in a run's result; 1 for a value that is none."""
+    """The exit code in a run's result; 1 for an invalid value."""
     code = result.get("exit_code", 1)
     return code if isinstance(code, int) and code in NAMES else 1
 
@@ -259,7 +259,7 @@ def _code_of(context: Context, watch: RunWatch) -> int | None:
 
 
 def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:
-    """UnhealthyError if the run waited for the health of the revision at its timeout; else the timeout itself."""
+    """UnhealthyError if the run waited for the health of the revision at its timeout; otherwise the timeout itself."""
     try:
         with within(ENDING):
             _, step = next_step(observer_of(context), request())
@@ -271,11 +271,11 @@ def _explained(context: Context, request: Callable[[], GoalRequest], error: Dead
 
 
 def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
-    """End by the state of the group, because neither the log nor the status of the run is readable."""
+    """End according to the state of the group, because neither the log nor the status of the run is readable."""
     _, step = next_step(observer_of(context), request)
     match step:
         case Done(message):
-            context.console.warn(f"{where}, yet the goal is reached.")
+            context.console.warn(f"{where}, but the goal is reached.")
             context.result = replace(context.result, message=message)
         case Fail(message, remedy):
             raise ConflictError(f"{where}: {message}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""The baseline's definition as it ran, kept as an artifact, so that it can be restored even after the commit."""
+"""The baseline's definition as an artifact, from which bgci can restore it even after the commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bgci.operations.context import Context
 from bgci.operations.observer import Observer
 from bgci.redaction import MASK
 
-LARGEST = 40_000  # bytes of a definition that a job still carries beside its own (hazard 58)
+LARGEST = 40_000  # bytes; the largest definition that fits into a job beside its own (hazard 58)
 
 
 class KeptBaseline:
@@ -24,7 +24,7 @@ class KeptBaseline:
         self._saved = ""
 
     def load(self) -> App | None:
-        """The baseline that an earlier command kept; None without one, or when a secret was taken out of it."""
+        """The baseline that an earlier command kept; None without one, or if a secret in it was redacted."""
         found = dict(self._context.job.baseline) if self._context.job else kept_definition(self._context)
         if not found:
             return None
@@ -44,7 +44,7 @@ class KeptBaseline:
 
 
 def kept_definition(context: Context) -> dict[str, Any]:
-    """The definition of the baseline from the artifacts; empty without one, or when a secret was taken out of it."""
+    """The definition of the baseline from the artifacts; empty without one, or if a secret in it was redacted."""
     found = context.artifacts.read_json(_name(context))
     usable = isinstance(found, dict) and len(text := json.dumps(found)) <= LARGEST and MASK not in text
     return found if usable else {}

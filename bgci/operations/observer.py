@@ -20,15 +20,15 @@ from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError
 from bgci.operations.owned_apps import require_ours
 
-FRESH = 2.0  # seconds that reading may take; what was read first is outdated after more
-READINGS = 3  # of a cluster that answers slowly, until what it answers is used all the same
+FRESH = 2.0  # seconds; limit of one observation, because its first part is outdated after more
+READINGS = 3  # attempts with a slow cluster before a slow observation is used anyway
 QUICK_LOOKS = 1.0  # seconds for which the load balancers need not be read again while a placeholder is launched
 
 
 class Observer:
     """Observes one deployment group: the apps of the claim in it.
 
-    ``refuse``: raise for another app in the group, instead of leaving it out. ``idle`` asks the idle probe of one task
+    ``refuse``: raise for another app in the group, instead of ignoring it. ``idle`` requests the idle probe of one task
     by its URL.
     """
 
@@ -47,19 +47,19 @@ class Observer:
         self._balancers = balancers
         self._idle = idle
         self._running: list[RunningApp] = []
-        self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition as it was seen first
-        self._replicas: tuple[Replica, ...] = ()  # as they were read at ``_balanced_at``
+        self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition in the first observation
+        self._replicas: tuple[Replica, ...] = ()  # read at ``_balanced_at``
         self._balanced_at = 0.0
-        self.drain_known_within = LONGEST  # seconds; 0 while nobody waits for a drain (`LoadBalancer.read`)
+        self.drain_known_within = LONGEST  # seconds; 0 without a wait for a drain (`LoadBalancer.read`)
         self._differ: dict[tuple[str, ...], bool] = {}
         self._epoch = time.time() - time.monotonic()
 
     def observe(self, group: str, *, quickly: bool = False) -> Observation:
-        """The group as it is now. Raises UnavailableError or DeniedError when Marathon cannot be read, ConflictError
-        for another app in the group, and for a label that marathon-lb cannot read either.
+        """The current state of the group. Raises UnavailableError or DeniedError when Marathon cannot be read,
+        ConflictError for another app in the group, and for a label that marathon-lb cannot read either.
 
-        quickly: with the load balancers as they were read last, within a second. A placeholder must be killed before
-        its first health check, and an app's task can be healthy a tenth of a second after its launch.
+        quickly: reuse the load balancers' last state if it is less than a second old. A placeholder must be killed
+        before its first health check, and a task can be healthy a tenth of a second after its launch.
         """
         for _ in range(READINGS):
             began = self.now()
@@ -93,7 +93,7 @@ class Observer:
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
-        """Those of these apps that exist, read again now: a kill or a delete is confirmed against them."""
+        """These apps, read again to confirm a kill or a delete; without those that no longer exist."""
         return tuple(found.app for app_id in app_ids if (found := self._marathon.app(app_id)))
 
     def now(self) -> float:
@@ -105,7 +105,7 @@ class Observer:
         return dict(self._running[0].definition) if self._running else {}
 
     def new_app(self, step: Create, seen: Observation, release: Release) -> dict[str, Any]:
-        """The app definition that this step posts. Raises ConflictError when the release has no definition."""
+        """The app definition for this step. Raises ConflictError when the release has no definition."""
         if step.stand_in:
             running = self._running[0]
             return stand_in(running.definition, instances=step.instances, started_at=started_at(seen.now, running.app))
@@ -123,13 +123,13 @@ class Observer:
         )
 
     def diagnosis(self) -> str:
-        """Why a load balancer lags behind Marathon; empty where it does not, or where nothing can be read."""
+        """Why a load balancer lags behind Marathon; empty if none lags, or if none can be read."""
         try:
             apps = self._marathon.apps()
             wanted = every_endpoint(apps)
             base = next((one.base_id for one in self._running), "")
             censuses = [balancer.census(wanted) for balancer in self._balancers]
-        except BgciError:  # the next observation has it
+        except BgciError:  # the next observation has the error
             return ""
         states = (balancer_state(apps, census, base, time.time()) for census in censuses)
         return " ".join(state.text.strip() for state in states if state.text)
@@ -139,16 +139,16 @@ class Observer:
         self._kept.setdefault(str(definition["id"]), dict(definition))
 
     def kept(self, app_id: str) -> dict[str, Any] | None:
-        """The definition of an app as it was seen first; None for one that never was."""
+        """The definition of an app in its first observation; None for an unknown app."""
         return self._kept.get(app_id)
 
     def as_it_ran(self, step: Restore) -> dict[str, Any]:
-        """The definition of an app that was deleted, as it ran."""
+        """The definition of a deleted app."""
         return {**self._kept[step.app_id], "instances": step.instances}
 
     def _settings_differ(self) -> bool:
-        """Whether the load balancer's settings of the two running apps differ; for an app that runs alone, whether it
-        has settings of its own."""
+        """Whether the load-balancer settings of the two running apps differ; for an app that runs alone, whether they
+        differ from the defaults."""
         if len(self._running) == 1:
             return has_own_settings(self._running[0].definition)
         if len(self._running) != 2:
@@ -165,7 +165,7 @@ class Observer:
             balancer.request_reload()
 
     def _probed(self, running: RunningApp, seen: Observation) -> App:
-        """Ask the drained tasks of the app whether they are idle, where the app has an idle probe."""
+        """Add the results of the drained tasks' idle probes, if the app has one."""
         if not running.drain_path:
             return running.app
 

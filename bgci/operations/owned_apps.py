@@ -1,4 +1,4 @@
-"""Which running apps a command may touch: checked before anything is changed, and at every look of a rollout."""
+"""Which running apps a command owns: checked before any change, and at every observation of a rollout."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from bgci.errors import ConflictError, UnavailableError
 from bgci.interruption import pause
 from bgci.operations.context import Context
 
-SETTLE_SECONDS = 5.0  # after a reload request, for which a load balancer may still show tasks that have ended
+SETTLE_SECONDS = 5.0  # seconds after a reload request in which a load balancer can still show ended tasks
 PAUSE = 0.2
 
 
 @dataclass(frozen=True)
 class Owned:
-    """The apps of ours that run, and the claim under which they are ours."""
+    """Our running apps, and the claim that makes them ours."""
 
     claim: Claim
     apps: tuple[RunningApp, ...] = ()
 
 
 def require_owned(context: Context, group: str = "") -> Owned:
-    """Our running apps for this command. ``group``: of the definition, empty where none is at hand."""
+    """Our running apps for this command. ``group``: of the definition, empty without one."""
     return owned(context.cluster.marathon, claim_of(context, group))
 
 
@@ -44,7 +44,7 @@ def claim_of(context: Context, group: str = "") -> Claim:
 
 
 def check_strangers(context: Context, release: Release, mine: Owned) -> None:
-    """Raises ConflictError for a stranger behind our service ports; only a warning while our canary stands."""
+    """Raises ConflictError for a stranger behind our service ports; only warns while our canary runs."""
     ports = service_ports(release.definition or {})
     found = strangers(context.balancers, context.cluster.marathon, mine.apps, mine.claim.group, ports)
     if release.definition is None or any(app.revision == release.revision for app in mine.apps):
@@ -55,12 +55,12 @@ def check_strangers(context: Context, release: Release, mine: Owned) -> None:
 
 
 def require_readable(context: Context, mine: Owned, revision: str) -> None:
-    """Raises DeniedError before an app of this revision is created that the account could not see.
+    """Raises DeniedError before the creation of an app that the account could not read.
 
     Marathon leaves out of its lists what an account cannot read, and answers 404 for an app that does not exist,
-    before it asks for the permission (marathon: AppsResource.show). So only an app that exists shows the permission. In
-    a folder the lock has shown it. At the root a permission covers one app alone: there a probe shows it, with the id
-    of the colour that is going to be created, without instances and load-balancer labels. It is deleted at once.
+    before it checks the permission (marathon: AppsResource.show). So only an existing app shows the permission. In a
+    folder the lock has shown it. At the root a permission covers one app only: there bgci creates a probe with the id
+    of the new colour, without instances and load-balancer labels, reads it, and deletes it at once.
     """
     creates = len(mine.apps) < 2 and all(app.revision != revision for app in mine.apps)
     if not creates or context.credentials is None or folder(context.app_id) != "/":
@@ -76,10 +76,10 @@ def require_readable(context: Context, mine: Owned, revision: str) -> None:
 
 
 def owned(marathon: Marathon, claim: Claim) -> Owned:
-    """Our running apps, in whatever group they are. Raises ConflictError when the group holds another app or was
-    renamed, DeniedError for one of our ids that runs and cannot be read.
+    """Our running apps, in any group. Raises ConflictError when the group contains another app or was renamed,
+    DeniedError for a running app of ours that cannot be read.
 
-    Without a group in the claim, that of our own apps counts.
+    Without a group in the claim, the group of our own apps counts.
     """
     bases = [base for base in (claim.base_id, claim.replaces) if base]
     members = _distinct(app for base in bases for app in marathon.members(base, claim.group))
@@ -90,7 +90,7 @@ def owned(marathon: Marathon, claim: Claim) -> Owned:
 
 
 def require_ours(apps: Sequence[RunningApp], claim: Claim) -> tuple[RunningApp, ...]:
-    """Those of the apps that are ours. Raises ConflictError for another app in the group (hazards 51 and 52)."""
+    """Our apps among these. Raises ConflictError for another app in the group (hazards 51 and 52)."""
     found = conflict([app.member for app in apps], claim)
     if found:
         raise ConflictError(found.message, remedy=found.remedy)
@@ -107,10 +107,10 @@ def _distinct(apps: Iterable[RunningApp]) -> list[RunningApp]:
 def strangers(
     balancers: Sequence[LoadBalancer], marathon: Marathon, apps: Sequence[RunningApp], group: str, ports: Iterable[int]
 ) -> list[Stranger]:
-    """Servers behind our service ports that are none of our tasks, each with its app where this account can read it.
+    """Servers behind our service ports that are not our tasks, each with its app if this account can read it.
 
-    A load balancer may still show tasks of ours that have just ended (hazard 38): it is asked to reload, and what is
-    gone in some seconds was ours. Raises UnavailableError when no load balancer can be read.
+    A load balancer can still show tasks of ours that have just ended (hazard 38). bgci asks it to reload, and ignores
+    servers that disappear within some seconds. Raises UnavailableError when no load balancer can be read.
     """
     wanted = sorted({port for port in ports if port} | {port for app in apps for port in app.public_ports if port})
     ours = [end for ends in endpoints(apps, group).values() for end in ends]
@@ -126,7 +126,7 @@ def strangers(
 
 
 def _behind(balancers: Sequence[LoadBalancer], ports: Sequence[int], ours: Sequence[Endpoint]) -> list[Stranger]:
-    """Of every load balancer that answers. Raises UnavailableError when none does."""
+    """The strangers at every load balancer that answers. Raises UnavailableError when none answers."""
     found: list[Stranger] = []
     problems = []
     for balancer in balancers:

@@ -18,7 +18,7 @@ class Warner(Protocol):
 
 
 class Performer:
-    """Sends each request once. Locked: a refusal that ends by itself. The effect of a lost answer is not an error."""
+    """Sends each request once. Locked: a temporary refusal. A request whose earlier answer was lost is not an error."""
 
     def __init__(self, marathon: Marathon, observer: Observer, warner: Warner) -> None:
         self._marathon = marathon
@@ -38,7 +38,7 @@ class Performer:
                 self._change("", lambda: self._marathon.kill(task_ids, scale=True, force=force))
             case Delete(app_id):
                 self._change(app_id, lambda: self._marathon.delete(app_id))
-                # A DELETE makes no event for marathon-lb unless a task event follows (docs/hazards.md).
+                # A DELETE causes no event for marathon-lb unless a task event follows (docs/hazards.md).
                 self._observer.request_reload()
 
     def _create(self, step: Create, observation: Observation, release: Release) -> None:
@@ -60,7 +60,7 @@ class Performer:
             try:
                 found = self._marathon.app(app_id)
             except DeniedError as denied:
-                raise amended(denied, more=f"{app_id} was created but cannot be read.") from None
+                raise amended(denied, more=f"{app_id} was created, but cannot be read.") from None
             if found is None:
                 raise Locked(app_id, (), error.message) from error
             if release and found.app.revision != release:
@@ -68,7 +68,7 @@ class Performer:
 
     @staticmethod
     def _change(app_id: str, request: Callable[[], None]) -> None:
-        """A conflict without the lock's data is also a lock: the app or task of the request exists."""
+        """Treat a conflict without the lock's data as a lock too, because the app or task of the request exists."""
         try:
             request()
         except (Locked, LockLost):

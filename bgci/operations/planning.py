@@ -1,4 +1,4 @@
-"""A goal as the engine takes it, and the engine as a command runs it."""
+"""Builds the engine's goal and the rollout driver from the settings of a command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def goal_request(context: Context, kind: Kind, release: Release, size: CanarySiz
 
 
 def release_to_undo(context: Context) -> Release:
-    """The release of a rollback: the revision in the group as it runs, without any definition."""
+    """The release of a rollback: the revision in its running group, without a definition."""
     return Release(group_of(context) or context.app_id.strip("/"), context.revision)
 
 
@@ -54,7 +54,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def observer_of(context: Context, *, refuse: bool = True) -> Observer:
-    """``refuse``: another app in the group ends the command."""
+    """The observer of the group. ``refuse``: another app in the group ends the command."""
     from bgci.dcos.idle_probe import answers_ok
 
     return Observer(
@@ -74,6 +74,6 @@ def driver_of(context: Context) -> Driver:
 
 
 def next_step(observer: Observer, request: GoalRequest) -> tuple[Observation, Step]:
-    """What runs now, and the step towards the goal that would be done next."""
+    """The current observation, and the next step towards the goal."""
     observation = observer.observe(request.release.group)
     return observation, Rollout(request.goal, request.policy).decide(observation)

@@ -27,17 +27,17 @@ from bgci.operations.owned_apps import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
 from bgci.reporting import junit
 
-PAUSE = 0.3  # seconds between two looks
-APPEAR_SECONDS = 20.0  # for a healthy preview to be in rotation (measured: 1.2 to 1.5 s)
-RELOAD_EVERY = 5.0  # seconds between two requests to a load balancer to read Marathon again
+PAUSE = 0.3  # seconds between two polls
+APPEAR_SECONDS = 20.0  # seconds for a healthy preview to enter rotation (measured: 1.2 to 1.5 s)
+RELOAD_EVERY = 5.0  # seconds between two reload requests to a load balancer
 REPORT = "junit/bgci-preview.xml"
 
 
 def preview(context: Context, release: Release, mine: Owned) -> None:
-    """Deploy the preview where the settings ask for it, wait until it serves, test it, and delete it.
+    """Deploy the preview if the settings require it, wait until it serves, test it, and always delete it.
 
     Raises UnhealthyError when it does not become healthy or does not serve, RejectedError when a check for the preview
-    fails. Nothing is left behind.
+    fails.
     """
     definition = release.definition
     if definition is None or not _wanted(context, release, mine):
@@ -56,12 +56,12 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
         running = _until_healthy(context)
         urls = [url for place in _places(context, running) for url in place.urls]
         _until_serving(context, running, running.app.check_window)
-        context.console.info(f"Preview: in rotation everywhere, at {' '.join(urls)}.")
+        context.console.info(f"Preview: in rotation at every load balancer: {' '.join(urls)}.")
         context.result = replace(context.result, preview={"urls": tuple(urls)})
         _test(context, suite, running)
     seconds = time.monotonic() - began
     context.result = replace(context.result, preview={"urls": tuple(urls), "seconds": round(seconds, 1)})
-    context.console.result(f"The preview of {release.revision} served everywhere; it took {seconds:.1f} s.")
+    context.console.result(f"The preview of {release.revision} served at every load balancer; it took {seconds:.1f} s.")
 
 
 def remove_previews(context: Context) -> None:
@@ -89,7 +89,8 @@ def _wanted(context: Context, release: Release, mine: Owned) -> bool:
             remedy="Give each service port an alternative there, or give --preview auto.",
         )
     context.console.warn(
-        "No preview of the changed load-balancer settings: a service port has no number in HAPROXY_DEPLOYMENT_ALT_PORT."
+        "bgci runs no preview of the changed load-balancer settings: a service port has no number in "
+        "HAPROXY_DEPLOYMENT_ALT_PORT."
     )
     return False
 
@@ -100,7 +101,7 @@ def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
     marathon, app_id = context.cluster.marathon, str(app["id"])
     if marathon.app(app_id):
         raise ConflictError(
-            f"{app_id} exists already, and it is not a preview of {context.app_id}.",
+            f"{app_id} exists already, but it is not a preview of {context.app_id}.",
             remedy="Remove it or rename it, or give --preview never.",
         )
     marathon.create(app)
@@ -119,7 +120,7 @@ def _until_healthy(context: Context) -> RunningApp:
     while True:
         found = context.cluster.marathon.app(app_id)
         if found is None:
-            raise ConflictError(f"{app_id} has disappeared.", remedy="Somebody removed it: run the command again.")
+            raise ConflictError(f"Another program deleted {app_id}.", remedy="Run the command again.")
         running = found.queued(context.cluster.marathon.queue()) if not found.app.tasks else found
         if running.app.healthy:
             return running
@@ -136,7 +137,7 @@ def _until_healthy(context: Context) -> RunningApp:
 def _until_serving(context: Context, running: RunningApp, settle: float) -> None:
     """Until every load balancer has had the preview UP for ``settle`` seconds without a break.
 
-    UP in the statistics is not yet a proof: a new server counts as UP until HAProxy's checks have failed.
+    UP in the statistics does not suffice: a new server counts as UP until HAProxy's checks have failed.
     """
     wanted = endpoints([running], running.id)
     (task,) = running.app.healthy[:1]
@@ -176,7 +177,7 @@ def _until_serving(context: Context, running: RunningApp, settle: float) -> None
 def _not_serving(why: str) -> UnhealthyError:
     return UnhealthyError(
         f"The preview does not serve: {why}. After the promotion the app would be unreachable in the same way.",
-        remedy="Correct the HAPROXY labels of the template (docs/labels.md). No user was affected; nothing is left.",
+        remedy="Correct the HAPROXY labels of the template (docs/labels.md). No user was affected.",
     )
 
 
@@ -211,12 +212,13 @@ def _test(context: Context, suite: Suite | None, running: RunningApp) -> None:
         named = "; ".join(f"{case.title}: {case.message}" for case in bad[:3])
         raise RejectedError(
             f"The preview is rejected, {len(bad)} of {len(cases)} checks failed: {named}",
-            remedy=f"{REPORT} in the artifacts has requests and answers. No user was affected; nothing is left.",
+            remedy=f"{REPORT} in the artifacts has requests and answers. No user was affected; the preview was "
+            "deleted.",
         )
 
 
 def _stayed_healthy(before: App, after: RunningApp | None) -> Iterator[Case]:
-    """A test case for each task of the preview: whether it is still there and healthy."""
+    """A test case for each task of the preview: whether it still exists and is healthy."""
     health = CanaryHealth(before).ended(after.app if after else None, time.time())
     for task in before.healthy:
         why = health.trouble(task.id)

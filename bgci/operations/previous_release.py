@@ -18,7 +18,7 @@ from bgci.operations.owned_apps import require_owned
 
 
 def begun(context: Context) -> Release | None:
-    """The release to promote, None where the job of that revision has it. From here on the command is about it.
+    """The release to promote, None if the job of that revision has it. Sets the command's revision to it.
 
     Raises ConflictError unless one revision serves alone and the one before it is known.
     """
@@ -29,13 +29,13 @@ def begun(context: Context) -> Release | None:
         raise ConflictError(
             f"No revision before {app.revision or app.id} is known: it is the first one, or was not deployed by this "
             "version of bgci.",
-            remedy="Run `bgci promote` of the revision that you want, or remove the app with `bgci remove`.",
+            remedy="Run `bgci promote` for another revision, or remove the app with `bgci remove`.",
         )
     context.go_on_with(revision=before.revision)
     context.console.info(
         f"Before {app.revision or app.id}, {before.revision} served (image {before.image or 'unknown'})."
     )
-    # An account that releases without jobs perhaps cannot read Metronome, so it is read only where it is needed.
+    # An account that releases without jobs may be unable to read Metronome, so bgci reads it only if needed.
     job = _job(context) if context.settings.via != "direct" or before.definition is None else None
     if as_job(context):
         if job:
@@ -59,7 +59,7 @@ def _serving(context: Context) -> RunningApp:
 
 
 def _job(context: Context) -> Job | None:
-    """The job that promotes the revision, where there are jobs."""
+    """The job that promotes the revision, if jobs are in use."""
     metronome = context.cluster.metronome
     if context.job or metronome is None or not metronome.available():
         return None
@@ -67,7 +67,7 @@ def _job(context: Context) -> Job | None:
 
 
 def _require_way(context: Context, before: Previous) -> None:
-    """Raises ConflictError where the job is missing and jobs are asked for, or nothing else has the definition."""
+    """Raises ConflictError if the job is missing and jobs are required, or if no other source has the definition."""
     job_id = job_ids(context.app_id, context.revision)[Kind.PROMOTE.value]
     if context.settings.via == "job" or before.definition is None:
         raise ConflictError(
@@ -85,7 +85,7 @@ def _release(context: Context, before: Previous, job: Job | None) -> Release:
         return Release(group(before.definition), before.revision, before.definition, before.image)
     if job is None:
         raise ConflictError(
-            f"The definition of {before.revision} was too large to be kept on the app, and no job has it.",
+            f"The definition of {before.revision} was too large for the app's label, and no job has it.",
             remedy="Run `bgci promote` with its template and image.",
         )
     return carried_release(job)

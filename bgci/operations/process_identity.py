@@ -1,4 +1,4 @@
-"""Which process this is, so that another command on the same machine can tell whether it still runs."""
+"""The identity of this process, by which another command on the same machine can check whether it still runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PROC = Path("/proc")
 
 
 def machine() -> str:
-    """The running kernel and its process namespace; empty where that cannot be told.
+    """The running kernel and its process namespace; empty if unknown.
 
-    A host name would not do: two containers can have the same one, with other processes under the same ids.
+    A host name does not suffice: two containers can have the same one, with other processes under the same ids.
     """
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -21,18 +21,18 @@ def machine() -> str:
 
 
 def process(pid: int) -> str:
-    """A process, told from later ones with the same id by its start time. Empty where that cannot be told."""
+    """A process by its id and start time, because ids are reused. Empty if unknown."""
     start = _start_time(pid)
     return f"{pid}@{start}" if start else ""
 
 
 def has_ended(machine_id: str, process_id: str) -> bool:
-    """Whether the process certainly runs no more; False for one of another machine."""
+    """Whether the process has certainly ended; False for a process of another machine."""
     pid = process_id.partition("@")[0]
     if not machine_id or machine_id != machine() or not pid.isdecimal():
         return False
     try:
-        os.kill(int(pid), 0)  # /proc may hide the processes of other users
+        os.kill(int(pid), 0)  # /proc can hide the processes of other users
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):

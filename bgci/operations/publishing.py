@@ -44,18 +44,18 @@ def publish(context: Context, rendered: Rendered) -> None:
 
 
 def jobs_of_app(context: Context) -> list[Job]:
-    """Every job that was published for this app, whatever its revision; none without Metronome."""
+    """Every published job of this app, of any revision; none without Metronome."""
     metronome = context.cluster.metronome
     return [job for job in metronome.jobs() if job.app == context.app_id] if metronome else []
 
 
 def needed_metronome(context: Context) -> Metronome:
-    """Raises UnavailableError where the cluster has none."""
+    """The client of Metronome. Raises UnavailableError if the cluster has none."""
     if context.cluster.metronome is None or not context.cluster.metronome.available():
         url = context.settings.metronome_url
         raise UnavailableError(
-            f"{url} is not a Metronome." if url else "This cluster has no Metronome, and thus no jobs.",
-            remedy="Give --metronome-url, or run the goals with --via direct: they need no `publish`.",
+            f"{url} is not a Metronome." if url else "This cluster has no Metronome, so it cannot run jobs.",
+            remedy="Give --metronome-url, or run the goals with --via direct, which needs no `publish`.",
         )
     return context.cluster.metronome
 
@@ -67,7 +67,7 @@ def _check_owner(context: Context, job_id: str, job: Job | None) -> None:
     if any(theirs.get(label, value) != value for label, value in mine.items()):
         app = theirs.get("BGCI_APP")
         raise ConflictError(
-            f"Job {job_id} belongs to {app} {theirs.get('BGCI_REVISION')}, which gives the same job name.",
+            f"Job {job_id} belongs to {app} {theirs.get('BGCI_REVISION')}, which has the same job name.",
             remedy=f"Give the revision another name, or remove the old jobs: `bgci prune --app {app}`.",
         )
 
@@ -89,7 +89,7 @@ def _replace(
     except BaseException as error:
         whole = _put_back(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
-            raise amended(error, more="The jobs are as they were before.") from error
+            raise amended(error, more="The earlier jobs were restored.") from error
         raise
 
 
@@ -107,7 +107,7 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
         metronome.delete(job_id)
     raise DeniedError(
         f"Job {job_id} exists and is not readable. Missing: {of_request('GET', f'/v1/jobs/{job_id}')}.",
-        remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
+        remedy="Grant it, or use other credentials; `bgci doctor` lists the permissions.",
     )
 
 

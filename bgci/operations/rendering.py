@@ -1,6 +1,6 @@
-"""From the template and the image, or from what was rendered before, to the release; from the release to its jobs.
+"""Renders the release from template and image, or reads it from the artifacts, and renders its jobs.
 
-Touches no cluster.
+Contacts no cluster.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Rendered:
 def render(context: Context) -> Rendered:
     """The release and its jobs, written to the artifacts. Raises InvalidError with every finding.
 
-    Without an image or a template the app definition is that of the artifacts, such as those of a release to another
-    cluster: only the jobs are made again.
+    Without an image or a template the app definition is that of the artifacts, for example of a release to another
+    cluster; only the jobs are rendered again.
     """
     again = not (context.settings.image or context.settings.template) and _definition_file(context).exists()
     release = _rendered_before(context) if again else from_template(context)
@@ -74,7 +74,7 @@ def render(context: Context) -> Rendered:
 
 
 def masked(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The job as it can be shown. A compressed document is masked as a whole: no secret can be found in it."""
+    """The job without secrets. Masks a compressed document as a whole, because redaction cannot search it."""
     run = job["run"]
     text = str(run.get("env", {}).get(VARIABLE, "{"))
     if text.startswith("{"):
@@ -84,9 +84,9 @@ def masked(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def load(context: Context) -> Release:
-    """The release of a goal: from the document of the job, from the template, or as rendered before.
+    """The release of a goal: from the document of the job, from the template, or from the artifacts.
 
-    Called once per command: otherwise a file that changes meanwhile would be promoted without a canary.
+    Called once per command: otherwise a file that changes meanwhile could be promoted without a canary.
     """
     if context.job:
         return _release(context, context.settings, context.job.definition, context.job.image)
@@ -100,7 +100,7 @@ def _definition_file(context: Context) -> Path:
 
 
 def _rendered_before(context: Context) -> Release:
-    """The release of the artifacts. Raises UsageError without one, InvalidError when it is not what was rendered."""
+    """The release of the artifacts. Raises UsageError without one, InvalidError when it was changed after `render`."""
     file = _definition_file(context)
     if not file.exists():
         raise UsageError(
@@ -117,19 +117,19 @@ def _rendered_before(context: Context) -> Release:
     manifest = as_mapping(context.artifacts.read_json("manifest.json"))
     if as_mapping(manifest.get("files")).get(file.name) != sha256(content):
         raise InvalidError(
-            f"{file} is not what was rendered: manifest.json has another SHA-256 for it, or none.",
+            f"{file} was changed after `bgci render`: manifest.json has another SHA-256 for it, or none.",
             remedy="Keep the artifacts directory as a whole, or give --image to render again.",
         )
     if file.name in as_list(manifest.get("redacted")):
         raise InvalidError(
-            f"{file} has *** where the app definition has one of bgci's own credentials.",
-            remedy="Give --image, so that it is rendered again; better, give the app a secret of its own.",
+            f"{file} has *** in place of one of bgci's own credentials.",
+            remedy="Give --image to render it again; better, give the app a separate secret.",
         )
     return _release(context, context.settings, definition, str(manifest.get("image", "")))
 
 
 def known_group(context: Context) -> str:
-    """The deployment group of the definition, where one is at hand; empty where it is not. A rollback needs none."""
+    """The deployment group of the definition; empty without a definition, which a rollback does not need."""
     try:
         return load(context).group
     except BgciError:
@@ -137,7 +137,7 @@ def known_group(context: Context) -> str:
 
 
 def from_template(context: Context, settings: Settings | None = None) -> Release:
-    """Render the template for this image. settings: others than the command's. Raises UsageError or InvalidError."""
+    """Render the template for this image. settings: default: the command's. Raises UsageError or InvalidError."""
     settings = settings or context.settings
     if not settings.image:
         raise UsageError("--image is missing.", remedy="Give --image, or set BGCI_IMAGE.")
@@ -153,7 +153,7 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
 
 
 def template_file(settings: Settings) -> Path:
-    """The template to use. Raises UsageError naming every place where it was looked for."""
+    """The template to use. Raises UsageError with every searched place."""
     if settings.template:
         return Path(settings.template)
     directory = Path(settings.template_dir)
@@ -186,7 +186,7 @@ def _release(context: Context, settings: Settings, definition: Mapping[str, Any]
 
 
 def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
-    """Where users reach the app: as --service-url says, at its first virtual host, or at the first load balancer."""
+    """The app's URL for users: --service-url, its first virtual host, or the first load balancer."""
     if settings.service_url:
         return re.sub("//[^/@]*@", "//", settings.service_url[0])
     marks, ports = labels(definition), service_ports(definition)
@@ -201,7 +201,7 @@ def app_url(settings: Settings, definition: Mapping[str, Any]) -> str:
 
 
 def marathon_version(context: Context) -> str:
-    """The version whose rules apply: --marathon-version, else the cluster's. `render` contacts no cluster."""
+    """The Marathon version for the rules: --marathon-version, else the cluster's. `render` contacts no cluster."""
     given, asked = context.settings.marathon_version, context.settings
     if given != "auto":
         return given
@@ -236,7 +236,7 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
 def document_of(context: Context, release: Release) -> JobDocument:
     """The document of the release's jobs, from the settings of this command."""
     settings, definition = context.settings, release.definition or {}
-    size_of(settings).of(instances(definition))  # raises for a canary that is too large
+    size_of(settings).of(instances(definition))  # raises for too large a canary
     file = suite_file(context) if preview_suite(context, release.image) else None
     known = {key: value for key, value in variables(settings).items() if key != "env"}
     return JobDocument(
@@ -252,12 +252,12 @@ def document_of(context: Context, release: Release) -> JobDocument:
 
 
 def job_goal_options(settings: Settings) -> dict[str, Any]:
-    """The options of the goal inside the job. Its timeout is shorter than that of the command that follows it."""
+    """The options of the goal inside the job. Its timeout is shorter than that of the following command."""
     return job_options(replace(settings, timeout=inner_timeout(settings.timeout)))
 
 
 def published_options(settings: Settings) -> dict[str, str]:
-    """The options that form the jobs themselves: another value needs other jobs."""
+    """The options that define the jobs themselves: another value requires new jobs."""
     return {name: str(option_value(settings, name)) for name in FORMING}
 
 

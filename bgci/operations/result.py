@@ -11,13 +11,13 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """None: the command has nothing to say about it.
+    """The result of one command. None: a field that the command does not determine.
 
-    message, remedy: how it ended, for people. reached: the goal's state, in words. changed: whether it changed the
-    cluster. plan: of a dry run, lines of Markdown. advice: on the app definition. balancer_changes: what
-    the load balancer does otherwise after the promotion (``appdef.balancer_changes``). url: where users reach the app.
-    state: the group as it was seen last (``reporting.rollout_log.summary``). stages: one row for each part of a
-    release. cause: why a release was rolled back.
+    message, remedy: the end of the command, as text. reached: the goal's state, in words. changed: whether it changed
+    the cluster. plan: of a dry run, lines of Markdown. advice: on the app definition. balancer_changes: changes of the
+    load balancer after the promotion (``appdef.balancer_changes``). url: the app's URL for users. state: the group in
+    the last observation (``reporting.rollout_log.summary``). stages: one row for each part of a release. cause: why a
+    release was rolled back.
     """
 
     message: str | None = None
@@ -57,11 +57,11 @@ class Result:
     outputs: Json | None = None
 
     def document(self) -> dict[str, Any]:
-        """What there is to say, by name."""
+        """The determined fields, by name."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
     def followed_by(self, later: Result) -> Result:
-        """This result, where ``later`` says nothing about it."""
+        """``later``, completed by the fields of this result."""
         merged = Result(**{**self.document(), **later.document()})
         return replace(merged, plan=(*(self.plan or ()), *later.plan)) if later.plan else merged

@@ -1,4 +1,4 @@
-"""The loop of a rollout: observe, ask the engine, perform one step, again. It decides nothing."""
+"""The loop of a rollout: observe, ask the engine, perform one step, repeat. Only the engine decides."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ERRORS: dict[Ending, type[BgciError]] = {
 
 
 class Reporter(Protocol):
-    """Tells a person about the rollout (reporting.console)."""
+    """Reports the rollout (reporting.console)."""
 
     def step(self, text: str) -> None: ...
     def wait(self, text: str) -> None: ...
@@ -48,7 +48,7 @@ class Reporter(Protocol):
 
 
 class Baseline(Protocol):
-    """Keeps the baseline as it ran, over several commands (operations.kept_baseline)."""
+    """Keeps the baseline's definition over several commands (operations.kept_baseline)."""
 
     def load(self) -> App | None: ...
     def save(self, app: App | None) -> None: ...
@@ -134,7 +134,7 @@ class Driver:
         watch.sleep()
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
-        """Perform the step; the next step where that is known without another observation."""
+        """Perform the step. Returns the next step if it needs no observation."""
         self.reporter.step(step_text(step, release.revision))
         affected = rollout.needs_confirmation(step)
         try:

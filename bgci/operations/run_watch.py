@@ -1,4 +1,4 @@
-"""One run of a job, watched: its state, its log, and the result that it reports."""
+"""Watches one run of a job: its state, its log, and its result."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bgci.errors import ConflictError, DeadlineError, UnavailableError
 from bgci.interruption import left, pause
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
 
-FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after something happened, and while nothing does
-LOG_TAIL = 5.0  # seconds that the last lines of a finished run may take to appear
-REPLACED_WITHIN = 1.0  # seconds from the end of a run until its replaced job has taken its history away
+FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after a change, and without changes
+LOG_TAIL = 5.0  # seconds for the last lines of a finished run to appear
+REPLACED_WITHIN = 1.0  # seconds from the end of a run until the deletion of its replaced job, with its history
 LONGEST_LINE = 4 * 2**20  # characters; a result with the longest journal line is far shorter
 OVERLONG = "(a line of more than 4 MiB is left out)"
-GONE_AFTER = 5.0  # seconds after which a run that no list has is gone: its end needs some milliseconds (hazard 36)
+GONE_AFTER = 5.0  # seconds without the run in any list until it counts as gone: its end takes milliseconds (hazard 36)
 
 
 class LogLines:
-    """The lines of a log that is read in parts. A line that is longer than ``LONGEST_LINE`` is left out: a part of it
-    could hold a part of a secret, which no redaction finds."""
+    """The lines of a log that is read in parts. Leaves out lines longer than ``LONGEST_LINE``: a part of one could
+    contain a part of a secret, which redaction cannot recognise."""
 
     def __init__(self) -> None:
         self._begun, self._too_long = "", False
@@ -38,7 +38,7 @@ class LogLines:
 
 
 class RunWatch:
-    """A run, watched. ``run_id``: empty until it is known. ``result``: what the run reported at its end."""
+    """The watched run. ``run_id``: empty until it is known. ``result``: the run's own report at its end."""
 
     def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
         self.context = context
@@ -47,7 +47,7 @@ class RunWatch:
         self.run_id = ""
         self.result: dict[str, Any] | None = None
         self.task_id = ""
-        self.started = False  # seen with a task that was launched
+        self.started = False  # whether a task of the run was launched
         self._offset = 0
         self._lines = LogLines()
         self._readable = context.cluster.task_log is not None
@@ -79,7 +79,7 @@ class RunWatch:
             pause(interval)
 
     def _poll(self, before: JobRun) -> JobRun:
-        """The run's state; the state before while Metronome does not answer, because the run goes on without it."""
+        """The run's state; the last known one while Metronome does not answer, because the run continues without it."""
         try:
             return self.metronome.run(self.job_id, self.run_id)
         except UnavailableError as error:
@@ -89,9 +89,9 @@ class RunWatch:
             return before
 
     def require_own_end(self) -> None:
-        """Raises ConflictError for a run that ended because its job was replaced: its history goes with it.
+        """Raises ConflictError for a run that ended because its job was replaced, which also deletes its history.
 
-        The run is stopped first and its job deleted then, so that its history is there for a moment.
+        Publishing stops the run first and then deletes its job, so the history exists for a moment.
         """
         until = time.monotonic() + REPLACED_WITHIN
         while time.monotonic() < until:
@@ -102,7 +102,7 @@ class RunWatch:
     def _gone(self) -> ConflictError:
         return ConflictError(
             f"Run {self.run_id} of {self.job_id} is gone: the job was replaced, which stopped the run.",
-            remedy="See what runs with `bgci status`, then run the same command again.",
+            remedy="Check the state with `bgci status`, then run the same command again.",
         )
 
     def _require_time(self, state: JobRun) -> None:
@@ -110,7 +110,7 @@ class RunWatch:
             return
         remedy = "Look at the job's log in DC/OS."
         if state.status == "INITIAL":
-            remedy = "A run that stays INITIAL waits for an offer: look at the agents' resources."
+            remedy = "A run that stays INITIAL waits for an offer: check the agents' resources."
         raise DeadlineError(
             f"Timed out after {duration_text(self.context.settings.timeout)}: run {self.run_id} of {self.job_id} is "
             f"{state.status}.",
@@ -130,7 +130,7 @@ class RunWatch:
         return self._readable and bool(self.task_id)
 
     def read_rest(self, seconds: float) -> None:
-        """Read the log until the run's result is in it: the log can lag behind the run's end."""
+        """Read the log until it has the run's result, because the log can lag behind the run's end."""
         deadline = time.monotonic() + min(seconds, left())
         while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
             pause(FASTEST_POLL)

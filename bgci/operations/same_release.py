@@ -15,7 +15,7 @@ from bgci.reporting.diff import NO_DIFFERENCE, definition_difference
 def require_same_release(apps: Iterable[RunningApp], release: Release, version: str) -> None:
     """Raises ConflictError when the release's revision runs with another image, or from another definition.
 
-    The number of instances may differ: to promote with another one scales. version: of Marathon.
+    The number of instances can differ: a promotion scales the app. version: of Marathon.
     """
     for app in apps:
         if release.definition is None or app.revision != release.revision:
@@ -29,7 +29,7 @@ def require_same_release(apps: Iterable[RunningApp], release: Release, version: 
         if shown != NO_DIFFERENCE:
             raise ConflictError(
                 f"{release.revision} runs as {app.id} with another definition than the given one:\n{shown}",
-                remedy="Give the definition a revision of its own; or leave out the template's options, roll this "
+                remedy="Give the definition a new revision; or omit the template's options, roll this "
                 "revision back and release it again.",
             )
 
@@ -40,5 +40,5 @@ def require_same_image(app: RunningApp, image: str) -> None:
     if image and runs and image != runs:
         raise ConflictError(
             f"{app.revision} runs with the image {runs} ({app.id}), not with {image}.",
-            remedy="Leave --image out, or give the other image a revision of its own.",
+            remedy="Omit --image, or give the other image a new revision.",
         )

@@ -1,4 +1,4 @@
-"""Times of one rollout: how long it waited for what, and how long to sleep before the next observation."""
+"""Times of one rollout: its waits by cause, and the pause before the next observation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bgci import interruption
 from bgci.engine.decisions import Cause, Step, Wait
 
 QUICK_POLL = 0.01  # seconds: while a placeholder is launched
-FASTEST_POLL = 0.1  # right after something happened
+FASTEST_POLL = 0.1  # right after a change
 SLOWEST_POLL = 0.5
 
 
 @dataclass
 class Stopwatch:
-    """Seconds. ``waited``: by cause, without the last sleep of each wait, which is ours and not the platform's."""
+    """Seconds. ``waited``: by cause, without the last pause of each wait, which is not the platform's time."""
 
     total: float = 0.0
     waited: dict[Cause, float] = field(default_factory=dict)
@@ -31,16 +31,16 @@ class Stopwatch:
 
     @property
     def overhead(self) -> float:
-        """Overhead over the limit, as a share of it; 0 when nothing had to be waited for."""
+        """Overhead over the limit, as a share of it; 0 without any wait."""
         return (self.total - self.limit) / self.limit if self.limit else 0.0
 
     @property
     def launches(self) -> bool:
-        """Whether the wait is for an instance that must be seen as soon as it is launched."""
+        """Whether the wait is for an instance whose launch must be observed at once."""
         return self._cause is Cause.ROOM
 
     def note(self, step: Step) -> None:
-        """Book the wait that this step ends."""
+        """Add the wait that this step ends."""
         cause = step.cause if isinstance(step, Wait) else None
         if cause is not self._cause:
             self._book()
@@ -48,7 +48,7 @@ class Stopwatch:
             self._pause = QUICK_POLL if self.launches else FASTEST_POLL
 
     def sleep(self) -> None:
-        """Until the next observation: longer each time that the wait goes on."""
+        """Seconds until the next observation; they grow during a wait."""
         self._pause = min(SLOWEST_POLL, self._pause * 1.4)
         interruption.pause(self._pause)
 

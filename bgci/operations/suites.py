@@ -1,4 +1,4 @@
-"""The test suite of a revision: where its file is, and its checks with the variables filled in."""
+"""The test suite of a revision: its file, and its checks with the values of variables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bgci.errors import UsageError
 from bgci.operations.context import Context
 from bgci.operations.variables import variables
 
-MOST_OF_A_SUITE = 1 << 20  # bytes: YAML takes many times its text
+MOST_OF_A_SUITE = 1 << 20  # bytes: a YAML document takes many times its size in memory
 
 
 def suite_file(context: Context) -> Path | None:
-    """The file of --suite, else the one in --template-dir; None where there is none."""
+    """The file of --suite, else the one in --template-dir; None without one."""
     given, directory = context.settings.suite, Path(context.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
     return Path(given) if given else next((path for path in candidates if path.is_file()), None)
@@ -36,7 +36,7 @@ def suite_text(file: Path) -> str:
 
 
 def preview_suite(context: Context, image: str) -> Suite | None:
-    """The checks with ``target: preview``, from the document of the job or from the file; None where there are none."""
+    """The checks with ``target: preview``, from the document of the job or from the file; None without any."""
     if context.job:
         text, name = context.job.suite, "the suite"
         suite = _parsed(context, text, name, image) if text else None
@@ -47,7 +47,7 @@ def preview_suite(context: Context, image: str) -> Suite | None:
 
 
 def canary_suite(suite: Suite) -> Suite | None:
-    """The checks for everything but the preview; None where there are none."""
+    """The checks of all targets except the preview; None without any."""
     return _only(suite, preview=False)
 
 

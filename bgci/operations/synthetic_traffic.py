@@ -1,4 +1,4 @@
-"""Synthetic traffic to the instances of canary and baseline, where live traffic is thin."""
+"""Synthetic traffic to the instances of canary and baseline, for thin live traffic."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from bgci.analysis.judge import Counts
 from bgci.dcos.idle_probe import timed
 
-PAIRS = 10  # in each round: requests to the canary, each beside one to the baseline
-BESIDE = 9  # requests to the baseline for each to the canary: what is known of it saves the canary's (docs/judge.md)
-WORKERS = 2 * PAIRS  # requests under way at a time, at most
+PAIRS = 10  # requests to the canary in each round, each paired with one to the baseline
+BESIDE = 9  # requests to the baseline per request to the canary: they save requests to the canary (docs/judge.md)
+WORKERS = 2 * PAIRS  # limit of simultaneous requests
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Probed:
 
 
 def probe(canary: Sequence[str], baseline: Sequence[str], pool: ThreadPoolExecutor) -> Probed:
-    """One round of requests to these URLs, one for each instance; nothing where canary or baseline has none.
+    """One round of requests to these URLs, one for each instance; none if canary or baseline has no instance.
 
-    The two requests of a pair are sent at the same time, and no instance gets a second one meanwhile: who answers
-    several at once is slower, and the colours have different numbers of instances. The rest of the baseline's come
-    afterwards. A round has always as many requests: how they end must not decide how many are counted.
+    The two requests of a pair are sent at the same time, and no instance gets a second one meanwhile: an instance with
+    several requests is slower, and the colours have different numbers of instances. The rest of the baseline's requests
+    follows. A round always has the same number of requests: their outcome must not decide how many are counted.
     """
     if not canary or not baseline:
         return Probed()

@@ -22,13 +22,13 @@ PAUSE = 0.5  # seconds between two polls
 
 @dataclass(frozen=True)
 class RunningPair:
-    """The canary beside its baseline; without one at a first deployment."""
+    """The canary and its baseline; a first deployment has no baseline."""
 
     canary: RunningApp
     baseline: RunningApp | None
 
     def places(self, balancers: Sequence[Place]) -> dict[str, list[Place]]:
-        """By target."""
+        """The places of the tests, by target."""
         return {
             CANARY: list(places_of(self.canary).values()),
             BASELINE: list(places_of(self.baseline).values()) if self.baseline else [],
@@ -58,15 +58,14 @@ def _secure_ports(running: RunningApp) -> set[int]:
 
 
 def group_of(context: Context) -> str:
-    """The deployment group of the app as it runs, empty when it does not run. Raises ConflictError for another app in
-    it."""
+    """The deployment group of the running app, empty if it does not run. Raises ConflictError for another app in it."""
     return require_owned(context).claim.group
 
 
 def current_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
-    """The canary and its baseline as they run now.
+    """The running canary and its baseline.
 
-    Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or is the only one).
+    Raises ConflictError unless the revision is a canary beside a baseline (``alone``: or the only one).
     """
     running = require_owned(context).apps
     require_dates(running)
@@ -78,7 +77,7 @@ def current_hybrid(context: Context, *, alone: bool = False) -> RunningPair:
             return RunningPair(new, old)
     runs = ", ".join(f"{side.app.id} (revision {side.app.revision or 'unknown'})" for side in sides) or "nothing"
     raise ConflictError(
-        f"{context.revision} is not a canary beside a baseline: nothing to test. Running of {context.app_id}: {runs}.",
+        f"{context.revision} is not a canary beside a baseline. Running apps of {context.app_id}: {runs}.",
         remedy="Run `bgci canary` first; `bgci status` shows the running apps.",
     )
 
@@ -103,7 +102,7 @@ def healthy_hybrid(context: Context) -> RunningPair:
 
 
 def balancer_places(context: Context, hybrid: RunningPair) -> list[Place]:
-    """The app behind each load balancer; empty where none is named."""
+    """The app behind each load balancer; empty without a load balancer."""
     if context.settings.service_url:
         services = enumerate(context.settings.service_url, start=1)
         return [Place(f"service {n}", (url.rstrip("/"),), urlsplit(url).netloc or url) for n, url in services]

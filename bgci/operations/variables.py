@@ -12,19 +12,19 @@ from bgci.options import Settings
 
 
 def variables(settings: Settings) -> dict[str, Any]:
-    """What a template may use."""
+    """The variables of a template."""
     pairs = [text.partition("=") for text in settings.set]
     wrong = [key for key, sign, _ in pairs if not sign or not key.isidentifier()]
     if wrong:
         raise UsageError(f"--set {wrong[0]} is not KEY=VALUE.", remedy="Write --set name=value; a name has no dashes.")
     reserved = [key for key, _, _ in pairs if key in ("image", "app", "revision", "env")]
     if reserved:
-        raise UsageError(f"--set cannot give {reserved[0]}: it has its own option.", remedy=f"Use --{reserved[0]}.")
+        raise UsageError(f"--set cannot set {reserved[0]}: it has a separate option.", remedy=f"Use --{reserved[0]}.")
     logins = [name for name in settings.template_env if name in CREDENTIAL_VARIABLES]
-    if logins:  # the checkout can name it, and its suite could send it to the canary
+    if logins:  # the checkout chooses the names, and its suite could send the values to the canary
         raise UsageError(
-            f"--template-env cannot give {logins[0]}: no template or test suite may read bgci's own login.",
-            remedy="Give what the app or its tests need in another variable; put a secret of the app into a DC/OS "
+            f"--template-env cannot name {logins[0]}: no template or test suite can read bgci's own login.",
+            remedy="Put the value for the app or its tests into another variable; put a secret of the app into a DC/OS "
             "secret (docs/secrets.md).",
         )
     return {

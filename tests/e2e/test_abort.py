@@ -98,7 +98,7 @@ def test_a_later_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> No
     ended = running.end()
     assert ended.code == 143
     assert ended.result["name"] == "aborted"
-    assert "goes on without being followed" in ended.text
+    assert "bgci no longer follows it" in ended.text
     until(lambda: app.healthy() == {"v1": 2})
 
 

@@ -72,7 +72,7 @@ def test_a_first_deployment_in_stages_is_green_and_each_stage_again_is_too(app: 
     for _ in range(2):
         app.canary("v1", BGCI_VIA=via)
         tested = app.run("test", "v1", "--judge-for", "5s")
-        assert "v1 serves alone, so bgci compares it with no baseline" in tested.text
+        assert "v1 serves alone: there is no baseline to compare it with" in tested.text
         assert (tested.result["tests"]["failed"], tested.result["tests"]["skipped"]) == (0, 1)
         app.promote("v1", BGCI_VIA=via)
     assert app.healthy() == {"v1": 2}
@@ -93,7 +93,7 @@ def test_a_release_of_a_first_revision_that_never_gets_healthy_ends_with_8_and_l
 ) -> None:
     sick(app, "v1")
     ran = app.run("release", "v1", "--timeout", "6s", expect=8, BGCI_VIA=via)
-    assert "v1 is removed: it is the first revision, and it never served" in ran.result["message"]
+    assert "v1 was removed: it is the first revision, and it never served" in ran.result["message"]
     assert app.runs() == {}
 
 

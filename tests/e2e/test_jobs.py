@@ -116,7 +116,7 @@ def test_publish_that_fails_half_way_puts_the_earlier_jobs_back(app: App) -> Non
         metronome.fault = fault
         failed = app.publish("v1", "--wave", "3", expect=3, BGCI_METRONOME_URL=metronome.url)
     assert refused
-    assert "as they were before" in failed.err
+    assert "The earlier jobs were restored" in failed.err
     assert [app.lab.job(job) for job in names(app, "v1")] == before
 
 
@@ -125,7 +125,7 @@ def test_publish_that_fails_half_way_leaves_none_where_there_was_none(app: App) 
     with proxy(app.lab.metronome_url) as metronome:
         metronome.fault = lambda method, path, body: 422 if method == "POST" and third in body else None
         failed = app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
-    assert "as they were before" in failed.err
+    assert "The earlier jobs were restored" in failed.err
     assert mine(app) == []
 
 
@@ -135,7 +135,7 @@ def test_publish_that_cannot_put_back_what_was_there_does_not_say_so(app: App) -
         metronome.fault = lambda method, path, body: 422 if third in body or method == "DELETE" else None
         failed = app.publish("v1", expect=3, BGCI_METRONOME_URL=metronome.url)
     assert "could not be restored" in failed.text
-    assert "as they were before" not in failed.err
+    assert "The earlier jobs were restored" not in failed.err
     app.publish("v1")
     assert mine(app) == sorted(names(app, "v1"))
 

@@ -58,12 +58,12 @@ def test_h65_a_killed_holder_blocks_nobody_longer_than_its_lease(app: App) -> No
     until(app.apps)
     killed.kill()
     assert len(app.locks()) == 1
-    assert "Removed the lock that `bgci promote` of v1" in app.promote("v1").text  # at once: of the same machine
+    assert "Removed the abandoned lock of `bgci promote` of v1" in app.promote("v1").text  # at once: of the same machine
     unknown = hand_made(app)
     assert "unknown owner" in app.promote("v1", expect=6).text
     app.lab.marathon.delete(unknown)
     hand_made(app, BGCI_LOCK_WAY="process", BGCI_LOCK_COMMAND="promote", BGCI_LOCK_LEASE="4")
-    assert "Removed the lock" in app.promote("v1", "--lock-timeout", "60s").text
+    assert "Removed the abandoned lock" in app.promote("v1", "--lock-timeout", "60s").text
     assert app.locks() == []
 
 

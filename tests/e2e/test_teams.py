@@ -56,7 +56,7 @@ def test_a_team_releases_in_its_folder_and_nowhere_else(
 ) -> None:
     secret = f"{folder_of(app)}/bgci-service-account"
     missing = app.run("release", "v1", expect=3, **environment(account))
-    assert f"The secret {secret}, with which the jobs log in, does not exist" in missing.text
+    assert f"The secret {secret} for the login of the jobs does not exist" in missing.text
     assert f"create-sa-secret PRIVATE-KEY.pem ACCOUNT {secret}" in missing.text
     assert jobs(app, secured_lab) == []
 

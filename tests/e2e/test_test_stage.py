@@ -131,7 +131,7 @@ def test_without_a_canary_there_is_nothing_to_test_and_no_report(app: App) -> No
     earlier.parent.mkdir(parents=True)
     earlier.write_text("<testsuite/>")  # of an earlier build in the same workspace
     ended = app.run("test", "v1", expect=6)
-    assert "Running of" in ended.err
+    assert "Running apps of" in ended.err
     assert not earlier.exists()
     assert ended.result["outputs"]["junit"] == ""
     app.promote("v1")
@@ -219,7 +219,7 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
 
 
 def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
-    assert "Nothing to test with" in app.run("test", "v1", expect=2).err
+    assert "No tests are given" in app.run("test", "v1", expect=2).err
 
 
 def test_an_empty_program_tests_nothing_and_is_refused(app: App) -> None:

@@ -60,7 +60,7 @@ def test_without_a_login_the_file_may_name_what_it_likes(monkeypatch: pytest.Mon
 def test_the_file_cannot_allow_itself() -> None:
     allowed = Settings(cluster_url="https://there", allow_config_addresses=True)
     allowed.origins.update(FILE, allow_config_addresses=FROM_FILE)
-    with pytest.raises(UsageError, match="only the runner"):
+    with pytest.raises(UsageError, match="only an option or a variable"):
         _ = Connections(allowed).credentials
 
 
@@ -88,5 +88,5 @@ def test_no_template_or_suite_reads_the_login(name: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("MINE", "for the app")
     wanted = Settings(app="/web", revision="v2", template_env=["MINE"])
     assert variables(wanted)["env"] == {"MINE": "for the app"}
-    with pytest.raises(UsageError, match=f"--template-env cannot give {name}"):
+    with pytest.raises(UsageError, match=f"--template-env cannot name {name}"):
         variables(Settings(app="/web", revision="v2", template_env=["MINE", name]))

@@ -53,7 +53,7 @@ def test_an_app_definition_that_is_not_what_was_rendered_is_refused(
         (tmp_path / "manifest.json").unlink()
     else:
         (tmp_path / DEFINITION).write_text((tmp_path / DEFINITION).read_text().replace("web:2", "web:3"))
-    with pytest.raises(InvalidError, match=r"is not what was rendered: manifest\.json has another SHA-256"):
+    with pytest.raises(InvalidError, match=r"was changed after `bgci render`: manifest\.json has another SHA-256"):
         render.run(settings)
 
 

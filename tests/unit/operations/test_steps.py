@@ -33,7 +33,7 @@ def test_a_size_is_shown_as_one_would_say_it() -> None:
 
 @pytest.mark.parametrize("steps", ["0", "0%", "101%", "10001", "-1", "1,", "1;2", "a", "²", "%"])
 def test_what_is_no_size_is_refused(steps: str) -> None:
-    with pytest.raises(UsageError, match="is not a size of a canary"):
+    with pytest.raises(UsageError, match="is not a canary size"):
         step_sizes(steps)
 
 
