@@ -1,4 +1,4 @@
-"""A promotion is complete only under the final configuration, and a revision that turns bad is rolled back by the command itself."""
+"""A promotion is complete only under the final configuration; a revision that turns bad is rolled back by itself."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_h65_a_killed_holder_blocks_nobody_longer_than_its_lease(app: App) -> No
     until(app.apps)
     killed.kill()
     assert len(app.locks()) == 1
-    assert "Removed the abandoned lock of `bgci promote` of v1" in app.promote("v1").text  # at once: of the same machine
+    assert "Removed the abandoned lock of `bgci promote` of v1" in app.promote("v1").text  # same machine: at once
     unknown = hand_made(app)
     assert "unknown owner" in app.promote("v1", expect=6).text
     app.lab.marathon.delete(unknown)
