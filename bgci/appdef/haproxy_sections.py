@@ -247,8 +247,7 @@ def _http_routes(port: BalancedPort) -> str:
         text = "".join(port.format(name, **values) for name in routes)
     else:
         both = path and port.auth[0]
-        name = f"HTTP_FRONTEND_ACL_ONLY_WITH_PATH{'_AND_AUTH' if both else ''}"
-        text = port.format(name, **values) if path else ""
+        text = port.format(f"HTTP_FRONTEND_ACL_ONLY_WITH_PATH{'_AND_AUTH' if both else ''}", **values) if path else ""
         text += "".join(port.format("HTTP_FRONTEND_ACL_ONLY", **{**values, "hostname": host}) for host in hosts)
     if redirect:
         name = f"BACKEND_REDIRECT_HTTP_TO_HTTPS{'_WITH_PATH' if path else ''}"

@@ -64,8 +64,7 @@ def decode_job(text: str) -> JobDocument:
 
 def job_document(spec: Mapping[str, Any]) -> JobDocument:
     """The document in a job's definition. Raises InvalidError for a job without a readable one."""
-    env = as_mapping(as_mapping(spec.get("run")).get("env"))
-    return decode_job(str(env.get(VARIABLE, "")))
+    return decode_job(str(as_mapping(as_mapping(spec.get("run")).get("env")).get(VARIABLE, "")))
 
 
 def with_document(spec: Mapping[str, Any], document: JobDocument) -> dict[str, Any]:

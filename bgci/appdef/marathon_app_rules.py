@@ -171,8 +171,7 @@ def check_resident(app: App) -> Iterator[Finding]:
     if "residency" not in app:
         return
     if (app.get("upgradeStrategy") or {"maximumOverCapacity": 0})["maximumOverCapacity"] != 0:
-        path = "$.upgradeStrategy.maximumOverCapacity"
-        yield refused(path, "is not 0 beside persistent volumes", "Write 0")
+        yield refused("$.upgradeStrategy.maximumOverCapacity", "is not 0 beside persistent volumes", "Write 0")
     if isinstance(app.get("unreachableStrategy"), Mapping):
         yield refused("$.unreachableStrategy", "is not possible with persistent volumes", 'Write "disabled"', "/")
 

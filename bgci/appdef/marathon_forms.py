@@ -140,8 +140,7 @@ def _migrate_ports(
 
 def port_count(app: Mapping[str, Any]) -> int:
     """How many ports a health check can refer to by index (marathon: AppValidation.portIndices)."""
-    mappings = (app.get("container") or {}).get("portMappings")
-    return len(mappings or app.get("portDefinitions") or [])
+    return len((app.get("container") or {}).get("portMappings") or app.get("portDefinitions") or [])
 
 
 def finished(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
@@ -184,8 +183,7 @@ def _finished_container(container: dict[str, Any], networks: list[dict[str, Any]
         kept = {key: docker[key] for key in ("image", "credential", "pullConfig", "forcePullImage") if key in docker}
         container["docker"] = {**kept, "parameters": [], "privileged": False}
     elif docker is not None:
-        kept = {key: docker[key] for key in ("image", "forcePullImage", "parameters", "privileged")}
-        container["docker"] = kept
+        container["docker"] = {key: docker[key] for key in ("image", "forcePullImage", "parameters", "privileged")}
         container.pop("linuxInfo", None)
     bridged = any(network["mode"] == "container/bridge" for network in networks)
     for mapping in container.get("portMappings") or []:

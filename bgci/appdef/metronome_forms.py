@@ -32,8 +32,7 @@ def stored_job(job: Mapping[str, Any]) -> dict[str, Any]:
     if "docker" in run:
         run["docker"] = {**_DOCKER, **run["docker"]}
     if "ucr" in run:
-        image = {**_UCR_IMAGE, **run["ucr"].get("image", {})}
-        run["ucr"] = {"privileged": False, **run["ucr"], "image": image}
+        run["ucr"] = {"privileged": False, **run["ucr"], "image": {**_UCR_IMAGE, **run["ucr"].get("image", {})}}
     run["networks"] = [
         {key: value for key, value in network.items() if value not in (None, {})} for network in run["networks"]
     ]

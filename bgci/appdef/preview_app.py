@@ -66,8 +66,7 @@ def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
 
 def probe_app(app_id: str, own_id: str) -> dict[str, Any]:
     """An app without instances, of this id, which shows whether an account can read what it creates."""
-    labels = {PREVIEW_LABEL: app_id}
-    return {"id": own_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
+    return {"id": own_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": {PREVIEW_LABEL: app_id}}
 
 
 def preview_host(app_id: str) -> str:

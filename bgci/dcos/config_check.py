@@ -69,8 +69,7 @@ class ConfigCheck:
     @cached_property
     def version(self) -> str:
         """Its version, such as ``2.6.12``; empty if it does not say. Raises OSError or subprocess.TimeoutExpired."""
-        done = _run([self._program, "-v"])
-        found = re.search(r"version (\d+\.\d+\.\d+)", done.stdout.decode(errors="replace"))
+        found = re.search(r"version (\d+\.\d+\.\d+)", _run([self._program, "-v"]).stdout.decode(errors="replace"))
         return found[1] if found else ""
 
     def findings(

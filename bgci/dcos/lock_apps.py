@@ -29,8 +29,7 @@ def new_lock_id(base_id: str) -> str:
 def lock_app(base_id: str, lock_id: str, owner: Owner, lease: float = LEASE) -> dict[str, Any]:
     """The app definition. It needs no resources, and marathon-lb leaves it out: it has no label of its own for that."""
     labels = {_OWNER[name]: redacted(str(getattr(value, "value", value))) for name, value in vars(owner).items()}
-    known = {name: text for name, text in labels.items() if text}
-    labels = {LOCK_LABEL: base_id, _LEASE: f"{lease:g}", **known}
+    labels = {LOCK_LABEL: base_id, _LEASE: f"{lease:g}", **{name: text for name, text in labels.items() if text}}
     return {"id": lock_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
 
 

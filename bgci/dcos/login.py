@@ -155,8 +155,7 @@ def _basic(credentials: Password) -> str:
             "BGCI_USERNAME holds a colon, which basic authentication cannot carry (RFC 7617).",
             remedy="Use a user name without a colon.",
         )
-    pair = f"{credentials.username}:{credentials.value}".encode()
-    encoded = base64.b64encode(pair).decode("ascii")
+    encoded = base64.b64encode(f"{credentials.username}:{credentials.value}".encode()).decode("ascii")
     redaction.hide(encoded)
     return f"Basic {encoded}"
 

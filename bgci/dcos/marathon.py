@@ -101,8 +101,7 @@ class Marathon(Service):
         return [running_app(app) for app in found if app["labels"][label].value == value]
 
     def _apps(self, selector: Sequence[tuple[str, str]]) -> list[JsonAnswer]:
-        found = self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))
-        return found["apps"].required().items()
+        return self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))["apps"].required().items()
 
     def locks(self, base_id: str) -> tuple[list[Lock], float]:
         """The locks of an app, and the time of the server that answers, in seconds; 0 where it does not say."""

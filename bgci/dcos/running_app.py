@@ -262,8 +262,7 @@ def _task(task: JsonAnswer, addresses: Mapping[str, tuple[Address, ...]], checke
 def _healthy_since(task: JsonAnswer) -> float:
     """Since the first success of a health check; where there is none, since the start."""
     first = [result["firstSuccess"].text() for result in task["healthCheckResults"].items() if not result.missing]
-    text = min(filter(None, first), default=task["startedAt"].text())
-    return seconds_of(text)
+    return seconds_of(min(filter(None, first), default=task["startedAt"].text()))
 
 
 def _addresses(app: JsonAnswer, task: JsonAnswer) -> tuple[Address, ...]:

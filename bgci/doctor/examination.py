@@ -122,8 +122,7 @@ class Examination:
         if end is None:
             yield skipped("tls", "only the proxy sees the certificate; each request verifies it")
             return
-        now = datetime.now(timezone.utc)
-        found = access.certificate(end, self._trust(), now, verified=not self.settings.insecure)
+        found = access.certificate(end, self._trust(), datetime.now(timezone.utc), verified=not self.settings.insecure)
         if found.status is not Status.FAILURE and not self.settings.insecure:
             require_trusted(self.url, verification(self.context.ca_cert, insecure=False))
         yield found

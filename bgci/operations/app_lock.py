@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Protocol
 
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.lock_apps import lock_app, new_lock_id, renewed_labels
@@ -16,6 +15,7 @@ from bgci.engine.lock import LEASE, Contender, CreateLock, Hold, Lock, Owner, Re
 from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError
 from bgci.interruption import left, pause, within
 from bgci.operations.process_identity import has_ended
+from bgci.reporting.console import Console
 
 MARGIN = 15.0  # seconds before the end of the lease in which the holder starts no change
 RENEW_EVERY, RENEW_AGAIN = LEASE / 3, 2.0  # seconds; the second after a renewal that failed
@@ -28,23 +28,16 @@ class LockLost(ConflictError):
     """Another command holds the lock now."""
 
 
-class LockReporter(Protocol):
-    """Reports about the lock (reporting.console)."""
-
-    def wait(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-
-
 class AppLock:
     """The lock of one app for this process, from ``take`` to ``release``."""
 
-    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, reporter: LockReporter) -> None:
+    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, console: Console) -> None:
         self.me = me
         self._given = marathon
         self._marathon = marathon.free()
         self._app_id = app_id
         self._patience = patience
-        self._reporter = reporter
+        self._console = console
         self._own: list[str] = []  # ids of our locks that may exist
         self._current, self._asked = "", 0.0  # the newest of them, and when its creation began
         self._needed, self._deleted = False, DELETED
@@ -180,7 +173,7 @@ class AppLock:
 
     def _tell(self, blockers: Sequence[Lock]) -> None:
         if blockers:
-            self._reporter.wait(f"{described(blockers[0])} changes {self._app_id}")
+            self._console.wait(f"{described(blockers[0])} changes {self._app_id}")
 
     def _remove_dead(self, dead: Sequence[Lock]) -> None:
         for lock in dead:
@@ -188,7 +181,7 @@ class AppLock:
                 self._marathon.delete(lock.id)
             except BgciError:
                 continue  # any command can remove an expired lock
-            self._reporter.warn(f"Removed the abandoned lock of {described(lock)}.")
+            self._console.warn(f"Removed the abandoned lock of {described(lock)}.")
 
     def _delete_own(self) -> None:
         for lock_id in list(self._own):
@@ -212,7 +205,7 @@ class AppLock:
             raise
         except BgciError as error:
             problem = error.message
-        self._reporter.warn(f"The lock {lock_id} could not be removed. It ends in {duration_text(LEASE)}. {problem}")
+        self._console.warn(f"The lock {lock_id} could not be removed. It ends in {duration_text(LEASE)}. {problem}")
 
 
 class _Renewal:

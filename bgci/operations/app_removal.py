@@ -46,8 +46,7 @@ def remove(context: Context) -> None:
     else:
         _remove_apps(context, apps)
     _remove_jobs(context)
-    removed = tuple([app.id for app in apps] + [job.id for job in jobs])
-    context.result = replace(context.result, removed=removed)
+    context.result = replace(context.result, removed=tuple([app.id for app in apps] + [job.id for job in jobs]))
     _conclude(context, f"{context.app_id} was removed: {len(apps)} apps, {len(jobs)} jobs.", changed=True)
 
 

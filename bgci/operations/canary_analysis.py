@@ -127,8 +127,7 @@ def watch(
         while True:
             next_look = time.monotonic() + PAUSE
             look()
-            hybrid = current_hybrid(context)
-            _poll(context, evidence, hybrid, pool)
+            _poll(context, evidence, current_hybrid(context), pool)
             if granted and time.monotonic() - began > SIZING and _compared(evidence):
                 if not sized:
                     _require_enough(evidence)

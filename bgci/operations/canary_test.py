@@ -259,8 +259,7 @@ def _say(context: Context, case: Case) -> None:
 def _report(context: Context, hybrid: RunningPair, cases: Sequence[Case]) -> None:
     """JUnit and ``result.json``."""
     ci = {f"ci.{key}": value for key, value in (ci_run(os.environ) or {}).items()}
-    document = junit.report(cases, {**described(hybrid, context), **ci})
-    path = context.artifacts.write_bytes(REPORT, document)
+    path = context.artifacts.write_bytes(REPORT, junit.report(cases, {**described(hybrid, context), **ci}))
     context.console.info(f"Wrote {path}")
     bad = [case for case in cases if case.bad]
     report = {

@@ -59,8 +59,7 @@ class CanaryWatch:
 
     def cases(self) -> Iterator[Case]:
         """One test case for each tested task, after the tests have ended: whether it stayed healthy all the time."""
-        app = self._last()
-        self._note(self.health.ended(app, self._now()))
+        self._note(self.health.ended(self._last(), self._now()))
         for task_id, place in self._places.items():
             why = self.health.trouble(task_id)
             outcome = Outcome.FAILED if why else Outcome.PASSED

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
+from bgci.bounded import MOST_OF_A_FILE, file_text, reason
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import noted_signals
 from bgci.operations.app_lock import AppLock
@@ -246,6 +247,14 @@ def revision_of(settings: Settings) -> str:
     return check_revision(_needed(settings.revision, "--revision"))
 
 
+def text_of(file: Path, what: str, option: str, most: int = MOST_OF_A_FILE) -> str:
+    """The text of a file that the user names. Raises UsageError. what: the file is, such as ``The template``."""
+    try:
+        return file_text(file, most)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{what} {file} cannot be read: {reason(error)}.", remedy=f"Check {option}.") from None
+
+
 def _needed(value: str, flag: str) -> str:
     if not value:
         raise UsageError(
@@ -275,8 +284,7 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
             raise
         except Exception as error:
             signals.over = True
-            text = "".join(traceback.format_exception(error))
-            where = context.artifacts.write_bytes("traceback.txt", text.encode())
+            where = context.artifacts.write_bytes("traceback.txt", "".join(traceback.format_exception(error)).encode())
             bug = BgciError(
                 f"A bug in bgci: {type(error).__name__}: {error}.",
                 remedy=f"Please report it with {where}; running the same command again is safe.",

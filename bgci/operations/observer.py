@@ -88,8 +88,7 @@ class Observer:
                 balancer.read(wanted, within=self.drain_known_within) for balancer in self._balancers
             )
             self._balanced_at = self.now()
-        apps = tuple(one.app for one in self._running)
-        seen = Observation(self.now(), apps, self._replicas, self._settings_differ())
+        seen = Observation(self.now(), tuple(one.app for one in self._running), self._replicas, self._settings_differ())
         return replace(seen, apps=tuple(self._probed(one, seen) for one in self._running))
 
     def apps(self, app_ids: Collection[str]) -> tuple[App, ...]:
@@ -174,5 +173,4 @@ class Observer:
             places = running.addresses[task_id]
             return out and bool(places) and self._idle(f"http://{places[0].netloc}{running.drain_path}")
 
-        tasks = tuple(replace(task, idle=idle(task.id)) for task in running.app.tasks)
-        return replace(running.app, tasks=tasks)
+        return replace(running.app, tasks=tuple(replace(task, idle=idle(task.id)) for task in running.app.tasks))

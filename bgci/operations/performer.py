@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import Action, Create, Delete, Kill, Release, Restore, Scale
@@ -11,19 +11,16 @@ from bgci.engine.observation import Observation
 from bgci.errors import ConflictError, DeniedError, amended
 from bgci.operations.app_lock import LockLost
 from bgci.operations.observer import Observer
-
-
-class Warner(Protocol):
-    def warn(self, text: str) -> None: ...
+from bgci.reporting.console import Console
 
 
 class Performer:
     """Sends each request once. Locked: a temporary refusal. A request whose earlier answer was lost is not an error."""
 
-    def __init__(self, marathon: Marathon, observer: Observer, warner: Warner) -> None:
+    def __init__(self, marathon: Marathon, observer: Observer, console: Console) -> None:
         self._marathon = marathon
         self._observer = observer
-        self._warner = warner
+        self._console = console
 
     def perform(self, step: Action, observation: Observation, release: Release) -> None:
         """Raises Locked, UnavailableError when the outcome is unknown, or the error of a final refusal."""
@@ -43,11 +40,10 @@ class Performer:
 
     def _create(self, step: Create, observation: Observation, release: Release) -> None:
         if observation.apps and not step.swappable:
-            self._warner.warn(
+            self._console.warn(
                 f"{observation.apps[0].id} was not deployed by bgci: a rollback of this canary will cut its sessions."
             )
-        revision = "" if step.stand_in else release.revision
-        self._add(self._observer.new_app(step, observation, release), revision)
+        self._add(self._observer.new_app(step, observation, release), "" if step.stand_in else release.revision)
 
     def _add(self, definition: Mapping[str, Any], release: str) -> None:
         """Post a new app. If the app is ours already, an earlier request succeeded and its answer was lost."""

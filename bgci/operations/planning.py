@@ -68,7 +68,7 @@ def driver_of(context: Context) -> Driver:
         context.cluster.marathon,
         observer,
         journal=context.journal,
-        reporter=context.console,
+        console=context.console,
         baseline=KeptBaseline(context, observer),
     )
 

@@ -36,8 +36,7 @@ def publish(context: Context, rendered: Rendered) -> None:
     if context.settings.dry_run:
         for job_id, job in wanted.items():
             before = earlier[job_id]
-            shown = job_difference(masked(before.spec) if before else {}, masked(job))
-            context.plan(f"Publish job {job_id}.", shown)
+            context.plan(f"Publish job {job_id}.", job_difference(masked(before.spec) if before else {}, masked(job)))
         return
     _replace(context, metronome, wanted, earlier)
     context.result = replace(context.result, jobs=tuple(sorted(earlier)))

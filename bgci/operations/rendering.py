@@ -22,12 +22,12 @@ from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import check_definition, require_valid
-from bgci.bounded import file_bytes, file_text, json_value, reason
+from bgci.bounded import file_bytes, json_value, reason
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
 from bgci.operations.balancer_settings import config_findings
 from bgci.operations.canary_size import size_of
-from bgci.operations.context import Context, app_id_of, revision_of
+from bgci.operations.context import Context, app_id_of, revision_of, text_of
 from bgci.operations.job_addresses import job_connection, require_confidential_jobs
 from bgci.operations.job_image import job_artifact, job_image
 from bgci.operations.job_login import login
@@ -142,10 +142,7 @@ def from_template(context: Context, settings: Settings | None = None) -> Release
     if not settings.image:
         raise UsageError("--image is missing.", remedy="Give --image, or set BGCI_IMAGE.")
     file = template_file(settings)
-    try:
-        text = file_text(file)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The template {file} cannot be read: {reason(error)}.", remedy="Check --template.") from None
+    text = text_of(file, "The template", "--template")
     values = variables(settings)
     raw = render_template(text, name=file.name, variables=values)
     require_image_used(raw, text, name=file.name, variables=values, image=settings.image)
@@ -218,13 +215,7 @@ def jobs_of(context: Context, release: Release) -> dict[str, dict[str, Any]]:
     """The three job definitions by goal."""
     settings, template = context.settings, None
     if settings.job_template:
-        try:
-            template = file_text(Path(settings.job_template))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"The job template {settings.job_template} cannot be read: {reason(error)}.",
-                remedy="Check --job-template.",
-            ) from None
+        template = text_of(Path(settings.job_template), "The job template", "--job-template")
     document = document_of(context, release)
     deadline = job_deadline(inner_timeout(settings.timeout), settings.drain_timeout)
     image = job_image(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import (
@@ -19,14 +18,16 @@ from bgci.engine.decisions import (
     Wait,
 )
 from bgci.engine.memory import Memory
-from bgci.engine.observation import App, Observation
+from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
 from bgci.errors import BgciError, ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
 from bgci.interruption import SLACK, left, within
 from bgci.operations.diagnosis import Diagnosis
+from bgci.operations.kept_baseline import KeptBaseline
 from bgci.operations.observer import Observer
 from bgci.operations.performer import Performer
 from bgci.operations.stopwatch import Stopwatch
+from bgci.reporting.console import Console
 from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import step_text
 
@@ -37,21 +38,6 @@ ERRORS: dict[Ending, type[BgciError]] = {
     Ending.TIMEOUT: DeadlineError,
     Ending.ROLLED_BACK: RolledBackError,
 }
-
-
-class Reporter(Protocol):
-    """Reports the rollout (reporting.console)."""
-
-    def step(self, text: str) -> None: ...
-    def wait(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-
-
-class Baseline(Protocol):
-    """Keeps the baseline's definition over several commands (operations.kept_baseline)."""
-
-    def load(self) -> App | None: ...
-    def save(self, app: App | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -71,13 +57,13 @@ class Driver:
         observer: Observer,
         *,
         journal: Journal,
-        reporter: Reporter,
-        baseline: Baseline | None = None,
+        console: Console,
+        baseline: KeptBaseline | None = None,
     ) -> None:
         self.observer = observer
-        self.performer = Performer(marathon, observer, reporter)
+        self.performer = Performer(marathon, observer, console)
         self.journal = journal
-        self.reporter = reporter
+        self.console = console
         self.baseline = baseline
         self.last: Observation | None = None
         self._diagnosis = Diagnosis(observer)
@@ -117,7 +103,7 @@ class Driver:
         known = len(rollout.memory.foreign.changes)
         step = rollout.decide(self.last)
         for change in rollout.memory.foreign.changes[known:]:
-            self.reporter.warn(str(change))
+            self.console.warn(str(change))
         draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
         self.observer.drain_known_within = max(0.1, rollout.policy.drain_timeout / 4) if draining else 0.0
         self.journal.observed(self.last, step)
@@ -128,14 +114,14 @@ class Driver:
     def _wait(self, step: Wait, watch: Stopwatch) -> None:
         watch.note(step)
         self._diagnosis.update(step)
-        self.reporter.wait(f"{step.reason} {self._diagnosis.text}".rstrip())
+        self.console.wait(f"{step.reason} {self._diagnosis.text}".rstrip())
         if step.request_reload:
             self.observer.request_reload()
         watch.sleep()
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step. Returns the next step if it needs no observation."""
-        self.reporter.step(step_text(step, release.revision))
+        self.console.step(step_text(step, release.revision))
         affected = rollout.needs_confirmation(step)
         try:
             if affected and not rollout.confirms(step, self.observer.apps(affected)):

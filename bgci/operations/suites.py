@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bgci.appdef.names import suite_candidates
-from bgci.bounded import file_text, reason
 from bgci.checks.model import PREVIEW, Suite
 from bgci.checks.suite import parse
-from bgci.errors import UsageError
-from bgci.operations.context import Context
+from bgci.operations.context import Context, text_of
 from bgci.operations.variables import variables
 
 MOST_OF_A_SUITE = 1 << 20  # bytes: a YAML document takes many times its size in memory
@@ -29,10 +27,7 @@ def read_suite(context: Context, file: Path, image: str) -> Suite:
 
 def suite_text(file: Path) -> str:
     """The text of the file. Raises UsageError."""
-    try:
-        return file_text(file, MOST_OF_A_SUITE)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The test suite {file} cannot be read: {reason(error)}.", remedy="Check --suite.") from None
+    return text_of(file, "The test suite", "--suite", MOST_OF_A_SUITE)
 
 
 def preview_suite(context: Context, image: str) -> Suite | None:

@@ -18,8 +18,7 @@ NO_DIFFERENCE = "no difference"
 def difference(before: Any, after: Any) -> str:
     """A unified diff of two JSON values, or `NO_DIFFERENCE`."""
     old, new = (json.dumps(value, indent=2, sort_keys=True).splitlines() for value in (before, after))
-    lines = list(difflib.unified_diff(old, new, "now", "then", lineterm="", n=2))
-    return "\n".join(lines) or NO_DIFFERENCE
+    return "\n".join(difflib.unified_diff(old, new, "now", "then", lineterm="", n=2)) or NO_DIFFERENCE
 
 
 def definition_difference(running: Mapping[str, Any], definition: Mapping[str, Any], version: str = LATEST) -> str:

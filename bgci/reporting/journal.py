@@ -130,8 +130,7 @@ class Journal:
 
     def _append(self, event: str, value: Mapping[str, Any]) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        offset = round(time.monotonic() - self._started, 3)
-        head = {"time": now, "offset": offset, "event": event}
+        head = {"time": now, "offset": round(time.monotonic() - self._started, 3), "event": event}
         line = redacted_json(json.dumps({**head, **value, **head}, default=str))
         self._echo(line)
         self.copy(line)

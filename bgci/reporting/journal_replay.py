@@ -73,8 +73,7 @@ def _played(recorded: list[Entry]) -> Run:
                 rollout.memory = before.observed(observation, run.goal).decided(pending, observation.now)
         elif entry.kind == "unobserved":
             pending = _known(entry.step)
-            reason = pending.reason if isinstance(pending, Wait) else ""
-            today = rollout.unreachable(float(event["now"]), reason)
+            today = rollout.unreachable(float(event["now"]), pending.reason if isinstance(pending, Wait) else "")
             run.moments.append(Moment(float(event["now"]), None, pending, today))
         elif entry.kind == "refused" and run.moments:
             lost, pending = pending, None

@@ -25,7 +25,7 @@ def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_ap
     (running,) = app.apps()
     marathon = Marathon(Http(lab.where["marathon_url"]))
     observer = Observer(marathon, [], claim=Claim(app.id, app.group))
-    driver = Driver(marathon, observer, journal=Journal(None), reporter=Console(sys.stdout))
+    driver = Driver(marathon, observer, journal=Journal(None), console=Console(sys.stdout))
     rollout = Rollout(Goal(Kind.PROMOTE, "v1", target=1), Policy())
     seen = driver.observer.observe(app.group)
     rollout.decide(seen)
