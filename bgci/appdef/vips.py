@@ -26,7 +26,6 @@ class Vip:
     """A virtual address. ``name``: the text before the port, as written; ``path``: of its label."""
 
     path: str
-    key: str
     value: str
     name: str
     port: int  # 0 when dcos-net would skip it
@@ -68,7 +67,7 @@ def _of_port(path: str, entry: Any) -> Iterator[Vip]:
         name, _, port = value.rpartition(":")
         number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) and name.strip("/ ") else 0
         if number or _MEANT.fullmatch(key):
-            yield Vip(at(f"{path}.labels", key), key, value, name, number if number <= 65535 else 0)
+            yield Vip(at(f"{path}.labels", key), value, name, number if number <= 65535 else 0)
 
 
 def check_vips(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bgci import redaction
-from bgci.checks.confined import TooCostly
+from bgci.checks.confined import Confined, TooCostly
 from bgci.checks.model import Check, Expect, Share
 from bgci.checks.test_result import Case, Outcome
 
@@ -46,14 +46,7 @@ class Response:
             return self.body.decode("utf-8", "replace")
 
 
-class Matcher(Protocol):
-    """Evaluates patterns (``checks.confined``). Both raise TooCostly."""
-
-    def search(self, pattern: str, text: str, flags: int = 0) -> bool: ...
-    def values(self, path: str, document: str) -> list[Any]: ...
-
-
-def mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
+def mismatches(expect: Expect, response: Response, matcher: Confined) -> Iterator[str]:
     """Each difference from the expectation: expected and actual, one line each."""
     if response.problem:
         yield response.problem
@@ -91,7 +84,7 @@ def _header(response: Response, name: str) -> str:
     return "none" if found is None else redaction.MASK if PRIVATE_HEADER.search(name) else repr(found)
 
 
-def _body_mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
+def _body_mismatches(expect: Expect, response: Response, matcher: Confined) -> Iterator[str]:
     text = response.text
     begins = f", got {_short(text)}" + (
         f" (only the first {len(response.body)} bytes were read)" if response.cut else ""
@@ -105,7 +98,7 @@ def _body_mismatches(expect: Expect, response: Response, matcher: Matcher) -> It
             yield f"body: expected a match of {pattern!r}" + (f", got {problem}" if problem else begins)
 
 
-def _json_mismatches(expect: Expect, response: Response, matcher: Matcher) -> Iterator[str]:
+def _json_mismatches(expect: Expect, response: Response, matcher: Confined) -> Iterator[str]:
     try:
         document = json.dumps(json.loads(response.body))
     except (ValueError, RecursionError):

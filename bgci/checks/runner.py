@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import requests
 import urllib3
 
-from bgci.checks.assertions import Matcher, Response, Tally, mismatches
+from bgci.checks.assertions import Response, Tally, mismatches
 from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
@@ -159,7 +159,7 @@ def _start(
     finished: queue.SimpleQueue[Future[_Job]],
     stop: threading.Event,
     verify: bool | str,
-    matcher: Matcher,
+    matcher: Confined,
 ) -> list[ThreadPoolExecutor]:
     """Start the lanes of each place, each place with threads of its own."""
     if not all(job.check.verify for job in jobs):
@@ -181,7 +181,7 @@ def _start(
 
 
 def _drive(
-    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, matcher: Matcher
+    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, matcher: Confined
 ) -> _Job:
     """Send one lane's requests; skip the rest when several in a row got no answer."""
     silent = 0

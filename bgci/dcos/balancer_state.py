@@ -52,7 +52,6 @@ class FreezingLabel:
 class BalancerState:
     """One load balancer, seen from one app. ``text``: whole sentences for people, empty while all is well."""
 
-    url: str
     condition: Condition
     text: str = ""
 
@@ -107,7 +106,7 @@ def balancer_state(apps: Sequence[RunningApp], census: Census, base_id: str, now
     ]
     causes = freezing_labels(apps)
     if not missing and not (causes and elsewhere):
-        return BalancerState(census.url, Condition.CURRENT, _confused(census))
+        return BalancerState(Condition.CURRENT, _confused(census))
     newest = max((since for pair in pairs for since in pair.present), default=0.0)
     followed = newest > min([*missing, *elsewhere])  # a later change has arrived, whatever the labels say
     known = any(pair.present for pair in pairs if pair.holds(base_id))
@@ -119,7 +118,7 @@ def balancer_state(apps: Sequence[RunningApp], census: Census, base_id: str, now
     because = (
         f" The cause: {causes[0]}. Remedy: {causes[0].remedy}." if condition is Condition.FROZEN and causes else ""
     )
-    return BalancerState(census.url, condition, f"{text}{because}{_confused(census)}")
+    return BalancerState(condition, f"{text}{because}{_confused(census)}")
 
 
 _TEXTS = {

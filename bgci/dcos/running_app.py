@@ -115,7 +115,7 @@ class RunningApp:
     @property
     def member(self) -> Member:
         """This app as ownership is decided about it."""
-        return Member(self.id, self.base_id, self.group, self.revision)
+        return Member(self.id, self.base_id, self.group)
 
     @cached_property
     def service_ports(self) -> list[int]:

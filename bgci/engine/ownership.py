@@ -22,7 +22,6 @@ class Member:
     id: str
     base_id: str
     group: str
-    revision: str = ""
 
 
 @dataclass(frozen=True)

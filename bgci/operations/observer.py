@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from bgci.appdef.balancer_changes import balancer_changes, has_own_settings
 from bgci.appdef.colour import coloured, stand_in
 from bgci.dcos.balancer_state import balancer_state, every_endpoint
 from bgci.dcos.haproxy_workers import LONGEST
+from bgci.dcos.idle_probe import answers_ok
 from bgci.dcos.marathon import Marathon
 from bgci.dcos.marathon_lb import LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints, require_dates, started_at
@@ -28,8 +29,7 @@ QUICK_LOOKS = 1.0  # seconds for which the load balancers need not be read again
 class Observer:
     """Observes one deployment group: the apps of the claim in it.
 
-    ``refuse``: raise for another app in the group, instead of ignoring it. ``idle`` requests the idle probe of one task
-    by its URL.
+    ``refuse``: raise for another app in the group, instead of ignoring it.
     """
 
     def __init__(
@@ -39,13 +39,11 @@ class Observer:
         *,
         claim: Claim,
         refuse: bool = True,
-        idle: Callable[[str], bool] = lambda url: False,
     ) -> None:
         self._marathon = marathon
         self._claim = claim
         self._refuse = refuse
         self._balancers = balancers
-        self._idle = idle
         self._running: list[RunningApp] = []
         self._kept: dict[str, dict[str, Any]] = {}  # by app id: its definition in the first observation
         self._replicas: tuple[Replica, ...] = ()  # read at ``_balanced_at``
@@ -171,6 +169,6 @@ class Observer:
         def idle(task_id: str) -> bool:
             out = all(replica.server(task_id).serving is Serving.MAINT for replica in seen.replicas)
             places = running.addresses[task_id]
-            return out and bool(places) and self._idle(f"http://{places[0].netloc}{running.drain_path}")
+            return out and bool(places) and answers_ok(f"http://{places[0].netloc}{running.drain_path}")
 
         return replace(running.app, tasks=tuple(replace(task, idle=idle(task.id)) for task in running.app.tasks))

@@ -55,11 +55,7 @@ def policy_of(settings: Settings) -> Policy:
 
 def observer_of(context: Context, *, refuse: bool = True) -> Observer:
     """The observer of the group. ``refuse``: another app in the group ends the command."""
-    from bgci.dcos.idle_probe import answers_ok
-
-    return Observer(
-        context.cluster.marathon, context.balancers, claim=claim_of(context), refuse=refuse, idle=answers_ok
-    )
+    return Observer(context.cluster.marathon, context.balancers, claim=claim_of(context), refuse=refuse)
 
 
 def driver_of(context: Context) -> Driver:
