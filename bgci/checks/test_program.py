@@ -11,9 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bgci import redaction
+from bgci.checks.model import BASELINE, CANARY, LOAD_BALANCER
 from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import pause
 
@@ -26,36 +26,24 @@ LOOK = 0.02  # seconds between two polls of the program
 DRAIN = 2.0  # seconds for the last output of what was ended
 
 
-@dataclass(frozen=True)
-class Target:
-    """The environment variables of the program."""
-
-    app: str
-    revision: str
-    canary_urls: Sequence[str]
-    baseline_urls: Sequence[str]
-    lb_url: str
-
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` and these variables; lists are separated by blanks."""
-        return {
-            **base,
-            "BGCI_APP": self.app,
-            "BGCI_REVISION": self.revision,
-            "BGCI_CANARY_URL": self.canary_urls[0] if self.canary_urls else "",
-            "BGCI_CANARY_URLS": " ".join(self.canary_urls),
-            "BGCI_BASELINE_URLS": " ".join(self.baseline_urls),
-            "BGCI_LB_URL": self.lb_url,
-        }
+def variables(app: str, revision: str, urls: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """What a test program is told in its environment. urls: by target; several are separated by blanks."""
+    return {
+        "BGCI_APP": app,
+        "BGCI_REVISION": revision,
+        "BGCI_CANARY_URL": next(iter(urls[CANARY]), ""),
+        "BGCI_CANARY_URLS": " ".join(urls[CANARY]),
+        "BGCI_BASELINE_URLS": " ".join(urls[BASELINE]),
+        "BGCI_LB_URL": next(iter(urls[LOAD_BALANCER]), ""),
+    }
 
 
 def run(
     command: str,
-    target: Target,
+    environment: Mapping[str, str],
     *,
     timeout: float,
     show: Callable[[str], None],
-    base: Mapping[str, str],
     grace: float = GRACE,
     look: Callable[[], None] = lambda: None,
 ) -> Case:
@@ -67,7 +55,7 @@ def run(
     """
     began = time.monotonic()
     kept: deque[str] = deque()
-    process = _started(command, target.environment(base))
+    process = _started(command, environment)
     reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
     try:
         reader.start()

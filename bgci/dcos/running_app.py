@@ -56,22 +56,6 @@ class Address:
 
 
 @dataclass(frozen=True)
-class QueueEntry:
-    """Why Marathon has not launched tasks of an app yet."""
-
-    app_id: str
-    count: int = 0
-    backoff_seconds: float = 0.0  # left of the back-off after a crash; 0 when it is over
-    declined: tuple[str, ...] = ()  # why offers were declined, and how many
-
-    def __str__(self) -> str:
-        head = f"{self.count} tasks in launch queue, "
-        if self.backoff_seconds > 0:
-            return f"{head}crash back-off for {self.backoff_seconds:g}s"
-        return f"{head}waiting for offers" + (f": {', '.join(self.declined)}" if self.declined else "")
-
-
-@dataclass(frozen=True)
 class RunningApp:
     """An app as Marathon runs it. ``app``: the same for the engine.
 
@@ -143,9 +127,9 @@ class RunningApp:
         text = self.labels.get(STARTED_AT_LABEL, "")
         return text if moment(text) is None else ""
 
-    def queued(self, queue: Iterable[QueueEntry]) -> RunningApp:
-        """This app with what the launch queue says about it in ``app.trouble``."""
-        reasons = [str(entry) for entry in queue if entry.app_id == self.id] + [self.app.trouble]
+    def queued(self, queue: Iterable[tuple[str, str]]) -> RunningApp:
+        """This app with what the launch queue says about it in ``app.trouble``. queue: as ``queue_entry`` reads it."""
+        reasons = [why for app_id, why in queue if app_id == self.id] + [self.app.trouble]
         return replace(self, app=replace(self.app, trouble="; ".join(filter(None, reasons))))
 
 
@@ -211,19 +195,19 @@ def _failing_time(check: JsonAnswer) -> float:
     return float(tries * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
 
 
-def queue_entry(answer: JsonAnswer) -> QueueEntry:
-    """An entry of GET /v2/queue. Raises UnavailableError for a value of a wrong type."""
-    delay, offers = answer["delay"], answer["processedOffersSummary"]["rejectSummaryLastOffers"]
-    return QueueEntry(
-        app_id=answer["app"]["id"].text() or answer["id"].text(),
-        count=answer["count"].whole(),
-        backoff_seconds=0.0 if delay["overdue"].flag(True) else delay["timeLeftSeconds"].number(),
-        declined=tuple(
-            f"{part['reason'].text('unknown reason')} {part['declined'].whole()}x"
-            for part in offers.items()
-            if part["declined"].whole()
-        ),
-    )
+def queue_entry(answer: JsonAnswer) -> tuple[str, str]:
+    """The app of an entry of GET /v2/queue, and why Marathon has not launched its tasks yet.
+
+    Raises UnavailableError for a value of a wrong type.
+    """
+    delay, offers = answer["delay"], answer["processedOffersSummary"]["rejectSummaryLastOffers"].items()
+    declined = [(part["reason"].text("unknown reason"), part["declined"].whole()) for part in offers]
+    left = 0.0 if delay["overdue"].flag(True) else delay["timeLeftSeconds"].number()
+    why = f"crash back-off for {left:g}s" if left > 0 else "waiting for offers"
+    if left <= 0 and any(count for _, count in declined):
+        why += f": {', '.join(f'{reason} {count}x' for reason, count in declined if count)}"
+    app_id = answer["app"]["id"].text() or answer["id"].text()
+    return app_id, f"{answer['count'].whole()} tasks in launch queue, {why}"
 
 
 def endpoints(apps: Sequence[RunningApp], group: str) -> dict[str, list[Endpoint]]:

@@ -196,17 +196,14 @@ def _command(
 ) -> Iterator[Case]:
     places = hybrid.places(balancers)
     urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
-    target = test_program.Target(
-        context.app_id, context.revision, urls["canary"], urls["baseline"], next(iter(urls["load-balancer"]), "")
-    )
+    told = test_program.variables(context.app_id, context.revision, urls)
     context.console.step(f"Test program: {command}")
     conceal(CREDENTIAL_VARIABLES)
     before = _written(context.settings.junit_glob)
     case = test_program.run(
         command,
-        target,
+        {**without_credentials(os.environ), **told},
         timeout=context.settings.command_timeout,
-        base=without_credentials(os.environ),
         show=lambda line: context.console.foreign("test", line),
         look=watch.look,
     )

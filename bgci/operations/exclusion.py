@@ -82,7 +82,7 @@ def warn_of_others(context: Context) -> None:
 
 
 def _me(context: Context, way: Way) -> Owner:
-    ci = ci_job(os.environ) if way is not Way.JOB else None
+    key, title, url = ci_job(os.environ) if way is not Way.JOB else ("", "", "")
     task = os.environ.get("MESOS_TASK_ID", "")
     name = f"task {task}" if task else f"process {os.getpid()} on {socket.gethostname()}"
     return Owner(
@@ -92,7 +92,7 @@ def _me(context: Context, way: Way) -> Owner:
         revision=context.job.revision if context.job else context.settings.revision,
         machine=machine(),
         process=process(os.getpid()),
-        ci_job=ci.key if ci else "",
-        name=f"{ci.name}, {name}" if ci else name,
-        url=ci.url if ci else "",
+        ci_job=key,
+        name=", ".join(filter(None, (title, name))),
+        url=url,
     )

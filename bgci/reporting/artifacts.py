@@ -228,25 +228,16 @@ def _shown(name: str, value: str) -> str:
     return without_login(value) if name.endswith("URL") else value
 
 
-@dataclass(frozen=True)
-class CiJob:
-    """One job of a CI system. key: the same when the job is run again. name, url: for people."""
-
-    key: str
-    name: str
-    url: str
-
-
-def ci_job(environ: Mapping[str, str]) -> CiJob | None:
-    """The job of the CI system that runs this process; None outside of one."""
+def ci_job(environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """The job of the CI system that runs this process: key, title and URL (``CiSystem``); empty outside of one."""
     run = ci_run(environ)
     if run is None:
-        return None
+        return "", "", ""
     known = CI_SYSTEMS[run["system"]]
     values = defaultdict(str, {name: _shown(name, value) for name, value in environ.items()})
     urls = (url.format_map(values) for url in known.urls)
-    name = known.title.format_map(values)
-    return CiJob(f"{run['system']}:{known.key.format_map(values)}", name, next(filter(None, urls), ""))
+    title = known.title.format_map(values)
+    return f"{run['system']}:{known.key.format_map(values)}", title, next(filter(None, urls), "")
 
 
 def sha256(content: bytes) -> str:

@@ -15,15 +15,18 @@ from bgci.checks import test_program
 from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
 
-TARGET = test_program.Target(
-    "/web", "v2", ["http://10.0.0.5:1", "http://10.0.0.6:1"], ["http://10.0.0.7:1"], "http://lb:10102"
-)
+URLS = {
+    "canary": ["http://10.0.0.5:1", "http://10.0.0.6:1"],
+    "baseline": ["http://10.0.0.7:1"],
+    "load-balancer": ["http://lb:10102"],
+}
+TOLD = test_program.variables("/web", "v2", URLS)
 
 
 def run(command: str, *, timeout: float = 20.0, grace: float = 0.5, **base: str) -> tuple[Case, str]:
     lines: list[str] = []
-    environment = {"PATH": os.environ["PATH"], **base}
-    case = test_program.run(command, TARGET, timeout=timeout, show=lines.append, base=environment, grace=grace)
+    environment = {"PATH": os.environ["PATH"], **base, **TOLD}
+    case = test_program.run(command, environment, timeout=timeout, show=lines.append, grace=grace)
     return case, "".join(lines)
 
 

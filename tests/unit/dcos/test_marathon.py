@@ -6,7 +6,6 @@ import pytest
 
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Locked, Marathon, MarathonInfo
-from bgci.dcos.running_app import QueueEntry
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 
 LOCK = {
@@ -188,7 +187,7 @@ def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marath
 def test_queue_and_info(stub, marathon):
     stub.json("/v2/queue", {"queue": [{"app": {"id": "/web"}, "count": 2}]})
     stub.json("/v2/info", {"version": "1.11.24", "elected": True})
-    assert marathon.queue() == [QueueEntry("/web", 2)]
+    assert marathon.queue() == [("/web", "2 tasks in launch queue, waiting for offers")]
     assert marathon.info() == MarathonInfo("1.11.24", True)
 
 

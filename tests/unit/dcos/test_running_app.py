@@ -8,7 +8,7 @@ import pytest
 
 from bgci.dcos import running_app
 from bgci.dcos.json_answer import JsonAnswer
-from bgci.dcos.running_app import QueueEntry, RunningApp
+from bgci.dcos.running_app import RunningApp
 from bgci.engine.observation import App
 from bgci.errors import ConflictError, UnavailableError
 
@@ -17,7 +17,7 @@ def parsed(raw: Any) -> RunningApp:
     return running_app.running_app(JsonAnswer(raw, "Marathon", "http://m"))
 
 
-def queued(raw: Any) -> QueueEntry:
+def queued(raw: Any) -> tuple[str, str]:
     return running_app.queue_entry(JsonAnswer(raw, "Marathon", "http://m"))
 
 
