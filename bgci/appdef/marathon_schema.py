@@ -49,8 +49,7 @@ def plain(definition: Mapping[str, Any], version: str = LATEST) -> dict[str, Any
 
     A map such as `labels` keeps its null, which Marathon refuses.
     """
-    walked: dict[str, Any] = _walk(definition, _root(version), _root(version), complete=False)
-    return walked
+    return dict(_walk(definition, _root(version), _root(version), complete=False))
 
 
 def read(definition: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
@@ -58,14 +57,12 @@ def read(definition: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]
 
     The definition has no findings of `check_shape`.
     """
-    walked: dict[str, Any] = _walk(definition, _root(version), _root(version), complete=True)
-    return walked
+    return dict(_walk(definition, _root(version), _root(version), complete=True))
 
 
 def write(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
     """A definition that `read` returned, as Marathon writes it: without missing fields and without some empty ones."""
-    written: dict[str, Any] = _written(app, _root(version), _root(version))
-    return written
+    return dict(_written(app, _root(version), _root(version)))
 
 
 def misspelt(definition: Mapping[str, Any], version: str = LATEST) -> Iterator[tuple[str, str]]:
@@ -74,9 +71,7 @@ def misspelt(definition: Mapping[str, Any], version: str = LATEST) -> Iterator[t
 
 
 def _walk(value: Any, node: Schema, root: Schema, *, complete: bool) -> Any:
-    node = resolved(node, root)
-    if "anyOf" in node:
-        return _walk(value, _branch(value, node["anyOf"], root), root, complete=complete)
+    node = _chosen(value, node, root)
     if isinstance(value, Mapping) and "properties" in node:
         return _walk_fields(value, node["properties"], root, complete=complete)
     if isinstance(value, Mapping) and "additionalProperties" in node:
@@ -103,6 +98,12 @@ def _walk_fields(value: Mapping[str, Any], fields: Schema, root: Schema, *, comp
     return {**defaults, **walked}
 
 
+def _chosen(value: Any, node: Schema, root: Schema) -> Schema:
+    """The type of the value: a reference is resolved, and of a union one type is chosen."""
+    node = resolved(node, root)
+    return _chosen(value, _branch(value, node["anyOf"], root), root) if "anyOf" in node else node
+
+
 def _branch(value: Any, branches: list[Schema], root: Schema) -> Schema:
     """The first type of a union that the value fits, as Marathon chooses it (marathon: UnionVisitor.scala)."""
     fitting = [branch for branch in branches if has_type(value, resolved(branch, root).get("type", "object"))]
@@ -118,9 +119,7 @@ def distinct(items: list[Any]) -> list[Any]:
 
 
 def _written(value: Any, node: Schema, root: Schema) -> Any:
-    node = resolved(node, root)
-    if "anyOf" in node:
-        return _written(value, _branch(value, node["anyOf"], root), root)
+    node = _chosen(value, node, root)
     if isinstance(value, Mapping) and "properties" in node:
         fields = node["properties"]
         return {
@@ -134,10 +133,8 @@ def _written(value: Any, node: Schema, root: Schema) -> Any:
 
 
 def _misspelt(value: Any, node: Schema, root: Schema, path: str) -> Iterator[tuple[str, str]]:
-    node = resolved(node, root)
-    if "anyOf" in node:
-        yield from _misspelt(value, _branch(value, node["anyOf"], root), root, path)
-    elif isinstance(value, Mapping) and "properties" in node:
+    node = _chosen(value, node, root)
+    if isinstance(value, Mapping) and "properties" in node:
         for key, item in value.items():
             if key in node["properties"]:
                 yield from _misspelt(item, node["properties"][key], root, at(path, key))
