@@ -74,7 +74,8 @@ class Settings:
     )
     allow_config_addresses: bool = setting(
         False,
-        "Send credentials also to the addresses in bgci.toml. Safe only if every change is reviewed before it runs.",
+        "Trust the addresses, CA certificates and jobs of bgci.toml with credentials. Safe only if every change is "
+        "reviewed before it runs.",
     )
     via: Literal["auto", "job", "direct"] = setting(
         "auto",

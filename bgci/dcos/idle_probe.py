@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import requests
 import urllib3
 
+from bgci.dcos.http_address import proxies
 from bgci.interruption import call
 
 TIMEOUT = 2.0  # seconds without a word
@@ -18,13 +20,25 @@ def answers_ok(url: str) -> bool:
     """Whether GET ``url`` answers 200 now. False for any other answer, and without one."""
 
     def ask() -> bool:
-        with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+        with (
+            _session(url) as session,
+            session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response,
+        ):
             return response.status_code == 200
 
     try:
         return call(ask, LONGEST)
     except (requests.RequestException, TimeoutError):
         return False
+
+
+def _session(url: str) -> requests.Session:
+    """One that takes proxies and certificates from the environment: no login of ``~/.netrc`` goes to a task."""
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = dict(proxies(url))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    return session
 
 
 def timed(url: str) -> float | None:
@@ -36,7 +50,10 @@ def timed(url: str) -> float | None:
 
     def ask() -> float | None:
         began = time.perf_counter()
-        with requests.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True, verify=False) as response:  # noqa: S501
+        with (
+            _session(url) as session,
+            session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True, verify=False) as response,
+        ):
             size = 0
             while size < MOST and (part := response.raw.read1(CHUNK)):
                 size += len(part)

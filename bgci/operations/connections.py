@@ -25,43 +25,81 @@ def in_job() -> bool:
 
 # Destinations of a login: bgci's own, and that of the jobs.
 LOGIN_ADDRESSES = ("cluster_url", "marathon_url", "metronome_url", "job_cluster_url", "job_marathon_url")
+# The certificates by which a server proves that it is the cluster.
+TRUST_ANCHORS = ("ca_cert", "ca_sha256", "job_ca_cert")
+# The services of DC/OS below its own address.
+SERVICE_PATHS = {
+    "marathon_url": "/service/marathon",
+    "job_marathon_url": "/service/marathon",
+    "metronome_url": "/service/metronome",
+}
+
+
+def from_file(settings: Settings, name: str) -> bool:
+    """Whether only ``bgci.toml`` gives this setting, and the runner does not trust that file."""
+    return settings.origins.get(name) == FROM_FILE and not settings.allow_config_addresses
 
 
 def require_trusted_addresses(settings: Settings) -> None:
     """Raises UsageError for a destination of the login that only ``bgci.toml`` names.
 
     A change of the checkout could send the login to a foreign server, or unencrypted over the network. An address is
-    trusted if an option or a variable has the same scheme, host and port, or with --allow-config-addresses.
+    trusted if an option or a variable names the same scheme, host, port and path, or the cluster that the service is
+    part of; or with --allow-config-addresses.
     """
-    origins = settings.origins
-    if origins.get("allow_config_addresses") == FROM_FILE:
+    if settings.origins.get("allow_config_addresses") == FROM_FILE:
         raise UsageError(
             f"{FILE} has allow-config-addresses, which only an option or a variable can set.",
             remedy="Give --allow-config-addresses or BGCI_ALLOW_CONFIG_ADDRESSES=true where CI itself is configured.",
         )
-    if settings.allow_config_addresses:
-        return
-    if settings.insecure and origins.get("insecure") == FROM_FILE:
-        raise UsageError(
-            f"The login of this environment would go to an unverified server: only {FILE} says insecure.",
-            remedy="Remove it there, and give --ca-cert or --ca-sha256; or set BGCI_INSECURE=true where CI keeps its "
-            "variables (docs/identity.md).",
-        )
+    _require_trusted_verification(settings)
     given = {name: getattr(settings, name) for name in LOGIN_ADDRESSES if getattr(settings, name)}
-    trusted = {_host_of(url) for name, url in given.items() if origins.get(name) != FROM_FILE}
+    trusted = {_place_of(url) for name, url in given.items() if not from_file(settings, name)}
     for name, url in given.items():
-        if origins.get(name) == FROM_FILE and _host_of(url) not in trusted:
-            flag = name.replace("_", "-")
+        if from_file(settings, name) and not _is_trusted(name, url, trusted):
             raise UsageError(
-                f"The login of this environment would go to {flag} of {FILE}; only the checkout names this address.",
+                f"The login of this environment would go to {_flag(name)} of {FILE}; only the checkout names this "
+                "address.",
                 remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --allow-config-addresses where "
                 "only reviewed changes run (docs/identity.md).",
             )
 
 
-def _host_of(url: str) -> tuple[str, str]:
+def _require_trusted_verification(settings: Settings) -> None:
+    """Raises UsageError where only ``bgci.toml`` says which certificates are right, or that any is."""
+    if settings.insecure and from_file(settings, "insecure"):
+        raise UsageError(
+            f"The login of this environment would go to an unverified server: only {FILE} says insecure.",
+            remedy="Remove it there, and give --ca-cert or --ca-sha256; or set BGCI_INSECURE=true where CI keeps its "
+            "variables (docs/identity.md).",
+        )
+    for name in TRUST_ANCHORS:
+        if getattr(settings, name) and from_file(settings, name):
+            raise UsageError(
+                f"The login of this environment would go to any server that has a certificate of {_flag(name)} of "
+                f"{FILE}; only the checkout names this CA.",
+                remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --allow-config-addresses where "
+                "only reviewed changes run (docs/identity.md).",
+            )
+
+
+def _is_trusted(name: str, url: str, trusted: set[tuple[str, str, str]]) -> bool:
+    """Whether it is a trusted address, the root of its host, or DC/OS's own service below a trusted one. Any other path
+    can be a service of somebody else: the cluster's router hands requests to it with their login."""
+    scheme, host, path = _place_of(url)
+    paths = {known for *place, known in trusted if place == [scheme, host]}
+    own = {known + SERVICE_PATHS[name] for known in paths} if name in SERVICE_PATHS else set()
+    return bool(paths) and path in {"", *paths, *own}
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _place_of(url: str) -> tuple[str, str, str]:
+    """Scheme, host with port, and path."""
     parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc.lower()
+    return parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/")
 
 
 class Connections:

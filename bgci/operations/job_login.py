@@ -8,8 +8,9 @@ from bgci.appdef.names import job_secret, may_use
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, hide_credentials
 from bgci.dcos.metronome import Job
 from bgci.errors import InvalidError, UsageError
+from bgci.operations.connections import from_file
 from bgci.operations.context import Context
-from bgci.options import JobServiceAccount
+from bgci.options import FILE, JobServiceAccount, Settings
 
 VARIABLE = "BGCI_SERVICE_ACCOUNT"
 TO_LOG_IN = "publish it with --job-service-account secret, or embed without a secret store (docs/secrets.md)"
@@ -63,6 +64,7 @@ def _embedded(context: Context) -> dict[str, str]:
             "--job-service-account embed needs credentials, but none are given.",
             remedy=f"Set {VARIABLE}, or another login (docs/identity.md); or choose secret or none.",
         )
+    _require_trusted_job(context.settings)
     environment = context.credentials.environment()
     hide_credentials(environment)
     context.console.warn(
@@ -70,6 +72,19 @@ def _embedded(context: Context) -> dict[str, str]:
         "this login in them; with `secret` no account can. The artifacts have *** in its place."
     )
     return environment
+
+
+def _require_trusted_job(settings: Settings) -> None:
+    """Raises UsageError where only ``bgci.toml`` hands the login of this environment to the jobs, or names the program
+    that would get it there."""
+    for name in ("job_service_account", "job_image", "job_artifact", "job_template"):
+        if getattr(settings, name) and from_file(settings, name):
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"The login of this environment would be embedded in the jobs; only the checkout gives {flag} ({FILE}).",
+                remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --job-service-account secret, "
+                "or --allow-config-addresses where only reviewed changes run (docs/secrets.md).",
+            )
 
 
 def require_secret(context: Context) -> None:

@@ -24,6 +24,7 @@ from bgci.dcos.http import Http
 from bgci.dcos.http_address import origin
 from bgci.dcos.http_body import read_body
 from bgci.dcos.http_failure import HttpFailure
+from bgci.dcos.idle_probe import answers_ok, timed
 from bgci.dcos.login import Login
 from bgci.errors import AbortedError, DeniedError, UnavailableError, UsageError
 from bgci.interruption import signals
@@ -423,6 +424,9 @@ def test_a_netrc_file_is_not_looked_into(stub, tmp_path, monkeypatch):
     quick(stub.url, auth=TOKEN).get("/x")
     quick(stub.url).get("/x")
     assert [asked.headers.get("authorization") for asked in stub.asked] == ["token=s3cret", None]
+    assert answers_ok(f"{stub.url}/x")
+    assert timed(f"{stub.url}/x") is not None
+    assert [asked.headers.get("authorization") for asked in stub.asked[2:]] == [None, None]
 
 
 @pytest.mark.parametrize("bad", ["s3cret\nX: y", "s3cret\u2028"])

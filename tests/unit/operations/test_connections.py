@@ -36,8 +36,11 @@ def test_an_address_of_the_file_gets_no_login(name: str) -> None:
         Settings(cluster_url="https://there", origins={"cluster_url": "ENVIRONMENT"}),
         Settings(cluster_url="https://there", origins={"cluster_url": "COMMANDLINE"}),
         Settings(
-            cluster_url="https://there", marathon_url="https://THERE/service/other", origins={"marathon_url": FROM_FILE}
+            cluster_url="https://there",
+            marathon_url="https://THERE/service/marathon/",
+            origins={"marathon_url": FROM_FILE},
         ),
+        Settings(cluster_url="https://there/", job_cluster_url="https://there", origins={"job_cluster_url": FROM_FILE}),
         Settings(cluster_url="https://there", allow_config_addresses=True, origins=FILE),
     ],
 )
@@ -45,8 +48,11 @@ def test_what_the_runner_names_or_allows_gets_the_login(settings: Settings) -> N
     assert Connections(settings).credentials
 
 
-@pytest.mark.parametrize("url", ["http://there", "https://there:8443", "https://there.example"])
-def test_another_scheme_port_or_host_is_another_address(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["http://there", "https://there:8443", "https://there.example", "https://there/service/mom", "https://there/x/.."],
+)
+def test_another_scheme_port_host_or_path_is_another_address(url: str) -> None:
     settings = Settings(cluster_url="https://there", marathon_url=url, origins={"marathon_url": FROM_FILE})
     with pytest.raises(UsageError):
         _ = Connections(settings).credentials
@@ -81,6 +87,16 @@ def test_the_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch
     assert Connections(allowed).credentials
     monkeypatch.delenv("BGCI_TOKEN")
     assert Connections(Settings(cluster_url="http://there", insecure=True, origins=origins)).credentials is None
+
+
+@pytest.mark.parametrize("name", ["ca_cert", "ca_sha256", "job_ca_cert"])
+def test_the_file_cannot_say_whom_to_trust(name: str) -> None:
+    origins = {"cluster_url": "ENVIRONMENT", name: FROM_FILE}
+    settings = Settings(cluster_url="https://there", origins=origins, **{name: "anything"})
+    with pytest.raises(UsageError, match=f"{name.replace('_', '-')} of bgci.toml; only the checkout names this CA"):
+        _ = Connections(settings).credentials
+    allowed = Settings(cluster_url="https://there", origins=origins, allow_config_addresses=True, **{name: "anything"})
+    assert Connections(allowed).credentials
 
 
 @pytest.mark.parametrize("name", CREDENTIAL_VARIABLES)
