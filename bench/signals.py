@@ -1,10 +1,13 @@
 """Sends signals at random moments and counts those that were lost, that hung, or that ended with a wrong code.
 
-    python bench/signals.py                  20,000 in one process, and 200 to whole commands (about an hour)
-    python bench/signals.py --signals 2000 --commands 20
+    python bench/signals.py                  20,000 of the first two, and 200 of the third (some hours)
+    python bench/signals.py --signals 0 --stages 2000 --commands 0
 
-In one process: a signal at a random moment of pauses, abandonable calls and garbage that is collected. Whole commands:
-`canary`, `promote` and `test` on a sandbox, directly and as a job, SIGTERM and SIGINT, from their first moment on.
+`--signals`, in one process: at a random moment of pauses, abandonable calls and garbage that is collected.
+`--stages`: to shipped commands as processes of their own on virtual time (tests/virtual/signalled.py): each stage,
+both strategies, directly and by jobs, at a random moment of their work or of their waits, SIGTERM and SIGINT, two of
+five with a second signal. Each eighth command is run again afterwards and must reach the goal.
+`--commands`: to `canary`, `promote` and `test` on a sandbox in real time, from their first moment on.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ from abort import new_app  # type: ignore[import-not-found]
 from e2e.lab import App, Lab, until
 from e2e.test_signals import catches
 from unit.test_interruption import MOMENT, send_soon, works_until_aborted
+from virtual.signalled import stages, theatre
 
 from bgci import early_signals, interruption
 from bgci.sandbox import control
 
 LONGEST = 3.0  # seconds of a command in which a signal comes
 HANGS = 60.0  # seconds
+FINISHED = 8  # after each so many-th signal the same command is run again
 
 
 def in_one_process(count: int) -> Counter[str]:
@@ -43,6 +48,33 @@ def in_one_process(count: int) -> Counter[str]:
             sender.join()
         found["right" if error and error.exit_code == 128 + number else "lost"] += 1
     return found
+
+
+def to_stages(count: int, home: Path, turn: int, every: int) -> int:
+    """Plays so many signals, ``turn`` to each stage in turns. Returns how many ended wrong."""
+    chance, met, wrong, slowest, second = random.Random(), Counter[str](), 0, 0.0, 0
+    began = time.perf_counter()
+    while sum(met.values()) < count:
+        for stage in list(stages())[::every]:
+            before = met[str(stage)]
+            with theatre(stage, home, chance) as plays:
+                for number in range(turn):
+                    story = plays.play(finish=number % FINISHED == 0)
+                    met[str(stage)] += bool(story.sent)
+                    second += len(story.sent) > 1
+                    slowest = max(slowest, story.seconds if stage.on_abort == "leave" else 0.0)
+                    if story.problems:
+                        wrong += 1
+                        print("WRONG", story, flush=True)
+            print(f"{met[str(stage)] - before} to {stage}", flush=True)
+        print(
+            f"to stages: {sum(met.values())} met a process, {second} of them with a second signal, {wrong} wrong, "
+            f"at most {slowest:.2f} virtual seconds to the end, {time.perf_counter() - began:.0f} s",
+            flush=True,
+        )
+    for name, times in met.items():
+        print(f"{times:6} {name}")
+    return wrong
 
 
 def to_commands(lab: Lab, count: int) -> tuple[Counter[str], float]:
@@ -79,9 +111,16 @@ def one_command(app: App, chance: random.Random) -> tuple[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signals", type=int, default=20_000)
+    parser.add_argument("--stages", type=int, default=20_000)
+    parser.add_argument("--turn", type=int, default=40, help="signals to one stage before the next")
+    parser.add_argument("--every", type=int, default=1, help="only each n-th stage")
     parser.add_argument("--commands", type=int, default=200)
     given = parser.parse_args()
     print("in one process:", dict(in_one_process(given.signals)), flush=True)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as memory:
+        wrong = to_stages(given.stages, Path(memory) / "world", given.turn, given.every)
+    if not given.commands:
+        sys.exit(bool(wrong))
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory) / "sandbox"
         lab = Lab(home, control.up(home, replicas=2, addresses=["127.0.9.1", "127.0.9.2"]))

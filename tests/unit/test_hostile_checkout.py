@@ -17,6 +17,7 @@ from hostile.cluster import DEFINITION, Cluster
 from hostile.command import Ended, impatient, run
 from hostile.commands import APP, V2
 
+JOB = '{"id": "{{ id }}", "run": {"cmd": "env", "cpus": 0.1, "mem": 32, "disk": 0, "env": {{ env | tojson }}}}'
 TOKEN, PASSWORD = "a-token-of-the-pipeline", "hush-hush-secret"
 
 
@@ -171,9 +172,7 @@ def test_a_load_balancer_of_the_checkout_cannot_hold_a_login(checkout: Path, clu
 )
 def test_no_login_is_embedded_because_of_the_checkout(checkout: Path, cluster: Cluster, line: str) -> None:
     (checkout / "bgci.toml").write_text(line)
-    (checkout / "job.json").write_text(
-        '{"id": "{{ id }}", "run": {"cmd": "env", "cpus": 0.1, "mem": 32, "disk": 0, "env": {{ env | tojson }}}}'
-    )
+    (checkout / "job.json").write_text(JOB)
     more = {} if "embed" in line else {"BGCI_JOB_SERVICE_ACCOUNT": "embed"}
     image = {} if "image" in line else {"BGCI_JOB_IMAGE": "bgci:1"}
     for command in ("render", "publish"):

@@ -40,6 +40,13 @@ class Clock:
     def time(self) -> float:
         return EPOCH + self.now + self.skew
 
+    def wait(self, seconds: float | None) -> None:
+        """Nothing happens for so long; None: until another hand does something, and there is none."""
+        if seconds is None:
+            raise Deadlock("no timer is left, and somebody waits")
+        if seconds > 0:
+            self.now += seconds
+
 
 class _Selector(selectors.DefaultSelector):
     """It does not wait: the clock advances instead."""
@@ -49,10 +56,7 @@ class _Selector(selectors.DefaultSelector):
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise Deadlock("no timer is left, and somebody waits")
-        if timeout > 0:
-            self._clock.now += timeout
+        self._clock.wait(timeout)
         return []
 
 
@@ -99,6 +103,10 @@ class Program:
         self._thread.join()
         assert self.code is not None
         return self.code
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.terminated = True
 
     def die(self) -> None:
         """SIGKILL, now."""

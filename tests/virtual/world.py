@@ -90,7 +90,7 @@ class JobChild(Child):
         self.life: asyncio.Future[None] | None = None
 
     def stop(self, grace_seconds: float) -> None:
-        self.program.terminated = True
+        self.program.terminate()
 
 
 class Ports:
@@ -295,9 +295,11 @@ def _no_jobs(words: Sequence[str], env: Mapping[str, str], directory: Path) -> P
 
 
 @contextmanager
-def world(directory: Path, *, replicas: int = 1, pace: Pace = Pace(), seed: int = 1) -> Iterator[World]:
+def world(
+    directory: Path, *, replicas: int = 1, pace: Pace = Pace(), seed: int = 1, clock: Clock | None = None
+) -> Iterator[World]:
     """A new cluster on virtual time; the same seed gives the same one."""
-    clock, chance = Clock(), random.Random(seed)
+    clock, chance = clock or Clock(), random.Random(seed)
 
     def unique() -> uuid.UUID:
         return uuid.UUID(int=chance.getrandbits(128))
