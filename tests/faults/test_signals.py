@@ -1,4 +1,4 @@
-"""A signal at a random moment of shipped stages is not lost and hangs nothing; the same command finishes (hazard 62)."""
+"""No signal at a random moment of a shipped stage is lost or hangs; the same command finishes (hazard 62)."""
 
 from __future__ import annotations
 
