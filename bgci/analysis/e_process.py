@@ -1,6 +1,6 @@
-"""Exact distributions of small counts, and e-processes that test one of them: the arithmetic of the judge.
+"""Exact distributions of small counts, and e-processes (sequential tests) on them: the arithmetic of the judge.
 
-Pure: no I/O, no clock. `docs/judge.md` explains the mathematics in words.
+Pure: no I/O, no clock. `docs/judge.md` explains the method in plain words and in formulae.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-# A distribution leaves out counts that are less probable than this: far below any error probability in use.
+# Counts with a smaller probability are omitted: far below any error probability in use.
 NEGLIGIBLE = 1e-30
 
 
@@ -101,24 +101,26 @@ def _trimmed(start: int, mass: list[float]) -> Distribution:
 
 @dataclass(frozen=True)
 class EProcess:
-    """The evidence against one null hypothesis, as a bet against it at fair odds that starts with one coin.
+    """An e-process: the evidence against one null hypothesis, over any number of polls. The e-value starts at 1.
 
-    While the null is true, the e-value reaches ``threshold`` with probability at most 1 / threshold, for any number of
-    polls (Ville's inequality). Reaching it is therefore evidence against the null at that error probability.
+    If the null hypothesis is true, the e-value ever reaches ``threshold`` with probability at most 1 / threshold, for
+    any number of polls (Ville's inequality). Reaching it is therefore evidence against the null at that error
+    probability.
 
     ``tilts``: the alternatives, as odds relative to the null: all above 1 (a larger count than under the null) or all
-    below 1 (a smaller one). Each starts with the same share of the coin.
+    below 1 (a smaller one). The e-value is their weighted mean likelihood ratio; the weights start equal.
     """
 
     tilts: tuple[float, ...]
     threshold: float
     e_value: float = 1.0
-    beliefs: tuple[float, ...] = ()  # log of the relative belief in each tilt
+    log_weights: tuple[float, ...] = ()  # of each alternative: log of its likelihood ratio so far
     distribution: Distribution = Distribution()  # of the total count under the null
     total: int = 0
 
     @property
     def won(self) -> bool:
+        """Whether the e-value has reached the threshold."""
         return self.e_value >= self.threshold * (1 - 1e-12)  # allow for rounding
 
     @property
@@ -127,14 +129,15 @@ class EProcess:
         return self.distribution.at_least(self.total) if self.tilts[0] > 1 else self.distribution.at_most(self.total)
 
     def see(self, distribution: Distribution, count: int) -> EProcess:
-        """The evidence after one more count. ``distribution``: of that count under the null, given all earlier ones."""
-        if distribution.start == distribution.end:  # a certain count is not evidence
+        """The e-process after one more count. ``distribution``: of that count under the null, given all earlier
+        ones."""
+        if distribution.start == distribution.end:  # a count with probability 1 is not evidence
             return replace(self, distribution=self.distribution.plus(distribution), total=self.total + count)
-        # A count outside of the listed ones counts as the last one listed.
+        # A count outside of the distribution counts as its nearest one.
         index = min(max(count, distribution.start), distribution.end) - distribution.start
-        beliefs = self.beliefs or (0.0,) * len(self.tilts)
+        log_weights = self.log_weights or (0.0,) * len(self.tilts)
         scores = [_log_ratios(distribution, tilt) for tilt in self.tilts]
-        weights = _shares(beliefs)
+        weights = _normalised(log_weights)
         ratios = [
             sum(w * math.exp(min(score[i], 700.0)) for w, score in zip(weights, scores, strict=True))
             for i in range(len(distribution.mass))
@@ -142,12 +145,12 @@ class EProcess:
         e_value = (
             self.threshold
             if self.won
-            else min(self.threshold, self.e_value * _payoffs(distribution, ratios, self)[index])
+            else min(self.threshold, self.e_value * _factors(distribution, ratios, self)[index])
         )
         return replace(
             self,
             e_value=max(NEGLIGIBLE, e_value),  # clamped above zero to avoid underflow
-            beliefs=tuple(belief + score[index] for belief, score in zip(beliefs, scores, strict=True)),
+            log_weights=tuple(log + score[index] for log, score in zip(log_weights, scores, strict=True)),
             distribution=self.distribution.plus(distribution),
             total=self.total + count,
         )
@@ -164,19 +167,19 @@ def _log_ratios(distribution: Distribution, tilt: float) -> list[float]:
     return [score - norm for score in logs]
 
 
-def _shares(logs: tuple[float, ...]) -> list[float]:
+def _normalised(logs: tuple[float, ...]) -> list[float]:
     top = max(logs)
     weights = [math.exp(score - top) for score in logs]
     return [weight / sum(weights) for weight in weights]
 
 
-def _payoffs(distribution: Distribution, ratios: list[float], bet: EProcess) -> list[float]:
-    """The factor by which each count multiplies the e-value: fair under the null, and never beyond the threshold.
+def _factors(distribution: Distribution, ratios: list[float], process: EProcess) -> list[float]:
+    """The factor of the e-value for each count: its mean is 1 under the null, and it never exceeds the threshold.
 
-    A gain beyond the threshold is of no use, so it is moved to the other counts (Fischer & Ramdas, "Improving Wald's
-    SPRT by avoiding overshoot"). Newton's method from below finds the root of a concave function.
+    A part beyond the threshold would be useless, so it is moved to the other counts (Fischer & Ramdas, "Improving
+    Wald's SPRT by avoiding overshoot"). Newton's method from below finds the root of a concave function.
     """
-    cap = bet.threshold / bet.e_value
+    cap = process.threshold / process.e_value
     boost = 1.0
     while True:
         capped = [boost * ratio >= cap for ratio in ratios]

@@ -12,7 +12,7 @@ from bgci.analysis.judge import JudgePolicy
 
 
 def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1: float) -> float:
-    """For how many seconds: share * rate * seconds * (p1 - p0) <= max_failed. Infinite where p1 is not above p0.
+    """The seconds with share * rate * seconds * (p1 - p0) = max_failed. Infinite if p1 is not above p0.
 
     ``rate_per_second``: requests of the whole app; ``share``: the canary's part of them.
     """
@@ -21,21 +21,21 @@ def lasts(max_failed: float, rate_per_second: float, share: float, p0: float, p1
 
 
 def refusal(max_failed: float, share: float, p0: float, p1: float, policy: JudgePolicy | None = None) -> str:
-    """Why ``max_failed`` buys too few requests for a verdict on such a canary; empty when it buys enough."""
+    """Why ``max_failed`` allows too few requests for a verdict on such a canary; empty if it allows enough."""
     requests = int(max_failed / (p1 - p0))
     needed = (policy or JudgePolicy()).requests_to_detect(p0, p1, share)
     if requests >= needed:
         return ""
-    why = f"{max_failed:g} failed requests buy {requests:,} requests to the canary, and about {needed:,} are needed"
+    why = f"{max_failed:g} failed requests allow {requests:,} requests to the canary, but about {needed:,} are needed"
     return f"{why} to distinguish {100 * p1:.3g} % errors from {100 * p0:.3g} % at {100 * share:.3g} % of the traffic"
 
 
 def affordable(
     max_failed: float, instances: int, target: int, p0: float, p1: float, policy: JudgePolicy | None = None
 ) -> int:
-    """The largest canary of up to ``instances`` of ``target`` that ``max_failed`` is enough for; 0 when none is.
+    """The largest canary of up to ``instances`` of ``target`` for which ``max_failed`` is enough; 0 without one.
 
-    A smaller canary is compared with more of the baseline, so that fewer of its requests are enough.
+    A smaller canary is compared with more of the baseline, so it needs fewer requests.
     """
-    fewer = range(min(instances, target - 1), 0, -1)  # nothing would be left to compare with
+    fewer = range(min(instances, target - 1), 0, -1)  # a complete canary has no baseline to compare with
     return next((n for n in fewer if not refusal(max_failed, n / target, p0, p1, policy)), 0)

@@ -13,9 +13,9 @@ STATUS_CLASSES = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "h
 def reading(cells: Mapping[str, int]) -> Counts:
     """Requests and failed requests from the numbers in a server's row; in TCP mode sessions and failed sessions.
 
-    Measured on HAProxy 2.6: what HAProxy answers itself for a server that fails (502, 503, 504) is in none of the
-    server's hrsp_*, but in eresp (no answer, a broken one, time-out) or in econ (no connection), once for all retries.
-    An answer cut off in the middle is in its hrsp_* and in eresp: one error, counted as two requests.
+    Measured on HAProxy 2.6: HAProxy's own answer for a failing server (502, 503, 504) is in none of the server's
+    hrsp_*, but in eresp (no answer, a broken one, timeout) or in econ (no connection), once for all retries. A response
+    that breaks off is in its hrsp_* and in eresp: one error, counted as two requests.
     """
     failed = cells.get("econ", 0) + cells.get("eresp", 0)
     if any(name in cells for name in STATUS_CLASSES):
@@ -60,5 +60,5 @@ class CounterSums:
 
 
 def _restarted(old: Counts, new: Counts) -> bool:
-    """Whether a counter has fallen, which no counter of a running process does."""
+    """Whether a counter has fallen, which shows a new process."""
     return new.errors < old.errors or new.requests - new.errors < old.requests - old.errors

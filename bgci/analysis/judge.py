@@ -1,6 +1,6 @@
 """Decides from error counts whether the canary is worse than the baseline, as soon as the counts allow.
 
-Pure: no I/O, no clock. `docs/judge.md` explains the mathematics in words, with measurements.
+Pure: no I/O, no clock. `docs/judge.md` explains the method, with measurements.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bgci.analysis.e_process import EProcess, binomial, hypergeometric
 
 Ruling = Literal["pass", "fail", "inconclusive", "undecided"]
 
-# The alternatives for a bad canary: its odds of an error are 2, 7 or 25 times the baseline's. Of all sets that were
-# tried, this one detects fastest, at the rates and shares of docs/judge.md.
+# The alternatives for a bad canary: its odds of an error are 2, 7 or 25 times the baseline's. Of all
+# examined sets this one detects fastest, at the rates and shares of docs/judge.md.
 WORSE = (2.0, 7.0, 25.0)
 # The alternatives for a good canary: its odds of an error are a half, a quarter, a twentieth of those at the floor.
 UNDER_FLOOR = (0.5, 0.25, 0.05)
@@ -72,22 +72,22 @@ class JudgePolicy:
     end_share: float = 0.05
 
     def part(self, share: float) -> JudgePolicy:
-        """The policy with this part of ``alpha``, for one of several verdicts that can fail the canary: however they
-        depend on each other, a good canary fails with probability ``alpha`` at most (Bonferroni)."""
+        """The policy with this part of ``alpha``, for one of several verdicts that can fail the canary: a good canary
+        fails with probability ``alpha`` at most, for any dependence between them (Bonferroni)."""
         return replace(self, alpha=self.alpha * share)
 
     def allowed(self, baseline_rate: float) -> float:
-        """The error rate at which a canary is not good enough."""
+        """The allowed error rate: a canary passes only below it."""
         return max(self.ratio * baseline_rate, self.floor)
 
     @property
     def fail_threshold(self) -> float:
-        """The e-value at which the e-process against "not worse" is won."""
+        """The threshold of the e-process against "not worse"."""
         return 1 / (self.alpha * (1 - self.end_share))
 
     @property
     def pass_threshold(self) -> float:
-        """The e-value at which one of the two e-processes against "above the allowed rate" is won."""
+        """The threshold of each of the two e-processes against "at or above the allowed rate"."""
         return 2 / (self.beta * (1 - self.end_share))
 
     def requests_to_detect(self, baseline_rate: float, canary_rate: float, share: float) -> int:
@@ -100,7 +100,7 @@ class JudgePolicy:
             raise ValueError("the canary is not worse")
         errors = canary_rate * share + baseline_rate * (1 - share)  # per request of the whole traffic
         mine = canary_rate * share / errors
-        # An error of the canary multiplies the e-value by at most 1 / share: there is a least number of them.
+        # An error of the canary multiplies the e-value by at most 1 / share: there is a minimum number of them.
         least = math.ceil(math.log(self.fail_threshold) / math.log(1 / share))
         information = errors / share * _divergence(mine, share)  # per canary request
         return math.ceil(max(math.log(self.fail_threshold * len(WORSE)) / information, least / canary_rate))
@@ -127,7 +127,7 @@ def _divergence(rate: float, other: float) -> float:
 class Verdict:
     """The decision, its reason, and its numbers.
 
-    ``p_value``: of the exact test in ``reason``, on all counts, as if this were the only poll.
+    ``p_value``: of the exact test in ``reason``, on all counts, valid for a single poll.
     """
 
     outcome: Ruling
@@ -139,11 +139,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judge:
-    """All counts so far, and three e-processes; ``see`` returns the next judge. The first that is won ends all three.
+    """All counts so far, and three e-processes; ``see`` returns the next judge. The first to reach its threshold ends
+    all.
 
-    ``worse``: against "the canary's error rate is not higher"; when it is won, the canary fails.
+    ``worse``: against "the canary's error rate is not higher"; at its threshold the canary fails.
     ``within_ratio``, ``under_floor``: against "it is at least ``ratio`` times the baseline's" and "it is at least
-    ``floor``"; when either is won, the canary passes.
+    ``floor``"; at either threshold the canary passes.
     """
 
     policy: JudgePolicy
@@ -186,13 +187,13 @@ class Judge:
 
     @property
     def settled(self) -> bool:
-        """An e-process is won: more polls change nothing."""
+        """Whether an e-process has reached its threshold: more polls change nothing."""
         return self.worse.won or self.within_ratio.won or self.under_floor.won
 
     def verdict(self, *, over: bool = False) -> Verdict:
         """The verdict now. ``over``: the time is up, so that the verdict cannot be "undecided"."""
-        outcome, bet = ruling(self.policy, self.worse, (self.within_ratio, self.under_floor), over=over)
-        return Verdict(outcome, self._reason(outcome, bet), bet.p_value, self.canary, self.baseline)
+        outcome, process = ruling(self.policy, self.worse, (self.within_ratio, self.under_floor), over=over)
+        return Verdict(outcome, self._reason(outcome, process), process.p_value, self.canary, self.baseline)
 
     @property
     def needed(self) -> int:
@@ -201,17 +202,17 @@ class Judge:
         share = self.canary.requests / requests if requests else 0.5
         return self.policy.requests_to_pass(self.baseline.rate, share)
 
-    def _reason(self, outcome: Ruling, bet: EProcess) -> str:
+    def _reason(self, outcome: Ruling, process: EProcess) -> str:
         counts = f"canary {self.canary}, baseline {self.baseline.errors:,} in {self.baseline.requests:,}"
         if outcome == "fail":
-            return f"{counts}; p = {p_text(bet.p_value)}"
+            return f"{counts}; p = {p_text(process.p_value)}"
         if outcome == "pass":
             below = (
                 f"{self.policy.ratio:g} times the baseline's"
-                if bet is self.within_ratio
+                if process is self.within_ratio
                 else percent(self.policy.floor)
             )
-            return f"{counts}: its error rate is below {below}; p = {p_text(bet.p_value)}"
+            return f"{counts}: its error rate is below {below}; p = {p_text(process.p_value)}"
         if self.canary.requests < self.needed:
             return f"insufficient traffic: {self.canary.requests:,} of {self.needed:,} requests; {counts}"
         allowed = percent(self.policy.allowed(self.baseline.rate))

@@ -1,7 +1,7 @@
 """Decides whether the canary answers as fast as the baseline, from pairs of response times. Pure.
 
 A pair is one synthetic request to each variant, or the two mean response times of one window of live traffic.
-`docs/judge.md` explains what HAProxy's averages can prove and what they cannot.
+`docs/judge.md` explains the limits of HAProxy's averages.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from bgci.analysis.judge import JudgePolicy, Ruling, Verdict, p_text, ruling
 
 # HAProxy's rtime is a mean "over the 1024 last requests" of a server (management guide, 9.1).
 WINDOW = 1024
-# Enough pairs for any interval worth showing; more would only cost time (their number enters squared).
+# Pairs in the shown interval: more would only take time (their number enters squared).
 SHOWN = 200
-# The alternatives: two thirds of all pairs, or nearly all, are on one side.
-HEADS = (2.0, 50.0)
-TAILS = (0.5, 0.02)
+# The alternatives: two thirds of all pairs, or nearly all, are slower than allowed (or faster).
+SLOWER = (2.0, 50.0)
+FASTER = (0.5, 0.02)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LatencyPolicy:
 @dataclass(frozen=True)
 class Latency:
     """The pairs, and two e-processes on how many of them are slower than allowed: against "at most half" and against
-    "at least half". Only which pairs are slower counts, not by how much: one outlier cannot decide.
+    "at least half". Only the number of slower pairs counts, not by how much they are slower: one outlier cannot decide.
     """
 
     policy: JudgePolicy
@@ -48,31 +48,32 @@ class Latency:
     @classmethod
     def under(cls, policy: JudgePolicy | None = None, limits: LatencyPolicy | None = None) -> Latency:
         policy = policy or JudgePolicy()
-        # One e-process can pass the canary, where the error rate has two: half the threshold is enough.
+        # Only one e-process can pass the canary (the error rate has two), so half the threshold is enough.
         return cls(
             policy,
             limits or LatencyPolicy(),
-            EProcess(HEADS, policy.fail_threshold),
-            EProcess(TAILS, policy.pass_threshold / 2),
+            EProcess(SLOWER, policy.fail_threshold),
+            EProcess(FASTER, policy.pass_threshold / 2),
         )
 
     def see(self, canary_ms: float, baseline_ms: float) -> Latency:
-        """After one more pair, in milliseconds."""
+        """The next state after one more pair, in milliseconds."""
         judged = replace(self, pairs=(*self.pairs, (canary_ms, baseline_ms)))
         if self.slower.won or self.fast_enough.won:
             return judged
-        late, coin = int(canary_ms > self.limits.allowed(baseline_ms)), binomial(1, 0.5)
-        return replace(judged, slower=self.slower.see(coin, late), fast_enough=self.fast_enough.see(coin, late))
+        late, even = int(canary_ms > self.limits.allowed(baseline_ms)), binomial(1, 0.5)
+        return replace(judged, slower=self.slower.see(even, late), fast_enough=self.fast_enough.see(even, late))
 
     def verdict(self, *, over: bool = False) -> Verdict:
-        """``over``: the time is up; then the exact sign test is made once, with the kept part of alpha and beta."""
+        """The verdict now. ``over``: the time is up, so the exact sign test is made once, with the kept part of
+        alpha."""
         return self._verdict(*ruling(self.policy, self.slower, (self.fast_enough,), over=over))
 
-    def _verdict(self, outcome: Ruling, bet: EProcess) -> Verdict:
-        # The e-processes end when one reaches its threshold. The reason is about all pairs, later ones included.
+    def _verdict(self, outcome: Ruling, process: EProcess) -> Verdict:
+        # The e-processes end at the first threshold. The reason is about all pairs, later ones included.
         late, pairs = sum(ours > self.limits.allowed(theirs) for ours, theirs in self.pairs), len(self.pairs)
         distribution = binomial(pairs, 0.5)
-        p_value = distribution.at_least(late) if bet is self.slower else distribution.at_most(late)
+        p_value = distribution.at_least(late) if process is self.slower else distribution.at_most(late)
         limit = f"{self.limits.ratio:g} times the baseline's response time + {self.limits.slack_ms:g} ms"
         reason = f"canary above {limit} in {late:,} of {pairs:,} pairs"
         if self.pairs:

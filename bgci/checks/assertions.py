@@ -1,4 +1,4 @@
-"""Compares responses with the expectations of a check, and sums them up. Only one response is kept."""
+"""Compares responses with the expectations of a check, and sums them up. Keeps only one response."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _json_mismatches(expect: Expect, response: Response, matcher: Confined) -> I
     for path in expect.json_has:
         found, problem = _evaluated(matcher.values, path, document)
         if not found:
-            yield f"{path}: expected something there, got {problem or 'nothing'}"
+            yield f"{path}: expected a value, got {problem or 'nothing'}"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -130,7 +130,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
-    text = redaction.redacted(text)  # before it is cut: half a secret is not recognised
+    text = redaction.redacted(text)  # before shortening: redaction cannot recognise a part of a secret
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
@@ -142,7 +142,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 @dataclass
 class Tally:
-    """All answers of one check at one place."""
+    """The sums over all answers of one check at one place."""
 
     check: Check
     sent: int = 0

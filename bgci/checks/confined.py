@@ -1,8 +1,8 @@
 """Evaluates the patterns of a suite in child processes with a time and a memory limit.
 
 A regular expression or a JSONPath can take years (``(a+)+$``) or all memory (``$..*..*``). Python's engines hold the
-interpreter lock all that time, so that neither a timeout nor SIGTERM would have an effect. So a child process evaluates
-them, and the kernel ends it when it has used up its processor time: a busy machine makes no pattern costly.
+interpreter lock all that time, so neither a timeout nor SIGTERM would have an effect. So a child process evaluates
+them, and the kernel kills it when it has used up its processor time, which a busy machine does not shorten.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from typing import Any
 
 TRY_SECONDS = 2.0  # of processor time, for one evaluation
-HANG_SECONDS = 60.0  # without an answer, for whatever reason
+HANG_SECONDS = 60.0  # without an answer, for any reason
 MEMORY_BYTES = 768 << 20  # of the child's address space
 MOST_VALUES = 10_000  # of one JSONPath
 CHILDREN = 2  # at a time: more would share the same cores
 
 
 class TooCostly(Exception):
-    """The pattern takes too long or too much memory; the message names which."""
+    """The pattern takes too long or too much memory; the message says which."""
 
 
 class Confined:
@@ -90,7 +90,7 @@ class _Child:
         self.alive = True
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The child's answer; a problem when it gives none in time or dies."""
+        """The child's answer; a problem if there is none in time or the child ends."""
         writer = threading.Thread(target=self._write, args=(json.dumps(request).encode() + b"\n",), daemon=True)
         writer.start()  # a busy child does not read
         line = self._read()
@@ -116,7 +116,7 @@ class _Child:
             self._process.stdin.flush()
 
     def _read(self) -> bytes:
-        """One line; empty when none comes in time, or the child has ended."""
+        """One line; empty if there is none in time, or the child has ended."""
         assert self._process.stdout is not None  # noqa: S101 - a pipe
         stream, parts, until = self._process.stdout, [], time.monotonic() + HANG_SECONDS
         while True:
@@ -160,7 +160,7 @@ class _TooMany(Exception):
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Inside, so many seconds of processor time end the process."""
+    """End the process when the block has used so many seconds of processor time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield

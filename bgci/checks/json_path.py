@@ -17,7 +17,7 @@ def _compiled(path: str) -> Any:
 
 
 def problem(path: str) -> str:
-    """Why this is not a JSONPath; empty when it is one."""
+    """Why this is not a valid JSONPath; empty if it is valid."""
     if len(path) > LONGEST:
         return f"it has more than {LONGEST} characters"
     try:
@@ -28,7 +28,7 @@ def problem(path: str) -> str:
 
 
 def _text(error: Exception) -> str:
-    """The first line of its message; empty where it has none, or raises ValueError (as for an empty path)."""
+    """The first line of its message; empty without one, or if it raises ValueError (for an empty path)."""
     try:
         return next(iter(str(error).splitlines()), "")
     except ValueError:
@@ -36,7 +36,7 @@ def _text(error: Exception) -> str:
 
 
 def iterate(path: str, document: Any) -> Iterator[Any]:
-    """Every value that the path finds; a path that cannot be applied to the document finds nothing."""
+    """Every value that the path selects; none for a path that does not match the document."""
     from jsonpath.exceptions import JSONPathError
 
     try:

@@ -13,7 +13,7 @@ CANARY, BASELINE, BOTH, LOAD_BALANCER, PREVIEW = "canary", "baseline", "both", "
 
 MAX_CONCURRENCY = 32
 MAX_TIMEOUT = 600.0  # seconds
-MIN_SHARE_REPEAT = 10  # fewer answers prove nothing about a share
+MIN_SHARE_REPEAT = 10  # fewer answers are not enough to test a share
 DEFAULT_TIMEOUT = 10.0  # seconds
 
 
@@ -36,8 +36,10 @@ class Expect:
     header_regex: Mapping[str, str] = field(default_factory=dict)  # found in it
     body: tuple[str, ...] = ()  # all are in it
     body_regex: tuple[str, ...] = ()  # all are found in it
-    json: Mapping[str, Any] = field(default_factory=dict)  # by JSONPath: every value that it finds, and it finds one
-    json_has: tuple[str, ...] = ()  # JSONPaths that find something
+    json: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # by JSONPath: equal to every selected value, of which there is at least one
+    json_has: tuple[str, ...] = ()  # JSONPaths that select at least one value
     latency: tuple[tuple[float, float], ...] = ()  # (percentile, seconds)
     success_rate: float = 1.0
     share: Share | None = None
@@ -64,7 +66,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Suite:
-    """``secrets``: texts in requests that no report can show."""
+    """``secrets``: texts in requests that reports must not show."""
 
     file: str
     checks: tuple[Check, ...]

@@ -1,7 +1,7 @@
 """Runs the checks of a suite: at all places at once, each with a bounded number of connections.
 
-Every request has a connection of its own: a kept one could lead to an older HAProxy worker, and would not be balanced
-again. Its time runs from connecting to the last byte.
+Every request has its own connection: a reused one could lead to an older HAProxy worker, and would not be balanced
+again. Its time is measured from connecting to the last byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Su
 from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import signals
 
-MAX_CONNECTIONS = 48  # in all: more would delay bgci itself and so the measured times
+MAX_CONNECTIONS = 48  # connections in all: more would delay bgci itself and distort the measured times
 MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
@@ -77,9 +77,9 @@ def run(
 ) -> list[Case]:
     """Every check at every place of its target, in the suite's order; checks without a place are skipped.
 
-    ``timeout``: seconds for all of them; a check that has not ended by then has failed. ``report`` is called with each
-    case as it ends. ``look`` is called several times a second; what it raises ends the suite.
-    Raises nothing for an instance that does not answer: that is a failed case.
+    ``timeout``: seconds for all of them; a check that has not ended by then fails. ``report`` is called with each
+    case when it ends. ``look`` is called several times a second; its exception ends the suite.
+    An instance that does not answer is a failed case, not an exception.
     """
     jobs = [job for check in suite.checks for job in _jobs(check, places)]
     finished: queue.SimpleQueue[Future[_Job]] = queue.SimpleQueue()
@@ -108,7 +108,7 @@ def run(
 def _ended(
     count: int, finished: queue.SimpleQueue[Future[_Job]], until: float, look: Callable[[], None]
 ) -> Iterator[_Job]:
-    """Each job whose last lane has ended, until ``count`` have or the time is over."""
+    """Each job whose last lane has ended, until ``count`` jobs or the end of the time."""
     while count:
         signals.check()
         look()
@@ -137,7 +137,7 @@ def _jobs(check: Check, places: Places) -> list[_Job]:
 
 def _skipped(check: Check, places: Places) -> list[Case]:
     return [
-        Case(target, check.name, outcome=Outcome.SKIPPED, message=f"No {target} is known.")
+        Case(target, check.name, outcome=Outcome.SKIPPED, message=f"There is no {target}.")
         for target in targets(check)
         if not places.get(target)
     ]
@@ -173,7 +173,7 @@ def _start(
     for place, lanes in by_place.items():
         proxies = requests.utils.get_environ_proxies(place.urls[0]) if place.urls else {}
         pool = ThreadPoolExecutor(min(len(lanes), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(by_place))))
-        # The longest lanes first: they decide when all is over.
+        # The longest lanes first, because they decide the total time.
         for count, job in sorted(lanes, key=lambda lane: lane[0], reverse=True):
             pool.submit(_drive, job, count, verify, proxies, stop, matcher).add_done_callback(finished.put)
         pools.append(pool)
@@ -228,12 +228,12 @@ def send(session: requests.Session, check: Check, url: str) -> Response:
             return Response(received.status_code, received.reason or "", received.headers, body, seconds, cut=cut)
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         return Response(problem=_why(error, check.timeout), seconds=time.monotonic() - began)
-    except ValueError as error:  # a URL or a header that cannot be sent; its message can show a secret
+    except ValueError as error:  # an invalid URL or header; its message can show a secret
         return Response(problem=f"the request cannot be sent ({type(error).__name__})")
 
 
 def _read(response: requests.Response, until: float) -> tuple[bytes, bool]:
-    """The body, and whether it was cut. Raises TimeoutError, also for a body that arrives too slowly."""
+    """The body, and whether it was truncated. Raises TimeoutError, also for a body that arrives too slowly."""
     parts: list[bytes] = []
     size = 0
     while size <= MAX_BODY:

@@ -1,7 +1,7 @@
 """A canary's test suite: HTTP checks in a YAML file, checked in full before any request is sent.
 
-``suite.schema.json`` states the grammar, for editors too. This module fills in variables, makes the checks that the
-schema cannot state, and builds the values. Texts can hold ``${revision}``, ``${app}``, ``${image}`` and other
+``suite.schema.json`` has the grammar, for editors too. This module replaces variables, checks the rules that the schema
+cannot express, and builds the values. Texts can contain ``${revision}``, ``${app}``, ``${image}`` and other
 variables; ``$${`` is a literal ``${``. In a regular expression a variable's value is taken literally.
 """
 
@@ -31,7 +31,7 @@ REGEX = re.compile(r"\$\.checks\[[0-9]+\]\.expect\.(?:body|header)_regex\b")  # 
 def parse(text: str, *, file: str, variables: Mapping[str, str], secret: Mapping[str, str] | None = None) -> Suite:
     """The suite in a file's text. ``secret``: variables whose values are kept out of reports.
 
-    Raises InvalidError that lists the findings, each with file, line and remedy.
+    Raises InvalidError with all findings, each with file, line and remedy.
     """
     secret = secret or {}
     document, lines, doubled = read_yaml(text, file)
@@ -82,8 +82,8 @@ class _Variables:
             return f"${{{name}}}"
         if name not in self._values:
             known = ", ".join(sorted(self._values))
-            remedy = f"Known are {known}; --set and --template-env give more; for a literal ${{ write $${{."
-            self.findings.append(Finding(path, f"has the variable {name}, which is not given", remedy))
+            remedy = f"Known are {known}; --set and --template-env add more; for a literal ${{ write $${{."
+            self.findings.append(Finding(path, f"has the unknown variable {name}", remedy))
         self.used.add(name)
         value = self._values.get(name, "")
         return re.escape(value) if REGEX.match(path) else value
@@ -166,14 +166,14 @@ def _part(percentage: str) -> float:
 
 
 def _conflicts(given: list[Mapping[str, Any]], checks: tuple[Check, ...]) -> Iterator[Finding]:
-    """Values that contradict each other. The schema has these rules, too, but for editors only."""
+    """Findings for contradictory values. The schema has these rules too, but only for editors."""
     names: set[tuple[str, str]] = set()
     for index, (raw, check) in enumerate(zip(given, checks, strict=True)):
         path = at("$.checks", index)
         if "body" in raw and "json" in raw:
             yield Finding(at(path, "json"), "is given beside body", "Keep one of them.")
         if (check.target, check.name) in names:
-            yield Finding(path, f"has the name of another check: {check.name!r}", "Give it a name of its own.")
+            yield Finding(path, f"has the name of another check: {check.name!r}", "Give it a unique name.")
         names.add((check.target, check.name))
         if check.expect.share:
             yield from _share_conflicts(raw, check, check.expect.share, f"{path}.expect.share")
@@ -187,7 +187,7 @@ def _share_conflicts(raw: Mapping[str, Any], check: Check, share: Share, path: s
     if share.at_least > share.at_most:
         yield Finding(path, "has a larger at_least than at_most", "Exchange the two.")
     if check.target != LOAD_BALANCER:
-        yield Finding(path, f"does not go with target: {check.target}", f"Write target: {LOAD_BALANCER}.")
+        yield Finding(path, f"is not possible with target: {check.target}", f"Write target: {LOAD_BALANCER}.")
     if check.repeat < MIN_SHARE_REPEAT:
         yield Finding(path, f"needs {MIN_SHARE_REPEAT} answers or more", "Add repeat: 100.")
 

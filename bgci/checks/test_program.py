@@ -1,4 +1,4 @@
-"""Runs a test program of the user against the canary, and ends every process that it started."""
+"""Runs a user's test program against the canary, and ends all of its child processes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import pause
 
 SUITE = "commands"
-KEPT = 16_384  # characters of output, the last ones, that a report shows
-LINE = 8192  # bytes of a line that are passed on at once
+KEPT = 16_384  # characters; limit of the end of the output in a report
+LINE = 8192  # bytes; limit of a part of a line
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job leaves little time to go back
+HURRY = 2.0  # the same when bgci itself is stopped: a cancelled CI job has little time for the rollback
 LOOK = 0.02  # seconds between two polls of the program
-DRAIN = 2.0  # seconds for the last output of what was ended
+DRAIN = 2.0  # seconds for the last output of ended processes
 
 
 def variables(app: str, revision: str, urls: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -49,9 +49,9 @@ def run(
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
-    ``base``: the environment, without bgci's credentials. ``show`` gets each line of the output as
-    it comes. Every process in its process group is ended with it, also when an exception (of a signal) interrupts this.
-    ``look`` is called several times a second; what it raises ends the program.
+    ``base``: the environment, without bgci's credentials. ``show`` gets each line of the output at once. Ends every
+    process of its process group too, also when an exception (of a signal) interrupts this function. ``look`` is called
+    several times a second; its exception ends the program.
     """
     began = time.monotonic()
     kept: deque[str] = deque()
@@ -90,7 +90,7 @@ def _started(command: str, environment: Mapping[str, str]) -> subprocess.Popen[b
 
 
 def _ended(process: subprocess.Popen[bytes], until: float, look: Callable[[], None]) -> int | None:
-    """The exit code; None when it has none in time."""
+    """The exit code; None without one in time."""
     while process.poll() is None and time.monotonic() < until:
         look()
         pause(LOOK)
@@ -119,8 +119,8 @@ def _follow(process: subprocess.Popen[bytes], kept: deque[str], show: Callable[[
 
 
 def _without_secrets(parts: Iterator[bytes]) -> Iterator[str]:
-    """The output without secrets, line by line. A long line comes in parts, and their border can cut a secret: the end
-    of a part is held back until the next one arrives."""
+    """The output without secrets, line by line. A long line comes in parts, and their border can split a secret: the
+    end of a part is held back until the next one arrives."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     held = ""
     for part in parts:

@@ -19,8 +19,8 @@ class Outcome(Enum):
 class Case:
     """One test case. ``suite``: the target it belongs to; ``place``: ``instance 2``, or the command; in seconds.
 
-    CI systems compare a test's name from one run to the next. ``place`` is a part of that name, so that it holds no
-    address; ``address`` does. ``began``: the UTC time in ISO 8601 at which its suite began.
+    CI systems compare a test's name from one run to the next. ``place`` is a part of that name, so it contains no
+    address; ``address`` has it. ``began``: the UTC time in ISO 8601 at which its suite began.
     """
 
     suite: str
@@ -50,7 +50,7 @@ class Case:
 
 
 def require_some(cases: Iterable[Case]) -> list[Case]:
-    """The cases, and a failed one when none was executed: a run without a test must not pass."""
+    """The cases; with a failed one if none was executed, because a run without a test must not pass."""
     found = list(cases)
     if not any(case.executed for case in found):
         why = f"All {len(found)} tests were skipped." if found else "The suite has no test."
@@ -58,12 +58,12 @@ def require_some(cases: Iterable[Case]) -> list[Case]:
     return found
 
 
-MOST_CASES = 2_000  # of one test program in a report: no CI system shows more, and each costs time and memory
+MOST_CASES = 2_000  # limit of the cases of one test program: CI systems show no more, and each takes time and memory
 
 
 def folded(cases: Sequence[Case], *, most: int = MOST_CASES) -> list[Case]:
-    """About ``most`` of the cases in their order: all that fit, bad ones before others. For each outcome, one more case
-    counts those that are left out."""
+    """About ``most`` of the cases in their order, with bad ones preferred. For each outcome one more case counts the
+    omitted ones."""
     if len(cases) <= most:
         return list(cases)
     ranked = sorted(range(len(cases)), key=lambda index: (not cases[index].bad, index))

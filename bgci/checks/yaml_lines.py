@@ -1,4 +1,4 @@
-"""YAML with the line of everything in it."""
+"""YAML with the line of each value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bgci.appdef.limits import bounded
 from bgci.appdef.template import loader_without_dates
 from bgci.errors import InvalidError
 
-# Of a document, as it is read and again as its aliases are written out: nine levels of ten are a thousand million.
+# Limit of a document, counted before and after its aliases are expanded: nine levels of ten are a thousand million.
 MOST_VALUES = 100_000
 SECONDS = 4.0  # of processor time: a mapping can merge others that merge others
 
@@ -57,7 +57,7 @@ class _Reader:
         return self._value(root, "$") if root else None
 
     def _counted(self) -> None:
-        """Counts each node as it is read, and each value as it is written out."""
+        """Counts each node when it is read, and each value when it is expanded."""
         self._count += 1
         if self._count > MOST_VALUES:
             raise InvalidError(

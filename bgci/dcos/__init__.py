@@ -1,4 +1,5 @@
-"""Adapters to DC/OS: Marathon, Metronome, marathon-lb, logins and TLS. Raw JSON of a server ends here.
+"""Adapters to DC/OS: Marathon, Metronome, marathon-lb, logins and TLS. They return typed values: no raw JSON above.
 
-May import: checks and below; not reporting. Start with ``cluster.connect``.
+Start with ``cluster.connect``, then ``marathon`` with ``running_app``, ``marathon_lb`` and ``metronome``. All requests
+go through ``http.Http``. May import: checks and below; not reporting.
 """

@@ -1,7 +1,7 @@
 """Whether marathon-lb follows Marathon: frozen for every app, leaving out one app, or current. Pure.
 
-A frozen marathon-lb answers as ever: statistics, configuration and pids look normal. So the healthy tasks of all apps
-are compared with the servers that a load balancer has, and the labels of all apps are read as marathon-lb reads them.
+A frozen marathon-lb still answers, and its statistics, configuration and pids look normal. So these functions compare
+the healthy tasks of all apps with the load balancer's servers, and read the labels of all apps by marathon-lb's rules.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from bgci.dcos.running_app import RunningApp, endpoints
 
 # The templates of every app that is served; the others depend on other labels.
 _ALWAYS_USED = ("FRONTEND_HEAD", "FRONTEND_BACKEND_GLUE", "BACKEND_HEAD", "BACKEND_SERVER_OPTIONS")
-SETTLING = 5.0  # seconds that marathon-lb may need for a task that has become healthy
+SETTLING = 5.0  # seconds for marathon-lb to add a task that has become healthy
 
 
 class Condition(Enum):
-    """What a load balancer does."""
+    """The state of a load balancer."""
 
     CURRENT = "current"
     FROZEN = "frozen"
@@ -50,7 +50,7 @@ class FreezingLabel:
 
 @dataclass(frozen=True)
 class BalancerState:
-    """One load balancer, seen from one app. ``text``: whole sentences for people, empty while all is well."""
+    """One load balancer from the view of one app. ``text``: complete sentences, empty without a problem."""
 
     condition: Condition
     text: str = ""
@@ -96,7 +96,7 @@ def every_endpoint(apps: Sequence[RunningApp]) -> dict[str, list[Endpoint]]:
 
 
 def balancer_state(apps: Sequence[RunningApp], census: Census, base_id: str, now: float) -> BalancerState:
-    """The load balancer as the app with this base id sees it. ``apps``: all that the account can read."""
+    """The state of the load balancer for the app with this base id. ``apps``: all apps that the account can read."""
     pairs = [_Pair(members, census) for members in _by_group(apps).values()]
     served = frozenset().union(*(pair.balancers for pair in pairs if pair.present))
     pairs = [pair for pair in pairs if pair.balancers & served or pair.holds(base_id)]
@@ -108,7 +108,7 @@ def balancer_state(apps: Sequence[RunningApp], census: Census, base_id: str, now
     if not missing and not (causes and elsewhere):
         return BalancerState(Condition.CURRENT, _confused(census))
     newest = max((since for pair in pairs for since in pair.present), default=0.0)
-    followed = newest > min([*missing, *elsewhere])  # a later change has arrived, whatever the labels say
+    followed = newest > min([*missing, *elsewhere])  # a later change has arrived, so it is not frozen
     known = any(pair.present for pair in pairs if pair.holds(base_id))
     if followed:
         condition = Condition.UNCLEAR if known else Condition.LEFT_OUT
@@ -123,10 +123,10 @@ def balancer_state(apps: Sequence[RunningApp], census: Census, base_id: str, now
 
 _TEXTS = {
     Condition.FROZEN: "marathon-lb at {url} is frozen for every app: no task that has become healthy appears there.",
-    Condition.LEFT_OUT: "marathon-lb at {url} leaves out {app} alone, and serves apps that have become healthy later: "
-    "HAProxy refuses the configuration with its labels. The log of marathon-lb holds the reason.",
-    Condition.UNCLEAR: "marathon-lb at {url} does not take up the tasks of {app}, and no other app shows why: it is "
-    "frozen, does not reach Marathon, or leaves this app out. The log of marathon-lb holds the reason.",
+    Condition.LEFT_OUT: "marathon-lb at {url} leaves out only {app}, and serves apps that have become healthy later: "
+    "HAProxy refuses the configuration with its labels. The log of marathon-lb has the reason.",
+    Condition.UNCLEAR: "marathon-lb at {url} does not add the tasks of {app}, and no other app shows the cause: it is "
+    "frozen, does not reach Marathon, or leaves this app out. The log of marathon-lb has the reason.",
 }
 
 
@@ -147,7 +147,7 @@ class _Pair:
         since: Mapping[str, float] = {
             task.id: app.since.get(task.id, 0.0) for app in members for task in app.app.healthy
         }
-        # A task without ports is served nowhere.
+        # No load balancer serves a task without ports.
         since = {task: at for task, at in since.items() if any(app.addresses.get(task) for app in members)}
         enabled = any(is_enabled(app.labels, index) for app in members for index in range(len(app.service_ports)))
         self.present = [at for task, at in since.items() if task in census.tasks]

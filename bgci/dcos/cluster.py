@@ -14,16 +14,16 @@ from bgci.dcos.task_log import TaskLog
 from bgci.dcos.tls import confidential, fingerprint, pinned, require_confidential
 from bgci.errors import DeniedError, UnavailableError, UsageError
 
-ELECTION = 12.0  # seconds for which Marathon may be without a leader
+ELECTION = 12.0  # seconds; limit of the time without a leader of Marathon
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """``variant``: "enterprise" or "open" DC/OS ("unknown" when it does not say), or "plain" Mesos/Marathon.
+    """``variant``: "enterprise" or "open" DC/OS ("unknown" if it does not report it), or "plain" Mesos/Marathon.
 
     ``version``: of DC/OS, empty for a plain one. ``http``: the cluster itself (its admin
-    router), None for a plain one. ``metronome``: a client; whether Metronome exists says ``available()``.
-    ``login``: the one login that all of them share.
+    router), None for a plain one. ``metronome``: a client; ``available()`` shows whether Metronome exists.
+    ``login``: shared by all clients.
     """
 
     marathon: Marathon
@@ -46,9 +46,9 @@ def connect(
 ) -> Cluster:
     """The clients of a DC/OS cluster (``cluster_url``; the others override where its services are) or of a plain one.
 
-    For DC/OS one request is made, to learn that the URL is right. A token of DC/OS goes also to the other URLs whose
-    connection is confidential. Raises UsageError without any URL, or when credentials would go unencrypted;
-    UnavailableError when the URL that counts leads elsewhere.
+    For DC/OS one request checks the URL. A token of DC/OS is also sent to the other URLs with a confidential
+    connection. Raises UsageError without any URL, or if credentials would be sent unencrypted; UnavailableError for the
+    URL of another server.
     """
     if not (cluster_url or marathon_url):
         raise UsageError(
@@ -80,7 +80,7 @@ def connect(
 def pinned_ca(cluster_url: str, sha256: str) -> str:
     """The cluster's own CA as PEM text, if its certificate has this fingerprint.
 
-    It is fetched without verification, and nothing is sent. Raises UsageError or UnavailableError.
+    Fetches it without verification and without credentials. Raises UsageError or UnavailableError.
     """
     wanted = fingerprint(sha256)
     if not cluster_url.startswith("https://"):

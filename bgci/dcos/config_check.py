@@ -1,8 +1,8 @@
-"""``haproxy -c``: whether HAProxy takes a load balancer's configuration with what marathon-lb would add for an app.
+"""``haproxy -c``: whether HAProxy accepts a load balancer's configuration with marathon-lb's sections for an app.
 
-marathon-lb checks each configuration so, and leaves out the apps that make it invalid. The program here and the one in
-the load balancer can be of different versions, and certificates are files of the load balancer. So only those errors
-count that the app's sections add, and no error that comes from a file or from the version.
+marathon-lb checks each configuration this way, and leaves out the apps that make it invalid. The local program and the
+load balancer's can have different versions, and certificates are files of the load balancer. So only errors that the
+app's sections add count, without those caused by a missing file or by the version.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECTION = re.compile(
 )
 _ALERT = re.compile(r"^\[ALERT\][^:]*: (?:config : )?(.*)$", re.MULTILINE)
 _SUMMARY = re.compile(r"(Error\(s\)|Fatal errors) found in configuration")
-# Errors that say something about this machine or this version, and nothing about the app.
+# Errors that are caused by this machine or this version, not by the app.
 _ENVIRONMENT = re.compile(
     r"unable to (stat|load|open|read|find the default)|failed to open|cannot open|error (reading|opening)"
     r"|No such file|could not resolve|\blua\b|not (built|compiled) with|support (is )?not|No Private Key",
@@ -49,7 +49,7 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class ConfigError:
-    """One error: what HAProxy says, and the line of the app's sections that it says it about ("" if none)."""
+    """One error: HAProxy's message, and the line of the app's sections that causes it ("" if unknown)."""
 
     message: str
     line: str = ""
@@ -68,14 +68,14 @@ class ConfigCheck:
 
     @cached_property
     def version(self) -> str:
-        """Its version, such as ``2.6.12``; empty if it does not say. Raises OSError or subprocess.TimeoutExpired."""
+        """Its version, such as ``2.6.12``; empty if unknown. Raises OSError or subprocess.TimeoutExpired."""
         found = re.search(r"version (\d+\.\d+\.\d+)", _run([self._program, "-v"]).stdout.decode(errors="replace"))
         return found[1] if found else ""
 
     def findings(
         self, definition: Mapping[str, Any], *, live: str = MINIMAL, replica: str = "", version: str = ""
     ) -> list[Finding]:
-        """What HAProxy refuses in the app's part of the configuration, as findings: the first for each label.
+        """HAProxy's errors in the app's part of the configuration, as findings: the first for each label.
 
         live: the configuration that runs; replica: where it runs, for the message; version: of HAProxy there, empty if
         unknown. The labels have to be free of findings (appdef.haproxy_labels). Raises OSError or
@@ -90,7 +90,7 @@ class ConfigCheck:
             message = (
                 f"makes HAProxy refuse the configuration{where}, and marathon-lb leaves the app out: {error.message}"
             )
-            remedy = "correct it; if the load balancer's HAProxy takes it, give --check-config never"
+            remedy = "correct it; if the load balancer's HAProxy accepts it, give --check-config never"
             found.setdefault(path, Finding(path, f"{message}{line}", remedy))
         return list(found.values())
 
@@ -117,12 +117,13 @@ class ConfigCheck:
         return list(found)
 
     def _says_nothing(self, message: str, version: str) -> bool:
-        """Whether the error comes from this machine. A keyword that is gone here can still be known there."""
+        """Whether this machine causes the error. The load balancer's HAProxy may know a keyword that this one has
+        dropped."""
         same = bool(version) and version.split(".")[:2] == self.version.split(".")[:2]
         return bool(_ENVIRONMENT.search(message)) or (_REMOVED_KEYWORD in message and not same)
 
     def _accepted(self, lines: list[str]) -> list[str]:
-        """The configuration without the lines that the program here cannot take."""
+        """The configuration without the lines that the local program refuses."""
         lines = list(lines)
         for _ in range(_ROUNDS):
             refused = [alert.line for alert in self._alerts(lines) if alert.parsing and 0 < alert.line <= len(lines)]
@@ -154,7 +155,7 @@ class _Alert:
 
 
 def find_program() -> ConfigCheck | None:
-    """The check with this machine's haproxy, None where there is none."""
+    """The check with this machine's haproxy; None without the program."""
     program = shutil.which("haproxy")
     return ConfigCheck(program) if program else None
 
@@ -185,7 +186,7 @@ def _runs_code(line: str) -> bool:
     """Whether HAProxy could run code of the checkout for this line or for those below it, even for a mere check.
 
     ``lua-load`` of the global section does, and some filters load libraries. Labels and a load balancer's answer are
-    not trusted with that, so no keyword may be written in a way that hides it.
+    not trusted, so a keyword in an obscured spelling counts as such a line.
     """
     found = _KEYWORD.match(line)
     keyword = found[1] if found else ""
@@ -194,7 +195,7 @@ def _runs_code(line: str) -> bool:
 
 
 def _label_of(line: str, definition: Mapping[str, Any]) -> str:
-    """The path of the label that the line comes from; of all labels if that is unknown."""
+    """The path of the label that generated the line; of all labels if unknown."""
     for name, value in labels(definition).items():
         if not (name.startswith("HAPROXY_") and isinstance(value, str) and value.strip() and line):
             continue

@@ -14,13 +14,13 @@ from bgci import redaction
 from bgci.bounded import file_bytes, reason
 from bgci.errors import UsageError
 
-# Every name that may hold a credential, or says where one is: a test program is run without them.
+# Every variable that can contain a credential or its path: test programs run without them.
 CREDENTIAL_VARIABLES = (
     *("BGCI_TOKEN", "BGCI_TOKEN_FILE", "DCOS_ACS_TOKEN"),
     *("BGCI_USERNAME", "BGCI_PASSWORD", "BGCI_PASSWORD_FILE"),
     *("BGCI_SERVICE_ACCOUNT", "BGCI_SERVICE_ACCOUNT_FILE", "DCOS_SERVICE_ACCOUNT_CREDENTIAL"),
 )
-# Their URLs may hold a password.
+# Their URLs can contain a password.
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 SERVICE_ACCOUNT_REMEDY = (
     "It is the JSON of `dcos security secrets create-sa-secret`: "
@@ -55,8 +55,8 @@ class Password:
 
 @dataclass(frozen=True)
 class ServiceAccount:
-    """``private_key``: PEM, PKCS#1 or PKCS#8. Where it logs in is not taken from it: outside of the cluster its
-    ``login_endpoint`` names a host that does not exist."""
+    """``private_key``: PEM, PKCS#1 or PKCS#8. Its ``login_endpoint`` is not used, because outside of the cluster it
+    names a host that does not exist."""
 
     uid: str
     private_key: str = field(repr=False)
@@ -86,7 +86,7 @@ def hide_credentials(environ: Mapping[str, object]) -> None:
 def hide_credential_files(environ: Mapping[str, str]) -> None:
     """Hide the secrets in the files that these variables name, before anything can be written about them.
 
-    A pipe can be read only once and is left for ``read_credentials``, which tells every problem.
+    A pipe can be read only once, so ``read_credentials`` reads it and reports every problem.
     """
     for name in CREDENTIAL_VARIABLES:
         path = environ.get(name, "")
@@ -102,10 +102,10 @@ def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_credentials(environ: Mapping[str, str]) -> Credentials | None:
-    """The credentials that are given, None without any; their secret parts are hidden from every output.
+    """The given credentials, None without any; hides their secret parts from every output.
 
-    ``BGCI_...`` wins over ``DCOS_...``; an empty variable counts as not given. Raises UsageError for more than one of
-    either kind, or for half of one; it never holds a value.
+    ``BGCI_...`` takes precedence over ``DCOS_...``; an empty variable counts as not given. Raises UsageError for more
+    than one of either kind, or for an incomplete one; its message never contains a value.
     """
     given = {name: value for name in CREDENTIAL_VARIABLES if (value := environ.get(name, ""))}
     ours = [name for name in given if name.startswith("BGCI_") and not name.startswith("BGCI_PASSWORD")]
@@ -149,7 +149,7 @@ def _file_text(path: str, name: str) -> str:
         # Only the variable's name: its value can be the secret itself by mistake.
         raise UsageError(
             f"The file that {name} names cannot be read: {reason(error)}.",
-            remedy=f"{name} holds a path; the value itself belongs into {name.removesuffix('_FILE')}.",
+            remedy=f"{name} must be a path; put the value itself into {name.removesuffix('_FILE')}.",
         ) from None
     text = re.sub(r"\r?\n\Z", "", text)
     if not text:
@@ -160,7 +160,7 @@ def _file_text(path: str, name: str) -> str:
 def _token(value: str, origin: str) -> Token:
     value = value.strip()
     if not value:
-        raise UsageError(f"{origin} holds only blanks.", remedy="Check the step that sets it.")
+        raise UsageError(f"{origin} contains only blanks.", remedy="Check the step that sets it.")
     redaction.hide(value)
     return Token(value, origin)
 

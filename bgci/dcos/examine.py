@@ -1,4 +1,4 @@
-"""Requests of `bgci doctor` that change nothing."""
+"""Requests of `bgci doctor`. None of them changes the cluster."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ CONNECT_SECONDS = 5.0
 
 
 def certificate_end(url: str) -> datetime | None:
-    """When the certificate of an https server ends; None behind a proxy, where only the proxy sees it.
+    """When the certificate of an https server expires; None behind a proxy, because only the proxy gets it.
 
-    Nothing is sent and nothing verified here: the requests do that. Raises UnavailableError.
+    Sends no request and verifies nothing: the requests verify it. Raises UnavailableError.
     """
     if proxied(url):
         return None
@@ -49,7 +49,7 @@ def certificate_end(url: str) -> datetime | None:
 
 
 def require_trusted(url: str, verify: bool | str) -> None:
-    """Raises UnavailableError for a certificate that requests with this ``verify`` will not trust."""
+    """Raises UnavailableError for a certificate that is not trusted with this ``verify``."""
     bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
     folder = Path(bundle).is_dir()
     context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
@@ -73,7 +73,7 @@ def _handshake(url: str, context: ssl.SSLContext) -> bytes:
 
 def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
     """(how far this machine's clock is ahead of the server's, how uncertain that is), in seconds; None if it has no
-    Date header, which counts whole seconds. Raises what a request does."""
+    Date header, which counts whole seconds. Raises the errors of a request."""
     before = time.time()
     reply = http.request("GET", path, credentials=False)
     after = time.time()
@@ -85,14 +85,14 @@ def clock_offset(http: Http, path: str) -> tuple[float, float] | None:
 
 
 def metronome_version(metronome: Metronome) -> str:
-    """Metronome's version, empty where it is unknown. Raises what a request does."""
+    """Metronome's version, empty if unknown. Raises the errors of a request."""
     with suppress(HttpFailure, UnavailableError):
         return JsonAnswer(metronome.http.get("/info"), "Metronome", metronome.http.base_url)["version"].text()
     return ""
 
 
 def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
-    """(resource, action) of all that the account has, its groups' too; None where they are not readable."""
+    """(resource, action) of all permissions of the account and its groups; None if they are not readable."""
     path = f"/acs/api/v1/users/{quote(uid, safe='')}/permissions"
     try:
         found = http.get(path)
@@ -108,20 +108,20 @@ def own_permissions(http: Http, uid: str) -> list[tuple[str, str]] | None:
 
 
 def may_update_app(marathon: Marathon, app_id: str) -> bool | None:
-    """Whether this account can kill tasks of this running app; None where the answer does not show it.
+    """Whether this account can kill tasks of this running app; None if the answer does not show it.
 
-    Asks to kill a task that cannot exist, without scaling: Marathon looks at the permission first and then finds no
-    such task (marathon: TaskKiller.kill).
+    Requests the kill of a task that cannot exist, without scaling: Marathon checks the permission first and then finds
+    no such task (marathon: TaskKiller.kill).
     """
     task = f"{app_slug(app_id).replace('.', '_')}.{uuid.uuid4()}"
     return _allowed(marathon.http, "DELETE", f"/v2/apps/{quote(app_id.strip('/'), safe='/')}/tasks/{task}")
 
 
 def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
-    """Whether this account can change and run jobs of the app's folder; None where the answer does not show it.
+    """Whether this account can change and run jobs of the app's folder; None if the answer does not show it.
 
-    Changes a job that cannot exist: Metronome looks at the permission first, and does not create what it is asked to
-    change (metronome: JobSpecController.updateJob, JobSpecServiceActor.updateJobSpec).
+    Updates a job that cannot exist: Metronome checks the permission first, and an update does not create a job
+    (metronome: JobSpecController.updateJob, JobSpecServiceActor.updateJobSpec).
     """
     folder = app_slug(folder_of(app_id))
     job = f"{folder}{'.' if folder else ''}bgci-doctor-{uuid.uuid4().hex}"
@@ -130,12 +130,12 @@ def may_update_jobs(metronome: Metronome, app_id: str) -> bool | None:
 
 
 def _allowed(http: Http, method: str, path: str, body: Any = None) -> bool | None:
-    """Whether a change that cannot happen is permitted; None where the answer does not show it."""
+    """Whether an impossible change is permitted; None if the answer does not show it."""
     return {(403, True): False, (404, True): True}.get(_answer_to(http, method, path, json=body))
 
 
 def answers(http: Http, path: str) -> bool | None:
-    """Whether the router permits a request for this path, whatever the service answers; None without an answer."""
+    """Whether the router permits a request for this path, with any answer of the service; None without an answer."""
     status, by_service = _answer_to(http, "GET", path)
     if (status, by_service) == (403, False):
         return False
@@ -163,10 +163,10 @@ def _answer_to(http: Http, method: str, path: str, *, params: Params = (), json:
 
 
 def secret_there(http: Http, secret: str) -> bool | None:
-    """Whether the secret exists; None where this account cannot read that.
+    """Whether the secret exists; None if this account cannot see that.
 
-    Reads the list of names of its folder, which shows no value. If that is not permitted, reads the secret and drops
-    its value at once. Raises UnavailableError.
+    Reads the list of names of its folder, without values. If that is not permitted, reads the secret and drops its
+    value at once. Raises UnavailableError.
     """
     folder, _, name = secret.strip("/").rpartition("/")
     try:

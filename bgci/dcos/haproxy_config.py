@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from bgci.bounded import lines_of
 
-MOST_LINES = 200_000  # that are read: thousands of apps
-# Where marathon-lb itself listens: statistics, HTTP, HTTPS and app id routing.
+MOST_LINES = 200_000  # limit of the configuration: enough for thousands of apps
+# marathon-lb's own ports: statistics, HTTP, HTTPS and app id routing.
 _BIND = re.compile(r"^bind\s+(?:\S*:)?(\d{1,5})\b")
 _SECTION = re.compile(r"^(frontend|backend|listen)\s+(\S+)")
 _SERVER = re.compile(r"^server\s+(\S+)\s+(\S+)(.*)$")
@@ -26,7 +26,7 @@ class ServerLine:
 
 @dataclass(frozen=True)
 class Frontend:
-    """Who listens on ``ports``, and to which backends it sends."""
+    """A frontend: its ports and its backends."""
 
     name: str
     ports: tuple[int, ...]
@@ -47,10 +47,10 @@ class LiveConfig:
 
 @dataclass(frozen=True)
 class Stranger:
-    """A server in our part of a load balancer that is none of our tasks.
+    """A server in our part of a load balancer that is not one of our tasks.
 
     ``share``: its part of the traffic of that port, 0..1, as HAProxy spreads it over the servers in rotation. ``app``:
-    whose task it is, empty where no app that this account can read has a task at that address.
+    the app of the task, empty if no readable app has a task at that address.
     """
 
     replica: str
@@ -65,7 +65,7 @@ class Stranger:
 
 
 def parse_config(text: str) -> LiveConfig:
-    """The configuration's frontends and backends. Lines that it does not understand do not matter."""
+    """The configuration's frontends and backends. Ignores all other lines."""
     ports: dict[str, list[int]] = {}
     targets: dict[str, list[str]] = {}
     servers: dict[str, list[ServerLine]] = {}
@@ -93,7 +93,7 @@ def parse_config(text: str) -> LiveConfig:
 
 
 def strangers(config: LiveConfig, port: int, known: Iterable[str], *, replica: str) -> list[Stranger]:
-    """The servers behind this service port that are none of ours. ``known``: names of our own servers.
+    """The servers behind this service port that are not ours. ``known``: names of our own servers.
 
     Each frontend of the port gets the same part of the connections (the kernel spreads them), and each server in
     rotation the same part of its frontend's.

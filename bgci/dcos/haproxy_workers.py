@@ -1,10 +1,10 @@
-"""The HAProxy workers of one load balancer, learnt with as few requests for their process ids as possible.
+"""The HAProxy workers of one load balancer, determined with as few requests for their process ids as possible.
 
 marathon-lb answers `/_haproxy_getpids` by starting `pidof` inside the worker, and that can fail requests of users
 (hazard 64, docs/traffic.md): while `pidof` runs it holds a copy of every socket of the worker. A connection that
-another thread closes meanwhile stays in epoll, and its end is taken for the end of the next connection with the same
-descriptor: HAProxy answers 502 (`SH--`) or cuts it, although the task is well. So the statistics page names the
-current worker, and the list is asked for only where an older worker matters, and ever more seldom.
+another thread closes meanwhile stays in epoll, and HAProxy mistakes its end for the end of the next connection with the
+same descriptor: HAProxy answers 502 (`SH--`) or ends it, although the task is healthy. So bgci reads the current worker
+from the statistics page, and requests the list only if an older worker matters, at growing intervals.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 
 FIRST_ASK = 0.5  # seconds after a reload; an older worker without a session has ended by then
 SHORTEST, LONGEST = 1.0, 5.0  # seconds between two requests for the list
-GROWTH = 0.5  # of the time since the reload, until the next request
-SAME_START = 2.0  # seconds by which the start of one worker may seem to move: its page counts whole seconds
-NOT_ASKED = 0  # in place of the process ids of older workers that may live, or not
+GROWTH = 0.5  # the pause until the next request, as a part of the time since the reload
+SAME_START = 2.0  # seconds; tolerance for the start of one worker: its page counts whole seconds
+NOT_ASKED = 0  # in place of the unknown process ids of older workers that may be alive
 # The statistics page: the worker that answers, and how long it has run.
 UPTIME = r"pid = (?:</b>)?\s*(\d{1,10})\b.{0,9999}?uptime = (?:</b>)?\s*(\d{1,6})d (\d{1,2})h(\d{1,2})m(\d{1,2})s"
-ONE_THREAD = re.compile(r"nbthread = 1\b")  # then nothing is closed while `pidof` runs
+ONE_THREAD = re.compile(r"nbthread = 1\b")  # then HAProxy closes no connection while `pidof` runs
 
 
 class Workers:
-    """``worker`` and ``started`` (seconds since the epoch): the current one; 0 where the page does not say so."""
+    """``worker`` and ``started`` (seconds since the epoch): the current one; 0 if the page does not show it."""
 
     def __init__(self, now: Callable[[], float] = lambda: time.monotonic()) -> None:  # virtual in tests
         self.worker, self.started = 0, 0.0
@@ -38,10 +38,10 @@ class Workers:
         self._harmless = False
 
     def answered(self, page: str, *, longest_session: float = 0.0) -> None:
-        """Note which worker has answered with this statistics page.
+        """Record which worker has answered with this statistics page.
 
-        ``longest_session``: of those that ended until now, in seconds. It is no use to ask for the end of an older
-        worker before such a session can have ended.
+        ``longest_session``: seconds, of those that have ended. An older worker probably lives until such a session has
+        ended, so an earlier request is useless.
         """
         found = re.search(UPTIME, page, re.DOTALL)
         if not found:
@@ -63,10 +63,10 @@ class Workers:
         self._seen.add(pid)
 
     def older(self, *, matter: bool, within: float, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
-        """The older workers that may still live. ``pids`` asks for the list.
+        """The older workers that may be alive. ``pids`` requests the list.
 
-        ``matter``: whether they are needed. ``within``: seconds after which somebody who waits for their end must know
-        of it; 0: nobody waits, so the list is hardly ever asked for, and they are taken to live.
+        ``matter``: whether they are needed. ``within``: limit in seconds of the delay with which their end is noticed;
+        0: no task waits for it, so bgci requests the list seldom and treats them as alive.
         """
         if self._older == () or not matter:
             return self._older or ()
@@ -88,7 +88,7 @@ class Workers:
 def older_workers(pids: Sequence[int], lone_worker: bool) -> tuple[int, ...]:
     """The pids beyond the steady ones: the newest worker and, unless ``lone_worker``, the master.
 
-    Ages are unknown; the smallest pid is taken for the master and the largest for the newest worker.
+    Ages are unknown; the smallest pid counts as the master and the largest as the newest worker.
     """
     ordered = sorted(pids)
     return tuple(ordered[:-1] if lone_worker else ordered[1:-1])

@@ -1,7 +1,7 @@
-"""One HTTP session that handles failures on the way: timeouts, retries, TLS, redirects, HTML in place of JSON.
+"""One HTTP session that handles failures of transport: timeouts, retries, TLS, redirects, HTML in place of JSON.
 
 Expected failures become :mod:`bgci.errors`; a reply that only the caller can interpret (404, 409, 422, 500 ...) becomes
-:class:`HttpFailure`. No message ever holds a request header.
+:class:`HttpFailure`. No message ever contains a request header.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ MAX_REDIRECTS = 5
 
 
 class Auth(Protocol):
-    """What authenticates requests."""
+    """Authenticates requests."""
 
     def __call__(self, headers: MutableMapping[str, str]) -> None:
         """Sets the headers of one request."""
 
     def renew(self) -> bool:
-        """After a 401: whether the request is worth sending again."""
+        """After a 401: whether another attempt can succeed."""
 
     def remedy(self) -> str:
-        """What to do when a login is asked for all the same."""
+        """The remedy if the server still asks for a login."""
 
     def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
-        """The permission that a refused request lacks, empty when it is not known. ``sent``: its JSON body;
+        """The missing permission of a refused request, empty if unknown. ``sent``: its JSON body;
         ``by_router``: whether a proxy refused it, rather than the service behind."""
 
 
@@ -54,7 +54,7 @@ class Reply:
     """A successful reply."""
 
     status: int
-    headers: Mapping[str, str]  # names are matched without regard to case
+    headers: Mapping[str, str]  # names are case-insensitive
     content: bytes
     url: str
 
@@ -66,11 +66,11 @@ class Reply:
 class Http:
     """``get``/``post``/``put``/``delete`` below ``base_url``.
 
-    ``auth`` is called for each request, but never for one to another origin. After a 401, which means that nothing was
-    carried out, it may renew itself, once.
-    ``name`` stands in messages ("Marathon"). Time-outs and ``backoff`` (the first pause, doubled each time) in seconds;
-    an answer may take two read time-outs in all. ``patience``: seconds for which a service that answers 429 or 503 is
-    asked again, however many retries that takes. A signal ends a request and its pauses. Not for several threads.
+    ``auth`` is called for each request, but never for one to another origin. After a 401, which means that the server
+    has not carried out the request, it can renew itself once. ``name`` is for messages ("Marathon"). Timeouts and
+    ``backoff`` (the first pause, doubled each time) are in seconds; the limit of an answer is two read timeouts in all.
+    ``patience``: seconds of retries after a 429 or 503, with any number of attempts. A signal ends a request and its
+    pauses. Not for use by several threads.
     """
 
     def __init__(
@@ -119,17 +119,17 @@ class Http:
         return other
 
     def apart(self) -> Http:
-        """The same server for another thread: a session of its own, one try more, short time limits."""
+        """The same server for another thread: a separate session, one more attempt, short time limits."""
         other = self.free()
         other._sessions, other._retries, other._timeouts, other._total = Sessions(), 1, (5.0, 10.0), 12.0
         return other
 
     def get(self, path: str, *, params: Params = (), credentials: bool = True) -> Any:
-        """The JSON value at ``path``. A body that is cut or empty is asked for once more."""
+        """The JSON value at ``path``. Repeats the request once for an incomplete or empty body."""
         return self.got(path, params=params, credentials=credentials)[0]
 
     def got(self, path: str, *, params: Params = (), credentials: bool = True) -> tuple[Any, Reply]:
-        """The same, with the reply."""
+        """The JSON value at ``path``, and the reply."""
         reply = self.request("GET", path, params=params, credentials=credentials)
         if not _is_json(reply):
             pause(self._backoff)
@@ -160,8 +160,8 @@ class Http:
         credentials: bool = True,
         harmless: bool = False,
     ) -> Reply:
-        """One call with its retries. A POST is sent again only if it certainly was not carried out, or if it is
-        ``harmless``: it changes nothing.
+        """One call with its retries. Repeats a POST only if the server certainly has not carried it out, or if it is
+        ``harmless`` (changes nothing).
 
         Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other error status).
         """
@@ -178,7 +178,8 @@ class Http:
                 response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
             except (requests.exceptions.InvalidHeader, UnicodeError):
                 raise DeniedError(
-                    "The credentials hold a character that no HTTP header can carry.", remedy=CREDENTIALS_REMEDY
+                    "The credentials contain a character that is not allowed in an HTTP header.",
+                    remedy=CREDENTIALS_REMEDY,
                 ) from None  # the original error shows the header
             except (TooLarge, TimeoutError, requests.RequestException) as error:
                 problem, remedy, again = self._unanswered(error, repeatable)
@@ -194,7 +195,7 @@ class Http:
             pause(wait)
         if method != "GET" and not harmless:
             problem += f" (the {method} may or may not have been carried out)"
-            remedy = remedy or "Run the command again: it starts from what it finds."
+            remedy = remedy or "Run the command again: it continues from the current state."
         remedy = remedy or "Check the URL, the network and the service's health; then run the command again."
         raise UnavailableError(f"{self.name} cannot be reached at {shown(url)}: {problem}", remedy=remedy)
 
@@ -209,7 +210,7 @@ class Http:
     def _exchange(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
-        """The reply, after another login where the old one has ended."""
+        """The reply, after another login if the old one has expired."""
         response = self._follow(method, url, params, json, headers, credentials)
         ours = credentials and origin(response.url) == origin(self.base_url)
         if response.status_code == 401 and ours and self._auth and self._auth.renew():
@@ -220,7 +221,7 @@ class Http:
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
     ) -> requests.Response:
         """The first reply that is not a redirect; credentials go to ``base_url``'s own origin only."""
-        if method == "POST":  # an idle connection that the server drops just now would leave its fate unknown
+        if method == "POST":  # on an idle connection that the server closes at this moment the outcome would be unknown
             self._sessions.current.close()
         for _ in range(MAX_REDIRECTS):
             response = self._send(method, url, params, json, headers, credentials)
@@ -241,7 +242,7 @@ class Http:
     ) -> requests.Response:
         sent = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "User-Agent": "bgci", **headers}
         if method in ("POST", "PUT"):
-            sent["Content-Type"] = "application/json"  # Metronome demands it without a body too
+            sent["Content-Type"] = "application/json"  # Metronome requires it without a body too
         if credentials and self._auth:
             self._auth(sent)
         session = self._sessions.current
@@ -266,10 +267,10 @@ class Http:
                 return response
 
         try:
-            # What changes something may be answered just now: what follows an abort must not meet it half done.
+            # A change may be answered just now: a rollback after an abort should see its complete effect.
             return call(exchanged, self._total, settle=0.0 if method == "GET" else SETTLE)
         except (AbortedError, TimeoutError):
-            self._sessions.replace()  # the thread that was left behind still holds it
+            self._sessions.replace()  # the abandoned thread still uses it
             raise
 
     def _judged(self, method: str, response: requests.Response, sent: Any) -> Reply:
@@ -280,7 +281,7 @@ class Http:
         if status == 401:
             hint = ""
             if origin(response.url) != origin(self.base_url):
-                hint = f"Credentials are sent to {self.base_url} only: give the address it redirects to. "
+                hint = f"bgci sends credentials only to {self.base_url}: give the address of the redirect. "
             remedy = self._auth.remedy() if self._auth else CREDENTIALS_REMEDY
             raise DeniedError(f"{self.name} asks for a login at {url}.", remedy=hint + remedy) from failure
         if status == 403:
@@ -295,7 +296,7 @@ class Http:
         return DeniedError(
             f"Not permitted: {method} {path} at {self.name}{said}." + (f" Missing: {missing}." if missing else ""),
             remedy=f"Grant {'it' if missing else 'the permission'}, or use other credentials; "
-            "`bgci doctor` lists what is needed.",
+            "`bgci doctor` lists the permissions.",
         )
 
     def value(self, reply: Reply) -> Any:
@@ -309,7 +310,7 @@ class Http:
             return json_value(reply.content)
         except UnusableJsonError as error:
             raise UnavailableError(
-                f"{shown(reply.url)} answers with JSON that cannot be used: {error}.",
+                f"{shown(reply.url)} answers with unusable JSON: {error}.",
                 remedy=f"Is {self.base_url} the URL of {self.name}?",
             ) from None
         except ValueError as error:

@@ -17,7 +17,7 @@ CREDENTIALS_REMEDY = (
 
 
 def proxies(url: str) -> dict[str, str]:
-    """The environment's (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none can help to reach this machine."""
+    """The environment's proxies (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); none for this machine itself."""
     return {} if tls.is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url, no_proxy=None)
 
 
@@ -35,7 +35,7 @@ def checked_url(url: str) -> str:
     if not usable:
         raise UsageError(f"{shown(url)!r} is not a usable URL.", remedy="Write it as https://host or http://host:port.")
     if "@" in parts.netloc:
-        raise UsageError(f"The URL {shown(url)} holds credentials.", remedy=f"Leave them out. {CREDENTIALS_REMEDY}")
+        raise UsageError(f"The URL {shown(url)} contains credentials.", remedy=f"Remove them. {CREDENTIALS_REMEDY}")
     return url.rstrip("/")
 
 
@@ -45,7 +45,7 @@ def origin(url: str) -> tuple[str, str | None, int]:
 
 
 def redirect_target(url: str, location: str) -> str:
-    """Where a redirect leads; empty for an address that cannot be used."""
+    """The target of a redirect; empty for an unusable address."""
     try:
         target = urljoin(url, location)
         return checked_url(target) if "@" not in urlsplit(target).netloc else ""

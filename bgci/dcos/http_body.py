@@ -1,4 +1,4 @@
-"""The body of an answer, read up to a limit: the server can be wrong, broken, or another one."""
+"""Reads the body of an answer up to a limit, because the server can be faulty, or a different server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import urllib3
 
 MOST = 16 << 20  # bytes of a body, decoded
 CHUNK = 1 << 16
-ENCODINGS = "gzip"  # what is asked for, and understood
+ENCODINGS = "gzip"  # the requested and supported encodings
 
 
 class TooLarge(Exception):
-    """The body is larger than what is read; the message says it in a few words."""
+    """The body is larger than the limit, or its encoding is unusable; the message has the reason."""
 
 
 @contextmanager
 def in_requests_words() -> Iterator[None]:
-    """Inside, an error of the libraries below requests is one of requests: some answers get past its own handlers, such
+    """Convert errors of the libraries below requests into those of requests: some answers bypass its own handlers, such
     as a chunk of a negative size."""
     try:
         yield
@@ -32,7 +32,7 @@ def in_requests_words() -> Iterator[None]:
 
 
 def read_body(response: requests.Response) -> None:
-    """Read the body, so that it is the response's content. Raises TooLarge, or what requests raises for a body."""
+    """Read the body into the response's content. Raises TooLarge, or the errors of requests."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise requests.exceptions.ContentDecodingError(f"its encoding {encoding[:40]!r} is unknown")

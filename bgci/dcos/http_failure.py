@@ -1,4 +1,4 @@
-"""Failures of a request, and their texts for people. No text here ever holds a request header."""
+"""Failures of a request, and their messages. No message ever contains a request header."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bgci.dcos import tls
 from bgci.errors import UnavailableError
 from bgci.redaction import redacted
 
-LONGEST = 4000  # characters of one text of an answer that is shown
-MOST_DETAILS = 50  # violations that are shown
+LONGEST = 4000  # characters; limit of one quoted text of an answer
+MOST_DETAILS = 50  # limit of quoted violations
 
 
 class HttpFailure(Exception):
@@ -28,12 +28,12 @@ class HttpFailure(Exception):
 
     @property
     def is_api(self) -> bool:
-        """Whether the service itself answered, rather than a proxy in front of it or a stranger."""
+        """Whether the service itself answered, not a proxy in front of it or another server."""
         return isinstance(self.body, dict)
 
     @property
     def message(self) -> str:
-        """What the server says, in one line."""
+        """The server's message, in one line."""
         if isinstance(self.body, dict):
             said = self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body
             return str(said)[:LONGEST]
@@ -100,7 +100,7 @@ def in_plain_words(reason: BaseException) -> str:
     if "Connection refused" in text:
         return "the connection is refused"
     if "RemoteDisconnected" in text or "ConnectionReset" in text or "IncompleteRead" in text:
-        return "the connection was cut before the answer was complete"
+        return "the connection ended before the answer was complete"
     return re.sub(r"(?:<[^>]*>|HTTPS?Connection\([^)]*\)): *", "", text) or type(reason).__name__
 
 
@@ -119,7 +119,8 @@ def body_of(response: requests.Response) -> Any:
 
 
 def shortened(response: requests.Response) -> str:
-    """The body as one line without markup. Secrets go first: a cut one would not be known again."""
+    """The body as one line without markup. Redacts before it shortens: redaction cannot recognise a part of a
+    secret."""
     text = redacted(response.content[:100_000].decode("utf-8", "replace"))[:4000]
     text = re.sub(r"(?s)<(style|script)\b.*?</\1>|<[^>]*>", " ", text)
     return " ".join(text.split())[:200]

@@ -1,4 +1,4 @@
-"""The session below ``http.Http``: it takes nothing from the environment, and what a server asks it to wait."""
+"""The session below ``http.Http``: ignores the environment, and respects a server's Retry-After."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_PAUSE = 30.0  # seconds: neither the back-off nor a Retry-After may pause lo
 
 
 class _Session(requests.Session):
-    """It follows no redirect, and prepares for none: it would fail for an address that it cannot read."""
+    """Does not follow redirects, and does not parse their addresses, which could fail."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -25,9 +25,9 @@ class Sessions:
         self.replace()
 
     def replace(self) -> None:
-        """Another session, with connections of its own. A thread can still use the earlier one."""
+        """Replace the session by one with new connections. A thread can still use the earlier one."""
         self.current = _Session()
-        self.current.trust_env = False  # no ~/.netrc, and nothing that overrides the trusted certificates
+        self.current.trust_env = False  # no ~/.netrc, and no variables that override the trusted certificates
         self.current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
@@ -40,7 +40,7 @@ def http_date(text: str) -> float:
 
 
 def retry_after(response: requests.Response) -> float:
-    """Seconds that the server asks us to wait, at most `MAX_PAUSE`; 0 when it does not say."""
+    """Seconds of the server's Retry-After, at most `MAX_PAUSE`; 0 without one."""
     value = response.headers.get("Retry-After", "")
     if value.isascii() and value.isdigit():
         return min(MAX_PAUSE, float(value[:6]))

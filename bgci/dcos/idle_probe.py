@@ -11,9 +11,9 @@ import urllib3
 from bgci.dcos.http_address import proxies
 from bgci.interruption import call
 
-TIMEOUT = 2.0  # seconds without a word
-LONGEST = 5.0  # seconds for the whole answer: one that trickles in has no end, and a cancelled run has no time
-CHUNK, MOST = 65536, 4_194_304  # bytes; as much of an answer as is waited for
+TIMEOUT = 2.0  # seconds without data
+LONGEST = 5.0  # seconds for the whole answer: it could arrive endlessly, byte by byte
+CHUNK, MOST = 65536, 4_194_304  # bytes; limit of an answer
 
 
 def answers_ok(url: str) -> bool:
@@ -44,7 +44,7 @@ def _session(url: str) -> requests.Session:
 def timed(url: str) -> float | None:
     """Milliseconds until GET ``url`` was answered in full; None for a server's error (5xx), or no answer.
 
-    A task's certificate is not verified: it is for the app's name, not for the task's address; nothing secret is sent.
+    Does not verify a task's certificate, which is for the app's name, not for the task's address; sends no secret.
     """
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 

@@ -1,4 +1,4 @@
-"""A server's JSON, read by type: the one place where a wrong type in an answer becomes an error (exit code 5)."""
+"""Reads a server's JSON by type: the only place that turns a wrong type in an answer into an error (exit code 5)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a flag", in
 class JsonAnswer:
     """One value of an answer and its JSON path. A missing value and null are the same.
 
-    Every reader raises UnavailableError for a value of another type, with the path. ``server`` and ``url`` name who
-    answered.
+    Every reader raises UnavailableError for a value of another type, with the path. ``server`` and ``url`` are for
+    messages.
     """
 
     value: Any
@@ -78,6 +78,6 @@ class JsonAnswer:
         found = _KINDS.get(type(self.value), type(self.value).__name__)
         problem = "is missing" if self.value is None else f"is {found}, not {wanted}"
         raise UnavailableError(
-            f"{self.url} does not answer as {self.server} does: {self.path} {problem}.",
+            f"{self.url} does not answer like {self.server}: {self.path} {problem}.",
             remedy=f"Is {self.url} the URL of {self.server}?",
         )

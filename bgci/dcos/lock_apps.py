@@ -1,4 +1,4 @@
-"""A lock as an app of Marathon without instances: its definition, and how it is read back."""
+"""A lock as an app of Marathon without instances: writes and reads its definition."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OWNER = {
 
 
 def new_lock_id(base_id: str) -> str:
-    """An id that no lock has had: whoever deletes an ended lock never meets a new one."""
+    """An id that no lock has had, so that the deletion of an expired lock never hits a new one."""
     return f"{base_id}-lock-{secrets.token_hex(5)}"
 
 
 def lock_app(base_id: str, lock_id: str, owner: Owner, lease: float = LEASE) -> dict[str, Any]:
-    """The app definition. It needs no resources, and marathon-lb leaves it out: it has no label of its own for that."""
+    """The app definition. It needs no resources, and marathon-lb ignores it, because it has none of its labels."""
     labels = {_OWNER[name]: redacted(str(getattr(value, "value", value))) for name, value in vars(owner).items()}
     labels = {LOCK_LABEL: base_id, _LEASE: f"{lease:g}", **{name: text for name, text in labels.items() if text}}
     return {"id": lock_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": labels}
@@ -39,7 +39,7 @@ def renewed_labels(labels: Mapping[str, str], since: str, count: int) -> dict[st
 
 
 def read_lock(app: JsonAnswer) -> Lock:
-    """The lock. Labels that somebody else has written wrong make a lock of an unknown owner with the usual lease."""
+    """The lock. With invalid labels of another program it has an unknown owner and the usual lease."""
     labels, version = app["labels"].texts(), app["version"].text()
     owner = None
     with suppress(ValueError):

@@ -23,21 +23,21 @@ from bgci.dcos.http_failure import HttpFailure
 from bgci.errors import DeniedError, UnavailableError, UsageError
 
 PATH = "/acs/api/v1/auth/login"
-PROOF_SECONDS = 300  # how long the JWT of a service account may be used: for one login
-MARGIN_SECONDS = 60.0  # a token is renewed so long before its end, or in the last quarter of a short life
-SETTLED_SECONDS = 1.0  # a token that is refused right after its login is not refused for its age
+PROOF_SECONDS = 300  # seconds; validity of a service account's JWT: for one login
+MARGIN_SECONDS = 60.0  # seconds before its end at which a token is renewed; a short-lived one in its last quarter
+SETTLED_SECONDS = 1.0  # seconds; a token that is refused this soon after its login has not expired
 OPEN_REMEDY = (
-    "This cluster is an open DC/OS with a login: set BGCI_TOKEN to what `dcos config show core.dcos_acs_token` prints "
-    "after `dcos auth login`, or, from DC/OS 1.13, BGCI_SERVICE_ACCOUNT."
+    "This cluster is an open DC/OS with a login: set BGCI_TOKEN to the output of "
+    "`dcos config show core.dcos_acs_token` after `dcos auth login`, or, from DC/OS 1.13, BGCI_SERVICE_ACCOUNT."
 )
 
 
 class Login:
     """The ``auth`` of every Http of one DC/OS cluster.
 
-    A token is used as it is; a password or a service account logs in at the first request that needs it, and again
-    before the token ends. A refusal is final: it is raised again, and nothing is sent that could lock the account.
-    ``http``: the cluster itself. ``clock``: seconds since the epoch. Not for use by several threads.
+    A token is sent unchanged; a password or a service account logs in at the first request that needs it, and again
+    before the token expires. A refusal is final: it is raised again, without another attempt that could lock the
+    account. ``http``: the cluster itself. ``clock``: seconds since the epoch. Not for use by several threads.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Login:
             headers["Authorization"] = f"token={self._token}"
 
     def renew(self) -> bool:
-        """After a 401: whether the request is worth sending again, which then logs in again."""
+        """After a 401: whether another attempt with a new login can succeed."""
         now = self._clock()
         if self._refusal or not isinstance(self._credentials, Password | ServiceAccount):
             return False
@@ -78,14 +78,14 @@ class Login:
         return True
 
     def remedy(self) -> str:
-        """What to do when the cluster refuses the login."""
+        """The remedy when the cluster refuses the login."""
         if isinstance(self._credentials, Token):
             ended = _ended(self._credentials.value, self._clock())
             return f"The token of {self._credentials.origin} is refused: {ended}. {self._other_ways()}"
         return self._other_ways()
 
     def missing(self, method: str, path: str, sent: Any, *, by_router: bool) -> str:
-        """The permission that a refused request lacks, by the documentation of DC/OS Enterprise."""
+        """The missing permission of a refused request, by the documentation of DC/OS Enterprise."""
         return "" if self._variant == "open" else permissions.of_request(method, path, body=sent, by_router=by_router)
 
     def _other_ways(self) -> str:
@@ -116,7 +116,7 @@ class Login:
 
 
 class PlainLogin:
-    """The ``auth`` of a Marathon without DC/OS: basic authentication, or a token that something before it asks for."""
+    """The ``auth`` of a Marathon without DC/OS: basic authentication, or a token for a proxy in front of it."""
 
     def __init__(self, credentials: Credentials | None) -> None:
         self._header = ""
@@ -135,11 +135,11 @@ class PlainLogin:
             headers["Authorization"] = self._header
 
     def renew(self) -> bool:
-        """Nothing can be renewed."""
+        """Cannot renew anything."""
         return False
 
     def remedy(self) -> str:
-        """What to do when Marathon refuses the login."""
+        """The remedy when Marathon refuses the login."""
         if self._header:
             return "Check that the credentials belong to this Marathon. If it is DC/OS, give --cluster-url instead."
         return "Set BGCI_USERNAME and BGCI_PASSWORD (or BGCI_PASSWORD_FILE). If it is DC/OS, give --cluster-url."
@@ -152,7 +152,7 @@ class PlainLogin:
 def _basic(credentials: Password) -> str:
     if ":" in credentials.username:
         raise UsageError(
-            "BGCI_USERNAME holds a colon, which basic authentication cannot carry (RFC 7617).",
+            "BGCI_USERNAME contains a colon, which basic authentication does not allow (RFC 7617).",
             remedy="Use a user name without a colon.",
         )
     encoded = base64.b64encode(f"{credentials.username}:{credentials.value}".encode()).decode("ascii")
@@ -167,7 +167,7 @@ def _refusal(credentials: Password | ServiceAccount, cause: BaseException | None
         said = "it does not support this kind of login"
     if isinstance(credentials, ServiceAccount):
         account = f"service account {credentials.uid}"
-        check = f"that the key of {credentials.origin} is its own and that this machine's clock is right"
+        check = f"that the key of {credentials.origin} belongs to it, and that this machine's clock is right"
     else:
         account, check = f"user {credentials.username}", "the name and the password"
     return DeniedError(
@@ -177,7 +177,7 @@ def _refusal(credentials: Password | ServiceAccount, cause: BaseException | None
 
 
 def _body(credentials: Password | ServiceAccount, now: float) -> dict[str, str]:
-    """What the login sends."""
+    """The body of the login."""
     if isinstance(credentials, Password):
         return {"uid": credentials.username, "password": credentials.value}
     claims = {"uid": credentials.uid, "exp": int(now) + PROOF_SECONDS}
@@ -187,7 +187,7 @@ def _body(credentials: Password | ServiceAccount, now: float) -> dict[str, str]:
         raise UsageError(
             f"The private_key of {credentials.origin} is not an RSA key in PEM form without a passphrase.",
             remedy="Use the JSON that `dcos security secrets create-sa-secret` stored.",
-        ) from None  # the original error may show a part of it
+        ) from None  # the original error can show a part of it
     redaction.hide(proof)
     return {"uid": credentials.uid, "token": proof}
 
@@ -203,7 +203,7 @@ def _token_of(content: bytes) -> str:
 
 
 def _end(token: str) -> float:
-    """When a token ends, in seconds since the epoch; never, for one that does not say."""
+    """The expiry of a token in seconds since the epoch; infinite without one."""
     try:
         return float(jwt.claims(token).get("exp", math.inf))
     except (TypeError, ValueError):
@@ -214,4 +214,4 @@ def _ended(token: str, now: float) -> str:
     end = _end(token)
     if end <= now:
         return f"it ended at {datetime.fromtimestamp(end, timezone.utc):%Y-%m-%d %H:%M} UTC"
-    return "it is perhaps of another cluster, or revoked"
+    return "it may belong to another cluster, or be revoked"

@@ -40,7 +40,7 @@ class Locked(ConflictError):
 
 @dataclass(frozen=True)
 class MarathonInfo:
-    """``version`` is empty when Marathon does not say; ``has_leader``: whether this group of Marathons has one."""
+    """``version``: empty if unknown; ``has_leader``: whether these Marathons have a leader."""
 
     version: str
     has_leader: bool
@@ -50,7 +50,7 @@ class Marathon(Service):
     name = "Marathon"
 
     def apps(self) -> list[RunningApp]:
-        """Every app that the account may read, without locks."""
+        """Every app that the account can read, without locks."""
         found = (running_app(app) for app in self._apps(()))
         return [app for app in found if LOCK_LABEL not in app.labels]
 
@@ -66,7 +66,7 @@ class Marathon(Service):
     def colours(self, app_id: str) -> list[RunningApp]:
         """The running colours of an app, by its label HAPROXY_APP_ID.
 
-        Raises DeniedError when it runs and cannot be read: a list leaves such an app out without saying so.
+        Raises DeniedError if it runs and cannot be read: a list silently leaves such an app out.
         """
         found = self._labelled(APP_ID_LABEL, app_id)
         for colour in COLOURS if not found else ():
@@ -74,9 +74,9 @@ class Marathon(Service):
         return found
 
     def members(self, base_id: str, group: str) -> list[RunningApp]:
-        """Every app of the group, and every app of this base id in whatever group it is (hazards 51 and 52).
+        """Every app of the group, and every app of this base id in any group (hazards 51 and 52).
 
-        Raises DeniedError for one of our ids that runs and cannot be read.
+        Raises DeniedError for a running app of ours that cannot be read.
         """
         found = [*(self.group_apps(group) if group else ()), *self._labelled(APP_ID_LABEL, base_id)]
         known = {app.id: app for app in found}
@@ -87,7 +87,7 @@ class Marathon(Service):
         return [app for app in known.values() if PREVIEW_LABEL not in app.labels]
 
     def previews(self, base_id: str) -> list[RunningApp]:
-        """The previews and probes of this app that stand: an interrupted command may have left one behind."""
+        """The existing previews and probes of this app: an interrupted command may have left one behind."""
         return self._labelled(PREVIEW_LABEL, base_id)
 
     def app(self, app_id: str) -> RunningApp | None:
@@ -104,7 +104,7 @@ class Marathon(Service):
         return self._call(lambda: self.http.get("/v2/apps", params=[*selector, *EMBED]))["apps"].required().items()
 
     def locks(self, base_id: str) -> tuple[list[Lock], float]:
-        """The locks of an app, and the time of the server that answers, in seconds; 0 where it does not say."""
+        """The locks of an app, and the time of the answering server in seconds; 0 if unknown."""
         selector = [("label", f"{LOCK_LABEL}=={_escaped(base_id)}")]
         date = [0.0]
 
@@ -121,7 +121,7 @@ class Marathon(Service):
         self._call(lambda: self.http.put(_path(lock_id), params=[("force", "true")], json={"labels": labels}), lock_id)
 
     def remove_lock(self, lock_id: str) -> bool:
-        """Delete a lock. Whether Marathon confirms that it is gone."""
+        """Delete a lock. Returns whether Marathon confirms the deletion."""
         found = self._if_there(lambda: self.http.delete(_path(lock_id), params=[("force", "true")]), lock_id)
         return found is None or bool(found["deploymentId"].text())
 
@@ -130,7 +130,7 @@ class Marathon(Service):
         return Marathon(self.http.free())
 
     def apart(self) -> Marathon:
-        """The same for another thread."""
+        """A client for another thread."""
         return Marathon(self.http.apart())
 
     def create(self, definition: Mapping[str, Any]) -> None:
@@ -138,12 +138,13 @@ class Marathon(Service):
         self._call(lambda: self.http.post("/v2/apps", json=definition), str(definition.get("id", "")))
 
     def scale(self, app_id: str, instances: int, force: bool = False) -> None:
-        """Asks for ``instances``; returns before anything has happened. ``force`` cancels deployments in the way."""
+        """Requests ``instances``; returns before Marathon has changed anything. ``force`` cancels conflicting
+        deployments."""
         flag = [("force", str(force).lower())]
         self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id)
 
     def change(self, app_id: str, fields: Mapping[str, Any]) -> str:
-        """Replaces whole fields of the app, such as ``labels``: any but ``instances`` restarts its tasks.
+        """Replaces whole fields of the app, such as ``labels``: any field except ``instances`` restarts its tasks.
 
         Returns the id of the deployment.
         """
@@ -153,7 +154,7 @@ class Marathon(Service):
         """Kills these tasks in one request; with ``scale`` they are not replaced (which takes the app's lock, or with
         ``force`` cancels the deployment that has it).
 
-        An id that is stale by now hits the task that runs in its instance today: read the tasks right before this.
+        A stale id kills the current task of its instance: read the tasks immediately before.
         """
         flags = [("scale", str(scale).lower())] + ([("force", "true")] if force else [])
         self._call(lambda: self.http.post("/v2/tasks/delete", params=flags, json={"ids": list(task_ids)}))
@@ -170,8 +171,8 @@ class Marathon(Service):
     def cancel(self, deployment_id: str, *, force: bool = False) -> str:
         """Cancels a deployment. One that has ended is not a failure.
 
-        Marathon goes back to the earlier configuration by another deployment, whose id is returned (empty without
-        one). With ``force`` it only stops: the app keeps the configuration and the tasks that it has at that moment.
+        Marathon restores the earlier configuration by another deployment and returns its id (empty without one). With
+        ``force`` it only cancels: the app keeps its current configuration and tasks.
         """
         path, flags = f"/v2/deployments/{quote(deployment_id, safe='')}", [("force", "true")] if force else []
         found = self._if_there(lambda: self.http.delete(path, params=flags))
@@ -203,7 +204,7 @@ class Marathon(Service):
                 return Locked(what, ids, failure.message)
             return ConflictError(
                 f"Marathon refuses {what or 'this'}: {failure.message}",
-                remedy="Look at it with `bgci status`; remove it, or choose another name.",
+                remedy="Check it with `bgci status`; remove it, or choose another name.",
             )
         if failure.status == 404 and failure.is_api:
             return ConflictError(
@@ -215,16 +216,16 @@ class Marathon(Service):
 
 
 def unreadable(app_id: str) -> DeniedError:
-    """The error for an app that exists and is not readable by this account."""
+    """The error for an existing app that this account cannot read."""
     return DeniedError(
         f"Marathon does not show {app_id} to this account. Missing: {of_request('GET', _path(app_id))}.",
-        remedy="Grant it, or use other credentials; `bgci doctor` lists what is needed.",
+        remedy="Grant it, or use other credentials; `bgci doctor` lists the permissions.",
     )
 
 
 def _hidden(failure: HttpFailure) -> bool:
-    """Whether this is Marathon's answer for an app that exists and is not readable, where it is not 403: a MatchError
-    (marathon: DefaultInfoService.selectApp, which matches an app that the selector admits, and no app, and no more)."""
+    """Whether this is Marathon's other answer (not 403) for an existing app that is not readable: a MatchError
+    (marathon: DefaultInfoService.selectApp, which matches only an admitted app, and no app)."""
     return failure.status == 500 and failure.is_api and "(of class scala.Some)" in failure.message
 
 

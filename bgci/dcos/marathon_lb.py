@@ -1,4 +1,4 @@
-"""marathon-lb's statistics port: which server rows a task has, and which old HAProxy workers still live.
+"""marathon-lb's statistics port: the server rows of each task, and the older HAProxy workers that are alive.
 
 Reference: docs/platform.md, marathon-lb; hazards 16-18, 34.
 """
@@ -28,7 +28,7 @@ from bgci.errors import BgciError, UnavailableError, UsageError
 from bgci.interruption import call
 
 STATS_PORT = 9090
-# What is read of HAProxy's statistics, whatever columns they have.
+# The columns of HAProxy's statistics that bgci reads; versions have different ones.
 COLUMNS = (
     *("pxname", "svname", "status", "scur", "qcur", "check_status", "rtime", "ttime_max", "stot", "econ", "eresp"),
     *STATUS_CLASSES,
@@ -36,7 +36,7 @@ COLUMNS = (
 MOST_PIDS = 20_000  # characters: a thousand old workers have fewer
 MOST_ROWS = 60_000  # a marathon-lb has fewer
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
-# An older worker must not answer through a connection that it has kept alive.
+# Otherwise an older worker could answer on a connection that it has kept alive.
 FRESH = {"Connection": "close"}
 # An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
 ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where one port of a task is reached. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
+    """The address of one port of a task. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
 
     backend: str
     host: str
@@ -66,7 +66,7 @@ class ServerRow:
 
 @dataclass(frozen=True)
 class Census:
-    """The tasks (by id) that a load balancer has a server for. ``duplicates``: ``backend/server`` listed repeatedly."""
+    """The tasks (by id) with a server in a load balancer. ``duplicates``: ``backend/server`` listed repeatedly."""
 
     url: str
     tasks: frozenset[str] = frozenset()
@@ -89,23 +89,24 @@ class LoadBalancer:
         )
         self.url = self._http.base_url
         self._workers = Workers()
-        self._lists_pids = False  # its configuration says so
-        self._longest_session = 0.0  # at the last look, in seconds
+        self._lists_pids = False  # shown by its configuration
+        self._longest_session = 0.0  # seconds; in the last poll
 
     def read(self, wanted: Mapping[str, Sequence[Endpoint]], *, within: float = LONGEST) -> Replica:
-        """How this replica serves each task of ``wanted`` (by task id); ``problem`` says why when it cannot be read.
+        """The state of each task of ``wanted`` (by task id) at this replica; ``problem``: why it cannot be read.
 
-        ``within``: seconds in which the end of older workers must be known (`Workers.older`); 0: nobody waits for it.
+        ``within``: seconds in which the end of older workers must be noticed (`Workers.older`); 0: no task waits for
+        it.
         """
         try:
             self._require_pids()
             rows = self._rows()
-            # After the statistics: a worker that was replaced in between must still be seen.
+            # After the statistics, so that a worker that was replaced in between is in the list.
             backends = _by_backend(rows)
             self._workers.answered(self._page(), longest_session=self._longest_session)
             self._longest_session = _longest_session(wanted, backends)
             servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
-            # A task that gets or has sessions here is not drained, whatever older workers there are.
+            # A task that gets or has sessions here is not drained, so older workers do not matter.
             matter = any(one.serving is not Serving.UP and not one.sessions for one in servers.values())
             older = self._workers.older(matter=matter, within=within, pids=self._pids)
         except BgciError as error:
@@ -120,7 +121,7 @@ class LoadBalancer:
         )
 
     def _require_pids(self) -> None:
-        """Raises UnavailableError unless this load balancer lists its process ids, now and not when a task drains."""
+        """Raises UnavailableError if this load balancer does not list its process ids: now, not during a drain."""
         if not self._lists_pids:
             with suppress(HttpFailure):
                 self._lists_pids = "/_haproxy_getpids" in self._http.text("/_haproxy_getconfig", headers=FRESH)
@@ -156,7 +157,7 @@ class LoadBalancer:
         return Census(self.url, frozenset(tasks), tuple(sorted(name for name, count in counts.items() if count > 1)))
 
     def about(self) -> tuple[str, int, bool]:
-        """HAProxy's version (empty if it does not say), how many older workers hold sessions, and whether it runs
+        """HAProxy's version (empty if unknown), how many older workers hold sessions, and whether it runs
         without a master process. Raises UnavailableError or DeniedError."""
         version = self.version()
         self._rows()
@@ -165,24 +166,25 @@ class LoadBalancer:
         return version, len(older_workers(pids, lone)), lone
 
     def config(self) -> str:
-        """HAProxy's configuration as it runs. Raises UnavailableError or DeniedError."""
+        """HAProxy's live configuration. Raises UnavailableError or DeniedError."""
         return self._text("/_haproxy_getconfig")
 
     def version(self) -> str:
-        """HAProxy's version, empty if it does not say. Raises UnavailableError or DeniedError."""
+        """HAProxy's version, empty if unknown. Raises UnavailableError or DeniedError."""
         found = re.search(r"HAProxy version ([0-9][^\s,<]*)", self._text("/haproxy?stats", Accept="text/html"))
         return found[1] if found else ""
 
     def strangers(self, ports: Iterable[int], ours: Iterable[Endpoint]) -> list[Stranger]:
-        """The servers behind these service ports that are none of our tasks, with their share of the traffic (hazard
-        53). ``ours``: where our tasks are reached. Raises UnavailableError."""
+        """The servers behind these service ports that are not our tasks, with their share of the traffic (hazard 53).
+        ``ours``: the addresses of our tasks. Raises UnavailableError."""
         config = parse_config(self.config())
         names = {line.name: line.name for lines in config.backends.values() for line in lines}
         known = [name for end in ours if (name := _named(end, names))]
         return [one for port in ports for one in strangers(config, port, known, replica=self.url)]
 
     def request_reload(self) -> None:
-        """Ask marathon-lb to write its configuration again (hazard 38). A failure does not matter: it is a hint."""
+        """Ask marathon-lb to write its configuration again (hazard 38). Ignores a failure, because a wait follows
+        anyway."""
         with suppress(BgciError):
             self._text("/_mlb_signal/hup")
 
@@ -212,9 +214,9 @@ class LoadBalancer:
 
 
 def resolve_replicas(urls: Sequence[str]) -> list[str]:
-    """One URL per load balancer: a name with several addresses stands for as many replicas. Port 9090 unless given.
+    """One URL per load balancer: a name with several addresses means as many replicas. The default port is 9090.
 
-    An https URL stays as it is, for its certificate names the host. Raises UnavailableError for an unknown name.
+    An https URL stays unchanged, because its certificate names the host. Raises UnavailableError for an unknown name.
     """
     found: list[str] = []
     for url in urls:
@@ -236,14 +238,14 @@ def resolve_replicas(urls: Sequence[str]) -> list[str]:
 
 
 def _addresses(host: str, port: int) -> list[str]:
-    """The A records, sorted; the AAAA records where there are none."""
+    """The A records, sorted; without any the AAAA records."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):
             found = call(partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM), RESOLVE_SECONDS)
             return sorted({str(info[4][0]) for info in found})
     raise UnavailableError(
         f"The load balancer's name {host} cannot be resolved.",
-        remedy="Check --marathon-lb-url, and this machine's DNS: inside of the cluster other names are known.",
+        remedy="Check --marathon-lb-url, and this machine's DNS: inside the cluster there are other names.",
     )
 
 
@@ -253,7 +255,7 @@ def backend_name(group_or_app_id: str, service_port: int) -> str:
 
 
 def serving(status: str) -> Serving:
-    """A server's status by its meaning (hazard 34): ``UP 1/4`` still serves, ``no check`` always does."""
+    """The meaning of a server's status (hazard 34): ``UP 1/4`` still serves, ``no check`` always serves."""
     word = status.strip().split(" ")[0].upper()
     if word == "UP" or status.strip().lower() == "no check":
         return Serving.UP
@@ -267,7 +269,9 @@ def parse_stats(text: str) -> list[Row] | None:
         header = next(lines, [])
         if header[:2] != ["pxname", "svname"] or "status" not in header:
             return None
-        places = {name: header.index(name) for name in COLUMNS if name in header}  # of columns of one name the first
+        places = {
+            name: header.index(name) for name in COLUMNS if name in header
+        }  # the first of several columns with one name
         rows: list[Row] = [
             {name: row[at] for name, at in places.items() if at < len(row)} for row in lines if len(row) > 1
         ]
@@ -284,14 +288,14 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 
 def _longest_session(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> float:
-    """Seconds of the longest session that has ended in the tasks' backends; 0 where HAProxy does not say."""
+    """Seconds of the longest session that has ended in the tasks' backends; 0 if unknown."""
     names = {end.backend for endpoints in wanted.values() for end in endpoints}
     rows = (row for name in names for row in backends.get(name, {}).values())
     return max((_count(row.get("ttime_max", "")) for row in rows), default=0) / 1000
 
 
 def _others(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:
-    """The servers of the tasks' backends that are none of these tasks."""
+    """The servers of the tasks' backends that are not these tasks."""
     ends = [end for endpoints in wanted.values() for end in endpoints]
     found = set()
     for backend in {end.backend for end in ends}:
@@ -301,7 +305,7 @@ def _others(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Map
 
 
 def _server(endpoints: Sequence[Endpoint], backends: Mapping[str, Mapping[str, Row]]) -> Server:
-    """One task over all of its service ports. A backend that this replica does not have counts for nothing."""
+    """One task over all of its service ports. A backend that this replica does not have is ignored."""
     rows = [row for end in endpoints if (row := _named(end, backends.get(end.backend, {})))]
     states = {serving(row.get("status", "")) for row in rows}
     sessions = sum(_count(row.get(key, "")) for row in rows for key in ("scur", "qcur"))
@@ -316,8 +320,7 @@ def _unchecked(row: Row) -> bool:
     """Whether HAProxy's last check of this server has not passed.
 
     A server that is new to HAProxy is UP before its first check (``UP 1/4``, check status INI) and goes DOWN with its
-    first failure; a checked one counts down (``UP 3/4``). After a reload both columns are as the earlier worker left
-    them. Measured with HAProxy 2.6.
+    first failure; a checked one counts down (``UP 3/4``). A reload keeps both columns. Measured with HAProxy 2.6.
     """
     status, check = row.get("status", ""), row.get("check_status", "").removeprefix("* ")
     return serving(status) is Serving.DOWN or "/" in status or check == "INI"
@@ -334,7 +337,7 @@ def _named(end: Endpoint, rows: Mapping[str, T]) -> T | None:
     for name in (f"{host}_{end.port}", *(f"{ip}_{end.port}" for ip in ips), *(f"{host}_{ip}_{end.port}" for ip in ips)):
         if name in rows:
             return rows[name]
-    if ips:  # on one host there may be others of the same port
+    if ips:  # one host can have other tasks with the same port
         return None
     resolved = re.compile(rf"{re.escape(host)}_{ADDRESS}_{end.port}")
     return next((row for name, row in rows.items() if resolved.fullmatch(name)), None)

@@ -13,7 +13,7 @@ from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.service import Service
 from bgci.errors import ConflictError, InvalidError
 
-# What a JobSpec may contain (metronome: jobspec.schema.json); a GET adds more, which a PUT refuses.
+# The fields of a JobSpec (metronome: jobspec.schema.json); a GET adds others, which a PUT refuses.
 SPEC_FIELDS = ("id", "description", "labels", "dependencies", "run")
 
 
@@ -37,8 +37,8 @@ class JobRun:
 class Job:
     """A job as Metronome stores it.
 
-    ``spec``: what may be written back. ``active_runs``: those that have not ended. ``last_success``, ``last_failure``:
-    when a run ended so last, empty when none did.
+    ``spec``: the fields that a PUT accepts. ``active_runs``: runs that have not ended. ``last_success``,
+    ``last_failure``: the time of the last such run, empty without one.
     """
 
     id: str
@@ -68,9 +68,9 @@ class Metronome(Service):
     name = "Metronome"
 
     def available(self) -> bool:
-        """Whether a Metronome answers here; False where the cluster has none (404 of its router).
+        """Whether Metronome answers; False if the cluster has none (404 of its router).
 
-        Raises UnavailableError and DeniedError: a Metronome that is down or forbidden is not one that is absent.
+        Raises UnavailableError and DeniedError: a Metronome that is down or forbidden still exists.
         """
         try:
             return "pong" in self.http.text("/ping")
@@ -80,12 +80,12 @@ class Metronome(Service):
             raise failure.unavailable("Metronome fails") from failure
 
     def jobs(self) -> list[Job]:
-        """All jobs that the account may read."""
+        """All jobs that the account can read."""
         params = [("embed", "activeRuns"), ("embed", "historySummary")]
         return [_job(job) for job in self._call(lambda: self.http.get("/v1/jobs", params=params)).required().items()]
 
     def job(self, job_id: str) -> Job | None:
-        """The job, or None when there is none (or the account cannot read it: Metronome gives the same answer)."""
+        """The job, or None if it does not exist or the account cannot read it: Metronome's answer is the same."""
         found = self._read(job_id, "activeRuns")
         return _job(found) if found else None
 
@@ -112,9 +112,8 @@ class Metronome(Service):
         return _run(self._call(lambda: self.http.post(_path(job_id, "runs")), _named(job_id)))
 
     def run(self, job_id: str, run_id: str) -> JobRun:
-        """The run's state (hazard 36): a finished run has left the runs and is, after a gap, in the history.
-
-        In the gap it is UNKNOWN: ask again. Raises ConflictError when the job itself is gone.
+        """The run's state (hazard 36): a finished run is in the history only a short time after it has left the active
+        runs. In between it is UNKNOWN: ask again. Raises ConflictError when the job itself no longer exists.
         """
         found = self._if_there(lambda: self.http.get(_path(job_id, "runs", run_id)), _named(job_id))
         return _run(found) if found else self._past_run(job_id, run_id)
@@ -125,7 +124,7 @@ class Metronome(Service):
         return [_run(run) for run in found.required().items()] if found else []
 
     def stop(self, job_id: str, run_id: str) -> bool:
-        """Stops a run; its task may live on through its kill grace period. False for a run that has ended."""
+        """Stops a run; its task can run on for its kill grace period. Returns False for a run that has ended."""
         path = _path(job_id, "runs", run_id, "actions", "stop")
         return self._if_there(lambda: self.http.post(path), _named(job_id)) is not None
 
@@ -133,8 +132,8 @@ class Metronome(Service):
         job = self._read(job_id, "history")
         if job is None:
             raise ConflictError(
-                f"Job {job_id} and its run {run_id} are gone: the job was deleted or replaced during the run.",
-                remedy="See what runs with `bgci status`. Without read permission for the job it looks the same.",
+                f"Job {job_id} and its run {run_id} no longer exist: the job was deleted or replaced during the run.",
+                remedy="Check the state with `bgci status`. A missing read permission for the job has the same effect.",
             )
         for key, status in (("successfulFinishedRuns", "SUCCESS"), ("failedFinishedRuns", "FAILED")):
             for run in job["history"][key].items():
@@ -147,7 +146,7 @@ class Metronome(Service):
         if failure.status == 409:
             return ConflictError(
                 f"Metronome refuses {what}: {failure.message}",
-                remedy="See `bgci status`; `bgci publish` replaces a job of the same name.",
+                remedy="Check `bgci status`; `bgci publish` replaces a job of the same name.",
             )
         if failure.status == 413:
             return InvalidError(
@@ -157,7 +156,7 @@ class Metronome(Service):
         if failure.status == 404 and failure.is_api:
             return ConflictError(
                 f"Metronome does not find {what}: {failure.message}",
-                remedy="Run `bgci publish` first. Without read permission for the job it looks the same.",
+                remedy="Run `bgci publish` first. A missing read permission for the job has the same effect.",
             )
         return super().translated(failure, what)
 
@@ -180,7 +179,7 @@ def _run(answer: JsonAnswer) -> JobRun:
 
 
 def spec(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The job without what only a reply contains: history, summaries, active runs and schedules."""
+    """The job without the fields that only a reply has: history, summaries, active runs and schedules."""
     return {field: job[field] for field in SPEC_FIELDS if job.get(field) is not None}
 
 

@@ -1,7 +1,7 @@
-"""The system's program openssl: it signs and reads certificates, which Python's standard library cannot.
+"""Calls the system's program openssl to sign and to read certificates, because Python's standard library cannot.
 
-The package cryptography does the same, but it is compiled: bgci.pyz runs on every platform and Python without it, and
-a login starts a third of a second sooner.
+The package cryptography can too, but it is compiled: without it bgci.pyz runs on every platform and Python, and a login
+starts a third of a second sooner.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_CHARACTERS = 32_768  # a pipe holds 64 KiB; a key of 16384 bits has 13,000
 def signature(text: bytes, private_key: str) -> bytes:
     """The RS256 signature of ``text`` (RFC 7518: RSASSA-PKCS1-v1_5 with SHA-256).
 
-    ``private_key``: PEM text. It reaches openssl through a pipe: it never is in a file or in an argument.
+    ``private_key``: PEM text. openssl gets it through a pipe, never in a file or in an argument.
     Raises ValueError when it is not an RSA key without a passphrase; UsageError without the program openssl.
     """
     if len(private_key) > _MOST_CHARACTERS:
@@ -37,7 +37,7 @@ def signature(text: bytes, private_key: str) -> bytes:
 
 
 def certificate_end(certificate: bytes) -> datetime:
-    """When a certificate in DER form ends. Raises ValueError for bytes that are not one."""
+    """The expiry of a certificate in DER form. Raises ValueError for other bytes."""
     line = _run("x509", "-inform", "DER", "-noout", "-enddate", text=certificate).decode().strip()
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(line.removeprefix("notAfter=")), timezone.utc)
 
@@ -56,9 +56,9 @@ def _run(*words: str, text: bytes, pass_fds: tuple[int, ...] = ()) -> bytes:
         )
     except FileNotFoundError:
         raise UsageError(
-            "The program openssl is not installed, which signs the login of a service account and reads certificates.",
+            "The program openssl is not installed. It signs the login of a service account and reads certificates.",
             remedy="Install it (Debian, Ubuntu, Alpine: the package openssl), or log in with BGCI_TOKEN.",
         ) from None
     if done.returncode:
-        raise ValueError("openssl refuses it")  # its own words may show a part of a key
+        raise ValueError("openssl refuses it")  # its message can show a part of a key
     return done.stdout

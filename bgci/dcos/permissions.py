@@ -27,7 +27,7 @@ _BY_METHOD = {"GET": "read", "HEAD": "read", "POST": "create", "PUT": "update", 
 
 @dataclass(frozen=True)
 class Permission:
-    """``optional``: a release succeeds without it, and says less."""
+    """``optional``: a release succeeds without it, with a shorter log."""
 
     rid: str
     action: str
@@ -54,7 +54,7 @@ def needed(app_id: str, *, via_job: bool, secret: str | None = None, strict: boo
     """Least privilege to release ``app_id``.
 
     via_job: whether the goals run as DC/OS Jobs. secret: the path of the one that holds the job's service account,
-    None without. strict: the cluster's security mode asks for more to read logs.
+    None without one. strict: in this security mode logs need further permissions.
     """
     if not via_job:
         return Needed(ci=_service("Marathon", _apps(app_id), _WRITES_APPS), job=[])
@@ -108,7 +108,7 @@ def _reads_logs(app_id: str, strict: bool) -> list[Permission]:
 
 
 def _sees_secret(secret: str) -> list[Permission]:
-    """DC/OS itself gives the secret to the job: no account needs to read it for a release."""
+    """Permissions to check the job's secret. DC/OS itself gives it to the job, so a release needs none."""
     why = "let `bgci doctor` see that the job's secret is there"
     return [
         Permission(f"{ROUTER}secrets", "full", why, optional=True),
@@ -117,7 +117,7 @@ def _sees_secret(secret: str) -> list[Permission]:
 
 
 def _apps(app_id: str) -> list[str]:
-    """Of an app in a folder, the folder; at the root, each of its two colours."""
+    """For an app in a folder the folder; at the root each of its two colours."""
     folder = folder_of(app_id)
     if folder:
         return [APPS + folder]
@@ -128,12 +128,12 @@ def _apps(app_id: str) -> list[str]:
 
 
 def _jobs(folder: str) -> str:
-    """The jobs of a folder. At the root their names begin with the app's, which no permission can say: all jobs."""
+    """The jobs of a folder. At the root all jobs, because no permission can cover a prefix of names."""
     return f"{JOBS}:{app_slug(folder)}" if folder else JOBS
 
 
 def of_request(method: str, path: str, *, body: Any = None, by_router: bool = False) -> str:
-    """What a request to DC/OS needs, as ``rid action``; empty when it is not known.
+    """The permission for a request to DC/OS, as ``rid action``; empty if unknown.
 
     body: of the request, which names the app or job that is created. by_router: whether the admin router refused it
     (in HTML), rather than the service behind it (in JSON).
@@ -177,7 +177,7 @@ def _of_tasks(method: str, found: re.Match[str], body: Mapping[str, Any]) -> str
 
 
 def _said(app: str, action: str) -> str:
-    """The permission as `needed` would list it: the folder's, or the app's own at the root."""
+    """The permission in the form of `needed`: the folder's, or the app's own at the root."""
     if not app or not action:
         return f"{APPS}/ {action}" if action == "read" else ""
     return f"{APPS}{folder_of(f'/{app}') or f'/{app}'} {action}"

@@ -26,7 +26,7 @@ from bgci.engine.ownership import Member, base_id
 from bgci.errors import ConflictError
 from bgci.redaction import redacted
 
-# Tasks that serve, or will. marathon: Condition.scala, marathon_lb: EXCLUDED_TASK_STATES
+# States of tasks that serve, or will serve. marathon: Condition.scala, marathon_lb: EXCLUDED_TASK_STATES
 _ALIVE = {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_UNREACHABLE", "TASK_LOST"}
 # Marathon lists a killed task until it has removed the instance, and marathon-lb still counts its health.
 _DYING = {"TASK_KILLING", "TASK_KILLED"}
@@ -42,7 +42,7 @@ MOST_PORTS = 1000  # of a task that are read
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one port of a task is reached. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
+    """The address of one port of a task. ``host``: the agent, by name or address; ``ips``: the task's own, if any."""
 
     host: str
     ips: tuple[str, ...]
@@ -59,9 +59,9 @@ class Address:
 class RunningApp:
     """An app as Marathon runs it. ``app``: the same for the engine.
 
-    ``definition``: as it runs, with Marathon's defaults, without tasks and state. ``addresses``: of each port, by task
-    id. ``ready``: tasks that are healthy, or that run where there is no health check.
-    ``since``: when each task became healthy, or started where it has no health result; by task id.
+    ``definition``: with Marathon's defaults, without tasks and state. ``addresses``: of each port, by task id.
+    ``ready``: healthy tasks; without a health check running ones.
+    ``since``: when each task became healthy, or started if it has no health result; by task id.
     """
 
     app: App
@@ -88,7 +88,7 @@ class RunningApp:
 
     @property
     def previous(self) -> Previous | None:
-        """The revision that served before this app, None where none did or none is recorded."""
+        """The revision that served before this app, None without one or without a record."""
         return previous(self.labels)
 
     @property
@@ -98,7 +98,7 @@ class RunningApp:
 
     @property
     def member(self) -> Member:
-        """This app as ownership is decided about it."""
+        """This app in the form of ``engine.ownership``."""
         return Member(self.id, self.base_id, self.group)
 
     @cached_property
@@ -107,7 +107,7 @@ class RunningApp:
 
     @cached_property
     def public_ports(self) -> list[int]:
-        """The service ports as the load balancer binds them: label HAPROXY_{n}_PORT, else the app's own."""
+        """The service ports of the load balancer: label HAPROXY_{n}_PORT, else the app's own."""
         return [number(self.labels.get(f"HAPROXY_{n}_PORT")) or port for n, port in enumerate(self.service_ports)]
 
     @cached_property
@@ -144,7 +144,7 @@ def require_dates(apps: Iterable[RunningApp]) -> None:
 
 
 def running_app(answer: JsonAnswer) -> RunningApp:
-    """An app as GET /v2/apps shows it with embedded tasks. Raises UnavailableError for a value of a wrong type."""
+    """An app in an answer of GET /v2/apps with embedded tasks. Raises UnavailableError for a value of a wrong type."""
     labels = answer["labels"].texts()
     definition = {key: value for key, value in answer.object().items() if key not in _STATE}
     checked = bool(answer["healthChecks"].items())
@@ -180,13 +180,13 @@ def running_app(answer: JsonAnswer) -> RunningApp:
 
 
 def _check_window(check: JsonAnswer) -> float:
-    """Seconds until HAProxy takes a server that fails each of its checks for DOWN. marathon-lb writes a check of these
-    numbers for every protocol but COMMAND (docs/platform.md)."""
+    """Seconds until a server that fails all checks is DOWN to HAProxy. marathon-lb writes a check with these numbers
+    for every protocol except COMMAND (docs/platform.md)."""
     return 0.0 if check["protocol"].text("HTTP") == "COMMAND" else _failing_time(check)
 
 
 def _health_time(check: JsonAnswer) -> float:
-    """Seconds in which a task must have passed this check: its grace period, then as many failures as it may have."""
+    """Seconds in which a task must have passed this check: its grace period, then its maximum of failures."""
     return check["gracePeriodSeconds"].whole(300) + _failing_time(check)
 
 
@@ -211,9 +211,9 @@ def queue_entry(answer: JsonAnswer) -> tuple[str, str]:
 
 
 def endpoints(apps: Sequence[RunningApp], group: str) -> dict[str, list[Endpoint]]:
-    """Where each task is in the load balancers, by task id.
+    """The servers of each task in the load balancers, by task id.
 
-    marathon-lb puts the tasks of both colours into the backends of the app that it takes for the old one, port by port.
+    marathon-lb puts the tasks of both colours into the backends of the old app, port by port.
     """
     backends: dict[int, dict[str, None]] = {}
     for app in apps:
@@ -244,13 +244,13 @@ def _task(task: JsonAnswer, addresses: Mapping[str, tuple[Address, ...]], checke
 
 
 def _healthy_since(task: JsonAnswer) -> float:
-    """Since the first success of a health check; where there is none, since the start."""
+    """The time of the first success of a health check; without one the start."""
     first = [result["firstSuccess"].text() for result in task["healthCheckResults"].items() if not result.missing]
     return seconds_of(min(filter(None, first), default=task["startedAt"].text()))
 
 
 def _addresses(app: JsonAnswer, task: JsonAnswer) -> tuple[Address, ...]:
-    """Of each port of a task, as marathon-lb finds it (docs/platform.md)."""
+    """The address of each port of a task, by marathon-lb's rules (docs/platform.md)."""
     host = task["host"].text()
     ips = tuple(ip["ipAddress"].text() for ip in task["ipAddresses"].items())
     networks = app["networks"].items()
@@ -271,7 +271,7 @@ def _complaints(tasks: Iterable[JsonAnswer]) -> tuple[str, ...]:
 
 
 def _last_failure(app: JsonAnswer) -> list[str]:
-    """The last task failure of the version that runs."""
+    """The last task failure of the running version."""
     failure, version = app["lastTaskFailure"], app["version"].text()
     if failure.missing or failure["version"].text(version) != version:
         return []
@@ -296,7 +296,7 @@ def moment(text: str) -> tuple[float, bool] | None:
 
 
 def seconds_of(text: str) -> float:
-    """Seconds since the epoch of a time as Marathon writes it; 0 for any other text."""
+    """Seconds since the epoch of a time in Marathon's form; 0 for any other text."""
     return (moment(text) or (0.0, False))[0]
 
 

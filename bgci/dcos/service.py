@@ -1,4 +1,4 @@
-"""What the clients of Marathon and of Metronome share: typed answers, and a bgci error for each HTTP status."""
+"""Common base of the clients of Marathon and Metronome: typed answers, and a bgci error for each HTTP status."""
 
 from __future__ import annotations
 

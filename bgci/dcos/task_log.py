@@ -21,7 +21,7 @@ SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/exec
 class TaskLog:
     """Reads below the cluster's address: dcos-log first (one permission), else the Mesos files API.
 
-    The way that worked once for a task is kept, so that its offsets keep their meaning.
+    Keeps the source that worked for a task, because offsets differ between the sources.
     """
 
     def __init__(self, http: Http) -> None:
@@ -30,10 +30,10 @@ class TaskLog:
         self._sandboxes: dict[str, tuple[str, str]] = {}  # task id -> agent id, path of its stdout
 
     def read(self, task_id: str, offset: int) -> tuple[str, int] | None:
-        """The text since ``offset`` (0 at first, then what the last call returned), and the next offset.
+        """The text since ``offset`` (0 at first, then the last returned one), and the next offset.
 
-        No text while there is nothing new, or no such task yet; None where the log is not to be had. Raises nothing:
-        a log is an extra.
+        An empty text without news, or without such a task yet; None if the log is not available. Never raises, because
+        a log is optional.
         """
         known = self._ways.get(task_id)
         expected = known is not None
@@ -49,7 +49,7 @@ class TaskLog:
         return ("", offset) if expected else None
 
     def exit_message(self, task_id: str) -> str | None:
-        """Mesos' message about the end of the task ("Command exited with status 8"); None when it is not known."""
+        """Mesos' message about the end of the task ("Command exited with status 8"); None if unknown."""
         # The state of Mesos leaves messages out in most versions (mesos: common/http.cpp); the operator API has them.
         for source in (self._state_statuses, self._operator_statuses):
             try:
@@ -73,10 +73,10 @@ class TaskLog:
         return False
 
     def _dcos_log(self, task_id: str, offset: int) -> tuple[str, int] | None:
-        """dcos-log v2; ``offset`` counts the bytes of its text, which is read from the beginning each time.
+        """dcos-log v2; ``offset`` counts the bytes of its text, which each call reads from the beginning.
 
-        It drops empty lines, so no cursor can be reckoned from the text (dcos-log: mesos/files/reader). None while it
-        does not know the task.
+        It drops empty lines, so a cursor cannot be computed from the text (dcos-log: mesos/files/reader). None while it
+        does not list the task.
         """
         path = f"/system/v1/logs/v2/task/{quote(task_id, safe='')}/file/stdout"
         try:
@@ -86,7 +86,7 @@ class TaskLog:
                 return None
             raise
         if "html" in reply.headers.get("Content-Type", ""):
-            raise ValueError("a user interface that answers for everything")
+            raise ValueError("a user interface that answers every path")
         return _decoded(reply.content[offset:], offset)
 
     def _files(self, task_id: str, offset: int) -> tuple[str, int] | None:
@@ -99,14 +99,14 @@ class TaskLog:
         agent, path = self._sandboxes[task_id]
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
-        # Mesos puts the file's bytes into JSON unchanged: invalid or cut UTF-8 must not break the parser.
+        # Mesos puts the file's bytes into JSON unchanged: invalid or incomplete UTF-8 must not break the parser.
         data = self._answer(json_value(reply.content.decode("utf-8", "surrogateescape")))["data"]
         written = data.text().encode("utf-8", "surrogateescape")
-        whole = written.rfind(b"\n") + 1  # a line that is being written now is left for the next call
+        whole = written.rfind(b"\n") + 1  # the next call reads a line that is not complete yet
         return _decoded(written[: whole or None], offset)
 
     def _task(self, task_id: str) -> JsonAnswer:
-        """The task's entry in the state of Mesos, running or completed; missing when there is none."""
+        """The task's entry in the state of Mesos, running or completed; a missing value without one."""
         state = self._answer(self._http.get("/mesos/master/state"))
         for framework in [*state["frameworks"].items(), *state["completed_frameworks"].items()]:
             for task in [*framework["tasks"].items(), *framework["completed_tasks"].items()]:
@@ -130,12 +130,12 @@ class TaskLog:
 
 
 def _sandbox(task: JsonAnswer) -> tuple[str, str] | None:
-    """Agent id and path of the task's stdout; None while its container is not known."""
+    """Agent id and path of the task's stdout; None while its container is unknown."""
     for status in task["statuses"].items():
         container = status["container_status"]["container_id"]["value"].text()
         if container:
             agent = task["slave_id"].text()
-            # A command task has no executor id of its own: Mesos takes its task id.
+            # A command task has no executor id: Mesos uses its task id.
             executor = task["executor_id"].text() or task["id"].text()
             framework = task["framework_id"].text()
             folder = SANDBOX.format(slave_id=agent, framework_id=framework, executor=executor, container=container)
@@ -144,7 +144,7 @@ def _sandbox(task: JsonAnswer) -> tuple[str, str] | None:
 
 
 def _decoded(content: bytes, offset: int) -> tuple[str, int]:
-    """The text of whole characters, and the offset behind them: the rest of a cut one comes with the next call."""
+    """The text of complete characters, and the offset after them: the next call reads an incomplete one."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(content)
     return text, offset + len(content) - len(decoder.getstate()[0])

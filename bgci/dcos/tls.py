@@ -1,7 +1,7 @@
 """Which certificates are trusted, and to which addresses secrets are sent.
 
-Verified always: with ``--ca-cert``, with the cluster's own CA whose fingerprint is known (``--ca-sha256``), else as the
-environment says, as CI images do. Only ``--insecure`` changes that.
+Certificates are always verified: with ``--ca-cert``, with the cluster's own CA by its fingerprint (``--ca-sha256``),
+otherwise with the CAs of the environment's variables or of the system. Only ``--insecure`` changes that.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PIN_REMEDY = "Print it with `openssl x509 -in dcos-ca.crt -noout -fingerprint -s
 
 
 def verification(ca_cert: str | None, insecure: bool, environ: Mapping[str, str] = os.environ) -> bool | str:
-    """What requests calls ``verify``: False, True for its own bundle, or a file or folder of CA certificates.
+    """The argument ``verify`` of requests: False, True for its own bundle, or a file or folder of CA certificates.
 
-    ca_cert: a path, or the PEM text itself. Raises UsageError for one that holds no certificate.
+    ca_cert: a path, or the PEM text itself. Raises UsageError for one without a certificate.
     """
     if insecure:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has asked for it
@@ -44,7 +44,7 @@ def verification(ca_cert: str | None, insecure: bool, environ: Mapping[str, str]
 
 
 def is_pem(ca_cert: str) -> bool:
-    """Whether it is the certificates themselves rather than a path."""
+    """Whether it is the text of the certificates, not a path."""
     return "-----BEGIN" in ca_cert
 
 
@@ -64,8 +64,8 @@ def _usable(path: str, origin: str, text: bool = False) -> str:
 
 @functools.cache
 def _file_of(pem: str) -> str:
-    """A file with this text, as long as the process lives: requests takes nothing else."""
-    # "\n" written out is what remains of line breaks in some CI systems.
+    """A file with this text until the end of the process, because requests accepts only a file."""
+    # Some CI systems replace line breaks by a backslash and an n.
     handle, path = tempfile.mkstemp(prefix="bgci-ca-", suffix=".pem")
     at_end(functools.partial(_remove, path))
     with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -92,12 +92,12 @@ def pem_text(ca_cert: str) -> str:
     found: list[str] = list(dict.fromkeys(CERTIFICATE.findall(text)))
     if not found:
         where = "the text of the CA certificates" if is_pem(ca_cert) else ca_cert
-        raise UsageError(f"{where[0].upper()}{where[1:]} holds no certificate.", remedy="Give PEM with --ca-cert.")
+        raise UsageError(f"{where[0].upper()}{where[1:]} contains no certificate.", remedy="Give PEM with --ca-cert.")
     return "\n".join(found) + "\n"
 
 
 def fingerprint(text: str) -> str:
-    """64 hexadecimal digits of a fingerprint as people write it: any case, with colons, behind ``sha256:`` or ``=``.
+    """64 hexadecimal digits of a fingerprint: in any case, with or without colons, after ``sha256:`` or ``=``.
 
     Raises UsageError.
     """
@@ -110,14 +110,15 @@ def fingerprint(text: str) -> str:
 def pinned(bundle: str, wanted: str, url: str) -> str:
     """The one certificate of a bundle that has this fingerprint (SHA-256 of its DER form), as PEM.
 
-    Only that one is trusted: an attacker on the network could add another to the bundle. Raises UnavailableError.
+    Only this one is trusted, because an attacker on the network could add another to the bundle. Raises
+    UnavailableError.
     """
     found: dict[str, str] = {_sha256(pem): pem for pem in CERTIFICATE.findall(bundle)}
     if wanted in found:
         return found[wanted] + "\n"
     there = ", ".join(_colons(each) for each in found) or "no certificate at all"
     raise UnavailableError(
-        f"{url} is not the CA that --ca-sha256 names: wanted {_colons(wanted)}, found {there}.",
+        f"{url} has another CA than --ca-sha256: wanted {_colons(wanted)}, found {there}.",
         remedy="Ask the administrators for the fingerprint if the cluster has a new CA. Otherwise another server "
         f"answers in its place; no secret was sent. {PIN_REMEDY}",
     )
@@ -142,11 +143,11 @@ def failure(reason: str, base_url: str) -> tuple[str, str]:
             f"its certificate is not trusted ({why.group(1).strip() if why else reason})",
             f"Give the cluster's CA with --ca-cert (DC/OS Enterprise serves it at {base_url}/ca/dcos-ca.crt), or its "
             "fingerprint with --ca-sha256; "
-            "--insecure switches the check off and is for test clusters only.",
+            "--insecure turns verification off and is for test clusters only.",
         )
     return (
         f"TLS fails: {reason}",
-        "Write http:// in the URL if the server speaks plain http; otherwise check --ca-cert.",
+        "Write http:// in the URL if the server uses plain http; otherwise check --ca-cert.",
     )
 
 
@@ -172,6 +173,6 @@ def require_confidential(url: str, insecure: bool) -> None:
         return
     raise UsageError(
         f"Credentials would be sent unencrypted to {urlsplit(url).netloc}.",
-        remedy="Write https:// in the URL, or unset the credentials if the server asks for none; "
+        remedy="Write https:// in the URL, or unset the credentials if the server needs none; "
         "--insecure sends them unencrypted.",
     )

@@ -138,7 +138,7 @@ def test_what_a_canary_may_cost_refuses_it_or_makes_it_smaller(make_app: Callabl
     options = ["--instances", "3", "--judge-for", "1s", "--on-inconclusive", "leave"]
     refused = app.run("release", "v2", *options, "--max-failed-requests", "2", expect=6)
     assert (
-        "2 failed requests buy 40 requests to the canary, and about 62 are needed to distinguish 5 % errors"
+        "2 failed requests allow 40 requests to the canary, but about 62 are needed to distinguish 5 % errors"
         in refused.err
     )
     assert app.runs() == {"v1": 4}

@@ -113,10 +113,10 @@ def test_h44_app_that_is_left_out_is_told_from_a_frozen_load_balancer(app: App, 
     make_app().promote("v1")
     ran = running.end()
     assert ran.code == 9
-    assert f"leaves out {app.id} alone" in ran.err
+    assert f"leaves out only {app.id}" in ran.err
     app.write("v1")
     found = app.run("doctor", "v1", expect=6)
-    assert f"leaves out {app.id} alone" in " ".join(found.text.split())
+    assert f"leaves out only {app.id}" in " ".join(found.text.split())
 
 
 def mapped(app: App, port: int) -> dict[str, Any]:

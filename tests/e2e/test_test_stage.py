@@ -179,7 +179,7 @@ def test_a_signal_ends_test_programs_and_a_canary_that_loses_a_task_meanwhile_is
     (app.directory / "go").touch()
     done = running.end()
     assert done.code == 7, done.text
-    assert f"task {task} is gone and another one has taken its place, noticed at" in done.err
+    assert f"task {task} was replaced by another one, noticed at" in done.err
     found = report(done.artifacts)
     assert [case.find("failure") is None for case in found["commands"]] == [True]
     assert len(failed(found["canary"])) == 1

@@ -209,7 +209,7 @@ def test_interval_of_an_error_rate_is_wilsons() -> None:
 
 def test_grant_too_small_to_learn_anything_is_refused() -> None:
     refused = refusal(1, 0.25, 0.001, 0.021)
-    assert refused.startswith("1 failed requests buy 50 requests to the canary, and about ")
+    assert refused.startswith("1 failed requests allow 50 requests to the canary, but about ")
     assert refusal(20, 0.25, 0.001, 0.021) == ""
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgci.checks.canary_health import PATIENCE, CanaryHealth
+from bgci.checks.canary_health import UNHEALTHY_LIMIT, CanaryHealth
 from bgci.engine.observation import App, Task
 
 ONE, TWO = Task("web.1", healthy=True), Task("web.2", healthy=True)
@@ -35,14 +35,14 @@ def test_a_canary_that_stays_healthy_has_no_trouble() -> None:
 @pytest.mark.parametrize(
     ("after", "what"),
     [
-        (None, "is gone: /web-green was deleted"),
+        (None, "disappeared: /web-green was deleted"),
         (with_tasks(replace(ONE, dying=True), TWO), "is being killed"),
-        (with_tasks(TWO), "is gone"),
-        (with_tasks(TWO, Task("web.3", healthy=True)), "is gone and another one has taken its place"),
-        (with_tasks(TWO, instances=1), "is gone: /web-green was scaled from 2 to 1 instances"),
+        (with_tasks(TWO), "disappeared"),
+        (with_tasks(TWO, Task("web.3", healthy=True)), "was replaced by another one"),
+        (with_tasks(TWO, instances=1), "disappeared: /web-green was scaled from 2 to 1 instances"),
         (
             replace(with_tasks(TWO, Task("web.1._app.2", None)), failure="last task failure: TASK_FAILED exit 1"),
-            "is gone and another one has taken its place (last task failure: TASK_FAILED exit 1)",
+            "was replaced by another one (last task failure: TASK_FAILED exit 1)",
         ),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_task_that_does_not_stay_is_named_with_what_happened_and_when(after: A
 def test_a_killed_task_stays_lost_since_it_was_first_noticed_and_its_replacement_is_named() -> None:
     killed, replaced = with_tasks(replace(ONE, dying=True), TWO), with_tasks(TWO, Task("web.3", healthy=True))
     health = seen(CANARY, killed, replaced, replaced).ended(replaced, BEGAN + 60)
-    assert health.trouble("web.1").endswith("another one has taken its place, noticed at 22:13:21 UTC")
+    assert health.trouble("web.1").endswith("replaced by another one, noticed at 22:13:21 UTC")
     assert health.trouble("web.2") == ""
     assert not health.all_lost
 
@@ -66,14 +66,14 @@ def test_all_is_lost_only_when_no_tested_task_is_left_whatever_took_their_place(
 def test_one_missed_health_check_is_no_trouble_and_a_lasting_failure_is() -> None:
     sick = replace(with_tasks(replace(ONE, healthy=False), TWO), complaint="health check failing (503)")
     assert seen(CANARY, sick, sick, CANARY).trouble("web.1") == ""
-    assert seen(sick, CANARY, sick, every=PATIENCE - 1).trouble("web.1") == "", "it was healthy in between"
-    lasting = seen(CANARY, sick, sick, CANARY, every=PATIENCE)
+    assert seen(sick, CANARY, sick, every=UNHEALTHY_LIMIT - 1).trouble("web.1") == "", "it was healthy in between"
+    lasting = seen(CANARY, sick, sick, CANARY, every=UNHEALTHY_LIMIT)
     assert lasting.trouble("web.1") == (
         "task web.1 was unhealthy (health check failing (503)), noticed at 22:13:25 UTC"
     ), "that it recovered does not undo it"
 
 
-def test_at_the_end_a_task_must_be_healthy_without_patience() -> None:
+def test_at_the_end_a_task_must_be_healthy_at_once() -> None:
     sick = with_tasks(replace(ONE, healthy=False), TWO)
     assert seen(CANARY).ended(sick, BEGAN + 1).trouble("web.1").startswith("task web.1 was unhealthy")
 

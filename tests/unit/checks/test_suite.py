@@ -223,7 +223,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
             "status[0] has to be text, but is true or false. Write a status such as 200, or 2xx",
         ),
         ("{path: /, expect: {body: ''}}", "body has 0 characters"),
-        ("{path: /, expect: {body: '${nope}'}}", "variable nope, which is not given"),
+        ("{path: /, expect: {body: '${nope}'}}", "the unknown variable nope"),
         ("{path: /, expect: {latency: {95: 1s}}}", "Write a percentile: p50, p95"),
         (
             "{path: /, expect: {success_rate: 0.99}}",
@@ -235,7 +235,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ("{path: /, json: .nan, expect: {status: 200}}", "is not a JSON value"),
         (
             "{path: /, expect: {share: {body: v2, at_least: 1%}}}",
-            "share does not go with target: canary. Write target: load-balancer.",
+            "share is not possible with target: canary. Write target: load-balancer.",
         ),
         (
             "{path: /, target: load-balancer, expect: {share: {body: v2, at_least: 1%}}}",

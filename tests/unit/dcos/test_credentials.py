@@ -107,7 +107,7 @@ SECRET = "s3cret-of-mine"
             {"DCOS_ACS_TOKEN": SECRET, "DCOS_SERVICE_ACCOUNT_CREDENTIAL": SECRET},
             "DCOS_ACS_TOKEN and DCOS_SERVICE_ACCOUNT_CREDENTIAL",
         ),
-        ({"BGCI_TOKEN": " \n"}, "BGCI_TOKEN holds only blanks"),
+        ({"BGCI_TOKEN": " \n"}, "BGCI_TOKEN contains only blanks"),
         ({"BGCI_TOKEN_FILE": SECRET}, "The file that BGCI_TOKEN_FILE names cannot be read: No such file"),
         ({"BGCI_SERVICE_ACCOUNT": SECRET}, "BGCI_SERVICE_ACCOUNT is not a service account: it is not a JSON object"),
         ({"BGCI_SERVICE_ACCOUNT": json.dumps({"private_key": SECRET})}, "it has no uid"),

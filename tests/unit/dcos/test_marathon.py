@@ -203,7 +203,7 @@ def test_queue_and_info(stub, marathon):
 def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, marathon, path, body):
     stub.json(path, body)
     reads = {"/v2/apps": marathon.apps, "/v2/queue": marathon.queue}
-    with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
+    with pytest.raises(UnavailableError, match="does not answer like Marathon"):
         reads.get(path, marathon.info)()
 
 

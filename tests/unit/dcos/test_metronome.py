@@ -55,7 +55,7 @@ def test_jobs_and_active_runs(stub, metronome):
 )
 def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, metronome, wrong):
     stub.json("/v1/jobs", wrong)
-    with pytest.raises(UnavailableError, match="does not answer as Metronome does"):
+    with pytest.raises(UnavailableError, match="does not answer like Metronome"):
         metronome.jobs()
 
 
@@ -146,7 +146,7 @@ def test_h36_a_failed_run_is_found_in_the_history(stub, metronome):
 def test_a_job_deleted_under_its_run_is_a_conflict(stub, metronome):
     stub.json("/v1/jobs/team.web/runs/r1", NO_RUN, status=404)
     stub.json("/v1/jobs/team.web", NO_JOB, status=404)
-    with pytest.raises(ConflictError, match="are gone"):
+    with pytest.raises(ConflictError, match="no longer exist"):
         metronome.run("team.web", "r1")
 
 

@@ -205,7 +205,7 @@ def test_a_wrong_type_in_an_answer_is_named_with_its_path(wrong: dict[str, Any],
 
 @pytest.mark.parametrize("wrong", [[], 7, "x", {"count": "2"}, {"delay": 3}, {"processedOffersSummary": []}])
 def test_a_wrong_type_in_the_queue_is_named(wrong: Any) -> None:
-    with pytest.raises(UnavailableError, match="does not answer as Marathon does"):
+    with pytest.raises(UnavailableError, match="does not answer like Marathon"):
         queued(wrong)
 
 

@@ -132,7 +132,7 @@ def test_the_time_is_what_the_granted_failures_allow(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = world(steady((25, 0), (25, 0)))
-    with pytest.raises(ConflictError, match="3 failed requests buy 60 requests to the canary"):
+    with pytest.raises(ConflictError, match="3 failed requests allow 60 requests to the canary"):
         canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=3), JudgePolicy(floor=1e-5), 3)
     monkeypatch.setattr(canary_analysis, "refusal", lambda *about: "")  # with so small an alpha it would be refused
     # 4 requests a second to the canary, of which 5 % fail as is feared: 6 failed ones in 30 seconds.
@@ -155,7 +155,7 @@ def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(w
     made = world(steady((0, 0), (0, 0)))
     sizes = {granted: canary_analysis.size_within_budget(made.context(), 3, 4, 1, granted) for granted in (4, 8, 20)}
     assert sizes == {4: 1, 8: 2, 20: 3}
-    with pytest.raises(ConflictError, match="2 failed requests buy 40 requests to the canary, and about 62"):
+    with pytest.raises(ConflictError, match="2 failed requests allow 40 requests to the canary, but about 62"):
         canary_analysis.size_within_budget(made.context(), 3, 4, 1, 2)
     with pytest.raises(ConflictError, match="the only instance gets all of the traffic"):
         canary_analysis.size_within_budget(made.context(), 1, 1, 1, 20)
