@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from bgci.errors import BgciError, ConflictError
+
 
 class Kind(Enum):
     """The state that a goal names. The values are the names of the commands."""
@@ -135,23 +137,13 @@ class Done:
     message: str
 
 
-class Ending(Enum):
-    """Why a goal cannot be reached. The driver raises the error with the matching exit code."""
-
-    CONFLICT = "conflict"
-    UNHEALTHY = "unhealthy"
-    UNAVAILABLE = "unavailable"
-    TIMEOUT = "timeout"
-    ROLLED_BACK = "rolled back"
-
-
 @dataclass(frozen=True)
 class Fail:
-    """The goal cannot be reached from here."""
+    """The goal cannot be reached from here. ``ending``: the error that the driver raises, with its exit code."""
 
     message: str
     remedy: str
-    ending: Ending = Ending.CONFLICT
+    ending: type[BgciError] = ConflictError
 
 
 Action = Create | Scale | Kill | Delete | Restore

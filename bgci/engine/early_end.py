@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bgci.engine.decisions import Cause, Ending, Fail, Kind, Wait
+from bgci.engine.decisions import Cause, Fail, Kind, Wait
 from bgci.engine.situation import Situation
+from bgci.errors import UnavailableError, UnhealthyError
 
 CRASHES = 3  # failed tasks of a revision of which none was ever healthy
 LAUNCH_TIME = 60.0  # seconds for an offer and the image
@@ -40,7 +41,7 @@ def _fell_out(situation: Situation) -> Fail | None:
         "load-balancer settings.",
         "Correct the HAPROXY labels of the template (docs/labels.md) and release again, or remove the app with "
         "`bgci remove`.",
-        Ending.UNHEALTHY,
+        UnhealthyError,
     )
 
 
@@ -53,7 +54,7 @@ def _never_answered(wait: Wait, situation: Situation, elapsed: float) -> Fail | 
     return Fail(
         f"{wait.reason} It has not answered for {FIRST_ANSWER:.0f} s.",
         "Correct --marathon-lb-url, or start the load balancer, and run this again. `bgci doctor` checks it.",
-        Ending.UNAVAILABLE,
+        UnavailableError,
     )
 
 
@@ -66,14 +67,14 @@ def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
     remedy = f"Look at the tasks of {app.id}, correct the revision, and run `bgci rollback` of it."
     if len(memory.failures) >= CRASHES:
         text = f"{app.id} does not start: {len(memory.failures)} of its tasks failed and none became healthy."
-        return Fail(f"{text} {wait.reason}", remedy, Ending.UNHEALTHY)
+        return Fail(f"{text} {wait.reason}", remedy, UnhealthyError)
     limit = situation.policy.progress_timeout or LAUNCH_TIME + app.health_time
     if now - memory.progress_at < limit:
         return None
     return Fail(
         f"{app.id} has made no progress for {limit:.0f} s. {wait.reason}{earlier(wait, situation)}",
         remedy,
-        Ending.UNHEALTHY,
+        UnhealthyError,
     )
 
 

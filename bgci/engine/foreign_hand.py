@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bgci.engine.decisions import Action, Delete, Ending, Fail, Goal, Kill, Kind, Restore, Scale
+from bgci.engine.decisions import Action, Delete, Fail, Goal, Kill, Kind, Restore, Scale
 from bgci.engine.observation import App, Observation
+from bgci.errors import ConflictError
 
 MOST_RESIZES = 3  # of one app by somebody else: an autoscaler that a run works against
 
@@ -101,7 +102,7 @@ def _refused(what: str, goal: Goal) -> Fail:
         f"{what} {goal.kind.value} of {goal.revision} ends here, for to go on would undo that.",
         f"Run `bgci {goal.kind.value}` again to go on from what runs now, or `bgci rollback` of {goal.revision} to go "
         "back. Stop an autoscaler of the app for the time of a release.",
-        Ending.CONFLICT,
+        ConflictError,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bgci.engine.decisions import Cause, Ending, Fail, Step, Wait
+from bgci.engine.decisions import Cause, Fail, Step, Wait
 from bgci.engine.observation import App, Observation, Serving, Task
 from bgci.engine.situation import Situation
+from bgci.errors import DeadlineError
 
 
 def until_serving(app: App, count: int, situation: Situation) -> Wait | None:
@@ -64,7 +65,7 @@ def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step
     return Fail(
         f"Timed out after {policy.drain_timeout:.0f} s (--drain-timeout): {reason}.",
         "Wait for these sessions to end and run this again, or cut them with --on-drain-timeout force.",
-        Ending.TIMEOUT,
+        DeadlineError,
     )
 
 

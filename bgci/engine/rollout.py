@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bgci.engine.decisions import Action, Cause, Delete, Done, Ending, Fail, Goal, Kill, Kind, Policy, Step, Wait
+from bgci.engine.decisions import Action, Cause, Delete, Done, Fail, Goal, Kill, Kind, Policy, Step, Wait
 from bgci.engine.degradation import degradation
 from bgci.engine.early_end import earlier, ends_early
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Task
 from bgci.engine.rules import next_step
 from bgci.engine.situation import Situation
+from bgci.errors import ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
 
 RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon before it is asked to reload
 AGAIN_AFTER = 1.0  # seconds until a step that Marathon has accepted and does not show is asked for again
 UNANSWERED_PATIENCE = 60.0  # seconds for which Marathon may fail to answer to a step
 
 AT_DEADLINE = {
-    Cause.HEALTH: Ending.UNHEALTHY,
-    Cause.UNREACHABLE: Ending.UNAVAILABLE,
-    Cause.LOCK: Ending.CONFLICT,
+    Cause.HEALTH: UnhealthyError,
+    Cause.UNREACHABLE: UnavailableError,
+    Cause.LOCK: ConflictError,
 }
 
 
@@ -48,7 +49,7 @@ class Rollout:
             step = Fail(
                 f"{self.goal.revision} was rolled back. {self.memory.degraded} {step.message}",
                 "Correct the revision and release it again.",
-                Ending.ROLLED_BACK,
+                RolledBackError,
             )
         if isinstance(step, Done | Fail):
             step = replace(step, message=self.memory.foreign.named(step.message))
@@ -70,7 +71,7 @@ class Rollout:
         if not reason:
             return None
         if self.goal.kind is not Kind.ROLLBACK and (self.policy.leave_degraded or self.memory.kept is None):
-            return Fail(reason, f"Run `bgci rollback` of {self.goal.revision}.", Ending.UNHEALTHY)
+            return Fail(reason, f"Run `bgci rollback` of {self.goal.revision}.", UnhealthyError)
         self.memory = replace(self.memory, degraded=reason)
         return None
 
@@ -87,7 +88,7 @@ class Rollout:
         foreign = self.memory.foreign.asked(lost, self._observation, answered=False)
         self.memory = replace(self.memory, unanswered_since=now if since is None else since, foreign=foreign)
         if since is not None and now - since >= UNANSWERED_PATIENCE:
-            return Fail(problem, "Run the same command again: nothing is lost.", Ending.UNAVAILABLE)
+            return Fail(problem, "Run the same command again: nothing is lost.", UnavailableError)
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
     def locked(self, now: float, problem: str) -> Step:
@@ -152,5 +153,5 @@ class Rollout:
         return Fail(
             f"Timed out after {self.policy.timeout:.0f} s (--timeout). {step.reason}{earlier(step, self._situation())}",
             "Run the same command again to go on, or `bgci rollback` to go back: nothing is lost.",
-            AT_DEADLINE.get(step.cause, Ending.TIMEOUT),
+            AT_DEADLINE.get(step.cause, DeadlineError),
         )

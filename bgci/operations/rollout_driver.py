@@ -9,7 +9,6 @@ from bgci.engine.decisions import (
     Action,
     Cause,
     Done,
-    Ending,
     Fail,
     Goal,
     Policy,
@@ -20,7 +19,7 @@ from bgci.engine.decisions import (
 from bgci.engine.memory import Memory
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
-from bgci.errors import BgciError, ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
+from bgci.errors import UnavailableError
 from bgci.interruption import SLACK, left, within
 from bgci.operations.diagnosis import Diagnosis
 from bgci.operations.kept_baseline import KeptBaseline
@@ -30,14 +29,6 @@ from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.console import Console
 from bgci.reporting.journal import Journal
 from bgci.reporting.rollout_log import step_text
-
-ERRORS: dict[Ending, type[BgciError]] = {
-    Ending.CONFLICT: ConflictError,
-    Ending.UNHEALTHY: UnhealthyError,
-    Ending.UNAVAILABLE: UnavailableError,
-    Ending.TIMEOUT: DeadlineError,
-    Ending.ROLLED_BACK: RolledBackError,
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ class Driver:
                         watch.stop()
                         return RolloutResult(message, observation, watch, actions)
                     case Fail(message, remedy, ending):
-                        raise ERRORS[ending](f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
+                        raise ending(f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
                     case Wait():
                         self._wait(step, watch)
 

@@ -157,7 +157,7 @@ def decision_text(step: Step | None) -> str:
         case Done(message):
             return f"done: {message}"
         case Fail(message, remedy, ending):
-            return f"fail ({ending.value}): {message} {remedy}"
+            return f"fail ({ending.name}): {message} {remedy}"
         case _:
             fields = {name: value for name, value in encode_step(step).items() if name != "do"}
             texts = (f"{name} {', '.join(part) if isinstance(part, list) else part}" for name, part in fields.items())

@@ -18,7 +18,6 @@ from bgci.engine.decisions import (
     Create,
     Delete,
     Done,
-    Ending,
     Fail,
     Goal,
     Kill,
@@ -29,8 +28,10 @@ from bgci.engine.decisions import (
     Wait,
 )
 from bgci.engine.observation import Observation, Serving
+from bgci.errors import ERRORS
 
 Json = Mapping[str, Any]
+_ENDINGS = {error.name: error for error in ERRORS.values()}
 ACTIONS: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Create, Scale, Kill, Delete, Restore)}
 
 
@@ -146,7 +147,7 @@ def encode_step(step: Step) -> dict[str, Any]:
         case Done(message):
             return {"done": message}
         case Fail(message, remedy, ending):
-            return {"fail": message, "remedy": remedy, "ending": ending.value}
+            return {"fail": message, "remedy": remedy, "ending": ending.name}
         case _:
             return {"do": type(step).__name__.lower(), **encoded(step)}
 
@@ -158,6 +159,6 @@ def decode_step(value: Json) -> Step:
     if "done" in value:
         return Done(str(value["done"]))
     if "fail" in value:
-        return Fail(str(value["fail"]), str(value.get("remedy", "")), Ending(value["ending"]))
+        return Fail(str(value["fail"]), str(value.get("remedy", "")), _ENDINGS[str(value["ending"]).replace(" ", "-")])
     action: Action = decoded(ACTIONS[value["do"]], value)
     return action

@@ -14,9 +14,10 @@ from explorer import LAWFUL, not_reached, serves, stopped
 from pilot import IDS, Stage, asked_for, observe, perform
 from scopes import Scope
 
-from bgci.engine.decisions import Action, Done, Ending, Fail, Wait
+from bgci.engine.decisions import Action, Done, Fail, Wait
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
+from bgci.errors import RolledBackError
 
 LOOKS = 400
 SERIAL = MARK << 1
@@ -119,7 +120,7 @@ def play(world: World, stage: Stage) -> str:
         if isinstance(step, Done):
             return not_reached(rules, stage, world.state)
         if isinstance(step, Fail):
-            lawful = any(name in step.message + step.remedy for name in LAWFUL) or step.ending is Ending.ROLLED_BACK
+            lawful = any(name in step.message + step.remedy for name in LAWFUL) or step.ending is RolledBackError
             return "" if lawful else step.message
         if isinstance(step, Wait):
             if not world.go_on():

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from simulation import Labels, Listing, Run, Weather, World
 
-from bgci.engine.decisions import Cause, Done, Ending, Fail, Goal, Kind, Policy, Step, Wait
+from bgci.engine.decisions import Cause, Done, Fail, Goal, Kind, Policy, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.rollout import Rollout
 from bgci.engine.strategies import STRATEGIES
+from bgci.errors import DeadlineError, RolledBackError, UnhealthyError
 
 # About 27 s for all of this file on one core.
 simulated = settings(suppress_health_check=[HealthCheck.too_slow])
@@ -284,7 +285,7 @@ def test_a_canary_that_never_becomes_healthy_is_waited_for_and_can_be_rolled_bac
     for kind in (Kind.CANARY, Kind.PROMOTE):
         run = Run(world, Rollout(release.goal(kind), release.policy))
         ended = run.play(looks=looks)
-        assert ended is None or (isinstance(ended, Fail) and ended.ending is Ending.UNHEALTHY)
+        assert ended is None or (isinstance(ended, Fail) and ended.ending is UnhealthyError)
         last = Rollout(release.goal(kind), release.policy).decide(world.observe())
         assert isinstance(last, Wait)
         assert last.cause is Cause.HEALTH
@@ -317,7 +318,7 @@ def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(rel
     assert isinstance(play(world, release, Kind.CANARY), Done)
     overdue = play(world, replace(release, policy=replace(release.policy, drain_timeout=20.0)), Kind.ROLLBACK)
     assert isinstance(overdue, Fail)
-    assert overdue.ending is Ending.TIMEOUT
+    assert overdue.ending is DeadlineError
     assert len(world.apps) == 2
     world.force = True
     forced = replace(release, policy=replace(release.policy, drain_timeout=20.0, force=True))
@@ -422,7 +423,7 @@ def test_a_revision_whose_own_settings_do_not_serve_is_not_done_and_the_baseline
     world.force = True  # nothing of it serves: no session is cut that a user has
     ended = play(world, release, Kind.PROMOTE)
     assert isinstance(ended, Fail)
-    assert ended.ending is Ending.ROLLED_BACK
+    assert ended.ending is RolledBackError
     assert_alone(world, OLD, release.before)
 
 
@@ -433,7 +434,7 @@ def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted
     left = replace(release, policy=replace(release.policy, leave_degraded=True))
     ended = play(world, left, Kind.PROMOTE)
     assert isinstance(ended, Fail)
-    assert ended.ending is Ending.UNHEALTHY
+    assert ended.ending is UnhealthyError
     assert [app.revision for app in world.apps] == [NEW]
 
 
@@ -473,7 +474,7 @@ def test_h61_a_revision_that_turns_bad_is_rolled_back_by_the_promote_itself(rele
         assert [app.revision for app in world.apps] == [NEW]
         return
     assert isinstance(ended, Fail)
-    assert ended.ending is Ending.ROLLED_BACK
+    assert ended.ending is RolledBackError
     assert_alone(world, OLD, release.before, release.before + release.target + 1)
 
 

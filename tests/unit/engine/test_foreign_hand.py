@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bgci.engine.decisions import Create, Delete, Done, Ending, Fail, Goal, Kill, Kind, Policy, Scale, Step
+from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step
 from bgci.engine.foreign_hand import MOST_RESIZES, ForeignHand
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
+from bgci.errors import ConflictError
 
 CANARY, PROMOTE, ROLLBACK = (
     Goal(kind, "v2", target=4, instances=2) for kind in (Kind.CANARY, Kind.PROMOTE, Kind.ROLLBACK)
@@ -100,7 +101,7 @@ def test_a_step_whose_answer_was_lost_may_have_been_done_or_not(later: tuple[App
 def test_a_canary_that_somebody_else_takes_away_is_not_put_back(goal: Goal, later: tuple[App, ...]) -> None:
     step = after((BLUE, GREEN), later, goal=goal)
     assert isinstance(step, Fail)
-    assert step.ending is Ending.CONFLICT
+    assert step.ending is ConflictError
     assert "/web-green was " in step.message
     assert step.message.count("/web-green was ") == 1
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from bgci.engine.decisions import Cause, Delete, Done, Ending, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Delete, Done, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import UNANSWERED_PATIENCE, Rollout
+from bgci.errors import BgciError, ConflictError, RolledBackError, UnavailableError, UnhealthyError
 
 PROMOTE = Goal(Kind.PROMOTE, "v2", target=2)
 UP, DOWN, MAINT = Serving.UP, Serving.DOWN, Serving.MAINT
@@ -33,7 +34,7 @@ def at(now: float, *apps: App, blue: Serving | None = UP, green: Serving | None 
     return Observation(now, apps, (Replica("http://lb", servers, **worker),), settings_differ)  # type: ignore[arg-type]
 
 
-def fails(step: Step, ending: Ending) -> bool:
+def fails(step: Step, ending: type[BgciError]) -> bool:
     return isinstance(step, Fail) and step.ending is ending
 
 
@@ -135,13 +136,13 @@ def test_a_revision_that_its_own_settings_do_not_serve_is_replaced_by_the_baseli
     rollout.performed(Delete("/web-green"))
     waiting = rollout.decide(at(105.0, starting, worker=9))
     assert isinstance(waiting, Wait), "not before the baseline is healthy and in rotation"
-    assert fails(rollout.decide(at(110.0, BLUE, worker=9)), Ending.ROLLED_BACK)
+    assert fails(rollout.decide(at(110.0, BLUE, worker=9)), RolledBackError)
 
 
 def test_a_revision_that_does_not_serve_is_left_where_that_is_wanted() -> None:
     rollout = committed(Policy(leave_degraded=True))
     step = rollout.decide(at(103.0, GREEN, green=DOWN, worker=8, worker_started=100.5))
-    assert fails(step, Ending.UNHEALTHY)
+    assert fails(step, UnhealthyError)
 
 
 # -- a revision that turns bad ----------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_a_canary_that_fails_everywhere_goes_at_once_and_the_baseline_comes_back
     rollout.performed(Delete("/web-green"))
     assert isinstance(rollout.decide(at(103.0, BLUE, blue=DOWN)), Wait)
     ended = rollout.decide(at(106.0, BLUE))
-    assert fails(ended, Ending.ROLLED_BACK)
+    assert fails(ended, RolledBackError)
     assert "turned bad" in str(ended)
 
 
@@ -195,7 +196,7 @@ def test_a_crash_loop_ends_with_the_third_failed_task() -> None:
     rollout = Rollout(PROMOTE, Policy())
     steps = [rollout.decide(at(float(n), BLUE, starting(failure=f"failure {n}"))) for n in (1, 2, 3)]
     assert [isinstance(step, Wait) for step in steps] == [True, True, False]
-    assert fails(steps[-1], Ending.UNHEALTHY)
+    assert fails(steps[-1], UnhealthyError)
 
 
 def test_no_progress_ends_after_what_the_health_check_allows_or_the_option_says() -> None:
@@ -203,7 +204,7 @@ def test_no_progress_ends_after_what_the_health_check_allows_or_the_option_says(
         rollout = Rollout(PROMOTE, policy)
         assert isinstance(rollout.decide(at(0.0, BLUE, starting())), Wait)
         assert isinstance(rollout.decide(at(limit - 1, BLUE, starting())), Wait)
-        assert fails(rollout.decide(at(limit, BLUE, starting())), Ending.UNHEALTHY)
+        assert fails(rollout.decide(at(limit, BLUE, starting())), UnhealthyError)
 
 
 def test_a_task_that_is_launched_is_progress() -> None:
@@ -212,7 +213,7 @@ def test_a_task_that_is_launched_is_progress() -> None:
     launched = replace(starting(), tasks=(Task("green.0", None, ever_healthy=False),))
     assert isinstance(rollout.decide(at(15.0, BLUE, launched)), Wait)
     assert isinstance(rollout.decide(at(34.0, BLUE, launched)), Wait)
-    assert fails(rollout.decide(at(35.0, BLUE, launched)), Ending.UNHEALTHY)
+    assert fails(rollout.decide(at(35.0, BLUE, launched)), UnhealthyError)
 
 
 def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_waits() -> None:
@@ -221,7 +222,7 @@ def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_wai
     lost.decide(at(0.0, BLUE, GREEN))
     for rollout in (never, lost):
         assert isinstance(rollout.decide(replace(deaf, now=1.0)), Wait)
-    assert fails(never.decide(replace(deaf, now=61.0)), Ending.UNAVAILABLE)
+    assert fails(never.decide(replace(deaf, now=61.0)), UnavailableError)
     assert isinstance(lost.decide(replace(deaf, now=600.0)), Wait)
 
 
@@ -229,7 +230,7 @@ def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> N
     rollout = Rollout(PROMOTE, Policy())
     rollout.decide(at(0.0, BLUE))
     assert isinstance(rollout.unanswered(1.0, "503", Delete("/web-blue")), Wait)
-    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503", Delete("/web-blue")), Ending.UNAVAILABLE)
+    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503", Delete("/web-blue")), UnavailableError)
     rollout.performed(Scale("/web-green", 2))
     assert isinstance(rollout.unanswered(500.0, "503", Delete("/web-blue")), Wait), (
         "an accepted step begins the time again"
@@ -250,4 +251,4 @@ def test_a_rollback_restores_the_kept_baseline_where_the_revision_alone_does_not
 
 def test_a_rollback_of_a_revision_that_serves_alone_stays_a_conflict_although_a_baseline_was_kept() -> None:
     rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=BLUE))
-    assert fails(rollout.decide(at(100.0, GREEN)), Ending.CONFLICT)
+    assert fails(rollout.decide(at(100.0, GREEN)), ConflictError)

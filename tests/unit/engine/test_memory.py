@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgci.engine.decisions import Cause, Create, Delete, Ending, Fail, Goal, Kill, Kind, Policy, Scale, Wait
+from bgci.engine.decisions import Cause, Create, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Wait
 from bgci.engine.memory import ROOM_PATIENCE
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import RELOAD_AFTER, Rollout
+from bgci.errors import UnavailableError, UnhealthyError
 
 PROMOTE = Goal(Kind.PROMOTE, "v2", target=4)
 
@@ -64,7 +65,7 @@ def test_a_deadline_ends_with_the_cause_of_the_wait() -> None:
     assert isinstance(rollout.decide(at(0.0, failing)), Wait)
     step = rollout.decide(at(10.0, starting))
     assert isinstance(step, Fail)
-    assert step.ending is Ending.UNHEALTHY
+    assert step.ending is UnhealthyError
     assert "Timed out after 10 s" in step.message
     assert "health check failing (500)" in step.message, "the last complaint, although a restart took it away"
 
@@ -75,7 +76,7 @@ def test_marathon_out_of_reach_until_the_deadline_is_unavailable() -> None:
     assert isinstance(rollout.unreachable(9.0, "Marathon does not answer."), Wait)
     step = rollout.unreachable(10.0, "Marathon does not answer.")
     assert isinstance(step, Fail)
-    assert step.ending is Ending.UNAVAILABLE
+    assert step.ending is UnavailableError
 
 
 def test_a_kill_is_confirmed_by_the_same_tasks_in_the_same_state() -> None:
@@ -125,4 +126,4 @@ def test_a_marathon_that_accepts_a_step_and_does_nothing_meets_the_deadline() ->
     assert {type(step) for step in asked} == {Create}
     assert 2 <= len(asked) <= 11, "asked again, but not with every look"
     assert isinstance(steps[-1], Fail)
-    assert steps[-1].ending is Ending.UNAVAILABLE
+    assert steps[-1].ending is UnavailableError

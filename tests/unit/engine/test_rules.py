@@ -11,7 +11,6 @@ from bgci.engine.decisions import (
     Create,
     Delete,
     Done,
-    Ending,
     Fail,
     Goal,
     Kill,
@@ -25,6 +24,7 @@ from bgci.engine.memory import ROOM_PATIENCE, Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
 from bgci.engine.rotation import drained_by_rule, roles_swapped
+from bgci.errors import ConflictError, DeadlineError
 
 STRATEGIES = [Policy("bluegreen"), Policy("rolling")]
 both = pytest.mark.parametrize("policy", STRATEGIES, ids=lambda policy: policy.strategy)
@@ -348,7 +348,7 @@ def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(pol
     assert waits_for(decide(hybrid, ROLLBACK, late), Cause.DRAIN)
     step = decide(hybrid, ROLLBACK, late, DRAINING)
     assert isinstance(step, Fail)
-    assert step.ending is Ending.TIMEOUT
+    assert step.ending is DeadlineError
     assert decide(hybrid, ROLLBACK, replace(late, force=True), DRAINING) == Delete("green")
 
 
@@ -360,7 +360,7 @@ def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(pol
 def test_another_canary_is_a_conflict_that_names_it(goal: Goal, policy: Policy) -> None:
     step = decide(seen(baseline(), canary(1, revision="v3")), goal, policy)
     assert isinstance(step, Fail)
-    assert step.ending is Ending.CONFLICT
+    assert step.ending is ConflictError
     assert "v3" in step.message
 
 

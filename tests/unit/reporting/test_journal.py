@@ -13,7 +13,6 @@ from bgci.engine.decisions import (
     Create,
     Delete,
     Done,
-    Ending,
     Fail,
     Goal,
     Kill,
@@ -23,6 +22,7 @@ from bgci.engine.decisions import (
     Wait,
 )
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.errors import UnhealthyError
 from bgci.reporting.journal import Journal
 from bgci.reporting.journal_reader import served_on
 from bgci.reporting.journal_replay import replay, run_lines
@@ -81,7 +81,7 @@ def test_an_observation_read_back_is_the_one_that_was_written_but_for_sessions_i
         Delete("/web-blue"),
         replace(WAIT, request_reload=True),
         Done("v1 serves alone."),
-        Fail("No.", "Run this again.", Ending.UNHEALTHY),
+        Fail("No.", "Run this again.", UnhealthyError),
     ],
 )
 def test_a_step_read_back_is_the_one_that_was_written(step):
