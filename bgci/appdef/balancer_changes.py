@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from bgci.appdef.app_definition import labels, service_ports
@@ -22,20 +21,11 @@ _HIDDEN = "(not shown)"
 _OWN = {LabelKind.MODE, LabelKind.LINE, LabelKind.OPTIONS, LabelKind.TEMPLATE, LabelKind.FRAGMENT, LabelKind.VERBATIM}
 
 
-class ChangeKind(str, Enum):
-    """What of the load balancer's settings changes."""
-
-    LABEL = "label"
-    SERVICE_PORT = "service port"
-    MODE = "mode"
-    HEALTH_CHECK = "health check"
-
-
 @dataclass(frozen=True)
 class BalancerChange:
     """One setting. before and after: as texts, None where the setting is missing."""
 
-    kind: ChangeKind
+    kind: str  # label, service port, mode or health check
     name: str
     before: str | None
     after: str | None
@@ -46,10 +36,6 @@ class BalancerChange:
         if self.after is None:
             return f"{self.name} is removed: {self.before}"
         return f"{self.name}: {self.before} becomes {self.after}"
-
-    def document(self) -> dict[str, str | None]:
-        """As result.json holds it."""
-        return {"kind": self.kind.value, "name": self.name, "before": self.before, "after": self.after}
 
 
 def balancer_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[BalancerChange]:
@@ -93,7 +79,7 @@ def _label_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
             continue
         old, changed = before.get(key), after.get(key)
         if _meaning(row.kind, old) != _meaning(row.kind, changed):
-            yield BalancerChange(ChangeKind.LABEL, key, _shown(row.kind, old), _shown(row.kind, changed))
+            yield BalancerChange("label", key, _shown(row.kind, old), _shown(row.kind, changed))
 
 
 def _meaning(kind: LabelKind, value: object) -> object:
@@ -118,14 +104,14 @@ def _port_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
     after = {port.index: port for port in balanced_ports(new)}
     for index in sorted({*before, *after}):
         old, changed = before.get(index), after.get(index)
-        rows: Sequence[tuple[ChangeKind, str | None, str | None]] = (
-            (ChangeKind.SERVICE_PORT, str(old.number) if old else None, str(changed.number) if changed else None),
-            (ChangeKind.MODE, old.mode if old else None, changed.mode if changed else None),
-            (ChangeKind.HEALTH_CHECK, *_checks(old.check if old else None, changed.check if changed else None)),
+        rows: Sequence[tuple[str, str | None, str | None]] = (
+            ("service port", str(old.number) if old else None, str(changed.number) if changed else None),
+            ("mode", old.mode if old else None, changed.mode if changed else None),
+            ("health check", *_checks(old.check if old else None, changed.check if changed else None)),
         )
         for kind, was, becomes in rows:
             if was != becomes:
-                yield BalancerChange(kind, f"{kind.value} {index}", was, becomes)
+                yield BalancerChange(kind, f"{kind} {index}", was, becomes)
 
 
 def _checks(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str | None, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from bgci.appdef.balancer_changes import balancer_changes, freezing_change, lost_ports
@@ -46,7 +46,7 @@ def require_servable(context: Context, release: Release, running: Sequence[Runni
         return
     _require_ports(context, release, baseline.definition, definition)
     changes = balancer_changes(baseline.definition, definition)
-    context.result = replace(context.result, balancer_changes=tuple(change.document() for change in changes))
+    context.result = replace(context.result, balancer_changes=tuple(map(asdict, changes)))
     if changes and context.settings.dry_run:
         context.plan("The load balancer changes after the promotion.", "\n".join(map(str, changes)))
     elif changes:
