@@ -49,9 +49,9 @@ def run(
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
-    ``base``: the environment, without bgci's credentials. ``show`` gets each line of the output at once. Ends every
-    process of its process group too, also when an exception (of a signal) interrupts this function. ``look`` is called
-    several times a second; its exception ends the program.
+    ``environment``: of the program, without bgci's credentials. ``show`` gets each line of the output at once. Ends
+    every process of its process group too, also when an exception (of a signal) interrupts this function. ``look`` is
+    called several times a second; its exception ends the program.
     """
     began = time.monotonic()
     kept: deque[str] = deque()
