@@ -17,6 +17,7 @@ FIRST_ASK = 0.5  # seconds after a reload; an older worker without a session has
 SHORTEST, LONGEST = 1.0, 5.0  # seconds between two requests for the list
 GROWTH = 0.5  # the pause until the next request, as a part of the time since the reload
 SAME_START = 2.0  # seconds; tolerance for the start of one worker: its page counts whole seconds
+REFUSED = 15.0  # seconds of earlier pages after which bgci takes their clock for the right one
 NOT_ASKED = 0  # in place of the unknown process ids of older workers that may be alive
 # The statistics page: the worker that answers, and how long it has run.
 UPTIME = r"pid = (?:</b>)?\s*(\d{1,10})\b.{0,9999}?uptime = (?:</b>)?\s*(\d{1,6})d (\d{1,2})h(\d{1,2})m(\d{1,2})s"
@@ -31,14 +32,23 @@ class Workers:
         self._now = now
         self._epoch = time.time() - now()
         self._older: tuple[int, ...] | None = None  # of the current worker; None: not known
-        self._seen: set[int] = set()  # every process that has been the current worker
+        self._starts: dict[int, float] = {}  # of every process that has been the current worker
+        self._accepted = now()  # when the last page was read that shows its own moment
+        self._least = 0  # requests that the current worker must have counted; 0: it was seen to count ours
         self._lone = False  # seen with one pid: HAProxy runs without a master process
         self._since = self._asked = now()  # the reload; and the last request for the list, or the reload
         self._pause = 0.0  # from then until the next request
         self._harmless = False
 
-    def answered(self, page: str, *, longest_session: float = 0.0) -> None:
-        """Record which worker has answered with this statistics page.
+    def answered(self, page: str, *, longest_session: float = 0.0, requests: int | None = None) -> bool:
+        """Record which worker has answered with this statistics page. False if bgci must read the statistics before
+        the page again: the worker is new, or the page shows an earlier moment.
+
+        An older worker can answer once more. A cache before the load balancer can answer with the state of some seconds
+        ago: a task that was drained then can serve now (hazard 68).
+
+        ``requests``: the count of requests in the statistics before the page; None if unknown. A worker that does not
+        count bgci's own requests has not answered itself.
 
         ``longest_session``: seconds, of those that have ended. An older worker probably lives until such a session has
         ended, so an earlier request is useless.
@@ -46,21 +56,31 @@ class Workers:
         found = re.search(UPTIME, page, re.DOTALL)
         if not found:
             self.worker, self.started, self._older = 0, 0.0, None
-            return
+            return True
         self._harmless = bool(ONE_THREAD.search(page))
-        pid = int(found[1])
-        days, hours, minutes, seconds = (int(part) for part in found.groups()[1:])
-        started = self._epoch + self._now() - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-        if self.worker and started < self.started - SAME_START:
-            return  # an older one has answered once more
-        if pid == self.worker and started < self.started + SAME_START:
-            return
-        self._since = self._asked = self._now()
+        pid, *parts = (int(part) for part in found.groups())
+        now = self._now()
+        started = now - sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+        current = self._starts.get(self.worker, 0.0)
+        if pid == self.worker and started < current + SAME_START:
+            self._starts[pid], self._accepted = min(current, started), now
+            self._least = 0 if requests is None or requests >= self._least else self._least + 2
+            return not self._least
+        since = self._accepted if pid in self._starts else current  # a process id can be used again
+        if self.worker and started < since - SAME_START and now - self._accepted < REFUSED:
+            return False
+        self._begin(pid, started, longest_session)
+        self._least = (requests or 0) + 2  # this page, and the statistics after it
+        return False
+
+    def _begin(self, pid: int, started: float, longest_session: float) -> None:
+        """This is the current worker from now on."""
+        self._since = self._asked = self._accepted = self._now()
         if self.worker:
             self._pause = FIRST_ASK if self._harmless else min(LONGEST, max(FIRST_ASK, longest_session))
         self._older = (self.worker,) if self.worker else None
-        self.worker, self.started = pid, started
-        self._seen.add(pid)
+        self.worker, self.started = pid, self._epoch + started
+        self._starts[pid] = started
 
     def older(self, *, matter: bool, within: float, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
         """The older workers that may be alive. ``pids`` requests the list.
@@ -78,7 +98,7 @@ class Workers:
         if self.worker not in found:  # unknown, or replaced a moment ago
             return older_workers(found, self._lone) or tuple(filter(None, (self.worker,)))
         others = {*found} - {self.worker}
-        steady = set() if self._lone else set(sorted(others)[:1]) - self._seen  # the master
+        steady = set() if self._lone else set(sorted(others)[:1]) - self._starts.keys()  # the master
         self._older = tuple(sorted(others - steady))
         self._asked = now
         self._pause = FIRST_ASK if self._harmless else min(LONGEST, max(SHORTEST, GROWTH * (now - self._since)))

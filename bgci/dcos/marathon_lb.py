@@ -25,7 +25,7 @@ from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.engine.observation import Replica, Server, Serving
 from bgci.errors import BgciError, UnavailableError, UsageError
-from bgci.interruption import call
+from bgci.interruption import call, pause
 
 STATS_PORT = 9090
 # The columns of HAProxy's statistics that bgci reads; versions have different ones.
@@ -35,9 +35,10 @@ COLUMNS = (
 )
 MOST_PIDS = 20_000  # characters: a thousand old workers have fewer
 MOST_ROWS = 60_000  # a marathon-lb has fewer
+LOOKS, LOOK_AGAIN = 3, 0.05  # attempts to read the current worker's statistics, and the seconds between them
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
-# Otherwise an older worker could answer on a connection that it has kept alive.
-FRESH = {"Connection": "close"}
+# Otherwise an older worker could answer on a connection that it has kept alive, or a cache could.
+FRESH = {"Connection": "close", "Cache-Control": "no-cache"}
 # An address that the load balancer resolved itself: IPv4; IPv6 in full; IPv6 with its "::".
 ADDRESS = r"(?:\d{1,3}(?:_\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?:_[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f_]*__[0-9A-Fa-f_]*)"
 
@@ -100,10 +101,7 @@ class LoadBalancer:
         """
         try:
             self._require_pids()
-            rows = self._rows()
-            # After the statistics, so that a worker that was replaced in between is in the list.
-            backends = _by_backend(rows)
-            self._workers.answered(self._page(), longest_session=self._longest_session)
+            backends = _by_backend(self._current_rows())
             self._longest_session = _longest_session(wanted, backends)
             servers = {task_id: _server(endpoints, backends) for task_id, endpoints in wanted.items()}
             # A task that gets or has sessions here is not drained, so older workers do not matter.
@@ -118,6 +116,20 @@ class LoadBalancer:
             worker=self._workers.worker,
             worker_started=self._workers.started,
             others=_others(wanted, backends),
+        )
+
+    def _current_rows(self) -> list[Row]:
+        """The rows of the current worker, as they are now. Raises UnavailableError if they show an earlier moment."""
+        for _ in range(LOOKS):
+            rows = self._rows()
+            # After the statistics, so that a worker that was replaced in between is in the list.
+            page, longest = self._page(), self._longest_session
+            if self._workers.answered(page, longest_session=longest, requests=_requests(rows)):
+                return rows
+            pause(LOOK_AGAIN)
+        raise UnavailableError(
+            f"{self.url} answers with statistics of an earlier moment.",
+            remedy="Give the address of one load balancer itself as --marathon-lb-url, not of a cache.",
         )
 
     def _require_pids(self) -> None:
@@ -285,6 +297,12 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     for row in rows:
         backends.setdefault(row["pxname"], {})[row["svname"]] = row
     return backends
+
+
+def _requests(rows: Iterable[Row]) -> int | None:
+    """The count of connections to the statistics port; None if unknown."""
+    counted = [row.get("stot", "") for row in rows if (row["pxname"], row["svname"]) == ("stats", "FRONTEND")]
+    return _count(counted[0]) if counted and counted[0] else None
 
 
 def _longest_session(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> float:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from virtual.faults import ANSWERS, KILLS, Exchange, hangs
-from virtual.scenario import CASES, FAST_CASES, Case, play
+from virtual.faults import ANSWERS, FAULTS, REPLICAS, Exchange, hangs
+from virtual.scenario import CASES, FAST_CASES, TWO_REPLICAS, WORLDS, Case, play
 
 pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
 READS = 41
-EVERYWHERE = {**KILLS, **ANSWERS}
 AFTER_THE_EFFECT = ("SIGKILL after", "reset after")
 OTHERS = ("SIGKILL before", "503", "409 lock", "empty without effect", "invalid JSON")
 
@@ -39,7 +38,7 @@ def played(case: Case, fault: str, home: Path, first: int = 0, step: int = 1) ->
 
 
 def wrong(case: Case, fault: str, home: Path, chosen: list[int]) -> list[str]:
-    stories = [play(case, home, EVERYWHERE[fault], at, fault) for at in chosen]
+    stories = [play(case, home, FAULTS[fault], at, fault) for at in chosen]
     return [str(story) for story in stories if story.problems]
 
 
@@ -125,6 +124,38 @@ def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_comm
         story = play(case, home, ANSWERS["409 lock"], at, "409 lock")
         assert set(story.codes) == {0}, story
         assert story.problems == [], story
+
+
+@pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
+@pytest.mark.parametrize("goal", ["promote", "rollback"])
+def test_h68_statistics_of_10_seconds_ago_are_not_acted_on(tmp_path: Path, goal: str, strategy: str) -> None:
+    assert played(Case(strategy, goal), "statistics stale by 10 s", tmp_path / "world") == []
+
+
+@pytest.mark.parametrize("fault", ["clock jumps 6 h", "load balancer lags 5 s"])
+@pytest.mark.parametrize("case", [case for case in CASES if "rollback direct" in case])
+def test_a_clock_that_is_wrong_and_a_load_balancer_that_is_slow_do_no_harm(
+    tmp_path: Path, case: str, fault: str
+) -> None:
+    assert played(CASES[case], fault, tmp_path / "world", step=3) == []
+
+
+@pytest.mark.parametrize("number", range(len(REPLICAS)))
+@pytest.mark.parametrize("case", [case for case in TWO_REPLICAS if "promote direct" in case])
+def test_one_of_two_load_balancers_can_be_lost_and_come_back(tmp_path: Path, case: str, number: int) -> None:
+    assert played(TWO_REPLICAS[case], list(REPLICAS)[number], tmp_path / "world", number, len(REPLICAS)) == []
+
+
+@pytest.mark.parametrize("event", ["leader changes", "Metronome restarts"])
+def test_a_part_of_the_cluster_restarts_during_a_release_by_jobs(tmp_path: Path, event: str) -> None:
+    assert played(Case(goal="promote", via="job"), event, tmp_path / "world", step=5) == []
+
+
+@pytest.mark.parametrize("case", [case for case in WORLDS if "bluegreen rollback direct" in case])
+def test_a_kill_where_something_is_wrong_from_the_start_is_finished_by_the_same_command(
+    tmp_path: Path, case: str
+) -> None:
+    assert played(WORLDS[case], "SIGKILL after", tmp_path / "world", first=1, step=4) == []
 
 
 def test_h49_marathon_lb_is_asked_to_read_again_after_each_deletion(tmp_path: Path) -> None:

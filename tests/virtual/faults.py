@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ LOCKED = (
     b'{"message": "App is locked by one or more deployments. Override with the option \'?force=true\'.", '
     b'"deployments": [{"id": "97c136bf-5a28-4821-9d94-480d9fbb01c8"}]}'
 )
-JSON, HTML = "application/json", "text/html"
+JSON = "application/json"
+STALE, LAG = 10.0, 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,12 @@ async def reset_after(commands: Commands, program: Program, send: Send, timeout:
     raise _reset()
 
 
-async def leader_changes(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
+def leader_changes(commands: Commands, program: Program) -> None:
     commands.world.change_leader(10.0)
-    return await send()
 
 
-async def metronome_restarts(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
+def metronome_restarts(commands: Commands, program: Program) -> None:
     commands.world.metronome.go_down(10.0)
-    return await send()
 
 
 async def hangs(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
@@ -109,15 +109,46 @@ async def hangs(commands: Commands, program: Program, send: Send, timeout: float
     raise requests.ReadTimeout("Read timed out.")
 
 
-def replica_is_down(seconds: float) -> Fault:
-    """The last load balancer cannot be reached from here on."""
+def happens(event: Callable[[Commands, Program], None]) -> Fault:
+    """Something in the world, just before the request."""
 
     async def fault(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
-        *_, replica = commands.world.replicas.values()
-        replica.down_until = commands.world.clock.now + seconds
+        event(commands, program)
         return await send()
 
     return fault
+
+
+def replica_is_down(seconds: float) -> Fault:
+    """The last load balancer cannot be reached from here on, and serves."""
+
+    def event(commands: Commands, program: Program) -> None:
+        commands.world.last_replica.down_until = commands.world.clock.now + seconds
+
+    return happens(event)
+
+
+def replica_restarts(commands: Commands, program: Program) -> None:
+    commands.world.last_replica.restart(10.0)
+
+
+def statistics_are_stale(commands: Commands, program: Program) -> None:
+    commands.world.last_replica.stale = STALE
+
+
+def load_balancer_lags(commands: Commands, program: Program) -> None:
+    commands.world.last_replica.lag = LAG
+
+
+def clock_jumps(seconds: float) -> Fault:
+    """The runner's clock is set to another time; the agents' clocks are not."""
+
+    def event(commands: Commands, program: Program) -> None:
+        commands.skew += seconds
+        for one in commands.world.programs:
+            one.skew += 0.0 if "BGCI_JOB" in one.environment else seconds
+
+    return happens(event)
 
 
 KILLS: dict[str, Fault] = {"SIGKILL before": killed_before, "SIGKILL after": killed_after}
@@ -134,9 +165,26 @@ ANSWERS: dict[str, Fault] = {
     "invalid JSON without effect": answered(200, JSON, b'{"apps": ['),
 }
 EVENTS: dict[str, Fault] = {
-    "leader changes": leader_changes,
-    "Metronome restarts": metronome_restarts,
+    "leader changes": happens(leader_changes),
+    "Metronome restarts": happens(metronome_restarts),
+    "clock jumps 6 h": clock_jumps(6 * 3600.0),
+    "statistics stale by 10 s": happens(statistics_are_stale),
+    "load balancer lags 5 s": happens(load_balancer_lags),
 }
-REPLICAS: dict[str, Fault] = {"replica lost for 10 s": replica_is_down(10.0)}
+REPLICAS: dict[str, Fault] = {
+    "replica lost for 10 s": replica_is_down(10.0),
+    "replica lost until the command ends": replica_is_down(math.inf),
+    "replica restarts": happens(replica_restarts),
+}
+FAULTS = {**KILLS, **ANSWERS, **EVENTS, **REPLICAS}
+# A read has no effect: one of these at it is another fault's story, or what no server answers to a read.
+ONLY_AT_CHANGES = {
+    "SIGKILL after",
+    "409 lock",
+    "409 without lock",
+    "reset after",
+    "empty without effect",
+    "invalid JSON without effect",
+}
 
-__all__ = ["ANSWERS", "EVENTS", "KILLS", "REPLICAS", "Any", "Exchange", "Fault"]
+__all__ = ["ANSWERS", "EVENTS", "FAULTS", "KILLS", "ONLY_AT_CHANGES", "REPLICAS", "Any", "Exchange", "Fault"]

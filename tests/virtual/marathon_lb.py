@@ -47,7 +47,7 @@ class Worker:
 class Replica:
     """``apps``: asks Marathon. ``session``: how long each session lasts, in seconds: a server in rotation always has
     some. ``lag``: added to the time until it follows Marathon. ``stale``: how old its statistics are.
-    ``down_until``: until when nobody reaches it.
+    ``down_until``: until when nobody reaches it; it serves on.
     """
 
     def __init__(self, url: str, clock: Clock, bus: EventBus, apps: Callable[[], Awaitable[Any]]) -> None:
@@ -55,7 +55,7 @@ class Replica:
         self.session = 0.4
         self.lag = 0.0
         self.stale = 0.0
-        self.down_until = 0.0
+        self.down_until = self._dead_until = 0.0
         self.history = [Worker(100, clock.now)]
         self.reloaded: Callable[[], None] = lambda: None
         self._clock = clock
@@ -64,11 +64,24 @@ class Replica:
         self._memory = HealthMemory()
         self._ended: dict[Place, float] = {}  # when each place left rotation
         self._wanted: Mapping[tuple[str, str], bool] = {}
+        self._asked: list[float] = []  # when each request for the statistics came
         self._looking: set[asyncio.Task[None]] = set()
 
     @property
     def worker(self) -> Worker:
         return self.history[-1]
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has a configuration: a dead one takes no requests."""
+        return len(self.history) > 1
+
+    def restart(self, seconds: float) -> None:
+        """It is dead for so long, and starts with nothing."""
+        self.down_until = self._dead_until = self._clock.now + seconds
+        self.history = [Worker(100, self.down_until)]
+        self._memory, self._wanted, self._ended = HealthMemory(), {}, {}
+        asyncio.get_running_loop().call_later(seconds, self._look_after, 0.0)
 
     def holds(self, place: Place) -> bool:
         """Whether it sends requests to the place, or still has a session with it."""
@@ -103,7 +116,7 @@ class Replica:
 
     def _take(self, answer: Any) -> None:
         """Make this the configuration."""
-        if answer is None:
+        if answer is None or self._clock.now < self._dead_until:
             return
         services = services_of(without_nulls(answer)["apps"], resolve=lambda host: host, memory=self._memory)
         wanted = {
@@ -143,6 +156,7 @@ class Replica:
 
     def answer(self, path: str) -> tuple[int, str, str]:
         """Status, content type and body."""
+        self._asked.append(self._clock.now)
         now = self._clock.now - self.stale
         worker = next((one for one in reversed(self.history) if one.started <= now), self.history[0])
         match path.partition("?"):
@@ -170,9 +184,9 @@ class Replica:
         ]
         return [*older, newest.pid]
 
-    @staticmethod
-    def _statistics(worker: Worker, now: float) -> str:
-        lines = [f"# {COLUMNS},"]
+    def _statistics(self, worker: Worker, now: float) -> str:
+        requests = sum(worker.started <= at <= now for at in self._asked)
+        lines = [f"# {COLUMNS},", f"stats,FRONTEND,,1,{requests},0,0,OPEN,,"]
         for (backend, name), server in worker.servers.items():
             status = "MAINT" if server.up_at == float("inf") else "UP" if server.up_at <= now else "DOWN 1/2"
             lines.append(f"{backend},{name},0,{int(status == 'UP')},9,0,0,{status},1,")

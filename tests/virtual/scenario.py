@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,12 +15,13 @@ from typing import Any
 from bgci.engine.lock import LEASE
 from virtual.clock import Deadlock
 from virtual.commands import Commands, Ended, seams
-from virtual.faults import ANSWERS, EVENTS, KILLS, REPLICAS, Exchange, Fault
+from virtual.faults import ANSWERS, EVENTS, FAULTS, KILLS, LAG, ONLY_AT_CHANGES, REPLICAS, STALE, Exchange, Fault
 from virtual.world import CLUSTER, FAST, Pace, World, world
 
 GROUP, PORT = "web", 14000
 MOST_TRIES = 4
 VIAS = ("direct", "job")
+LONGER = 10.0  # seconds: 5 beyond the --timeout, and 5 in which strangers are looked for before it begins
 SETTLED = 3.0  # seconds after the last command, until killed tasks are gone and jobs have ended
 # Codes that a command may end with when something failed on its way: the same command finishes what it left.
 RIGHT_CODES = {
@@ -112,11 +115,11 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
         commands.faults = {at: fault} if fault else {}
         try:
             for command in ("canary", case.goal):
-                _to_the_end(commands, story, command)
+                _to_the_end(commands, story, case, command)
             _run_on(cluster, SETTLED)
-            if name == "hangs" or (case.via == "job" and "SIGKILL" in name):
-                _after_a_lock_that_was_left(cluster, commands, story, case)
+            _after_a_lock_that_was_left(cluster, commands, story, case)
             story.problems += _verdict(cluster, case)
+            _once_more(cluster, commands, story, case)
         except Deadlock as error:
             story.problems.append(f"deadlock: {error}")
     return story
@@ -139,19 +142,25 @@ def _commands(cluster: World, case: Case) -> Commands:
 
 
 def _disturb(cluster: World, commands: Commands, case: Case) -> None:
-    *_, replica = cluster.replicas.values()
+    replica = cluster.last_replica
     commands.skew = case.skew
     replica.stale, replica.lag = case.stale, case.lag
     replica.down_until = cluster.clock.now + case.down
 
 
-def _to_the_end(commands: Commands, story: Story, command: str) -> None:
+def _to_the_end(commands: Commands, story: Story, case: Case, command: str) -> None:
     """Run it, and the same again as long as it does not end with 0. A command ended by the fault must say why."""
     for attempt in range(MOST_TRIES):
         ended = commands.run(command)
         story.ends.append(ended)
         commands.restore()
         commands.hanging = False
+        replica = commands.world.last_replica
+        replica.stale = 0.0
+        if math.isinf(replica.down_until):
+            replica.down_until = commands.world.clock.now
+        if ended.seconds > case.timeout + LONGER:
+            story.problems.append(f"{command} took {ended.seconds:.0f} s")
         if ended.code == 0:
             return
         allowed = RIGHT_CODES["killed" if "SIGKILL" in story.fault else "failed"]
@@ -169,12 +178,30 @@ def _run_on(cluster: World, seconds: float) -> None:
 
 
 def _after_a_lock_that_was_left(cluster: World, commands: Commands, story: Story, case: Case) -> None:
-    """A command that nobody answers any more leaves its lock, and so does a job that is killed after its last change,
-    when its follower finds the goal reached. The lock ends by itself, and the next command removes it."""
-    if any("BGCI_LOCK_OF" in app.spec["labels"] for app in cluster.marathon.store.apps.values()):
-        _run_on(cluster, LEASE)
-        _to_the_end(commands, story, case.goal)
-        _run_on(cluster, SETTLED)
+    """A lock that could not be removed ends with its lease, and the next command removes it."""
+    if not _locks(cluster):
+        return
+    lost = story.hit is not None and story.hit.method == "DELETE" and "-lock-" in story.hit.url
+    if not (lost or story.fault in ("hangs", "leader changes") or (case.via == "job" and "SIGKILL" in story.fault)):
+        story.problems.append("a lock is left")
+    _run_on(cluster, LEASE)
+    _to_the_end(commands, story, case, case.goal)
+    _run_on(cluster, SETTLED)
+
+
+def _locks(cluster: World) -> list[str]:
+    return [app_id for app_id, app in cluster.marathon.store.apps.items() if "BGCI_LOCK_OF" in app.spec["labels"]]
+
+
+def _once_more(cluster: World, commands: Commands, story: Story, case: Case) -> None:
+    """The same command at its goal has nothing to do."""
+    commands.exchanges, commands.faults = [], {}
+    before = cluster.marathon.store.apps
+    ended = commands.run(case.goal)
+    after = cluster.marathon.store.apps
+    if ended.code != 0 or after != before:
+        changed = {app_id for app_id in before | after if before.get(app_id) != after.get(app_id)}
+        story.problems.append(f"{case.goal} at its goal ended with {ended.code} and changed {changed or 'nothing'}")
 
 
 def _verdict(cluster: World, case: Case) -> list[str]:
@@ -214,7 +241,7 @@ def _prepare(cluster: World, documents: Iterable[tuple[str, bytes]]) -> None:
             assert status == 201, body
 
     cluster.loop.run_until_complete(post())
-    _run_on(cluster, 3.0)
+    _run_on(cluster, 3.0 + STALE)
     cluster.watch()
 
 
@@ -246,8 +273,6 @@ def _documents(instances: int, strategy: str, canaries: int, via: str, replicas:
 
 def _scratch() -> Path:
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
-    import os
-
     return base / f"bgci-faults-{os.getpid()}"
 
 
@@ -264,28 +289,37 @@ FAST_CASES = {
     if via == "direct"
 }
 TWO_REPLICAS = {str(case): case for case in [Case(*way, replicas=2) for way in WAYS]}
+WORLDS = {  # something is wrong from the start
+    str(case): case
+    for way in WAYS
+    for case in (
+        Case(*way, skew=6 * 3600.0),
+        Case(*way, skew=-6 * 3600.0),
+        Case(*way, stale=STALE),
+        Case(*way, lag=LAG),
+        Case(*way, replicas=2, down=10.0),
+        Case(*way, replicas=2, down=100.0),
+    )
+}
+ALL_CASES = {**CASES, **FAST_CASES, **TWO_REPLICAS, **WORLDS}
 
 
-def jobs_of(home: Path, every: int = 1) -> Iterator[tuple[str, str, list[int]]]:
-    """Each case with each of its faults, and the requests at which it is played."""
+def parts() -> Iterator[tuple[str, str]]:
+    """Each case with each of its faults, by name."""
     for cases, faults in (
         (CASES, {**KILLS, **ANSWERS, **EVENTS}),
         (FAST_CASES, KILLS),
         (TWO_REPLICAS, REPLICAS),
+        (WORLDS, KILLS),
     ):
         for name, case in cases.items():
-            exchanges = play(case, home).exchanges
-            for fault in faults:
-                if fault == "Metronome restarts" and case.via != "job":
-                    continue
-                chosen = [
-                    n
-                    for n, one in enumerate(exchanges)
-                    if one.changes or (n % every == 0 and not fault.startswith("409"))  # nobody refuses to be read so
-                ]
-                yield name, fault, chosen
+            yield from ((name, fault) for fault in faults if fault != "Metronome restarts" or case.via == "job")
+
+
+def requests_of(fault: str, exchanges: Iterable[Exchange], every: int = 1) -> list[int]:
+    """The requests at which it is played: all; of those that only read, each n-th."""
+    return [n for n, one in enumerate(exchanges) if one.changes or (n % every == 0 and fault not in ONLY_AT_CHANGES)]
 
 
 def play_one(case: str, fault: str, at: int, home: Path) -> Story:
-    chosen = {**CASES, **FAST_CASES, **TWO_REPLICAS}[case]
-    return play(chosen, home, {**KILLS, **ANSWERS, **EVENTS, **REPLICAS}[fault], at, fault)
+    return play(ALL_CASES[case], home, FAULTS[fault], at, fault)

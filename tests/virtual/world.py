@@ -243,6 +243,11 @@ class World:
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 
+    @property
+    def last_replica(self) -> Replica:
+        *_, replica = self.replicas.values()
+        return replica
+
     def change_leader(self, seconds: float) -> None:
         """Marathon answers 503 for so long; the new leader knows no health."""
         self.marathon_down_until = self.clock.now + seconds
@@ -267,7 +272,8 @@ class World:
         tasks = [i.task for i in self.marathon.store.instances.values() if i.task and i.condition.value == "Running"]
         alive = {endpoint for task in tasks for endpoint in task.endpoints[:1]}
         for replica in self.replicas.values():
-            self.ledger.least = min(self.ledger.least, len(replica.worker.up(self.clock.now) & alive))
+            if replica.serves:
+                self.ledger.least = min(self.ledger.least, len(replica.worker.up(self.clock.now) & alive))
 
     def watch(self) -> None:
         self.ledger = Ledger(watching=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from bgci.sandbox.marathon.model import Action, App, Condition, Instance, Spec, new_app
@@ -48,7 +49,7 @@ def assign_service_ports(spec: Spec, old: Spec | None, used: Iterable[int]) -> S
     before = service_ports(old) if old else []
     own = [port for port in before if port in PORT_RANGE and port not in ports]
     taken = set(used) | set(ports)
-    free = iter([*own, *(port for port in PORT_RANGE if port not in taken)])
+    free = chain(own, (port for port in PORT_RANGE if port not in taken))
     try:
         assigned = [port or next(free) for port in ports]
     except StopIteration:

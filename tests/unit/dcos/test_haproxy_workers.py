@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bgci.dcos.haproxy_workers import LONGEST, Workers
+from bgci.dcos.haproxy_workers import LONGEST, REFUSED, Workers
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
 
 MASTER = 8
@@ -30,11 +30,14 @@ class HAProxy:
         self.asked = 0
         self.answers(21, up=3600)
 
-    def answers(self, pid: int, up: int = 0, *, threads: int = 2, longest_session: float = 0.0) -> None:
+    def answers(
+        self, pid: int, up: int = 0, *, threads: int = 2, longest_session: float = 0.0, requests: int | None = None
+    ) -> bool:
+        """Whether the statistics before this page are used."""
         hours, seconds = divmod(up, 3600)
         process = f"pid = </b> {pid} (process #1, nbproc = 1, nbthread = {threads})<br>"
         page = f"{process}\n<b>uptime = </b> 0d {hours}h00m{seconds:02}s<br>"
-        self.workers.answered(page, longest_session=longest_session)
+        return self.workers.answered(page, longest_session=longest_session, requests=requests)
 
     def older(self, *, matter: bool = True, within: float = LONGEST) -> tuple[int, ...]:
         return self.workers.older(matter=matter, within=within, pids=self.list)
@@ -173,6 +176,38 @@ def test_a_new_worker_with_the_pid_of_an_earlier_one_is_another(haproxy: HAProxy
     haproxy.answers(21, up=5)
     assert haproxy.workers.started == pytest.approx(haproxy.workers._epoch + haproxy.clock.now - 5)
     assert haproxy.older() != ()
+
+
+def test_h68_statistics_of_an_earlier_moment_are_not_used(haproxy: HAProxy) -> None:
+    assert haproxy.answers(21, up=3600)
+    haproxy.reload(22)
+    assert haproxy.answers(22), "asked again after the reload"
+    assert not haproxy.answers(21, up=3590), "an older worker"
+    haproxy.clock.now += 14
+    assert haproxy.answers(22, up=14)
+    assert not haproxy.answers(22, up=4), "ten seconds ago"
+    haproxy.clock.now += 3
+    assert not haproxy.answers(22, up=14), "the same answer once more"
+    assert haproxy.answers(22, up=17)
+
+
+def test_a_load_balancer_whose_clock_was_set_back_is_used_again(haproxy: HAProxy) -> None:
+    haproxy.answers(21, up=3600)
+    haproxy.clock.now += REFUSED - 1
+    assert not haproxy.answers(21, up=3500)
+    haproxy.clock.now += 1
+    assert not haproxy.answers(21, up=3501), "asked again, as a new worker"
+    assert haproxy.answers(21, up=3501)
+
+
+def test_h68_statistics_that_do_not_count_our_own_requests_are_not_used() -> None:
+    haproxy = HAProxy()
+    haproxy.reload(22)
+    haproxy.answers(23, requests=7)
+    assert not haproxy.answers(23, requests=8), "7, this page and these statistics"
+    assert not haproxy.answers(23, requests=10)
+    assert haproxy.answers(23, requests=13)
+    assert haproxy.answers(23, requests=13), "it was seen to be one that counts"
 
 
 def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processes(stub, answer) -> None:  # type: ignore[no-untyped-def]

@@ -78,7 +78,7 @@ def test_the_pids_are_read_after_the_statistics_and_never_through_a_kept_connect
 def test_the_newest_worker_and_its_start_are_read_from_its_page(stub, answer, page, age):
     client = LoadBalancer(stub.url)
     csv, html = answer(200, table(ROW), "text/plain"), answer(200, page, "text/html")
-    stub.tell("GET", "/haproxy", csv, html)
+    stub.tell("GET", "/haproxy", csv, html, csv, html)
     stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
     replica = client.read({})
     assert replica.worker == (21 if age else 0)
