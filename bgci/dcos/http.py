@@ -118,6 +118,12 @@ class Http:
         other.before_change = lambda: None
         return other
 
+    def once(self) -> Http:
+        """The same session and settings, without another attempt."""
+        other = copy.copy(self)
+        other._retries, other._patience = 0, 0.0
+        return other
+
     def apart(self) -> Http:
         """The same server for another thread: a separate session, one more attempt, short time limits."""
         other = self.free()

@@ -129,6 +129,10 @@ class Marathon(Service):
         """A client whose changes need no lock."""
         return Marathon(self.http.free())
 
+    def once(self) -> Marathon:
+        """A client that sends no request twice."""
+        return Marathon(self.http.once())
+
     def apart(self) -> Marathon:
         """A client for another thread."""
         return Marathon(self.http.apart())

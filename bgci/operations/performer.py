@@ -15,7 +15,11 @@ from bgci.reporting.console import Console
 
 
 class Performer:
-    """Sends each request once. Locked: a temporary refusal. A request whose earlier answer was lost is not an error."""
+    """Sends each request once: before it is sent again, the cluster must be observed again (hazard 67). A new leader of
+    Marathon lists no health at first, and marathon-lb takes tasks without health out of rotation.
+
+    Locked: a temporary refusal. A request whose earlier answer was lost is not an error.
+    """
 
     def __init__(self, marathon: Marathon, observer: Observer, console: Console) -> None:
         self._marathon = marathon
@@ -24,17 +28,18 @@ class Performer:
 
     def perform(self, step: Action, observation: Observation, release: Release) -> None:
         """Raises Locked, UnavailableError when the outcome is unknown, or the error of a final refusal."""
+        marathon = self._marathon.once()
         match step:
             case Create():
                 self._create(step, observation, release)
             case Restore():
                 self._add(self._observer.as_it_ran(step), "")
             case Scale(app_id, instances):
-                self._change(app_id, lambda: self._marathon.scale(app_id, instances))
+                self._change(app_id, lambda: marathon.scale(app_id, instances))
             case Kill(task_ids, force):
-                self._change("", lambda: self._marathon.kill(task_ids, scale=True, force=force))
+                self._change("", lambda: marathon.kill(task_ids, scale=True, force=force))
             case Delete(app_id):
-                self._change(app_id, lambda: self._marathon.delete(app_id))
+                self._change(app_id, lambda: marathon.delete(app_id))
                 # A DELETE causes no event for marathon-lb unless a task event follows (docs/hazards.md).
                 self._observer.request_reload()
 
@@ -49,7 +54,7 @@ class Performer:
         """Post a new app. If the app is ours already, an earlier request succeeded and its answer was lost."""
         app_id = str(definition["id"])
         try:
-            self._marathon.create(definition)
+            self._marathon.once().create(definition)
         except (Locked, LockLost):
             raise
         except ConflictError as error:

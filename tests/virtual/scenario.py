@@ -116,7 +116,8 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
         try:
             for command in ("canary", case.goal):
                 _to_the_end(commands, story, case, command)
-            _run_on(cluster, SETTLED)
+            back = max(replica.down_until for replica in cluster.replicas.values()) - cluster.clock.now
+            _run_on(cluster, SETTLED + max(0.0, back))
             _after_a_lock_that_was_left(cluster, commands, story, case)
             story.problems += _verdict(cluster, case)
             _once_more(cluster, commands, story, case)
