@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -48,6 +49,10 @@ def main() -> None:
         stop(2, f"the input working-directory is not a directory of the workspace: {error.strerror}")
     options = {f"BGCI_{name.upper().replace('-', '_')}": inputs[name] for name in inputs.keys() - set(OWN)}
     sys.stdout.flush()
+    if (
+        "pyz" not in inputs
+    ):  # this version takes them as soon as it can; the new Python would lose some (docs/install.md)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     os.execve(words[0], [*words, inputs["command"]], os.environ | options)  # noqa: S606
 
 

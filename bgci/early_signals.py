@@ -12,9 +12,14 @@ PATIENCE = 1000  # milliseconds that a reader of stderr may take
 
 
 def begin() -> None:
-    """From now on a signal ends the process at once, without a traceback."""
+    """From now on a signal ends the process at once, without a traceback.
+
+    Python itself drops a SIGINT, or ends with 1, at some moments of its own start. A launcher that blocks the signals
+    keeps such a signal until this call (docs/engine.md).
+    """
     for number in NUMBERS:
         signal.signal(number, end_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import random
 import signal
@@ -12,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +158,47 @@ def test_h62_work_that_changes_something_may_come_to_its_end(monkeypatch: pytest
         with pytest.raises(AbortedError):
             interruption.call(work, LONG, settle=LONG)
     assert done == [1]
+
+
+@pytest.mark.parametrize("number", early_signals.NUMBERS)
+def test_h62_a_signal_that_the_launcher_has_blocked_ends_the_command_at_its_first_instruction(number: int) -> None:
+    """It comes before Python's own start, which would lose a SIGINT at some moments."""
+
+    def launcher() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, early_signals.NUMBERS)
+        os.kill(os.getpid(), number)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bgci", "status"],
+        preexec_fn=launcher,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    name = signal.Signals(number).name
+    assert (done.returncode, done.stderr) == (128 + number, f"bgci: aborted: Aborted by {name}.\n")
+
+
+@pytest.mark.parametrize("given", [{}, {"pyz": __file__}], ids=["own version", "pyz"])
+def test_h62_the_action_starts_its_own_version_with_blocked_signals(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("main", Path(__file__).parents[2] / "action/main.py")
+    assert spec
+    assert spec.loader
+    action = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(action)
+    monkeypatch.setenv("BGCI_ACTION_INPUTS", json.dumps({"command": "status", **given}))
+    monkeypatch.setattr(action, "installed", lambda: Path("/bgci"))
+    monkeypatch.setattr(os, "execve", lambda *_: None)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        action.main()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # A pyz can be of a version that does not take them.
+    assert blocked == (before if given else before | set(early_signals.NUMBERS))
 
 
 def test_h62_the_process_ends_whatever_is_held_at_exit() -> None:
