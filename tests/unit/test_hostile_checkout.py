@@ -112,7 +112,7 @@ def ended(checkout: Path, words: tuple[str, ...], cluster: Cluster, **more: str)
         'allow-config-addresses = true\nmarathon-url = "{evil}"',
     ],
 )
-def test_no_line_of_a_checkout_leads_the_login_elsewhere(
+def test_h69_no_line_of_a_checkout_leads_the_login_elsewhere(
     checkout: Path, cluster: Cluster, attacker: Attacker, line: str
 ) -> None:
     text = line.format(evil=attacker.url, host=attacker.url.removeprefix("http://"), cluster=cluster.url)
@@ -123,7 +123,7 @@ def test_no_line_of_a_checkout_leads_the_login_elsewhere(
 
 
 @pytest.mark.parametrize("words", [("status", *APP), ("doctor", *APP), ("prune", *APP)], ids=" ".join)
-def test_a_file_that_the_runner_names_is_a_part_of_the_checkout_too(
+def test_h69_a_file_that_the_runner_names_is_a_part_of_the_checkout_too(
     checkout: Path, cluster: Cluster, attacker: Attacker, words: tuple[str, ...]
 ) -> None:
     file = checkout / "service/ci.toml"
@@ -142,7 +142,7 @@ def test_the_cluster_of_the_runner_is_not_replaced(checkout: Path, cluster: Clus
 @pytest.mark.parametrize(
     "login", [{"BGCI_TOKEN": TOKEN}, {"BGCI_USERNAME": "ci", "BGCI_PASSWORD": PASSWORD}], ids=["token", "password"]
 )
-def test_a_load_balancer_of_the_checkout_gets_no_login_in_any_command(
+def test_h69_a_load_balancer_of_the_checkout_gets_no_login_in_any_command(
     checkout: Path, cluster: Cluster, attacker: Attacker, login: dict[str, str]
 ) -> None:
     host = attacker.url.removeprefix("http://")
@@ -170,7 +170,7 @@ def test_a_load_balancer_of_the_checkout_cannot_hold_a_login(checkout: Path, clu
         'job-template = "job.json"\n',
     ],
 )
-def test_no_login_is_embedded_because_of_the_checkout(checkout: Path, cluster: Cluster, line: str) -> None:
+def test_h69_no_login_is_embedded_because_of_the_checkout(checkout: Path, cluster: Cluster, line: str) -> None:
     (checkout / "bgci.toml").write_text(line)
     (checkout / "job.json").write_text(JOB)
     more = {} if "embed" in line else {"BGCI_JOB_SERVICE_ACCOUNT": "embed"}
@@ -183,7 +183,7 @@ def test_no_login_is_embedded_because_of_the_checkout(checkout: Path, cluster: C
     assert ended(checkout, ("render", *V2), cluster, BGCI_JOB_CLUSTER_URL=cluster.url, **allowed).code == 0
 
 
-def test_a_login_endpoint_in_the_service_account_is_not_used(
+def test_h69_a_login_endpoint_in_the_service_account_is_not_used(
     checkout: Path, cluster: Cluster, attacker: Attacker
 ) -> None:
     made = rsa.generate_private_key(65537, 2048)
