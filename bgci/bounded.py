@@ -1,4 +1,4 @@
-"""JSON, gzip and files of others, read within limits: whoever wrote them may be wrong, broken, or mean harm."""
+"""Reads JSON, gzip and files of others within limits, because their content can be faulty or malicious."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MOST_VALUES = 250_000  # of a JSON text: one can take 250 bytes of memory, however short it is written
-MOST_TEXT = 24 << 20  # bytes of a JSON text in memory: one character outside of ASCII makes all of them wider
-MOST_UNPACKED = 4 << 20  # bytes of what gzip holds: an app definition has 1 MiB at most
-MOST_OF_A_FILE = 4 << 20  # bytes of a file that a person writes
-MOST_SECONDS = 4.0  # to wait for a pipe or a terminal
+MOST_VALUES = 250_000  # of a JSON text: a short value can take 250 bytes of memory
+MOST_TEXT = 24 << 20  # bytes; limit of a JSON text in memory, where one non-ASCII character widens all of them
+MOST_UNPACKED = 4 << 20  # bytes; limit of decompressed data: an app definition has at most 1 MiB
+MOST_OF_A_FILE = 4 << 20  # bytes; limit of a file that a user writes
+MOST_SECONDS = 4.0  # seconds; limit of the wait for a pipe or a terminal
 
 
 class UnusableJsonError(ValueError):
-    """It is JSON, but cannot be used; the message says why, as the end of a sentence."""
+    """The JSON is valid, but unusable; the message has the reason, as the end of a sentence."""
 
 
 def json_value(content: bytes | str) -> Any:
-    """The value of a JSON text. Raises ValueError for any other text, UnusableJsonError for one that would take too
-    much memory, is nested too deep, or has a number that is none."""
+    """The value of a JSON text. Raises ValueError for any other text, UnusableJsonError for one that takes too much
+    memory, is nested too deeply, or has an invalid number."""
     text = _decoded(content) if isinstance(content, bytes) else content
     if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
         raise UnusableJsonError(f"it has more than {MOST_VALUES} values")
     try:
         return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
     except RecursionError:
-        raise UnusableJsonError("it is nested too deep") from None
+        raise UnusableJsonError("it is nested too deeply") from None
 
 
 def _decoded(content: bytes) -> str:
-    """The text. Its encoding is found as JSON itself does, which takes surrogates too."""
+    """The text in the encoding that JSON detects; surrogates are allowed."""
     encoding = json.detect_encoding(content)
     width = 1 if content.isascii() else 4 if re.search(rb"[\xf0-\xff]", content) or encoding != "utf-8" else 2
     if len(content) * width > MOST_TEXT:
@@ -49,7 +49,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _number(text: str) -> float:
-    """The number. NaN and Infinity are none in JSON, and 1e999 would become the latter."""
+    """The number. NaN and Infinity are invalid in JSON, and 1e999 would become Infinity."""
     number = float(text)
     if not math.isfinite(number):
         raise UnusableJsonError(f"{text[:20]} is not a number")
@@ -57,7 +57,7 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    """The whole number. One of hundreds of digits cannot be counted with, and Python does not read thousands."""
+    """The whole number. One with hundreds of digits is unusable, and Python does not read thousands of digits."""
     if len(text) > 100:
         raise UnusableJsonError(f"{text[:20]}... has more than 100 digits")
     return int(text)
@@ -76,13 +76,13 @@ def lines_of(text: str, most: int, longest: int = 100_000) -> Iterator[str]:
 
 
 def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:
-    """What gzip holds. Raises ValueError for more than ``most`` bytes, and for anything but gzip."""
+    """The decompressed data. Raises ValueError for more than ``most`` bytes, and for other data than gzip."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             found = file.read(most + 1)
     except (OSError, EOFError) as error:
         raise ValueError(str(error)) from None
-    except Exception as error:  # zlib has an error of its own
+    except Exception as error:  # zlib has its own error
         raise ValueError(f"{type(error).__name__}: {error}") from None
     if len(found) > most:
         raise ValueError(f"it holds more than {most} bytes")
@@ -90,10 +90,10 @@ def unpacked(content: bytes, most: int = MOST_UNPACKED) -> bytes:
 
 
 def file_bytes(path: Path, most: int = MOST_OF_A_FILE) -> bytes:
-    """The content of a file, or of a pipe that somebody writes to. Raises OSError, also for more than ``most`` bytes,
-    for an impossible name, and for a pipe that says nothing for `MOST_SECONDS`.
+    """The content of a file, or of a pipe with a writer. Raises OSError, also for more than ``most`` bytes, for an
+    impossible name, and for a pipe without data for `MOST_SECONDS`.
 
-    A file that its owner has made a link is followed: who names a file says which one it is.
+    Follows a link, because the user has named the file.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -102,14 +102,14 @@ def file_bytes(path: Path, most: int = MOST_OF_A_FILE) -> bytes:
     with open(handle, "rb", buffering=0) as file:
         found = _read(file, most + 1)
         if not found and stat.S_ISFIFO(os.fstat(handle).st_mode):
-            raise OSError(errno.EPIPE, "it is a pipe that nobody writes to")
+            raise OSError(errno.EPIPE, "it is a pipe without a writer")
     if len(found) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
     return found
 
 
 def _read(file: io.FileIO, most: int) -> bytes:
-    """The first bytes. The file does not block: what has nothing to say yet is waited for, but not for ever."""
+    """The first bytes. The file is non-blocking; waits for data with a time limit."""
     found, until = b"", time.monotonic() + MOST_SECONDS
     while len(found) < most:
         part = file.read(most - len(found))
@@ -118,7 +118,7 @@ def _read(file: io.FileIO, most: int) -> bytes:
         found += part or b""
         left = until - time.monotonic()
         if part is None and (left <= 0 or not select.select([file], [], [], left)[0]):
-            raise OSError(errno.ETIMEDOUT, f"nothing came from it within {MOST_SECONDS:g} s")
+            raise OSError(errno.ETIMEDOUT, f"it has sent nothing within {MOST_SECONDS:g} s")
     return found
 
 
@@ -147,7 +147,7 @@ def require_file(path: Path, most: int) -> None:
 
 
 def own_file(path: Path, most: int) -> bytes:
-    """The content of a file of the artifacts directory: of no link, no pipe and no device. Raises OSError."""
+    """The content of a regular file in the artifacts directory: not of a link, pipe or device. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         found = file.read(most + 1) or b""

@@ -46,7 +46,7 @@ _RELEASE = (*_STAGE, *TEST, *JUDGE, *CANARY, "on_rejected", "on_failure", "on_in
 _REMOVE = (*_APP, "via", "timeout", "drain_timeout", "on_drain_timeout", "lock_timeout", "yes", "dry_run")
 _SANDBOX = ("state_dir", "replicas", "agents", "agent_attributes", "marathon_version", "persist", "secured")
 
-# Each command: its help, and its options. It is ``run`` of the module of its name in bgci/commands.
+# Each command: its help and its options. ``run`` in its module of bgci/commands carries it out.
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "render": (
         "Render the template for an image: the app definition and its three jobs. Contacts no cluster.",
@@ -71,7 +71,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "prune": ("Remove the jobs of old revisions.", (*_APP, "keep", "lock_timeout", "dry_run")),
     "demo": ("Run a whole release against a new sandbox, under load.", ("artifacts", "log_format")),
 }
-# The same of the sandbox: each is a function of bgci/commands/sandbox.py.
+# The commands of the sandbox: each is a function of bgci/commands/sandbox.py.
 SANDBOX_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "up": ("Start a DC/OS on this machine: Marathon, Metronome, and marathon-lb's rules on a real HAProxy.", _SANDBOX),
     "down": ("Stop the sandbox and everything that runs on it.", ("state_dir", "keep_state")),
@@ -80,7 +80,7 @@ SANDBOX_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def _call(module: str, function: str, settings: Settings) -> None:
-    """Run a command. Imports it only now: the start is a part of every CI stage."""
+    """Run a command. Imports it only now, because the start-up time is part of every CI stage."""
     getattr(import_module(f"bgci.commands.{module}"), function)(settings)
 
 
@@ -104,7 +104,7 @@ sandbox_app = typer.Typer(
 app.add_typer(sandbox_app, name="sandbox")
 
 
-_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # click's error for every wrong use
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # click's error for every usage error
 
 
 def _version(wanted: bool) -> None:
@@ -170,11 +170,11 @@ def _tell(error: Failure) -> None:
     try:
         refused(error, command, os.environ, lambda line: print(redacted(line), file=sys.stderr))
     except (OSError, BgciError) as problem:
-        sys.stderr.write(redacted(f"bgci: the CI system could not be reached: {problem}\n"))
+        sys.stderr.write(redacted(f"bgci: bgci could not report to the CI system. {problem}\n"))
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
-    """The signal handler of the sandbox's commands. They stop the processes that they have started."""
+    """The signal handler of the sandbox's commands, which stop the processes that they started."""
     raise AbortedError(f"Aborted by {signal.Signals(number).name}.", signal_number=number)
 
 
@@ -188,7 +188,7 @@ def _closed() -> int:
 
 def main() -> None:
     """The entry point. Ends the process, even if libraries or threads still run."""
-    early_signals.begin()  # until a stage has its own way
+    early_signals.begin()  # until a stage installs its own handler
     interruption.end(_run())
 
 
@@ -206,7 +206,7 @@ def _run() -> int:
     except (BgciError, AbortedError) as error:
         from bgci.reporting.console import plain_lines
 
-        # A message can quote an app or a server: no CI system must read a command in it.
+        # A message can quote an app or a server, so CI commands in it are broken up.
         sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         if not error.reported:
             _tell(error)
@@ -221,7 +221,7 @@ def _run() -> int:
 
 
 def _refused(error: Any) -> int:
-    """Show a wrong flag or variable. Its value is hidden: it can be a secret in the wrong place."""
+    """Show a wrong flag or variable, without its value, which can be a misplaced secret."""
     from typer.rich_utils import rich_format_error
 
     error.message = redacted(error.message)

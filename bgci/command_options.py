@@ -1,4 +1,4 @@
-"""From flags, environment, a job's document and ``bgci.toml`` to the settings of a command.
+"""Reads the settings of a command from flags, environment, a job's document and ``bgci.toml``.
 
 Order: flag > environment (``BGCI_<OPTION>``) > job > ``bgci.toml`` > default.
 """
@@ -26,9 +26,9 @@ from bgci.options import FILE, OPTIONS, Settings
 
 
 def default_values(path: str) -> dict[str, Any]:
-    """The values of options that are neither flags nor in the environment, in the form of click's default map.
+    """The values of options from neither flags nor environment, in the form of click's default map.
 
-    Inside a job those of its document come before those of the file. Raises UsageError or InvalidError.
+    Inside a job its document takes precedence over the file. Raises UsageError or InvalidError.
     """
     text = os.environ.get(VARIABLE)
     return read_file(path) | (decode_job(text).defaults if text else {})
@@ -89,9 +89,9 @@ _RANKS = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 
 def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
-    """The values with one size of the canary: the one from the stronger source.
+    """The values with one size of the canary: the one from the source with precedence.
 
-    Raises UsageError for two from the same source. A job's document always has both; there a share of 0 means none.
+    Raises UsageError for two from the same source. A job's document always has both; a share of 0 means none there.
     """
     sized = {name: given[name] for name in ("steps", "percent", "instances") if name in origins and given[name]}
     if not sized or os.environ.get(VARIABLE):
@@ -101,7 +101,7 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     if others:
         raise UsageError(
             f"--{chosen} and --{others[0]} are both given, and both set the size of the canary.",
-            remedy=f"Leave one of them out: --{chosen} {given[chosen]}, or --{others[0]} {given[others[0]]}.",
+            remedy=f"Omit one of them: --{chosen} {given[chosen]}, or --{others[0]} {given[others[0]]}.",
         )
     weaker = {"steps": "", "percent": 0, "instances": 1}
     for name in sized.keys() - {chosen}:
@@ -112,31 +112,31 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
 def _require_no_login_in(given: Mapping[str, Any]) -> None:
     """Raises UsageError for an address with a login in it: jobs, artifacts and answers would show it.
 
-    The address of the service is used by the tests only and can hold one; it is hidden.
+    Only the tests use the address of the service, so it can contain one; it is redacted.
     """
     for name in (name for name in given if name.endswith("_url")):
         for url in [given[name]] if isinstance(given[name], str) else given[name]:
             redaction.hide_login_in(url)
             if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
                 raise UsageError(
-                    f"--{name.replace('_', '-')} holds a login in its address.",
+                    f"--{name.replace('_', '-')} contains a login in its address.",
                     remedy="Remove it from the address. Set BGCI_USERNAME and BGCI_PASSWORD, or another login "
                     "(docs/identity.md).",
                 )
 
 
 def _require_paths(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for a path that no file system accepts, and for a directory that is none."""
+    """Raises UsageError for an invalid path, and for a directory option that is not a directory."""
     for option in (OPTIONS[name] for name in given if OPTIONS[name].place):
         values = given[option.key] if option.repeatable else [given[option.key]]
-        for path in (value for value in values if "-----BEGIN" not in value):  # a certificate can stand there itself
+        for path in (value for value in values if "-----BEGIN" not in value):  # the value can be the certificate itself
             require_path(path, f"--{option.name}")
             if option.place == "directory" and os.path.lexists(path) and not os.path.isdir(path):
                 raise UsageError(f"--{option.name} is not a directory: {path}.", remedy="Give the path of a directory.")
 
 
 def require_path(path: str, name: str) -> None:
-    """Raises UsageError for a path that no file system accepts. name: what gives it."""
+    """Raises UsageError for an invalid path. name: of the option or variable."""
     if "\0" in path or any(len(os.fsencode(part)) > 255 for part in path.split("/")) or len(path) > 4000:
         raise UsageError(
             f"{name} is not a path: it has a NUL character, or a name of more than 255 bytes.",
@@ -154,7 +154,7 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def expand_lists(environ: MutableMapping[str, str]) -> None:
-    """Rewrite each repeatable option that is a JSON list as one value per line, the form that all of them accept.
+    """Rewrite each repeatable option that is a JSON list as one value per line, which all of them accept.
 
     GitLab passes an input of type array in that form. Raises UsageError for an item of several lines.
     """
@@ -187,7 +187,7 @@ OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
 
 
 def require_known_variables(environ: Mapping[str, str]) -> None:
-    """Raises UsageError for a variable ``BGCI_*`` with a value that is not an option: it would have no effect."""
+    """Raises UsageError for a set variable ``BGCI_*`` that is not an option: it would have no effect."""
     known = {option.variable for option in OPTIONS.values()} | set(OWN_VARIABLES)
     for name in sorted(environ):
         if name.startswith("BGCI_") and environ[name] and name not in known and not name.startswith(OWN_PREFIXES):

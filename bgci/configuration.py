@@ -1,6 +1,6 @@
-"""Reads the settings of ``bgci.toml``, with file and line for every error. Knows no single option.
+"""Reads the settings of ``bgci.toml``, with file and line for every error. Independent of the single options.
 
-Raises UsageError for everything that is not a setting of the right type.
+Raises UsageError for everything except a setting of the right type.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ else:
     import tomli as tomllib
 
 MOST_OF_A_CONFIGURATION = 1 << 20  # bytes
-LONGEST_NUMBER = 15  # digits of an integer: more is a mistake, and Python refuses to read thousands
+LONGEST_NUMBER = 15  # digits of an integer: more are a mistake, and Python does not read thousands
 
 
 def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists: Iterable[str] = ()) -> dict[str, Any]:
     """The settings of a file, by name. kinds: the type of each known option; a duration is a ``float``.
 
-    shares: options that may be written as ``25`` or ``"25%"``. lists: text options that may be written as a list.
+    shares: options in the form ``25`` or ``"25%"``. lists: text options that can also be a list.
     """
     try:
         text = file_text(file, MOST_OF_A_CONFIGURATION)
@@ -62,7 +62,7 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean X?`` as the end of a message, empty where nothing known is near."""
+    """`` Did you mean X?`` as the end of a message, empty without a similar name."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean {found[0]}?" if found else ""
 
@@ -125,7 +125,7 @@ def _plain(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as it can stand in the file, shortened."""
+    """The value in the form of the file, shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:

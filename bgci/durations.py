@@ -6,7 +6,7 @@ import re
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_LONGEST = 366 * 86400  # seconds: more is a mistake
+_LONGEST = 366 * 86400  # seconds: a longer duration is a mistake
 _DURATION = re.compile(f"(?:{_PART.pattern})+")
 
 

@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 1000  # milliseconds that a reader of stderr may take
+WRITE_LIMIT = 1000  # milliseconds; limit of the wait for a reader of stderr
 
 
 def begin() -> None:
@@ -23,9 +23,9 @@ def begin() -> None:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler outside of any command: there is nothing to roll back. A pipe that nobody reads does not hold it."""
+    """The handler outside of any command: there is nothing to roll back. A pipe without a reader does not block it."""
     poll = select.poll()
     poll.register(2, select.POLLOUT)
-    if poll.poll(PATIENCE):
+    if poll.poll(WRITE_LIMIT):
         os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
     os._exit(128 + number)

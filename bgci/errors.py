@@ -1,4 +1,4 @@
-"""The exit codes: one class each. A message says what happened, why, and what to do; it is caught once, in the CLI."""
+"""The exit codes: one class each. A message has the event, the reason and the remedy; only the CLI catches it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 
 def _sentence(text: str) -> str:
-    """The text with a full stop, unless it is empty, of several lines, or ends with a mark or a command already."""
+    """The text with a full stop, unless it is empty, has several lines, or ends with a mark or a command."""
     return f"{text}." if text and "\n" not in text and text[-1] not in ".!?:)`" else text
 
 
@@ -70,7 +70,7 @@ class UnavailableError(BgciError, code=5, name="unavailable"):
 
 
 class ConflictError(BgciError, code=6, name="conflict"):
-    """The state of the group, a lock or a collision refuses the goal."""
+    """The state of the group, a lock or another app is in conflict with the goal."""
 
 
 class RejectedError(BgciError, code=7, name="rejected"):
@@ -96,8 +96,8 @@ class InconclusiveError(BgciError, code=11, name="inconclusive"):
 class AbortedError(_Explained):
     """SIGINT (130) or SIGTERM (143), after ``--on-abort`` was carried out.
 
-    A signal comes anywhere, also where a failure is expected and handled. Like KeyboardInterrupt it is not an
-    Exception, so a handler of failures does not catch it.
+    A signal can arrive anywhere, also where code handles failures. Like KeyboardInterrupt it is not an Exception, so
+    such code does not catch it.
     """
 
     name = "aborted"
@@ -115,7 +115,7 @@ Failure = BgciError | AbortedError
 
 
 def from_code(code: int, message: str, *, remedy: str = "") -> Failure:
-    """The error that another bgci process ended with, such as the one inside a DC/OS job."""
+    """The error of another bgci process, such as the one inside a DC/OS job."""
     if code in (130, 143):
         return AbortedError(message, signal_number=code - 128, remedy=remedy)
     return ERRORS.get(code, BgciError)(message, remedy=remedy)

@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: the handler notes them, and a command that waits raises AbortedError.
+"""SIGINT and SIGTERM: the handler records them, and the command raises AbortedError where it waits.
 
-An exception of a signal handler can come at any instruction. Inside of a destructor or of a weak reference's callback
-Python drops it, and inside of a library it can leave a lock taken. So the handler only notes the signal, and a wake-up
-descriptor ends the current wait. Every wait of a command is one of this module: ``pause``, or ``call`` for work that
-cannot be interrupted itself, such as a request.
+An exception of a signal handler can occur at any instruction. Python drops it inside of a destructor or of a weak
+reference's callback, and inside of a library it can leave a lock locked. So the handler only records the signal, and a
+wake-up descriptor ends the current wait. Every wait of a command uses this module: ``pause``, or ``call`` for work that
+cannot be interrupted, such as a request.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from bgci.errors import AbortedError
 T = TypeVar("T")
 
 REPEATED = 2.0  # seconds in which further signals count as the same one
-SETTLE = 2.0  # seconds in which a change that is under way can still be answered before AbortedError is raised
+SETTLE = 2.0  # seconds; a pending change can still be answered before AbortedError is raised
 SLACK = 4.0  # seconds after the deadline of a goal in which a request can still be answered
-END_SECONDS = 2.0  # for the work at the end of the process
-STUCK = 2.0  # seconds after a signal in which a pipe that nobody reads can hold up the command
+END_SECONDS = 2.0  # seconds; limit of the work at the end of the process
+STUCK = 2.0  # seconds after a signal in which a pipe without a reader can delay the command
 
 
 class Signals:
-    """The signals of this process. ``over``: the result is being written, which no signal interrupts.
+    """The signals of this process. ``over``: the result is being written; signals do not interrupt this.
 
     A cancelled run gets more than one signal: at the same moment from several senders (a process group's and
     `timeout`'s), and some seconds later from a CI system. A later one is raised too.
@@ -54,7 +54,7 @@ class Signals:
         self._noted: list[tuple[int, float]] = []
         self._taken = 0
         self._aborted_at = -math.inf
-        self._until = math.inf  # the deadline of what the command does now
+        self._until = math.inf  # the deadline of the current work
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler. It takes no lock: the interrupted thread can hold it."""
@@ -64,7 +64,7 @@ class Signals:
             _thread.start_new_thread(_free_writers, ())  # a thread of ``threading`` takes a lock
 
     def check(self) -> None:
-        """Raise AbortedError for a signal that has come. In a thread other than the main one nothing is raised."""
+        """Raise AbortedError for a recorded signal; only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         fresh = self._noted[self._taken :]
@@ -80,7 +80,7 @@ class Signals:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Inside, no call takes longer than until so many seconds from now; the innermost limit counts."""
+        """Limit every call within the block to so many seconds from now; the innermost limit counts."""
         before, self._until = self._until, time.monotonic() + seconds
         try:
             yield
@@ -102,16 +102,16 @@ class Signals:
             self._wait(left)
 
     def call(self, work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
-        """The result of ``work``, which runs in a thread of its own.
+        """The result of ``work``, which runs in a separate thread.
 
         Raises AbortedError as soon as a signal comes, and TimeoutError after ``limit`` seconds or at the deadline: the
-        thread is left to itself then, with all that ``work`` uses. ``settle``: seconds after a signal in which the end
-        of ``work`` is still waited for.
+        thread then continues on its own, with all objects that ``work`` uses. ``settle``: seconds after a signal in
+        which the end of ``work`` can still arrive.
         """
         self.check()
         limit = min(limit, self.left())
         if limit <= 0:
-            raise TimeoutError  # no work is started after the deadline
+            raise TimeoutError  # do not start work after the deadline
         outcome: list[tuple[T | None, BaseException | None]] = []
         reader, writer = os.pipe()
 
@@ -167,8 +167,8 @@ left = signals.left
 
 @contextmanager
 def noted_signals() -> Iterator[Signals]:
-    """Note signals in this context. If ``end_at_once`` was the handler before, they stay noted afterwards: the command
-    has ended, and its exit code is final."""
+    """Record signals in this context. If ``end_at_once`` was the handler before, they stay recorded afterwards: the
+    command has ended, and its exit code is final."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -190,13 +190,13 @@ def noted_signals() -> Iterator[Signals]:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    """A handler that does nothing: the system call that it interrupts begins again."""
+    """A handler without an effect: the interrupted system call restarts."""
 
 
 def _free_writers() -> None:
-    """After a signal: give up an output whose reader does not read, so that no write to it holds up the end.
+    """After a signal: abandon an output whose reader does not read, so that a blocked write cannot delay the end.
 
-    A write that is blocked in the kernel looks at its descriptor again only when a signal interrupts it.
+    A write that is blocked in the kernel checks its descriptor again only when a signal interrupts it.
     """
     stuck: set[int] = set()
     while True:
@@ -207,7 +207,7 @@ def _free_writers() -> None:
             os.dup2(nowhere, fd)
             os.close(nowhere)
         if unread & stuck:
-            # Each thread: one that is blocked holds the stream's lock, for which the others wait.
+            # Each thread, because a blocked one holds the stream's lock.
             for thread in sys._current_frames().keys() - {threading.get_ident()}:
                 signal.pthread_kill(thread, signal.SIGURG)
         stuck = unread
@@ -228,7 +228,7 @@ _at_end: list[Callable[[], None]] = []
 
 
 def at_end(work: Callable[[], None]) -> None:
-    """Register work for the end of the process, however it ends."""
+    """Register work for any end of the process."""
     _at_end.append(work)
     atexit.register(work)
 

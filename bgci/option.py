@@ -1,4 +1,4 @@
-"""How one option is declared, and how the command line and the wrappers offer it."""
+"""One option: its declaration, and its form for the command line and the wrappers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Place = Literal["", "file", "directory"]
 def setting(default: Any, text: str, *flags: str, lines: bool = False, place: Place = "", **more: Any) -> Any:
     """A field of ``Settings``.
 
-    flags: instead of the one of its name. lines: a value can contain blanks, so that its environment variable has one
-    value per line. place: what the value names, if it is a path. ``more`` goes to typer.Option.
+    flags: instead of the one of its name. lines: a value can contain blanks, so its environment variable has one value
+    per line. place: the kind of path, if the value is a path. ``more`` goes to typer.Option.
     """
     metadata = {"help": text, "flags": flags, "lines": lines, "place": place, "more": more}
     if isinstance(default, tuple):
@@ -48,7 +48,7 @@ def seconds(default: float, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """One option, as the command line and every wrapper offer it."""
+    """One option for the command line and every wrapper."""
 
     key: str  # the field of Settings
     kind: Any  # a float is a duration in seconds
@@ -85,15 +85,15 @@ class Option:
 
     @property
     def default(self) -> str:
-        """The default as a user would write it, "" for none."""
+        """The default in the form of the command line, "" without one."""
         return self.text(self.initial)
 
     @property
     def description(self) -> str:
         """Help and default in one text.
 
-        A wrapper passes on only the inputs that are given: its own default is empty, so that environment,
-        ``bgci.toml`` and bgci's default follow in their order.
+        A wrapper passes on only the given inputs: its own default is empty, so environment, ``bgci.toml`` and bgci's
+        default apply in their order.
         """
         more = [
             " One per line." if self.repeatable else "",
@@ -103,12 +103,12 @@ class Option:
         return self.help + "".join(more)
 
     def text(self, value: Any) -> str:
-        """A value as a user would write it."""
+        """A value in the form of the command line."""
         value = self.plain(value)
         if isinstance(value, bool):
             return str(value).lower()
         return " ".join(value) if isinstance(value, list) else str(value)
 
     def plain(self, value: Any) -> Any:
-        """A value as ``bgci.toml`` has it: a duration is a text with its unit."""
+        """A value in the form of ``bgci.toml``: a duration is a text with its unit."""
         return duration_text(value) if self.kind is float else value

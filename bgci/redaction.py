@@ -1,8 +1,8 @@
-"""No secret is ever written: ``hide`` registers one, ``redacted`` replaces all of them in a text.
+"""Redaction of secrets: ``hide`` registers one, ``redacted`` replaces all of them in a text.
 
-The process has one registry, because a secret can appear anywhere: in a server's error, a job's log, a traceback. It is
-found in the forms in which programs write texts, which docs/secrets.md lists: plain, escaped (JSON, URL, HTML, shell,
-repr; some also nested), in base64 at any place of a longer value, and line by line.
+The process has one registry, because a secret can appear anywhere: in a server's error, a job's log, a traceback.
+Redaction recognises the forms of docs/secrets.md: plain, escaped (JSON, URL, HTML, shell, repr; some also nested), in
+base64 at any place of a longer value, and line by line.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 SHORTEST = 4  # characters: a shorter text occurs everywhere
-DEEPEST = 16  # backslashes that four escapings of one make; the bound keeps a text of backslashes fast
-WIDEST = 48  # characters that several escapings make of one, such as %252525F0 four times
-LONG_LINE = 8  # characters of a line that is a secret of its own
+DEEPEST = 16  # backslashes after four escapings of one; the limit keeps a text of backslashes fast
+WIDEST = 48  # characters after several escapings of one, such as %252525F0 four times
+LONG_LINE = 8  # characters; a line with as many is registered separately
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string in a JSON text
@@ -34,8 +34,8 @@ _MORE = {" ": r"\+", "'": r"""'(?:"'"|\\{1,16}')'""", "\n": r"\r\n", "\t": " {4}
 
 
 class _Form:
-    """One form of a secret: its pattern, which is compiled when needed, and a text that every match contains, which is
-    much quicker to search for."""
+    """One form of a secret: its pattern, compiled when needed, and a text that every match contains, for a fast
+    search."""
 
     def __init__(self, anchor: str, source: str) -> None:
         self.anchor = anchor
@@ -50,13 +50,13 @@ class Redactor:
     """Registers secrets and removes them from texts."""
 
     def __init__(self, *secrets: str) -> None:
-        # Replaced, never changed: another thread can be reading.
+        # Replaced, never changed in place, because another thread can be reading.
         self._secrets: tuple[str, ...] = ()
         self._forms: tuple[_Form, ...] = ()
         self.hide(*secrets)
 
     def hide(self, *values: str) -> None:
-        """Register secrets. Blanks around a value are ignored; so is a value of less than 4 characters."""
+        """Register secrets. Ignores blanks around a value, and values of fewer than 4 characters."""
         for secret in (part for value in values for part in _parts(value)):
             if secret not in self._secrets:
                 self._forms += tuple(_forms(secret))
@@ -73,10 +73,10 @@ class Redactor:
         return [secret for secret in self._secrets if "\n" not in secret]
 
     def redacted_beginning(self, text: str) -> tuple[str, str]:
-        """The beginning of a line that goes on, redacted, and the rest as it is, for the next part of the line.
+        """The redacted beginning of an incomplete line, and the unchanged rest, for the next part of the line.
 
-        The rest is so long that a secret which the end of the text cuts is wholly in it, and it begins with none of
-        which a part is shown: a longer secret can begin with a shorter one.
+        The rest is long enough to contain every secret that the end of the text splits. It does not begin within a
+        secret of which a part was shown: a longer secret can begin with a shorter one.
         """
         cut = max(0, len(text) - WIDEST * max(map(len, self._secrets), default=0))
         spans = list(self._spans(text))
@@ -89,14 +89,16 @@ class Redactor:
 
     def redacted(self, text: str) -> str:
         """The text with ``***`` for each secret in any form."""
-        while spans := list(_merged(self._spans(text))):  # a mask can complete another secret; each shortens the text
+        while spans := list(
+            _merged(self._spans(text))
+        ):  # a mask can complete another secret; each round shortens the text
             begins = [0, *(end for _, end in spans)]
             ends = [*(begin for begin, _ in spans), len(text)]
             text = MASK.join(text[begin:end] for begin, end in zip(begins, ends, strict=True))
         return text
 
     def redacted_json(self, text: str) -> str:
-        """The same for a JSON text, which stays valid: only its strings are changed."""
+        """The same for a JSON text, which stays valid: changes only its strings."""
         if not any(True for _ in self._spans(text)):
             return text
         try:
@@ -106,14 +108,14 @@ class Redactor:
         return _LITERAL.sub(lambda found: self._literal(found[0]), text)
 
     def redacted_markup(self, text: str) -> str:
-        """The same for XML or HTML, which stays valid: tags and names of attributes are kept."""
+        """The same for XML or HTML, which stays valid: keeps tags and names of attributes."""
         parts = _TAG.split(text)  # text, tag, text, ...
         parts[::2] = map(self.redacted, parts[::2])
         parts[1::2] = [_VALUE.sub(lambda value: f'"{self.redacted(value[0][1:-1])}"', tag) for tag in parts[1::2]]
         return "".join(parts)
 
     def redacted_values(self, text: str) -> str:
-        """The same for lines of NAME=VALUE: names are kept."""
+        """The same for lines of NAME=VALUE: keeps the names."""
         return _ASSIGNED.sub(lambda line: line[1] + self.redacted(line[2]), text)
 
     def _literal(self, literal: str) -> str:
@@ -125,7 +127,7 @@ class Redactor:
         return literal if redacted == value else json.dumps(redacted, ensure_ascii=literal.isascii())
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where secrets are; they can overlap."""
+        """The spans of secrets; they can overlap."""
         for form in self._forms:
             found = form.pattern.search(text) if form.anchor in text else None
             while found:
@@ -134,7 +136,7 @@ class Redactor:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """The value and, if it has several lines, each long line: a log shows them one by one."""
+    """The value and, if it has several lines, each long line, because a log shows them one by one."""
     lines = value.strip().splitlines()
     if len(value.strip()) >= SHORTEST:
         yield value.strip()
@@ -175,7 +177,7 @@ def _anchor(candidates: Iterable[str]) -> str:
 
 
 def _escaped(part: str) -> str:
-    """A pattern for a character, or for several backslashes, however often it was escaped."""
+    """A pattern for a character, or for several backslashes, with any number of escapings."""
     if part.isascii() and part.isalnum():
         return part
     if part[0] == "\\":
@@ -210,7 +212,7 @@ def _base64(content: bytes, place: int) -> _Form:
 
 
 def _between(low: str, high: str) -> str:
-    """The digits that agree with both where both agree."""
+    """The digits that both have in common."""
     if low == high:
         return low
     a, b = _ALPHABET.index(low), _ALPHABET.index(high)
@@ -227,9 +229,9 @@ def _digit(digits: str) -> str:
     return f"(?:{'|'.join(forms)})"
 
 
-# -- what looks like a credential -------------------------------------------------------------------------------------
+# -- possible credentials ---------------------------------------------------------------------------------------------
 
-# bgci's own texts hold none, but the quoted answer of a server can hold one that was never registered.
+# bgci's own texts contain none, but the quoted answer of a server can contain one that was never registered.
 _CREDENTIAL = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]{6,}(?:\.[\w-]*){1,2}"  # a JSON web token
@@ -240,7 +242,7 @@ _CREDENTIAL = re.compile(
 
 
 def without_login(url: str) -> str:
-    """The address without user, password, query and fragment; empty for one that cannot be read."""
+    """The address without user, password, query and fragment; empty for an invalid one."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -249,7 +251,7 @@ def without_login(url: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """The text with ``***`` for everything that looks like a credential."""
+    """The text with ``***`` for every possible credential."""
     return _CREDENTIAL.sub(lambda found: (found["name"] or "") + MASK, text)
 
 

@@ -1,4 +1,5 @@
-"""The checkup of a cluster, an account and an app: each finding with its remedy.
+"""The checks of a cluster, an account and an app: each finding with its remedy.
 
-May import: operations and below. Start with ``examination.Examination``.
+Start with ``examination.Examination``: it reads the cluster and passes the values to pure judgements (``access``,
+``rights``, ``running_apps``, ``balancer_labels``, ``adoption``). May import: operations and below.
 """

@@ -14,15 +14,15 @@ from bgci.dcos.permissions import Permission
 from bgci.doctor.finding import CheckResult, Status, failure, ok, skipped, warning
 from bgci.errors import DeniedError, InvalidError, UnavailableError
 
-CLOCK_TOLERANCE = 30.0  # seconds; the JWT of a service account's login is good for some minutes only
+CLOCK_TOLERANCE = 30.0  # seconds; the JWT of a service account's login is valid only for some minutes
 EXPIRES_SOON = timedelta(days=30)
-TOO_SHORT = 600.0  # seconds: a token that ends sooner can end during a release
+TOO_SHORT = 600.0  # seconds; a token with less time left can expire during a release
 SUPERUSER = "dcos:superuser"
-ACCOUNT = "<account>"  # where the account is unknown
+ACCOUNT = "<account>"  # in place of an unknown account
 
 
 def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> CheckResult:
-    """How long the server's certificate is valid. trust: what it is verified against, in words."""
+    """The row for the server's certificate and its expiry. trust: the CAs that verify it, as text."""
     left = end - now
     until = f"certificate until {end:%Y-%m-%d} ({left.days} days)"
     if left <= timedelta(0):
@@ -37,7 +37,7 @@ def certificate(end: datetime, trust: str, now: datetime, *, verified: bool) -> 
 
 
 def clock(offset: float, uncertainty: float) -> CheckResult:
-    """This machine's clock against the cluster's, in seconds: positive where ours is ahead."""
+    """The row for this machine's clock. Seconds ahead of the cluster's, and their uncertainty."""
     off = abs(offset)
     if off <= CLOCK_TOLERANCE + uncertainty:
         return ok("clock", f"within {max(1.0, off + uncertainty):.0f} s of the cluster's")
@@ -49,7 +49,7 @@ def clock(offset: float, uncertainty: float) -> CheckResult:
 def session(credentials: Credentials | None, header: str, now: float) -> CheckResult:
     """The row for a successful login. header: its Authorization; now: seconds since the epoch."""
     if credentials is None:
-        return ok("login", "no credentials are given, and the cluster asks for none")
+        return ok("login", "no credentials are given, and the cluster needs none")
     account = _named(credentials)
     claimed = claims(header)
     uid, end = str(claimed.get("uid", "")), float(claimed.get("exp", math.inf))
@@ -73,14 +73,14 @@ def _named(credentials: Credentials) -> str:
 
 
 def claims(header: str) -> dict[str, Any]:
-    """The claims of the token in an Authorization header; empty for one that is not a JWT."""
+    """The claims of the token in an Authorization header; empty if it is not a JWT."""
     return jwt.claims(header.removeprefix("token=").removeprefix("Bearer "))
 
 
 def permissions(known: Mapping[Permission, bool | None], account: str = ACCOUNT) -> list[CheckResult]:
     """A row for each missing permission, one for the granted ones, one for those that cannot be probed.
 
-    known: whether each is granted; None where only a change would show it. account: of CI.
+    known: whether each is granted; None if only a change would show it. account: of CI.
     """
     have = [one for one, there in known.items() if there]
     unknown = [one for one, there in known.items() if there is None]
@@ -89,13 +89,13 @@ def permissions(known: Mapping[Permission, bool | None], account: str = ACCOUNT)
         checks.append(ok("permissions", "; ".join(map(str, have))))
     if unknown:
         found = f"cannot be probed without a change: {'; '.join(map(str, unknown))}"
-        remedy = "Ask an administrator to look at the account's permissions. A release names the one that is missing."
+        remedy = "Ask an administrator to check the account's permissions. A release names a missing one."
         checks.append(skipped("permissions", found, remedy))
     return checks
 
 
 def grant(permission: Permission | str, account: str = ACCOUNT) -> str:
-    """The command of an administrator."""
+    """The command for an administrator."""
     return f"dcos security org users grant {account} {permission}"
 
 
@@ -107,7 +107,7 @@ def _lacking(lack: Permission, account: str) -> CheckResult:
 
 
 def granted(permission: Permission, own: Iterable[tuple[str, str]]) -> bool:
-    """Whether the permissions of an account (resource and action of each) cover a permission."""
+    """Whether the permissions of an account (resource and action of each) include a permission."""
     return any(
         rid == SUPERUSER or (action in (permission.action, "full") and covers(rid, permission.rid))
         for rid, action in own
@@ -121,7 +121,7 @@ def covers(rid: str, wanted: str) -> bool:
 
 
 def _parts(rid: str) -> list[str]:
-    """A resource as a path. The last part is spelled in several ways, of jobs above all: ``a/b``, ``/a.b``."""
+    """A resource as a path. Its last part has several spellings, mostly for jobs: ``a/b``, ``/a.b``."""
     head, colon, tail = rid.rpartition(":")
     jobs = head.endswith(":jobs")
     path = tail.replace(".", "/") if jobs else tail
@@ -129,7 +129,7 @@ def _parts(rid: str) -> list[str]:
 
 
 def space(secret: str, app_id: str) -> CheckResult | None:
-    """The spaces rule: a job may use a secret of its own folder, of one above it, or without a folder."""
+    """The spaces rule: a job can use a secret of its own folder, of one above it, or without a folder."""
     if may_use(app_id, secret):
         return None
     found = f"the jobs of {app_id} cannot use {secret}: DC/OS gives a secret only to its own folder and below"

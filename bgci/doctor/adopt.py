@@ -22,14 +22,14 @@ from bgci.interruption import pause
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 
-FOLLOW_SECONDS = 15.0  # for the load balancers to know the new tasks
-PAUSE = 0.5  # seconds between two looks
-REVERT_SECONDS = 30.0  # for Marathon's own rollback, before it is stopped by force
-ABORT_SECONDS = 3.0  # the same after a signal: a CI system kills soon
+FOLLOW_SECONDS = 15.0  # seconds for the load balancers to add the new tasks
+PAUSE = 0.5  # seconds between two polls
+REVERT_SECONDS = 30.0  # seconds for Marathon's own rollback before bgci cancels it by force
+ABORT_SECONDS = 3.0  # the same after a signal, because a CI system sends SIGKILL soon
 
 
 def adopt(context: Context, examination: Examination) -> CheckResult:
-    """Adopts the app, or says why not. Raises AbortedError only."""
+    """Adopts the app. Returns the row of the table, also for a failure; raises only AbortedError."""
     try:
         return _adopt(context, examination)
     except BgciError as error:
@@ -37,7 +37,7 @@ def adopt(context: Context, examination: Examination) -> CheckResult:
 
 
 def _adopt(context: Context, examination: Examination) -> CheckResult:
-    """Give the one foreign app its labels, if that replaces no tasks or --adopt-restart is given."""
+    """Set the labels of the one foreign app, if that replaces no tasks or --adopt-restart is given."""
     if not context.settings.app:
         return skipped("adopt", "--app is missing")
     if not examination.reached:
@@ -73,15 +73,15 @@ def _adopt(context: Context, examination: Examination) -> CheckResult:
 
 
 def _await_balancers(context: Context, app_id: str) -> None:
-    """Wait until the load balancers know the new tasks. The examination that follows names one that does not."""
+    """Wait until the load balancers have the new tasks. The following examination names one without them."""
     until = time.monotonic() + FOLLOW_SECONDS
     while not _is_known(context, app_id) and time.monotonic() < until:
-        context.console.wait(f"the load balancers to know the new tasks of {app_id}")
+        context.console.wait(f"the load balancers to add the new tasks of {app_id}")
         pause(PAUSE)
 
 
 def _is_known(context: Context, app_id: str) -> bool:
-    """Whether every load balancer that can be read has every healthy task."""
+    """Whether every readable load balancer has every healthy task."""
     try:
         app, balancers = context.cluster.marathon.app(app_id), context.balancers
     except BgciError:
@@ -98,7 +98,7 @@ def _is_known(context: Context, app_id: str) -> bool:
 
 
 def _version(marathon: Marathon) -> str:
-    """Marathon's version; empty where this account cannot read it."""
+    """Marathon's version; empty if this account cannot read it."""
     try:
         return marathon.info().version
     except DeniedError:
@@ -106,12 +106,12 @@ def _version(marathon: Marathon) -> str:
 
 
 def _is_foreign(app: RunningApp, app_id: str, wanted: str) -> bool:
-    """Whether bgci did not deploy it, or under another name, or into another group than the template's by now."""
+    """Whether bgci did not deploy it, or deployed it under another name or into another group than the template's."""
     return not app.revision or app.base_id != app_id or (bool(wanted) and not same_group(app.group, wanted))
 
 
 def _may_change(context: Context, plan: Adoption) -> bool:
-    """Whether it is our app, or the one that the user names with --replaces, in the same folder.
+    """Whether it is our app, or the app of --replaces, in the same folder.
 
     The label HAPROXY_APP_ID does not count across folders (engine.ownership).
     """
@@ -147,8 +147,8 @@ def set_labels(
 ) -> None:
     """Set the labels, and wait until every task was replaced and is healthy.
 
-    Raises DeadlineError when that takes longer than ``timeout`` seconds, and AbortedError, each after the deployment
-    was cancelled; ConflictError, Locked and what requests do.
+    Raises DeadlineError after ``timeout`` seconds, and AbortedError, each after it has cancelled the deployment;
+    ConflictError, Locked and the errors of requests.
     """
     now = marathon.app(plan.app_id)
     if now is None or now.version != app.version:
@@ -172,10 +172,10 @@ def set_labels(
 
 
 def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) -> str:
-    """Cancel the deployment. Returns the state of the app for people.
+    """Cancel the deployment. Returns the state of the app as text.
 
-    Marathon's own rollback is another deployment, which can hang as the first one does (hazard 57): after ``seconds``
-    it is stopped by force. The app then has its earlier configuration, and the tasks that run go on.
+    Marathon's own rollback is another deployment, which can hang for the same reason (hazard 57): bgci cancels it by
+    force after ``seconds``. The app then has its earlier configuration, and its running tasks stay.
     """
     try:
         ours = {deployment} if deployment else _unanswered(marathon, plan)
@@ -191,23 +191,25 @@ def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) 
             f"`dcos marathon deployment stop {deployment}` (DELETE /v2/deployments/{deployment}?force=true)."
         )
     if app is None:
-        return "The app has disappeared."
+        return "The app no longer exists."
     if not ours:
         return "Nothing was changed."
     how = "and Marathon's own rollback, which hung too, were cancelled (force=true)" if forced else "was cancelled"
     held = f"Deployment {', '.join(app.app.deployments)} holds" if app.app.deployments else "No deployment holds"
-    labels = "it has its new labels" if plan.changes.items() <= app.labels.items() else "its earlier labels are back"
+    labels = (
+        "it has the new labels" if plan.changes.items() <= app.labels.items() else "it has its earlier labels again"
+    )
     return f"The deployment {how}. {held} the app, {labels}, {app.ready} of {app.app.instances} tasks are healthy."
 
 
 def _unanswered(marathon: Marathon, plan: Adoption) -> set[str]:
-    """The deployments of an update whose answer a signal has cut off."""
+    """The deployments of an update whose answer was lost by a signal."""
     app = marathon.app(plan.app_id)
     return set(app.app.deployments) if app and plan.changes.items() <= app.labels.items() else set()
 
 
 def _released(marathon: Marathon, app_id: str, deployments: Collection[str], seconds: float) -> bool:
-    """Whether none of these deployments holds the app, in so many seconds."""
+    """Whether these deployments have ended within so many seconds."""
     until = time.monotonic() + seconds
     while True:
         app = marathon.app(app_id)
@@ -219,9 +221,9 @@ def _released(marathon: Marathon, app_id: str, deployments: Collection[str], sec
 
 
 def _settled(marathon: Marathon, plan: Adoption, before: Collection[str]) -> bool:
-    """Whether the change is over, every task was replaced, and everything that is checked is healthy.
+    """Whether the change is complete: every task was replaced, and every task with a health check is healthy.
 
-    A Marathon that does not answer goes on with the change when it is back.
+    Waits on if Marathon does not answer, because Marathon continues the change after an outage.
     """
     try:
         app = marathon.app(plan.app_id)

@@ -1,12 +1,12 @@
-"""The labels that an app of another tool lacks to be a baseline, and the cost of setting them. Pure.
+"""The labels that an app of another tool needs as a baseline, and the cost of setting them. Pure.
 
 Marathon treats a change of labels as a change of configuration and replaces every task of the app (marathon:
 AppDefinition.isUpgrade compares labels), so adoption is free only for an app without tasks.
 
-The same update sets an upgradeStrategy with which no task ends before a new one is healthy, and which has room for one
-more task. Without that room the update never ends for an app that Marathon itself checks (hazard 57). The strategy is
-not set back afterwards: that would be another change of configuration, which replaces every task again and can hang.
-The next release brings the template's own.
+The same update sets an upgradeStrategy that ends no task before a new one is healthy, and allows one more task. Without
+that capacity the update never ends for an app that Marathon itself checks (hazard 57). bgci does not restore the
+strategy: that would be another change of configuration, which replaces every task again and can hang. The next release
+has the template's own strategy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bgci.doctor.finding import CheckResult, counted, failure, warning
 from bgci.engine.ownership import folder
 from bgci.errors import ConflictError
 
-# A partial update that leaves these out clears them (docs/platform.md, Apps), which would be a change of its own.
+# A partial update without these fields clears them (docs/platform.md, Apps), which would be another change.
 CLEARED_WHEN_OMITTED = ("executorResources", "resourceLimits")
 SINGLE_INSTANCE_LABEL = "MARATHON_SINGLE_INSTANCE_APP"
 COUNTS_MESOS_HEALTH = (1, 10, 5)  # from this version of Marathon on, hazard 57
@@ -33,10 +33,10 @@ COUNTS_MESOS_HEALTH = (1, 10, 5)  # from this version of Marathon on, hazard 57
 
 @dataclass(frozen=True)
 class Adoption:
-    """``changes``: labels to set. ``vital``: those without which releases do not see the app, or stop.
+    """``changes``: labels to set. ``vital``: the ones without which a release ignores the app, or stops.
 
-    ``strategy``: the upgradeStrategy while Marathon replaces the tasks, None where the app's own stays. ``hangs``: the
-    update would never end, and Marathon accepts no strategy for this app with which it would.
+    ``strategy``: the upgradeStrategy while Marathon replaces the tasks, None if the app's own stays. ``hangs``: the
+    update would never end, and Marathon accepts no other strategy for this app.
     """
 
     app: RunningApp
@@ -51,7 +51,7 @@ class Adoption:
 
     @property
     def free(self) -> bool:
-        """Whether Marathon replaces no task for it."""
+        """Whether Marathon replaces no task for the update."""
         return not self.app.app.tasks and self.app.app.instances == 0
 
     @property
@@ -61,7 +61,7 @@ class Adoption:
 
     @property
     def cost(self) -> str:
-        """The cost, for people."""
+        """The cost as text."""
         if self.free:
             return "nothing: the app has no tasks"
         instances = self.app.app.instances
@@ -70,21 +70,21 @@ class Adoption:
         source = "the upgradeStrategy set with the labels" if self.strategy else "its upgradeStrategy"
         return (
             f"Marathon replaces {tasks} of {self.app_id}, because a change of labels is a new configuration: at least "
-            f"{least} of {instances} stay healthy, at most {most} run at once ({source}), and nothing is drained: "
-            "sessions of a task that is replaced are cut, unless the app ends them itself after SIGTERM"
+            f"{least} of {instances} stay healthy, at most {most} run at once ({source}), and no task is drained: "
+            "sessions of a replaced task are cut, unless the app ends them itself after SIGTERM"
         )
 
 
 def adoption(
     app: RunningApp, *, app_id: str, definition: Mapping[str, Any] | None, now: str, marathon_version: str = ""
 ) -> Adoption:
-    """The labels that ``app`` lacks to be a baseline of ``app_id``.
+    """The labels that ``app`` needs as a baseline of ``app_id``.
 
-    definition: of the template, None where none is known. now: the STARTED_AT to write where it has none.
+    definition: of the template, None if unknown. now: the STARTED_AT for an app without one.
     """
     own, instances = app.labels, app.app.instances
     wanted_group = group(definition or {}) or app.group or app_id.lstrip("/")
-    if wanted_group.strip("/") == app.group.strip("/"):  # the same for marathon-lb
+    if wanted_group.strip("/") == app.group.strip("/"):  # equal to marathon-lb
         wanted_group = app.group
     renamed = app.base_id != app_id
     wanted = {
@@ -112,7 +112,7 @@ def adoption(
 
 
 def _public_ports(app: RunningApp, definition: Mapping[str, Any]) -> dict[str, str]:
-    """For an app on the second colour's port: the label with which it answers on the first colour's."""
+    """The label for an app on the second colour's port: with it the app serves on the first colour's."""
     others = alt_ports(definition)
     pairs = enumerate(zip(service_ports(definition), app.service_ports, strict=False))
     return {f"HAPROXY_{n}_PORT": str(port) for n, (port, here) in pairs if port and here != port and here in others}
@@ -139,9 +139,10 @@ def upgrade_strategy(definition: Mapping[str, Any]) -> dict[str, float]:
 
 
 def rolling_strategy(app: RunningApp) -> dict[str, float]:
-    """The strategy that replaces the tasks with no dip: all stay until new ones are healthy, at least one at a time.
+    """The strategy that replaces the tasks without a dip: all stay until new ones are healthy, at least one at a time.
 
-    The app's own where Marathon refuses over-capacity: for persistent volumes, and for the label of a single instance.
+    The app's own strategy if Marathon refuses over-capacity: for persistent volumes, and for the label of a single
+    instance.
     """
     own, instances = upgrade_strategy(app.definition), app.app.instances
     if _without_over_capacity(app):
@@ -149,7 +150,7 @@ def rolling_strategy(app: RunningApp) -> dict[str, float]:
     over = own["maximumOverCapacity"]
     if _most(over, instances) <= instances:
         parts = math.ceil(10_000 / max(1, instances))
-        # Marathon rounds down what floating point has made of it: 200 * 1.005 is less than 201.
+        # Marathon rounds the floating-point product down: 200 * 1.005 is less than 201.
         over = next((n / 10_000 for n in (parts, parts + 1) if _most(n / 10_000, instances) > instances), 1)
     return {"minimumHealthCapacity": 1, "maximumOverCapacity": over}
 
@@ -157,7 +158,7 @@ def rolling_strategy(app: RunningApp) -> dict[str, float]:
 def never_ends(app: RunningApp, strategy: Mapping[str, float]) -> bool:
     """Whether a new configuration is never deployed on Marathon 1.10.5 and later (hazard 57; docs/platform.md).
 
-    Marathon counts the tasks that Mesos calls healthy there. Mesos knows nothing of checks that Marathon does itself.
+    Marathon counts the tasks that are healthy to Mesos there, and Mesos does not have the results of Marathon's checks.
     """
     protocols = [
         str(as_mapping(check).get("protocol", "HTTP")) for check in as_list(app.definition.get("healthChecks"))
@@ -168,7 +169,7 @@ def never_ends(app: RunningApp, strategy: Mapping[str, float]) -> bool:
 
 
 def counts_mesos_health(version: str) -> bool:
-    """Whether this Marathon has hazard 57. A version that is not known counts as one that has it."""
+    """Whether this Marathon has hazard 57. An unknown version counts as affected."""
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
     return not found or tuple(int(part or 0) for part in found.groups(default="99")) >= COUNTS_MESOS_HEALTH
 
@@ -194,7 +195,7 @@ def _bounds(strategy: Mapping[str, float], instances: int) -> tuple[int, int]:
 
 
 def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
-    """Effect and cost of the adoption, after the alternative without a restart; a conflict where a release needs it.
+    """Effect and cost of the adoption, after the alternative without a restart; a conflict if a release needs it.
 
     release: the command of a release, without options of adoption.
     """
@@ -204,7 +205,7 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
     if APP_ID_LABEL in plan.vital:
         remedy = (
             f"If {plan.app_id} is the same app under another name, release it once with --replaces: a blue/green move "
-            f"that restarts nothing and drains every session. If not, give the template a group of its own.{instead}"
+            f"that restarts nothing and drains every session. If not, give the template a different group.{instead}"
         )
         return failure("adopt", ConflictError, found, remedy, f"{release} --replaces {plan.app.base_id}")
     if not plan.vital:
@@ -223,8 +224,8 @@ def offer(plan: Adoption, app_id: str, release: str) -> CheckResult:
     if plan.hangs:
         return failure("adopt", ConflictError, found, f"A release needs {needed} there.{instead}")
     remedy = (
-        f"A release needs {needed} there: marathon-lb pairs two apps by their labels alone, and no label changes "
-        "without this restart. Choose a time with little traffic."
+        f"A release needs {needed} there: marathon-lb pairs two apps only by their labels, and a changed label "
+        "needs this restart. Choose a time with little traffic."
     )
     return failure("adopt", ConflictError, found, remedy, restart)
 
@@ -238,12 +239,12 @@ def _in_place(plan: Adoption, app_id: str) -> tuple[str, str]:
         return " The label HAPROXY_APP_ID does not count across folders, so it cannot be adopted in place.", restart
     if plan.hangs:
         return f" It cannot be adopted in place: {never_ending(plan.app_id)}.", restart
-    return f" To restart its tasks in place instead: `{restart}`.", restart
+    return f" To adopt it in place instead, with a restart of its tasks: `{restart}`.", restart
 
 
 def never_ending(app_id: str) -> str:
     """Why the update of this app would hang."""
     return (
         f"from 1.10.5 on Marathon never ends the update of an app that it checks itself (HTTP, TCP) without "
-        f"over-capacity, and {app_id} may have none (persistent volume, or {SINGLE_INSTANCE_LABEL})"
+        f"over-capacity, and {app_id} cannot have any (persistent volume, or {SINGLE_INSTANCE_LABEL})"
     )

@@ -12,9 +12,9 @@ from bgci.dcos.running_app import RunningApp
 from bgci.doctor.finding import CheckResult, counted, failure, ok, warning
 from bgci.errors import ConflictError, UnavailableError
 
-# Another team's label counts where it harms more than that team.
+# Another team's label counts if it affects other teams.
 _HARMS_OTHERS = (Effect.LEFT_OUT, Effect.UNDRAINED)
-LOG = "Look into the log of marathon-lb: it names the app and the error."
+LOG = "Check the log of marathon-lb: it names the app and the error."
 
 
 def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[CheckResult]:
@@ -36,7 +36,7 @@ def labels_of(apps: Sequence[RunningApp], own_id: str) -> list[CheckResult]:
 
 
 def follows(apps: Sequence[RunningApp], censuses: Sequence[Census], own_id: str, now: float) -> Iterator[CheckResult]:
-    """Whether each load balancer takes up what Marathon has: of the app ``own_id``, or of all where it is empty."""
+    """Whether each load balancer has Marathon's healthy tasks: of the app ``own_id``, or of all apps if it is empty."""
     bases = [own_id] if own_id else sorted({app.base_id for app in apps})
     for census in censuses:
         states = [balancer_state(apps, census, base, now) for base in bases]

@@ -1,4 +1,4 @@
-"""The checks of `bgci doctor` in their order. Each reads the cluster and passes what it read to a pure judgement."""
+"""The checks of `bgci doctor` in their order. Each reads the cluster and passes the values to a pure judgement."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from bgci.options import Settings
 
 Definition = dict[str, Any]
 T = TypeVar("T", bound=Callable[..., Iterable[CheckResult]])
-STAND_IN = "doctor"  # the revision and image that a template is rendered with where none is given
+STAND_IN = "doctor"  # revision and image for the template if none is given
 
 
 class Look(NamedTuple):
-    """One check. needs: the looks without which it says nothing. of_app: done for one app only (--app)."""
+    """One check. needs: other checks that must have succeeded. of_app: only with --app."""
 
     name: str
     needs: tuple[str, ...]
@@ -45,11 +45,11 @@ class Look(NamedTuple):
     run: Callable[[Examination], Iterable[CheckResult]]
 
 
-LOOKS: list[Look] = []  # in the order in which they are done
+LOOKS: list[Look] = []  # in their order
 
 
 def look(name: str, *needs: str, of_app: bool = False) -> Callable[[T], T]:
-    """Register the function as a look."""
+    """Register the function as a check."""
 
     def register(function: T) -> T:
         LOOKS.append(Look(name, needs, of_app, function))
@@ -59,16 +59,16 @@ def look(name: str, *needs: str, of_app: bool = False) -> Callable[[T], T]:
 
 
 class Examination:
-    """One run over all looks. A look that fails stops only those that need it."""
+    """One run of all checks. A failed one stops only those that need it."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.settings = context.settings
         self.checks: list[CheckResult] = []
-        self._failed: dict[str, str] = {}  # by look: why the looks that need it are left out
+        self._failed: dict[str, str] = {}  # by check: why the checks that need it are skipped
 
     def run(self) -> list[CheckResult]:
-        """All checks. Raises nothing but AbortedError."""
+        """The rows of all checks. Raises only AbortedError."""
         for one in LOOKS:
             if self.settings.app or not one.of_app:
                 self._look(one)
@@ -82,11 +82,11 @@ class Examination:
             return
         found: list[CheckResult] = []
         try:
-            for check in one.run(self):  # a failure keeps the results before it
+            for check in one.run(self):  # a failure keeps the earlier results
                 found.append(check)
         except HttpFailure as error:
             found.append(failed(one.name, error.unavailable(f"{one.name} fails")))
-        except Exception as error:  # one look that fails must not stop the others
+        except Exception as error:  # a failed check must not stop the others
             found.append(replace(failed(one.name, error), command=grant_of(error)))
         self.checks += found
         bad = next((check for check in found if check.status is Status.FAILURE), None)
@@ -95,7 +95,7 @@ class Examination:
         elif any(check.status is Status.SKIPPED for check in found) and one.name == "template":
             self._failed[one.name] = "no template is known"
 
-    # -- the way there ----------------------------------------------------------------------------------------------
+    # -- the connection ---------------------------------------------------------------------------------------------
 
     @cached_property
     def url(self) -> str:
@@ -116,7 +116,9 @@ class Examination:
             if is_loopback(parts.hostname or ""):
                 yield ok("tls", "plain http, to this machine itself")
             else:
-                yield warning("tls", "plain http: others on the network can read it", "Write https:// in the URL.")
+                yield warning(
+                    "tls", "plain http: others on the network can read the traffic", "Write https:// in the URL."
+                )
             return
         end = certificate_end(self.url)
         if end is None:
@@ -129,7 +131,7 @@ class Examination:
 
     def _trust(self) -> str:
         if self.settings.ca_sha256:
-            return "verified by the cluster's own CA, which --ca-sha256 names"
+            return "verified by the cluster's own CA (--ca-sha256)"
         if self.context.ca_cert:
             return "verified by --ca-cert"
         name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
@@ -149,7 +151,7 @@ class Examination:
 
     @look("login", "cluster")
     def _login(self) -> Iterator[CheckResult]:
-        """A login if there are credentials, and whether the cluster takes what came out, or asks for some."""
+        """A login if there are credentials, and whether the cluster accepts it, or needs one."""
         headers: dict[str, str] = {}
         self.context.cluster.login(headers)
         try:
@@ -184,7 +186,7 @@ class Examination:
             return
         if metronome is None or not metronome.available():
             if self.settings.via == "job":
-                raise UsageError("--via job needs Metronome, which does not answer here.", remedy="Use --via direct.")
+                raise UsageError("--via job needs Metronome, which does not answer.", remedy="Use --via direct.")
             yield ok("metronome", "not available: goals run in this process, as with --via direct")
             return
         yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'unknown'}")
@@ -195,11 +197,11 @@ class Examination:
         metronome = self.context.cluster.metronome
         return self.settings.via != "direct" and metronome is not None and metronome.available()
 
-    # -- what this account may do -----------------------------------------------------------------------------------
+    # -- permissions -----------------------------------------------------------------------------------------------
 
     @cached_property
     def secret(self) -> str:
-        """The path of the secret with the job's service account; empty where the job has none."""
+        """The path of the secret with the job's service account; empty without one."""
         if not (self.settings.app and self.via_job and way(self.context) == "secret"):
             return ""
         return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
@@ -229,9 +231,7 @@ class Examination:
         if there:
             yield ok("secret", f"{self.secret} exists, and the jobs of {self.context.app_id} can use it")
         elif there is None:
-            yield skipped(
-                "secret", f"{self.secret}: not readable by this account, which does not need it: the job does"
-            )
+            yield skipped("secret", f"{self.secret}: not readable by this account; only the job needs it")
         else:
             found = f"the secret {self.secret} does not exist: the job cannot log in"
             remedy = "Store the job's service account there, or name another with --job-secret."
@@ -262,27 +262,27 @@ class Examination:
             if older:
                 found += f"; {counted(older, 'older worker')} can still hold sessions; drains wait for them"
             if lone:
-                remedy = "Run HAProxy with -W, as marathon-lb's own image does: otherwise a drain cannot be proven."
+                remedy = "Run HAProxy with -W, like marathon-lb's image: otherwise bgci cannot detect the end of a drain."
                 yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
             else:
                 yield ok("load-balancer", found)
 
-    # -- the template, and what runs ----------------------------------------------------------------------------------
+    # -- the template and the apps ------------------------------------------------------------------------------------
 
     @cached_property
     def definition(self) -> Definition:
-        """Of the template, as a release would send it. Raises InvalidError or UsageError."""
+        """The app definition of a release of the template. Raises InvalidError or UsageError."""
         return dict(from_template(self.context, self._stand_in()).definition or {})
 
     def _stand_in(self) -> Settings:
-        """The settings with a revision and an image where none are given, because a template may need them."""
+        """The settings, with a revision and an image if none are given, because a template can need them."""
         given = self.settings
         return replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
 
     @look("template")
     def _template(self) -> Iterator[CheckResult]:
         if not self.settings.app:
-            yield skipped("template", "give --app to look at its template")
+            yield skipped("template", "give --app to check its template")
             return
         try:
             file = template_file(self._stand_in())
@@ -293,12 +293,12 @@ class Examination:
 
     @cached_property
     def visible(self) -> list[RunningApp]:
-        """Every app that the account may read, with its tasks."""
+        """Every app that the account can read, with its tasks."""
         return self.context.cluster.marathon.apps()
 
     @cached_property
     def own(self) -> list[RunningApp]:
-        """The apps that are this one, and whatever else is in its group."""
+        """Our running apps, and the other apps of the group."""
         wanted = group(self.template or {})
         found = [app for base in self._bases for app in running_apps.of_app(self.visible, base)]
         names = {app.group for app in found} | {wanted}
@@ -307,18 +307,18 @@ class Examination:
 
     @property
     def _bases(self) -> list[str]:
-        """The app's id, and its earlier one where the user names it."""
+        """The app's id, and its earlier one with --replaces."""
         replaces = self.settings.replaces
         return [self.context.app_id, *([parse_app(replaces)] if replaces else [])]
 
     @property
     def template(self) -> Definition | None:
-        """The template's definition, where there is a valid one."""
+        """The template's definition; None without a valid one."""
         return None if "template" in self._failed else self.definition
 
     @property
     def reached(self) -> bool:
-        """Whether the apps could be looked at."""
+        """Whether the apps could be read."""
         return "apps" not in self._failed
 
     @look("apps", "marathon")
@@ -330,7 +330,7 @@ class Examination:
 
     @property
     def own_id(self) -> str:
-        """The app's id, empty where none is named."""
+        """The app's id, empty without one."""
         return self.context.app_id if self.settings.app else ""
 
     @look("labels", "marathon")
@@ -366,12 +366,12 @@ class Examination:
         for lock in other_locks(self.context):
             row = lock_row(lock)
             found = f"{row['owner']} changes {self.context.app_id} since {row['since']}"
-            remedy = f"If its process was killed, its lock {lock.id} ends at {row['until']} by itself."
+            remedy = f"If its process was killed, its lock {lock.id} ends at {row['until']}."
             yield warning("lock", found, f"Wait for it to end. {remedy}")
 
     @look("rotation", "state", "load-balancer", of_app=True)
     def _rotation(self) -> Iterator[CheckResult]:
-        """Whether the load balancers serve what is healthy. A canary's partner in MAINT counts: it is known there."""
+        """Whether the load balancers have every healthy task. A drained task of the baseline in MAINT counts too."""
         for app in (app for app in self.own if app.group):
             healthy = app.app.healthy
             wanted = endpoints(self.own, app.group)
@@ -379,8 +379,6 @@ class Examination:
                 seen = balancer.read(wanted)
                 lost = [task for task in healthy if seen.server(task.id).serving is Serving.ABSENT]
                 if lost and not seen.problem:
-                    found = f"{balancer.url} does not know {len(lost)} of {len(healthy)} healthy tasks of {app.id}"
-                    remedy = (
-                        "Does it serve the app's HAPROXY_GROUP (marathon-lb's option --group), and follow Marathon?"
-                    )
+                    found = f"{balancer.url} does not have {len(lost)} of {len(healthy)} healthy tasks of {app.id}"
+                    remedy = "Check its option --group against the app's HAPROXY_GROUP, and its access to Marathon."
                     yield warning("rotation", found, remedy)

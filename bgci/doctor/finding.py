@@ -21,7 +21,7 @@ from bgci.errors import (
 )
 from bgci.redaction import redacted
 
-# The order in which failures decide the exit code: without a login the rest cannot be checked.
+# The precedence of failures for the exit code: without a login the rest cannot be checked.
 WORST_FIRST: tuple[type[BgciError], ...] = (
     DeniedError,
     UnavailableError,
@@ -31,7 +31,7 @@ WORST_FIRST: tuple[type[BgciError], ...] = (
     UsageError,
     BgciError,
 )
-NARROWEST = 60  # columns: a table that is narrower is harder to read than one that is cut
+NARROWEST = 60  # columns; a narrower table is hard to read
 
 
 class Status(str, Enum):
@@ -83,7 +83,7 @@ def failed(name: str, error: Exception) -> CheckResult:
 
 
 def verdict(checks: Sequence[CheckResult]) -> BgciError | None:
-    """The error that the command ends with: the worst failure's; None where nothing failed."""
+    """The error of the command: the worst failure; None without a failure."""
     for error in WORST_FIRST:
         found = [check for check in checks if check.status is Status.FAILURE and _kind(check) is error]
         if found:
@@ -109,7 +109,7 @@ def tally(checks: Iterable[CheckResult]) -> str:
 
 
 def table(checks: Sequence[CheckResult], width: int) -> list[str]:
-    """The rows for people in so many columns. Commands are never cut, so that they can be copied."""
+    """The rows as text in so many columns. Commands are never broken, so that they can be copied."""
     first = max((len(check.status.value) for check in checks), default=0) + 2
     second = min(24, max((len(check.name) for check in checks), default=0) + 2)
     lines: list[str] = []
@@ -129,7 +129,7 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
     wrap = textwrap.TextWrapper(
         width=wide, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
-    # Secrets are hidden before the lines are wrapped: a wrapped secret would not be recognised. GitHub's runner takes a
-    # line that begins with ::, also after blanks, for a command (runner: ActionCommand.TryParseV2).
+    # Secrets are hidden before the lines are wrapped: redaction cannot recognise a wrapped secret. GitHub's runner
+    # takes a line that begins with ::, also after blanks, for a command (runner: ActionCommand.TryParseV2).
     shown = re.sub(r"(?<!\S)::", ": :", " ".join(redacted(text).split()))
     return wrap.wrap(shown) or [first.rstrip()]

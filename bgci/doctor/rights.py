@@ -1,4 +1,4 @@
-"""Which of the permissions of a release the account has, probed without a change."""
+"""Probes which permissions of a release the account has, without a change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bgci.doctor.running_apps import of_app
 from bgci.errors import BgciError, DeniedError
 from bgci.operations.context import Context
 
-# By permission of the admin router: a path that needs it. Any answer but a refusal of the router proves it.
+# By permission of the admin router: a path that needs it. Any answer except a refusal of the router proves it.
 ROUTES = {
     f"{ROUTER}service:marathon": "/service/marathon/ping",
     f"{ROUTER}service:metronome": "/service/metronome/ping",
@@ -37,11 +37,11 @@ def known_permissions(
     yield from access.permissions(_known(context, uid, visible, both.ci, secret), account=uid or access.ACCOUNT)
     if both.job:
         listed = "; ".join(map(str, both.job))
-        yield skipped("permissions", f"the job's own account, which cannot be checked from here, needs: {listed}")
+        yield skipped("permissions", f"the job's own account, which bgci cannot check from here, needs: {listed}")
 
 
 def grant_of(error: Exception) -> str:
-    """The command that grants the permission that a look lacked; empty for another error."""
+    """The command that grants the missing permission of a check; empty for another error."""
     cause = failure_of(error)
     if not isinstance(error, DeniedError) or cause is None or cause.status != 403:
         return ""
@@ -66,7 +66,7 @@ def _uid(cluster: Cluster) -> str:
 
 
 def _probed(cluster: Cluster, app_id: str, visible: Sequence[RunningApp], one: Permission, secret: str) -> bool | None:
-    """Whether the account has the permission; None where only a change would show it."""
+    """Whether the account has the permission; None if only a change would show it."""
     http, mine = cluster.http, of_app(visible, app_id)
     if one.rid in ROUTES and http:
         return answers(http, ROUTES[one.rid])

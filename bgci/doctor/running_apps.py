@@ -21,7 +21,7 @@ Definition = Mapping[str, Any]
 
 
 def of_app(apps: Sequence[RunningApp], app_id: str) -> list[RunningApp]:
-    """The apps that are this one, in either colour or in none."""
+    """Our running apps, of either colour or without one."""
     return [app for app in apps if app_id in (app.base_id, app.id)]
 
 
@@ -34,7 +34,7 @@ def groups(apps: Sequence[RunningApp]) -> dict[str, list[RunningApp]]:
     return found
 
 
-# -- what the template wants ----------------------------------------------------------------------------------------
+# -- the template ---------------------------------------------------------------------------------------------------
 
 
 def taken_group(apps: Sequence[RunningApp], claim: Claim) -> CheckResult:
@@ -42,12 +42,12 @@ def taken_group(apps: Sequence[RunningApp], claim: Claim) -> CheckResult:
     members = [app.member for app in apps if same_group(app.group, claim.group) or claim.owns(app.member)]
     found = conflict(members, claim)
     if found is None:
-        return ok("group", f"{claim.group} holds no other app")
+        return ok("group", f"{claim.group} contains no other app")
     return failure("group", ConflictError, found.message, found.remedy)
 
 
 def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition) -> list[CheckResult]:
-    """Service ports of the template that others, at the same load balancers, listen on or will."""
+    """Service ports of the template that other apps at the same load balancers use, or will use."""
     wanted = {port: "service port" for port in service_ports(definition) if port}
     wanted |= {port: "HAPROXY_DEPLOYMENT_ALT_PORT" for port in alt_ports(definition) if port}
     mine = _balancer_groups(labels(definition))
@@ -59,19 +59,19 @@ def taken_ports(apps: Sequence[RunningApp], app_id: str, definition: Definition)
         held = dict.fromkeys(alt_ports(app.definition), "as its other port")
         held |= dict.fromkeys((*app.service_ports, *app.public_ports), "now")
         for port in filter(held.get, wanted):
-            found = f"{wanted[port]} {port} is taken by {app.id}, which uses it {held[port]}"
+            found = f"{wanted[port]} {port} is in use by {app.id}, {held[port]}"
             clashes.append(failure("ports", ConflictError, found, "Choose a free one in the template."))
     free = ", ".join(map(str, wanted))
     return clashes or [ok("ports", f"service ports {free or 'none'} are free")]
 
 
 def _balancer_groups(own: Mapping[str, Any]) -> set[str]:
-    """Which load balancers serve an app with these labels: the values of HAPROXY_GROUP and HAPROXY_{n}_GROUP."""
+    """The load balancers of an app with these labels: the values of HAPROXY_GROUP and HAPROXY_{n}_GROUP."""
     names = [name for name in own if name.startswith("HAPROXY_") and name.endswith("GROUP") and name != GROUP_LABEL]
     return {part.strip() for name in names for part in str(own[name]).split(",") if part.strip()}
 
 
-# -- what runs ------------------------------------------------------------------------------------------------------
+# -- the running apps -----------------------------------------------------------------------------------------------
 
 
 def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
@@ -80,7 +80,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
         return ok("state", f"{app_id}: no app is visible to this account; the first release deploys it in full")
     if len(apps) > 2:
         found = f"{len(apps)} apps in one group: {_names(apps)}; a release handles two"
-        remedy = "Delete those that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP."
+        remedy = "Delete the apps that do not belong to it, or correct their HAPROXY_DEPLOYMENT_GROUP."
         return failure("state", ConflictError, found, remedy)
     busy = [one for app in apps for one in app.app.deployments]
     if len(apps) == 1:
@@ -102,7 +102,7 @@ def state(app_id: str, apps: Sequence[RunningApp]) -> CheckResult:
 def _alone(app: RunningApp, busy: Sequence[str]) -> CheckResult:
     if busy:
         found = f"{_shown(app)}; deployment {', '.join(busy)} holds its lock"
-        remedy = "Wait for it; a deployment whose tasks never become healthy has to be cancelled."
+        remedy = "Wait for it; cancel a deployment whose tasks never become healthy."
         if never_ends(app, upgrade_strategy(app.definition)):
             remedy = (
                 "If it changes the configuration, it never ends on Marathon 1.10.5 and later: Marathon checks the app "
@@ -125,7 +125,7 @@ def start_times(apps: Sequence[RunningApp], now: float) -> list[CheckResult]:
         if app.wrong_date:
             remedy = "Correct the label, which restarts the app's tasks, or delete the app."
             found = f"{app.id}: {STARTED_AT_LABEL} is {text!r}, which is not a date"
-            checks.append(failure("started-at", ConflictError, f"{found}: marathon-lb would stop on it", remedy))
+            checks.append(failure("started-at", ConflictError, f"{found}: marathon-lb would fail on it", remedy))
             continue
         if text:
             zones.add(app.app.started_at_zoned)
@@ -141,16 +141,16 @@ def _foreign_time(app: RunningApp, text: str, now: float) -> list[CheckResult]:
         return []
     if app.app.started_at > now + 60:
         found = f"{app.id}: {STARTED_AT_LABEL} is {text}, which is in the future"
-        remedy = "Deploy this app with no other tool. The next release writes a later date."
+        remedy = "Deploy this app only with bgci. The next release writes a later date."
         return [warning("started-at", f"{found}: another clock, or local time without a zone", remedy)]
     kind = "a time zone" if app.app.started_at_zoned else "no time zone, which may be local time"
     return [ok("started-at", f"{app.id}: written by another tool with {kind}; the next release uses the same form")]
 
 
 def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
-    """Apps that bgci did not deploy, and what is missing for them to be a baseline.
+    """Apps that bgci did not deploy, and the missing labels of a baseline.
 
-    wanted: the group that the app is to be in; empty when it is not known.
+    wanted: the template's group; empty if unknown.
     """
     checks = []
     adopt = f"bgci doctor --app {app_id} --adopt"
@@ -160,7 +160,7 @@ def baselines(app_id: str, wanted: str, apps: Sequence[RunningApp]) -> list[Chec
             remedy = f"Write HAPROXY_DEPLOYMENT_GROUP={app.group} in the template, which restarts nothing, or adopt it."
             if not app.group:
                 remedy = "Adopt it. The command first shows the cost and changes nothing."
-            checks.append(failure("baseline", ConflictError, f"{found}: a release refuses", remedy, adopt))
+            checks.append(failure("baseline", ConflictError, f"{found}: a release refuses it", remedy, adopt))
             continue
         checks += _labels_of(app, alone=len(apps) == 1, adopt=adopt)
         if not app.app.has_health_checks:
@@ -175,7 +175,7 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]
     stale = alone and target is not None and target != str(app.app.instances)
     origin = "was deployed by another tool"
     if foreign and target is not None and not stale:
-        return [ok("baseline", f"{app.id} {origin}; it can be a baseline as it is")]
+        return [ok("baseline", f"{app.id} {origin}; it can be a baseline without a change")]
     if target is None:
         found = f"{app.id} {origin if foreign else 'was changed by hand'}, without {TARGET_LABEL}"
     elif stale:
@@ -184,18 +184,18 @@ def _labels_of(app: RunningApp, *, alone: bool, adopt: str) -> list[CheckResult]
     else:
         return []
     remedy = (
-        "It can be a baseline as it is with --strategy bluegreen; but a canary beside it cannot be drained on going "
-        "back, and --strategy rolling refuses. The next promotion sets the label; --adopt sets it now."
+        "It can be a baseline with --strategy bluegreen; but a rollback cannot drain a canary beside it, and "
+        "--strategy rolling refuses it. The next promotion sets the label; --adopt sets it now."
     )
     return [warning("baseline", found, remedy, adopt)]
 
 
 def virtual_addresses(app_id: str, apps: Sequence[RunningApp]) -> list[CheckResult]:
-    """Named VIPs of the running apps: those of one colour, and those that both share."""
+    """Named VIPs of the running apps: of one colour, and shared by both."""
     found = [(app, vip) for app in apps for vip in vips(app.definition) if vip.port and not vip.is_address]
     checks = []
     for app, vip in [pair for pair in found if pair[1].names_a_colour(app_id)]:
-        what = f"{app.id}: the VIP {vip.value} is of one colour: its clients cannot connect after the next release"
+        what = f"{app.id}: the VIP {vip.value} belongs to one colour: its clients cannot connect after the next release"
         remedy = f"Write {app_id}:{vip.port} in the template, and use that name in the clients."
         checks.append(warning("vips", what, remedy))
     shared = sorted({vip.value for _, vip in found if not vip.names_a_colour(app_id)})

@@ -58,22 +58,22 @@ CI_SYSTEMS = {
         ("{BUILD_URL}",),
     ),
 }
-MOST_OF_AN_ARTIFACT = 16 << 20  # bytes of a file of an earlier stage
+MOST_OF_AN_ARTIFACT = 16 << 20  # bytes; limit of a file of an earlier stage
 
 # By suffix: how to redact without making the file invalid.
 FORMATS = {".json": redacted_json, ".xml": redacted_markup, ".html": redacted_markup, ".env": redacted_values}
 
 
 class Artifacts:
-    """Files in ``directory``, which the first file creates. Each file is replaced at once and as a whole.
+    """Files in ``directory``, which the first file creates. Each write replaces the whole file atomically.
 
-    No file holds a secret: ``***`` replaces it. Every method raises UsageError (``--artifacts``) when the directory
+    No file contains a secret: ``***`` replaces it. Every method raises UsageError (``--artifacts``) when the directory
     cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._whole: dict[str, bool] = {}  # by name: whether the written file holds no mask
+        self._whole: dict[str, bool] = {}  # by name: whether the written file has no mask
 
     def write_json(self, name: str, value: Any) -> Path:
         """The same value gives the same bytes: sorted keys, two spaces, UTF-8, one line break at the end."""
@@ -94,7 +94,7 @@ class Artifacts:
             path.parent.mkdir(parents=True, exist_ok=True)
             refuse_links(self.directory, path.parent)
             try:
-                # Another user of the workspace could have put a link at this place.
+                # Another user of the workspace could have created a link here.
                 passing.unlink(missing_ok=True)
                 with open(passing, "xb") as file:
                     file.write(content)
@@ -116,19 +116,19 @@ class Artifacts:
             return None
 
     def read_bytes(self, name: str, most: int = MOST_OF_AN_ARTIFACT) -> bytes:
-        """The file, through no link. Raises OSError, also for more than ``most`` bytes."""
+        """The file, without following links. Raises OSError, also for more than ``most`` bytes."""
         path = self._inside(name)
         refuse_links(self.directory, path.parent)
         return own_file(path, most)
 
     def find(self, *patterns: str) -> list[str]:
-        """The names of the files that match, without links, and without what is in a linked directory."""
+        """The names of the matching files, without links and without files in linked directories."""
         found = {path for pattern in patterns for path in self.directory.glob(pattern)}
         own = (path for path in found if path.is_file() and not path.is_symlink() and not _linked(self.directory, path))
         return sorted(path.relative_to(self.directory).as_posix() for path in own)
 
     def remove(self, name: str) -> None:
-        """Remove the file if it is there. Raises OSError, also for one in a linked directory."""
+        """Remove the file if it exists. Raises OSError, also for a file in a linked directory."""
         path = self._inside(name)
         refuse_links(self.directory, path.parent)
         path.unlink(missing_ok=True)
@@ -174,7 +174,7 @@ class Artifacts:
         return self.write_json("manifest.json", value)
 
     def _digests(self, names: Iterable[str]) -> dict[str, str]:
-        """The digest of each of these files that is there and can be read."""
+        """The digest of each of these files that exists and is readable."""
         found = {}
         for name in names:
             with suppress(OSError, ValueError):
@@ -210,7 +210,7 @@ def _names(value: object) -> set[str]:
 
 
 def no_link(path: str, flags: int) -> int:
-    """Opens a file for ``open``, but not through a symbolic link, and without a wait for the other end of a pipe."""
+    """Opener for ``open``: follows no symbolic link, and does not wait for the other end of a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
 
 

@@ -1,6 +1,6 @@
 """A chart as geometry in pixels, which the page draws as SVG. Pure.
 
-Each chart has one width: a phone gets another chart, with letters that are large enough.
+Each chart has one width; a phone gets another chart with larger letters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bgci.reporting.timeline import Span
 Point = tuple[float, float]
 
 TOP, BOTTOM, RIGHT = 22.0, 24.0, 14.0
-LETTER = 6.4  # width of a letter of the labels, in pixels: a little more than the average one has
-TICKS_APART = 84.0  # pixels: more than the label of any tick is wide
+LETTER = 6.4  # pixels; width of a letter of the labels, a little above the average
+TICKS_APART = 84.0  # pixels; wider than the label of any tick
 STEPS = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600),
     *(900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000),

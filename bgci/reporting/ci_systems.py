@@ -23,7 +23,7 @@ DOTENV = "bgci.env"
 PLAN = "plan.md"
 PATHS = ("artifacts", "junit", "plan-file", "report")
 MOST_DOTENV = 5 * 1024  # bytes
-MOST = 4000  # characters of a message: GitHub cuts an annotation off at about that
+MOST = 4000  # characters of a message: GitHub truncates annotations at about this length
 COUNTED = ("passed", "failed", "skipped")
 Option = tuple[str, str, str]  # name, value, source
 
@@ -52,7 +52,7 @@ class Masks:
 
 
 class Ci:
-    """The CI system of this process. ``write`` writes a raw line to the log; None where the log cannot hold one."""
+    """The CI system of this process. ``write`` writes a raw line to the log; None if the log cannot have one."""
 
     def __init__(self, system: System, environ: Mapping[str, str], write: Callable[[str], None] | None) -> None:
         self.system = system
@@ -111,7 +111,7 @@ def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, 
     """The outputs for later steps, each a single line but the plan; an unknown one is empty.
 
     ``state``: none, full or hybrid; ``active-colour``: of the baseline; ``canary-urls``: of its healthy instances,
-    separated by blanks, and ``canary-percent``: its share of the instances in rotation, both while the state is hybrid;
+    separated by blanks, and ``canary-percent``: its share of the instances in rotation, both only in a hybrid;
     ``plan``: of a dry run, in Markdown.
     """
     state = result.get("state")
@@ -146,7 +146,7 @@ NOT_FOR_JOBS = (
     "artifacts",
     "dry-run",
     "plan",
-)  # a later bgci would take the first two for its options; the plan has several lines
+)  # a later bgci would read the first two as options; the plan has several lines
 
 
 def dotenv(values: Mapping[str, str]) -> tuple[list[str], int]:
@@ -214,8 +214,8 @@ def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequenc
         *_paragraph("", " · ".join([*where, *([f"report: {escaped(report)}, in the artifacts"] if report else ())])),
         *_table(("stage", "result", "time"), map(_stage, stages)),
         *_paragraph("", escaped(message.removesuffix(f": {cause}"))),
-        *_paragraph("**What led to it:** ", "" if cause == message else escaped(cause)),
-        *_paragraph("**What to do:** ", escaped(result.get("remedy") or "")),
+        *_paragraph("**Cause:** ", "" if cause == message else escaped(cause)),
+        *_paragraph("**Remedy:** ", escaped(result.get("remedy") or "")),
         *_paragraph("**Judge:** ", escaped(f"{judge['outcome']}: {judge['reason']}") if judge else ""),
         *([*result["plan"], ""] if result.get("dry_run") and result.get("plan") else ()),
         *(line for text in result.get("advice", ()) for line in _paragraph("**Advice:** ", escaped(text))),

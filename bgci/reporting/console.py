@@ -1,8 +1,8 @@
-"""Writes every line that a user sees.
+"""Writes every line of the log.
 
-A CI system executes commands that it finds in a log (``::error::``, ``##[``, ``section_start:``). No text of an app, a
-job or a server can become one: every line starts with bgci's own prefix, and a command inside of a line is broken up.
-No line holds a secret.
+A CI system executes commands in a log (``::error::``, ``##[``, ``section_start:``). No text of an app, a job or a
+server can become one: every line starts with bgci's own prefix, and a command inside of a line is broken up. No line
+contains a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bgci.errors import BgciError
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.live_line import LiveLine
 
-PIPE_CLOSED = 128 + 13  # the exit code of a program that SIGPIPE ended, as a shell has it
+PIPE_CLOSED = 128 + 13  # a shell's exit code for a program that SIGPIPE ended
 REPEAT_AFTER = 10.0  # seconds until an unchanged wait is reported again
 MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
 
@@ -94,7 +94,7 @@ class Console:
             self._report("error", str(error))
 
     def result(self, text: str) -> None:
-        """Report how the command ended."""
+        """Report the end of the command."""
         self._report("result", text)
 
     def foreign(self, prefix: str, text: str) -> None:
@@ -106,7 +106,7 @@ class Console:
                 self._write(f"{plain(prefix)} | {line}")
 
     def mask(self) -> None:
-        """Write the masks now, even when no line follows."""
+        """Write the masks now, even without a following line."""
         self._write_redacted()
 
     def command(self, line: str) -> None:

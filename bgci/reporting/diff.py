@@ -22,7 +22,7 @@ def difference(before: Any, after: Any) -> str:
 
 
 def definition_difference(running: Mapping[str, Any], definition: Mapping[str, Any], version: str = LATEST) -> str:
-    """The difference between an app that runs and a definition. Both are compared in the form that Marathon stores.
+    """The difference between a running app and a definition, both in the form that Marathon stores.
 
     Marathon's defaults, the labels that bgci writes and the ports of a colour are ignored. running: empty when no app
     runs. version: of Marathon.

@@ -44,13 +44,13 @@ def share(snapshots: Sequence[Snapshot], judgements: Sequence[Sequence[Sample]],
 
 
 def _canary_is_lowest(snapshots: Sequence[Snapshot], at: float) -> bool:
-    """Whether the canary of that time, which is the later one of two, lies below the baseline in the chart."""
+    """Whether the canary of that time, the later one of two, is below the baseline in the chart."""
     pairs = [snapshot for snapshot in snapshots if snapshot.at <= at and len(snapshot.apps) == 2]
     return bool(pairs) and pairs[-1].apps[1].id == app_ids(snapshots)[0]
 
 
 def measured_share(run: Sequence[Sample], least: int = 50) -> Iterator[Point]:
-    """(time, the canary's part of the live requests since the last such point), once ``least`` of them have come."""
+    """(time, the canary's part of the live requests since the last point), one point per ``least`` requests."""
     before = run[0]
     for now in run[1:]:
         canary = now.canary.live - before.canary.live

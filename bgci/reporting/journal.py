@@ -7,7 +7,7 @@ The events of a rollout, in this order:
     them.
 ``observed``
     ``now`` (seconds since the epoch), the observation (``full``, or ``changed``: its merge patch) and ``step``, the
-    decision after it. Left out where nothing changed; a step that was performed is always written.
+    decision after it. Omitted without a change; a performed step is always written.
 ``unobserved``
     Marathon did not answer: ``now``, ``step``.
 ``refused``
@@ -33,9 +33,7 @@ from bgci.redaction import redacted_json
 from bgci.reporting.artifacts import no_link, refuse_links
 from bgci.reporting.rollout_record import encode_goal, encode_observation, encode_step, encoded, merge_patch
 
-FULL_AFTER = (
-    50  # lines with changes until the whole observation is written again, which bounds the damage of a cut line
-)
+FULL_AFTER = 50  # lines with changes before the next whole observation, which limits the damage of an incomplete line
 
 
 def _to_stderr(text: str) -> None:
@@ -74,7 +72,7 @@ class Journal:
         self._append("goal", {**encode_goal(goal, policy), **({"kept": encoded(kept)} if kept else {})})
 
     def observed(self, observation: Observation, step: Step) -> None:
-        """The observation as far as it changed, and the decision after it."""
+        """Append the changes of the observation, and the decision after it."""
         value, decision = encode_observation(observation), encode_step(step)
         full = self._observation is None or self._changes >= FULL_AFTER
         changed = value if full else merge_patch(self._observation or {}, value)
@@ -118,7 +116,7 @@ class Journal:
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_links(path.parent, path.parent)
-        # A killed process can have left half a line.
+        # A killed process may have left an incomplete line.
         with open(path, "ab+", opener=no_link) as end:
             if end.seek(0, 2) and (end.seek(-1, 2), end.read(1))[1] != b"\n":
                 end.write(b"\n")
@@ -149,4 +147,4 @@ class Journal:
             if broken:
                 with suppress(OSError):  # its buffer cannot be written either
                     broken.close()
-            self._warn(f"No journal is kept: {self._path} cannot be written ({error.strerror or error}).")
+            self._warn(f"bgci keeps no journal: {self._path} cannot be written ({error.strerror or error}).")

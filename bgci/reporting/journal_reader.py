@@ -17,8 +17,8 @@ MOST_OF_A_JOURNAL = 8_000_000  # bytes: a rollout of half an hour writes some mi
 
 @dataclass(frozen=True)
 class Entry:
-    """One event. ``at``: its time, in seconds since the epoch. ``step``: the decision that is in force after it, as
-    JSON; ``decided``: whether that is an action, or a wait for another cause than before."""
+    """One event. ``at``: its time, in seconds since the epoch. ``step``: the current decision after it, as JSON;
+    ``decided``: whether that is an action, or a wait with a new cause."""
 
     kind: str
     at: float
@@ -29,7 +29,7 @@ class Entry:
 
 
 def entries(lines: Iterable[str]) -> Iterator[Entry]:
-    """The events of a journal. Lines that cannot be read, such as one that was cut, are left out."""
+    """The events of a journal, without unreadable lines, such as an incomplete one."""
     value: dict[str, Any] = {}
     step: Mapping[str, Any] = {}
     for line in filter(None, lines):
@@ -52,7 +52,7 @@ def entries(lines: Iterable[str]) -> Iterator[Entry]:
 
 def served_on(journal: Path, revision: str, rejected_at: float) -> float | None:
     """How long the canary got requests after it was rejected: seconds from the verdict (seconds since the epoch)
-    until no load balancer had the revision in rotation. None where the journal does not show it.
+    until no load balancer had the revision in rotation. None if the journal does not show it.
     """
     try:
         lines = own_file(journal, MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()

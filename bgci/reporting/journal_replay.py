@@ -31,7 +31,7 @@ class Moment:
 
 @dataclass
 class Run:
-    """One run of the engine. ``command``: the stage it belonged to, where its result is in the journal."""
+    """One run of the engine. ``command``: its stage, if the result of the stage is in the journal."""
 
     goal: Goal
     policy: Policy
@@ -43,7 +43,7 @@ class Run:
 
 
 def replay(lines: Iterable[str]) -> Iterator[Run]:
-    """The runs of a journal. Events before the first goal are left out."""
+    """The runs of a journal, without events before the first goal."""
     run: list[Entry] = []
     for entry in entries(lines):
         if entry.kind == "goal" and run:
@@ -94,7 +94,7 @@ def _known(step: Json) -> Step | None:
 
 
 def _essence(step: Step) -> object:
-    """The decision without its words."""
+    """The decision without its texts."""
     match step:
         case Wait(cause):
             return ("wait", cause)
@@ -124,7 +124,7 @@ def run_lines(run: Run) -> Iterator[str]:
         if moment.differs:
             yield f"{'':9}   !! today's engine: {decision_text(moment.today)}"
     count = len(run.differences)
-    end = "Today's engine decides the same." if not count else f"Today's engine decides otherwise {count} times."
+    end = "Today's engine decides the same." if not count else f"Today's engine decides differently {count} times."
     yield f"{len(run.moments)} observations. {end}"
 
 

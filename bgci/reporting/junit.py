@@ -16,7 +16,7 @@ from bgci.reporting.console import ANSI
 
 MAX_TEXT = 20_000  # characters of one text in the report
 MAX_NAME = 500
-MOST_BYTES = 8_000_000  # of a document that is read: its texts take many times that in memory
+MOST_BYTES = 8_000_000  # bytes; limit of a document: its texts take many times as much memory
 MOST_MARKS = 250_000  # of a kind, such as <: more than 200,000 tests that pass
 # XML 1.0 allows no others. It discourages \x7f-\x9f, which are control characters, too.
 ILLEGAL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -72,12 +72,12 @@ def _case(case: Case) -> Any:
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """The text without control characters, escape sequences and secrets, its middle left out when it is too long."""
+    """The text without control characters, escape sequences and secrets, without its middle if it is too long."""
     text = redacted(ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))))
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters omitted …\n{text[-half:]}"
 
 
 def read(document: bytes, *, suite: str) -> list[Case]:

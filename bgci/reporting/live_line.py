@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.status import Status
 
-PER_SECOND = 4  # how often it is drawn
+PER_SECOND = 4  # seconds between two updates
 
 
 def live_line(stream: TextIO, environ: Mapping[str, str]) -> LiveLine | None:

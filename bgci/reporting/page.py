@@ -1,7 +1,7 @@
-"""``report.html``: the release of a revision in pictures: one file without scripts, which loads nothing.
+"""``report.html``: the release of a revision in charts: one file without scripts and without external files.
 
-Every stage writes it again, because the journal has what earlier stages did. The same input gives the same bytes.
-``page_model`` decides the content; the template only draws it.
+Every stage writes it again; the journal has the earlier stages. The same input gives the same bytes. ``page_model``
+decides the content; the template only draws it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bgci.reporting.chart import duration
 from bgci.reporting.page_model import page_model
 
 NAME = "report.html"
-MAX_JOURNAL = 8_000_000  # bytes that are read, from its end
+MAX_JOURNAL = 8_000_000  # bytes that are read from the end of the journal
 MAX_FILES = 100
 
 
@@ -52,7 +52,7 @@ def render(page: Mapping[str, Any]) -> str:
 
 
 def _cases(artifacts: Artifacts, name: str) -> list[Case]:
-    """The cases of a JUnit file, in the suites that ours names; what cannot be read has none."""
+    """The cases of a JUnit file, in the suites of bgci's names; none for an unreadable file."""
     try:
         found = junit.read(artifacts.read_bytes(name, junit.MOST_BYTES), suite=Path(name).stem)
     except (OSError, ValueError):

@@ -71,7 +71,7 @@ BAR_KEYS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A stage's time, in per cent of the longest one's: what the platform needs, what we took above it, the rest."""
+    """A stage's time, in per cent of the longest one's: the physical limit, the overhead, the rest."""
 
     stage: StageResult
     tone: str
@@ -102,7 +102,7 @@ def page_model(
     cases: Sequence[Case] = (),
     files: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the template draws, by the template's names.
+    """The values of the template, by name.
 
     ``lines``: the journal; ``result``: the last stage's; ``files``: paths in the artifacts.
     """
@@ -151,7 +151,7 @@ def _headline(last: StageResult | None) -> str:
 
 
 def _earlier(stages: Sequence[StageResult]) -> list[str]:
-    """The stages before the last one that failed, unless the last one's message names them itself."""
+    """The failed stages before the last one, unless the last one's message names them itself."""
     bad = [stage for stage in stages[:-1] if stage.code and stage.message not in stages[-1].message][-3:]
     return [f"{stage.command} {stage.revision} ({stage.name}): {stage.cause or stage.message}" for stage in bad]
 
@@ -190,7 +190,7 @@ def _compared(stage: StageResult) -> str:
     if stage.limit is None:
         return ""
     if stage.limit == 0:
-        return f"{duration(stage.total)} to the goal; there was nothing to wait for"
+        return f"{duration(stage.total)} to the goal, without any wait"
     parts = ", ".join(f"{cause} {duration(spent)}" for cause, spent in stage.waited.items() if spent >= 0.05)
     over = (stage.total - stage.limit) / stage.limit
     limit = f"physical limit {duration(stage.limit)}" + (f" ({parts})" if parts else "")
@@ -208,7 +208,7 @@ def _figure(
 
 def _rollout(read: Timeline) -> list[Figure]:
     measured = " The line: the measured share of the requests." if read.judgements else ""
-    apart = ["The time between the stages is left out."] if len(read.spans) > 1 else []
+    apart = ["The time between the stages is not shown."] if len(read.spans) > 1 else []
     return [
         _figure(
             "Instances in rotation",
@@ -219,7 +219,7 @@ def _rollout(read: Timeline) -> list[Figure]:
         ),
         _figure(
             "Share of the traffic",
-            [f"Of new sessions, if all instances in rotation get equally many.{measured}"],
+            [f"Of new sessions, if all instances in rotation get the same share.{measured}"],
             read.spans,
             160,
             partial(figures.share, read.snapshots, read.judgements),
@@ -253,7 +253,7 @@ def _rate(counts: Counts) -> str:
 
 
 def _hues(read: Timeline) -> tuple[str, str]:
-    """The baseline's and the canary's: those of the two apps that ran while the judge compared them."""
+    """The colours of baseline and canary: of the two apps that ran during the judge's comparison."""
     first = read.judgements[0][0].at if read.judgements else 0.0
     before = [snapshot for snapshot in read.snapshots if snapshot.at <= first and len(snapshot.apps) == 2]
     baseline, canary = (figures.hue(app.colour) for app in before[-1].apps) if before else ("blue", "green")

@@ -37,20 +37,20 @@ def summary(observation: Observation) -> dict[str, Any]:
 
 
 def step_text(step: Step, revision: str) -> str:
-    """An action as a sentence; empty for another step. ``revision``: what a create creates."""
+    """An action as a sentence; empty for another step. ``revision``: of a new app."""
     match step:
         case Create(instances, stand_in=True):
-            return f"Create {_many(instances, 'stand-in')}, so that as many instances that are too many can be drained."
+            return f"Create {_many(instances, 'stand-in')}, to drain as many instances beyond the target."
         case Create(instances):
             return f"Create {revision} with {_many(instances, 'instance')}."
         case Scale(app_id, instances, placeholder):
-            return f"Scale {app_id} to {_many(instances, 'instance')}{', one of them for a moment' * placeholder}."
+            return f"Scale {app_id} to {_many(instances, 'instance')}{', one of them as a placeholder' * placeholder}."
         case Kill(task_ids):
             return f"Remove {_many(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
         case Delete(app_id):
             return f"Delete {app_id}."
         case Restore(app_id, instances):
-            return f"Create {app_id} again as it ran, with {_many(instances, 'instance')}."
+            return f"Restore {app_id} with {_many(instances, 'instance')}."
     return ""
 
 

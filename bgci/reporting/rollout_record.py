@@ -1,7 +1,7 @@
 """Encodes observations, goals and steps of a rollout for the journal, and decodes them, so that it can be replayed.
 
-An observation is recorded as its difference from the one before (RFC 7386, a JSON merge patch). Default values are left
-out; so are the sessions of a server in rotation, which change all the time and decide nothing.
+An observation is recorded as its difference from the one before (RFC 7386, a JSON merge patch), without default values,
+and without the sessions of a server in rotation, which change all the time and do not affect decisions.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _default(field: Field[Any]) -> Any:
 
 
 def decoded(kind: Any, value: Any) -> Any:
-    """The inverse of ``encoded``; unknown fields, of another version, are left out. Raises TypeError, ValueError."""
+    """The inverse of ``encoded``; ignores unknown fields of another version. Raises TypeError, ValueError."""
     part = get_args(kind)[-1 if get_origin(kind) is dict else 0] if get_args(kind) else None
     if is_dataclass(kind):
         hints = _hints(kind)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@
 
     ``requests`` and ``errors``: totals since this judgement began (smaller ones begin another judgement). ``probes``:
     how many of the requests are synthetic traffic. ``ms``: the mean response time since the last sample that had one,
-    in milliseconds; left out where none was measured.
+    in milliseconds; omitted without a measurement.
 ``result``
-    The end of a stage, as in ``result.json``, which has the last stage only. After a judgement it has
+    The end of a stage, as in ``result.json``, which has only the last stage. After a judgement it has
     ``"judge": {"outcome": "fail", "reason": "canary 14 errors in 512 requests ..."}``.
 """
 
@@ -41,10 +41,10 @@ DIRECTION = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 class Running:
     """One app at one moment.
 
-    ``in_rotation``: instances that get new sessions, at the load balancer that has fewest of all apps in rotation. The
-    minimum of each app on its own would show a dip where only one load balancer is later than the other.
-    ``share``: the part of new sessions that they get, 0 to 1, over all load balancers, when all instances in rotation
-    get equally many.
+    ``in_rotation``: instances that get new sessions, at the load balancer with the fewest of both apps together.
+    Separate minima of the apps would show a dip when one load balancer only lags behind the other.
+    ``share``: their part of new sessions, 0 to 1, over all load balancers, if all instances in rotation get the same
+    share.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Note:
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage ended. Times in seconds; ``limit`` is None where no goal was reached; ``judged``: the verdict;
+    """The end of a stage. Times in seconds; ``limit`` is None if no goal was reached; ``judged``: the verdict;
     ``step``: the size of the canary, in a release by steps. ``changes``: settings of the load balancer that change with
     the promotion, each with its value before and after."""
 
@@ -138,7 +138,7 @@ class Timeline:
 
 
 def timeline(lines: Iterable[str], *, app: str = "", revision: str = "") -> Timeline:
-    """The stages of this app and revision; empty: of any. Events that cannot be read are left out."""
+    """The stages of this app and revision; empty: of any. Ignores unreadable events."""
     found = Timeline()
     for stage in _stages(lines):
         if _is_about(stage[-1], app, revision):
@@ -154,7 +154,7 @@ def timeline(lines: Iterable[str], *, app: str = "", revision: str = "") -> Time
 
 
 def for_page(text: object, limit: int = MAX_TEXT) -> str:
-    """The text without control characters and without what looks like a credential, at most ``limit`` long."""
+    """The text without control characters and possible credentials, at most ``limit`` long."""
     return clean(without_credentials(DIRECTION.sub("", str(text))), limit)
 
 
@@ -183,7 +183,7 @@ def _is_smaller(new: Counts, old: Counts) -> bool:
 
 
 def snapshot_of(at: float, observation: Observation) -> Snapshot | None:
-    """What the readable load balancers show; None where none is readable."""
+    """The state at the readable load balancers; None without one."""
     replicas = [replica for replica in observation.replicas if not replica.problem]
     if observation.apps and not replicas:
         return None
@@ -236,7 +236,7 @@ def stage_result(event: Mapping[str, Any]) -> StageResult:
 
 
 def _stages(lines: Iterable[str]) -> Iterator[list[Entry]]:
-    """The entries of each stage: those up to its result, which a killed process does not write."""
+    """The entries of each stage, up to its result; a killed process writes no result."""
     stage: list[Entry] = []
     for entry in entries(lines):
         stage.append(entry)
@@ -266,7 +266,7 @@ def _spans(stage: Sequence[Entry]) -> list[Span]:
             start = spans.pop().start if entry.event.get("offset", 0.0) >= offset else entry.at
             spans.append(Span(start, max(start, entry.at), name))
             offset = entry.event.get("offset", 0.0)
-    # Another machine's clock can have set these times: use the result's only where it is plausible.
+    # Another machine's clock may have set these times: use the result's only if it is plausible.
     if spans and last.kind == "result" and 0 <= last.at - spans[-1].end <= last.event.get("seconds", 0.0):
         spans[-1] = Span(spans[-1].start, last.at, name)
     return spans

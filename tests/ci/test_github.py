@@ -70,7 +70,7 @@ def test_a_failing_canary_is_red_says_why_and_the_old_one_is_back(repository: Re
     assert f"## bgci release web {revision}: ❌ rolled-back (exit code 10)" in log
     assert "| canary | unhealthy |" in log
     assert "| rollback | ok |" in log
-    assert "**What led to it:**" in log
+    assert "**Cause:**" in log
     assert f"::error title=bgci release%3A rolled-back::{revision} failed" in log
     assert repository.app.healthy() == {"v1": 2}
 

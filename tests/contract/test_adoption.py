@@ -96,7 +96,9 @@ def test_h57_an_adoption_that_gets_no_room_is_cancelled_and_nothing_is_lost(
     with pytest.raises(DeadlineError) as caught:
         adopt(marathon.url, "/full", timeout=1.0, revert_seconds=1.0)
     assert "was not adopted" in caught.value.message
-    assert "No deployment holds the app, its earlier labels are back, 2 of 2 tasks are healthy" in caught.value.message
+    assert (
+        "No deployment holds the app, it has its earlier labels again, 2 of 2 tasks are healthy" in caught.value.message
+    )
     assert "force=true" in caught.value.message
     assert marathon.get("/v2/deployments").json() == []
     after = marathon.app("/full")
@@ -111,7 +113,7 @@ def test_h57_an_app_that_is_caught_already_is_unlocked_by_cancelling(cluster: Ma
     client = Client(Http(cluster.url))
     plan = planned(client, "/caught")
     deployment = cluster.put("/v2/apps/caught", {"labels": {"a": "1"}}).json()["deploymentId"]
-    assert "its earlier labels are back" in unlock(client, plan, deployment, 30.0)
+    assert "it has its earlier labels again" in unlock(client, plan, deployment, 30.0)
     cluster.settled()
     after = cluster.app("/caught")
     assert (after["labels"], after["tasksHealthy"]) == (before["labels"], 2)

@@ -88,7 +88,7 @@ def test_h57_an_adoption_that_does_not_end_in_time_is_cancelled_and_leaves_no_lo
     with no_room_for_another_task(app):
         ended = row(doctor(app, *RESTART, "--timeout", "10s", expect=6), "adopt", "failure")
         assert ended["exit_name"] == "timeout"
-        assert "No deployment holds the app, its earlier labels are back" in ended["found"]
+        assert "No deployment holds the app, it has its earlier labels again" in ended["found"]
         until(lambda: app.lab.marathon.counts(app.id) == (1, 1, []))
 
 
@@ -100,7 +100,7 @@ def test_h57_an_abort_leaves_no_lock_either(app: App) -> None:
         command.process.send_signal(signal.SIGTERM)
         ended = command.end()
         assert ended.code == 143
-        assert "No deployment holds the app, its earlier labels are back" in ended.text
+        assert "No deployment holds the app, it has its earlier labels again" in ended.text
         assert app.lab.marathon.counts(app.id) == (1, 1, [])
         assert tasks(app, app.id) == before
 

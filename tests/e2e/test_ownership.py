@@ -30,7 +30,12 @@ def test_h51_another_app_of_the_group_is_a_conflict_before_anything_changes(
     before = other.state()
     for revision in ("v1", "v2"):  # the other app's own revision name is nobody's business either
         ran = ours.run(command, revision, expect=6)
-        for part in (f"{other.id}-blue", ours.id, f"HAPROXY_DEPLOYMENT_GROUP={other.group}", "group of its own"):
+        for part in (
+            f"{other.id}-blue",
+            ours.id,
+            f"HAPROXY_DEPLOYMENT_GROUP={other.group}",
+            "different deployment group",
+        ):
             assert part in ran.text
         assert f"--replaces {other.id}" in ran.text
     assert other.state() == before

@@ -176,7 +176,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) ->
 def test_an_address_with_a_login_in_it_is_exit_2_and_shown_nowhere(directory: Path, given: tuple[str, ...]) -> None:
     done = bgci(directory, *given)
     assert done.returncode == 2
-    assert "-url holds a login in its address" in done.stderr
+    assert "-url contains a login in its address" in done.stderr
     assert "hush-hush" not in done.stdout + done.stderr
     assert not (directory / "bgci-artifacts").exists()
 

@@ -217,11 +217,11 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
     assert "## bgci release web v2: ❌ rolled-back (exit code 10)" in text
     assert "| canary at 1 instance | ok | 4.0 s |" in text
     assert "| canary | unhealthy | 25.0 s |" in text
-    assert "**What to do:** mend it" in text
+    assert "**Remedy:** mend it" in text
     assert "<b>" not in text
     assert "](http" not in text
     assert "\nv2 was rolled back\n" in text
-    assert html.unescape(text).count("**What led to it:** 0 of 1 healthy: <b>500</b> | [x](http://evil)") == 1
+    assert html.unescape(text).count("**Cause:** 0 of 1 healthy: <b>500</b> | [x](http://evil)") == 1
     assert text.count("0 of 1 healthy") == 1
     assert "**Tests:** 3 passed, 1 failed, 0 skipped" in text
     assert "| home | 404 not 200 |" in text

@@ -110,7 +110,7 @@ def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path):
         journal.result({"n": 1})
         journal.sample({"n": 1})
     assert len(warnings) == 1
-    assert "No journal is kept" in warnings[0]
+    assert "keeps no journal" in warnings[0]
 
 
 def test_a_disk_that_is_full_is_one_warning():
