@@ -262,7 +262,7 @@ class Examination:
             if older:
                 found += f"; {counted(older, 'older worker')} can still hold sessions; drains wait for them"
             if lone:
-                remedy = "Run HAProxy with -W, like marathon-lb's image: otherwise bgci cannot detect the end of a drain."
+                remedy = "Run HAProxy with -W, like marathon-lb's image: otherwise bgci cannot see the end of a drain."
                 yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
             else:
                 yield ok("load-balancer", found)
