@@ -26,10 +26,12 @@ class _Explained(BaseException):
 T = TypeVar("T", bound=_Explained)
 
 
-def amended(error: T, *, more: str = "", remedy: str | None = None) -> T:
-    """A new error of the same class: ``more`` is another sentence of its message; ``remedy`` replaces its remedy."""
+def amended(error: T, *, more: str = "", message: str | None = None, remedy: str | None = None) -> T:
+    """A new error of the same class: with another ``message`` or ``remedy``, or ``more`` after its message."""
     changed = type(error).__new__(type(error))
     changed.__dict__.update(error.__dict__)
+    if message is not None:
+        changed.message = message
     if more:
         changed.message = f"{error.message.rstrip('.')}. {more}"
     if remedy is not None:

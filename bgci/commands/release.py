@@ -10,7 +10,7 @@ from dataclasses import replace
 from bgci.appdef.app_definition import instances
 from bgci.checks.test_result import Case
 from bgci.dcos.running_app import RunningApp
-from bgci.engine.decisions import Kind, Release
+from bgci.engine.decisions import Goal, Kind, Release
 from bgci.engine.lock import Way
 from bgci.errors import (
     NAMES,
@@ -33,6 +33,7 @@ from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach, rollback_on_abort
+from bgci.operations.other_hands import OtherHands
 from bgci.operations.owned_apps import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
@@ -62,13 +63,15 @@ def run(settings: Settings) -> None:
             _ = context.cluster, context.balancers
         stood = any(app.revision == context.revision for app in mine.apps)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before any change
+        hands = OtherHands(context)
         try:
             with rollback_on_abort(context):
-                changed = _climb(context, rendered.release, steps, tests)
-                _promote(context, rendered.release, changed)
-        except BgciError as cause:
+                changed = _climb(context, rendered.release, steps, tests, hands)
+                _promote(context, rendered.release, changed, hands)
+        except BgciError as error:
+            cause = amended(error, message=hands.named(error.message))
             if isinstance(cause, ConflictError) and stood and _only_canary(context):
-                raise  # an earlier release's canary, which this one has not touched
+                raise cause from error  # an earlier release's canary, which this one has not touched
             _go_back(context, cause)
 
 
@@ -99,7 +102,7 @@ def _check_settings(context: Context, release: Release, running: Sequence[Runnin
             require_servable(context, release, running)
 
 
-def _climb(context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned) -> bool:
+def _climb(context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned, hands: OtherHands) -> bool:
     """The canary at each of its sizes, tested before the next. Returns whether that changed anything."""
     failed, standing, changed = 0.0, 0, False
     cases: list[Case] = []
@@ -114,14 +117,16 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
             standing = wanted
         size = _at_least_standing(context, release, size)
         label = str(step) if len(steps) > 1 else ""
+        hands.require_goal(Goal(Kind.CANARY, release.revision, target=instances(release.definition or {})))
         with context.part("canary", label):
             changed = reach(context, Kind.CANARY, release, size, checked=True) or changed
+        hands.remember()
         if context.settings.dry_run:
             context.plan(
                 f"Test the canary{f' at {label}' if label else ''}." if tests else "No tests: no suite was found."
             )
             continue
-        _test(context, tests, label, cases)
+        _test(context, tests, label, cases, hands)
         failed += (context.result.judge or {}).get("failed_beyond_baseline", 0.0)
     return changed
 
@@ -141,12 +146,14 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
     return CanarySize(standing)
 
 
-def _promote(context: Context, release: Release, changed: bool) -> None:
+def _promote(context: Context, release: Release, changed: bool, hands: OtherHands) -> None:
     """changed: whether the canary stage changed anything. In a first deployment it deploys the whole app."""
+    hands.require_goal(Goal(Kind.PROMOTE, release.revision, target=instances(release.definition or {})))
     with context.part("promote"):
         promoted = reach(context, Kind.PROMOTE, release, checked=True)
     if changed and not promoted:
         context.result = replace(context.result, changed=True, message=context.result.reached)
+    context.result = replace(context.result, message=hands.named(context.result.message or ""))
 
 
 def _within_budget(context: Context, release: Release, size: CanarySize, tests: Planned) -> CanarySize:
@@ -162,14 +169,14 @@ def _within_budget(context: Context, release: Release, size: CanarySize, tests: 
     return CanarySize(allowed)
 
 
-def _test(context: Context, tests: Planned, step: str, cases: list[Case]) -> None:
+def _test(context: Context, tests: Planned, step: str, cases: list[Case], hands: OtherHands) -> None:
     """Run the tests at one step; their cases are added to ``cases``."""
     if not tests:
         context.console.info("No tests: no suite was found, and --test-command is not given.")
         return
     try:
         with context.part("test", step):
-            carry_out(context, tests, step=step, earlier=cases)
+            carry_out(context, tests, hands, step=step, earlier=cases)
     except InconclusiveError as error:
         if context.settings.on_inconclusive != "promote":
             raise
@@ -188,7 +195,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
         raise cause  # the promotion has gone back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
-    rejected_at = time.time()
+    rejected_at = time.monotonic()
     if isinstance(cause, RejectedError) and context.settings.on_rejected == "cut":
         context.go_on_with(cut=True)
     try:
@@ -199,22 +206,22 @@ def _go_back(context: Context, cause: BgciError) -> None:
         raise cause from error
     if not _stands(context):
         raise amended(cause, more=f"{context.revision} was removed: it is the first revision, and it never served.")
-    if isinstance(cause, RejectedError):
-        _report_served_on(context, rejected_at)
+    served = _served_on(context, time.monotonic() - rejected_at) if isinstance(cause, RejectedError) else ""
     remedy = cause.remedy if isinstance(cause, LASTING) else ""
     raise RolledBackError(
-        f"{context.revision} failed and was rolled back: {cause.message}",
+        f"{context.revision} failed and was rolled back{served}: {cause.message}",
         remedy=remedy or "Correct the cause and release it again.",
     ) from cause
 
 
-def _report_served_on(context: Context, rejected_at: float) -> None:
-    """Report from the journal how long the rejected canary still served users."""
-    seconds = served_on(context.artifacts.directory / "journal.jsonl", context.revision, rejected_at)
+def _served_on(context: Context, since_verdict: float) -> str:
+    """Report from the journal how long the rejected canary still served users. Returns a part of a sentence."""
+    seconds = served_on(context.artifacts.directory / "journal.jsonl", context.revision, since_verdict)
     if seconds is None:
-        return
+        return ""
     context.result = replace(
         context.result, cause={**(context.result.cause or {}), "served_on_seconds": round(seconds, 1)}
     )
     how = "cut" if context.settings.cut else "drained; --on-rejected cut is faster, but cuts its open sessions"
     context.console.info(f"The rejected canary received requests for {seconds:.1f} s after the verdict ({how}).")
+    return f" (it received requests for {seconds:.1f} s after the verdict)"

@@ -17,7 +17,7 @@ LOCK_LABEL = "BGCI_LOCK_OF"  # the base id of the app that is locked
 _LEASE, _SINCE, _RENEWED = "BGCI_LOCK_LEASE", "BGCI_LOCK_SINCE", "BGCI_LOCK_RENEWED"
 _OWNER = {
     name: f"BGCI_LOCK_{name.upper()}"
-    for name in ("way", "command", "revision", "machine", "process", "ci_job", "name", "url")
+    for name in ("way", "command", "revision", "machine", "process", "task", "ci_job", "name", "url")
 }
 
 

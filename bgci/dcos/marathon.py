@@ -137,9 +137,13 @@ class Marathon(Service):
         """A client for another thread."""
         return Marathon(self.http.apart())
 
-    def create(self, definition: Mapping[str, Any]) -> None:
-        """Raises ConflictError when the id exists, InvalidError with each violation's path, Locked."""
-        self._call(lambda: self.http.post("/v2/apps", json=definition), str(definition.get("id", "")))
+    def create(self, definition: Mapping[str, Any]) -> bool:
+        """Whether Marathon confirms the new app by its version; an answer without one says nothing.
+
+        Raises ConflictError when the id exists, InvalidError with each violation's path, Locked.
+        """
+        found = self._call(lambda: self.http.post("/v2/apps", json=definition), str(definition.get("id", "")))
+        return bool(found["version"].text())
 
     def scale(self, app_id: str, instances: int, force: bool = False) -> None:
         """Requests ``instances``; returns before Marathon has changed anything. ``force`` cancels conflicting

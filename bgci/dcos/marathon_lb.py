@@ -74,6 +74,17 @@ class Census:
     duplicates: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class About:
+    """HAProxy's version, empty if it does not say; how many older workers hold sessions; whether it runs without a
+    master process. ``forking_threads``: more than 1 where its list of processes endangers requests (hazard 64)."""
+
+    version: str
+    older_workers: int
+    lone: bool
+    forking_threads: int = 1
+
+
 class LoadBalancer:
     """One replica. ``url`` is its statistics port, such as ``http://10.0.0.5:9090``."""
 
@@ -168,14 +179,20 @@ class LoadBalancer:
         counts = Counter(f"{row['pxname']}/{row['svname']}" for row in rows)
         return Census(self.url, frozenset(tasks), tuple(sorted(name for name, count in counts.items() if count > 1)))
 
-    def about(self) -> tuple[str, int, bool]:
-        """HAProxy's version (empty if unknown), how many older workers hold sessions, and whether it runs
-        without a master process. Raises UnavailableError or DeniedError."""
-        version = self.version()
+    def about(self) -> About:
+        """For `bgci doctor`. Raises UnavailableError or DeniedError."""
+        page = self._text("/haproxy?stats", Accept="text/html")
         self._rows()
         pids = self._pids()
+        try:
+            config = self.config()
+        except BgciError:
+            config = ""
+        threads = int(found[1]) if (found := re.search(r"nbthread = (\d{1,5})\b", page)) else 1
         lone = len(pids) == 1
-        return version, len(older_workers(pids, lone)), lone
+        # The file's name in marathon-lb's own head: another one may do without a child process (docs/traffic.md).
+        forks = threads if re.search(r"^\s*lua-load\s+(?:\S*/)?getpids\.lua\b", config, re.MULTILINE) else 1
+        return About(_version(page), len(older_workers(pids, lone)), lone, forks)
 
     def config(self) -> str:
         """HAProxy's live configuration. Raises UnavailableError or DeniedError."""
@@ -183,8 +200,7 @@ class LoadBalancer:
 
     def version(self) -> str:
         """HAProxy's version, empty if unknown. Raises UnavailableError or DeniedError."""
-        found = re.search(r"HAProxy version ([0-9][^\s,<]*)", self._text("/haproxy?stats", Accept="text/html"))
-        return found[1] if found else ""
+        return _version(self._text("/haproxy?stats", Accept="text/html"))
 
     def strangers(self, ports: Iterable[int], ours: Iterable[Endpoint]) -> list[Stranger]:
         """The servers behind these service ports that are not our tasks, with their share of the traffic (hazard 53).
@@ -223,6 +239,11 @@ class LoadBalancer:
                 remedy="--marathon-lb-url must lead to marathon-lb itself; `bgci doctor` checks its version.",
             )
         return sorted(int(pid) for pid in text.split())
+
+
+def _version(page: str) -> str:
+    found = re.search(r"HAProxy version ([0-9][^\s,<]*)", page)
+    return found[1] if found else ""
 
 
 def resolve_replicas(urls: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from bgci.errors import BgciError
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
 CHUNK = 1 << 16  # bytes
+ENDED = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"}  # its executor has seen the process's end
 SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/executors/{executor}/runs/{container}"
 
 
@@ -71,6 +72,16 @@ class TaskLog:
             if states:
                 return "TASK_KILLED" in states
         return False
+
+    def has_ended(self, task_id: str) -> bool:
+        """Whether the task's process has certainly ended; False where Mesos does not say so.
+
+        TASK_LOST, TASK_UNREACHABLE and similar states prove nothing: such a task can still run.
+        """
+        try:
+            return self._task(task_id)["state"].text() in ENDED
+        except (BgciError, HttpFailure):
+            return False
 
     def _dcos_log(self, task_id: str, offset: int) -> tuple[str, int] | None:
         """dcos-log v2; ``offset`` counts the bytes of its text, which each call reads from the beginning.

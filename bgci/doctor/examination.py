@@ -19,7 +19,8 @@ from bgci.dcos.http_failure import HttpFailure, failure_of
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import CA_VARIABLES, is_loopback, verification
 from bgci.doctor import access, balancer_labels, running_apps
-from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, skipped, warning
+from bgci.doctor.balancers import load_balancer
+from bgci.doctor.finding import CheckResult, Status, failed, failure, ok, skipped, warning
 from bgci.doctor.rights import grant_of, known_permissions
 from bgci.engine.observation import Serving
 from bgci.engine.ownership import Claim, same_group
@@ -254,18 +255,9 @@ class Examination:
     def _load_balancers(self) -> Iterator[CheckResult]:
         for balancer in self.context.balancers:
             try:
-                version, older, lone = balancer.about()
+                yield load_balancer(balancer.url, balancer.about())
             except BgciError as error:
                 yield failed("load-balancer", error)
-                continue
-            found = f"{balancer.url}: HAProxy {version or 'of unknown version'}"
-            if older:
-                found += f"; {counted(older, 'older worker')} can still hold sessions; drains wait for them"
-            if lone:
-                remedy = "Run HAProxy with -W, like marathon-lb's image: otherwise bgci cannot see the end of a drain."
-                yield warning("load-balancer", f"{found}; it runs without a master process", remedy)
-            else:
-                yield ok("load-balancer", found)
 
     # -- the template and the apps ------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ go on would undo it, the run ends instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Delete, Fail, Goal, Kill, Kind, Restore, Scale
@@ -14,6 +14,7 @@ from bgci.engine.observation import App, Observation
 from bgci.errors import ConflictError
 
 MOST_RESIZES = 3  # of one app by somebody else: an autoscaler that a run works against
+SHOWN_AFTER = 1.0  # seconds in which Marathon lists an app that it has confirmed to have created
 
 Effect = tuple[str, int | None]  # app id, and its instances after a step; None: it is gone
 
@@ -41,36 +42,68 @@ class Change:
     def shrinks(self) -> bool:
         return not self.restarted and (self.after is None or self.after < self.before)
 
+    @property
+    def ends(self) -> bool:
+        """Whether nothing of the app is left to serve."""
+        return not self.restarted and not self.after
+
+    @property
+    def resized(self) -> bool:
+        return not self.restarted and self.after is not None
+
 
 @dataclass(frozen=True)
 class ForeignHand:
-    """``known``: the apps as they must be, after all that this run asked for. ``unsure``: what requests without an
-    answer may have done. ``partly``: what the last step may have done instead, because a task to kill had ended."""
+    """``known``: the apps as they must be, after all that this run asked for. ``created``: those that Marathon has
+    confirmed and that were not seen yet, and when. ``unsure``: what requests without an answer may have done.
+    ``partly``: what the last step may have done instead, because a task to kill had ended. ``restarted``: ids of the
+    tasks that a restart by somebody else replaces."""
 
     known: Mapping[str, App] = field(default_factory=dict)
+    created: Mapping[str, tuple[App, float]] = field(default_factory=dict)
     unsure: frozenset[Effect] = frozenset()
     partly: frozenset[Effect] = frozenset()
     changes: tuple[Change, ...] = ()
+    restarted: frozenset[str] = frozenset()
 
     def observed(self, observation: Observation) -> ForeignHand:
         seen = {app.id: app for app in observation.apps}
-        found = [*_resized(self.known, seen, self.unsure | self.partly), *_restarted(self.known, seen)]
-        return replace(self, known=seen, partly=frozenset(), changes=(*self.changes, *found))
+        late = {
+            app_id: (app, at)
+            for app_id, (app, at) in self.created.items()
+            if app_id not in seen and observation.now - at < SHOWN_AFTER
+        }
+        expected = {**{app_id: app for app_id, (app, _) in self.created.items() if app_id not in late}, **self.known}
+        restarts = list(_restarted(expected, seen, {app_id for app_id, _ in self.unsure}))
+        return replace(
+            self,
+            known=seen,
+            created=late,
+            partly=frozenset(),
+            changes=(*self.changes, *_resized(expected, seen, self.unsure | self.partly), *restarts),
+            restarted=self.restarted | {task.id for one in restarts for task in expected[one.app_id].tasks},
+        )
 
-    def asked(self, step: Action, observation: Observation | None, *, answered: bool) -> ForeignHand:
-        """After a step. ``answered``: Marathon has accepted it; otherwise nobody knows."""
+    def asked(
+        self, step: Action, observation: Observation | None, *, answered: bool, created: App | None = None
+    ) -> ForeignHand:
+        """After a step. ``answered``: Marathon has accepted it; otherwise nobody knows. ``created``: the new app that
+        it has confirmed."""
         effects = dict(_effects(step, observation))
         if not answered:
             return replace(self, unsure=self.unsure | set(effects.items()))
-        known, partly = dict(self.known), set[Effect]()
+        known, new, partly = dict(self.known), dict(self.created), set[Effect]()
+        if created and observation:
+            new[created.id] = created, observation.now
         for app_id, instances in effects.items():
             if instances is None:
                 known.pop(app_id, None)
+                new.pop(app_id, None)
             elif app_id in known:
                 if isinstance(step, Kill):
                     partly |= {(app_id, more) for more in range(instances, known[app_id].instances + 1)}
-                known[app_id] = replace(known[app_id], instances=instances)
-        return replace(self, known=known, partly=frozenset(partly))
+                known[app_id] = replace(known[app_id], instances=instances, last_scaling_at=0.0)
+        return replace(self, known=known, created=new, partly=frozenset(partly))
 
     def grown(self, app_id: str) -> bool:
         """Whether somebody else has scaled this app up."""
@@ -78,7 +111,22 @@ class ForeignHand:
 
     def named(self, message: str) -> str:
         """The message, with every change that it does not name."""
-        return " ".join([message, *(str(change) for change in self.changes if str(change) not in message)])
+        more = [text for text in self._texts() if text not in message]
+        return " ".join([f"{message.rstrip('.')}.", *more]) if more else message
+
+    def _texts(self) -> Iterator[str]:
+        """One sentence for each change, and one for all sizes of an app that was resized again and again."""
+        for app_id in dict.fromkeys(change.app_id for change in self.changes):
+            often = self._resized_often(app_id)
+            sizes = [one for one in self.changes if one.app_id == app_id and not (often and one.resized)]
+            yield from dict.fromkeys([*([often] if often else []), *map(str, sizes)])
+
+    def _resized_often(self, app_id: str) -> str:
+        """A sentence about an autoscaler that this run works against; empty without one."""
+        sizes = [one.after for one in self.changes if one.app_id == app_id and one.resized]
+        if len(sizes) < MOST_RESIZES:
+            return ""
+        return f"{app_id} was resized {len(sizes)} times by somebody else ({', '.join(map(str, sizes))})."
 
     def refusal(self, goal: Goal) -> Fail | None:
         """Why the run ends where it is: to go on would undo the change. A rollback goes on, for it goes that way."""
@@ -86,24 +134,37 @@ class ForeignHand:
             return None
         for change in self.changes:
             ours = change.revision == goal.revision
-            resized = [one for one in self.changes if one.app_id == change.app_id and not one.restarted]
             if ours and change.shrinks:
-                return _refused(str(change), goal)
-            if not ours and goal.kind is Kind.CANARY and (change.after == 0 or change.after is None):
-                return _refused(f"{change} Nothing but {goal.revision} is left to serve.", goal)
-            if len(resized) >= MOST_RESIZES:
-                sizes = ", ".join(str(one.after) for one in resized)
-                return _refused(f"{change.app_id} was resized {len(resized)} times by somebody else ({sizes}).", goal)
+                return _refused(str(change), _after_ours(change, goal), goal)
+            if not ours and goal.kind is Kind.CANARY and change.ends:
+                lost = f"{change} Nothing but {goal.revision} is left to serve."
+                return _refused(lost, _after_the_baseline(change, goal), goal)
+            if often := self._resized_often(change.app_id):
+                remedy = f"Stop the autoscaler of {change.app_id} until the release has ended, and run the same command"
+                return _refused(often, f"{remedy} again.", goal)
         return None
 
 
-def _refused(what: str, goal: Goal) -> Fail:
+def _refused(what: str, remedy: str, goal: Goal) -> Fail:
     return Fail(
-        f"{what} {goal.kind.value} of {goal.revision} ends here, for to go on would undo that.",
-        f"Run `bgci {goal.kind.value}` again to go on from what runs now, or `bgci rollback` of {goal.revision} to go "
-        "back. Stop an autoscaler of the app for the time of a release.",
+        f"{what} `bgci {goal.kind.value}` of {goal.revision} ends here, because going on would undo that.",
+        remedy,
         ConflictError,
     )
+
+
+def _after_ours(change: Change, goal: Goal) -> str:
+    again = f"Run `bgci {goal.kind.value}` of {goal.revision} again"
+    if change.after is None:
+        return f"{again} to create it anew. `bgci status` shows what serves."
+    return f"{again} to scale it up, or `bgci rollback` of {goal.revision} to remove it."
+
+
+def _after_the_baseline(change: Change, goal: Goal) -> str:
+    rest = f"`bgci promote` of {goal.revision} to serve with it alone"
+    if change.after is None:
+        return f"Run {rest}."
+    return f"Run `bgci rollback` of {goal.revision} to scale {change.app_id} up again, or {rest}."
 
 
 def _resized(known: Mapping[str, App], seen: Mapping[str, App], unsure: frozenset[Effect]) -> Iterator[Change]:
@@ -113,11 +174,19 @@ def _resized(known: Mapping[str, App], seen: Mapping[str, App], unsure: frozense
             yield Change(app_id, app.revision, app.instances, after)
 
 
-def _restarted(known: Mapping[str, App], seen: Mapping[str, App]) -> Iterator[Change]:
-    """Apps of which Marathon has another configuration: scaling makes none, a restart and any other change do."""
+def _restarted(known: Mapping[str, App], seen: Mapping[str, App], unsure: Collection[str]) -> Iterator[Change]:
+    """Apps of which Marathon has another configuration: scaling makes none, a restart and any other change do.
+
+    A restart by Marathon 1.7 looks like a scaling to the same size. ``unsure``: ids of apps that a request without an
+    answer may have scaled.
+    """
     for app_id, app in seen.items():
         before = known.get(app_id)
-        if before and before.configured_at and before.configured_at != app.configured_at:
+        if not before:
+            continue
+        configured = before.configured_at and before.configured_at != app.configured_at
+        scaled = before.last_scaling_at and before.last_scaling_at != app.last_scaling_at and app_id not in unsure
+        if configured or (scaled and before.instances == app.instances):
             yield Change(app_id, app.revision, app.instances, app.instances, restarted=True)
 
 

@@ -34,8 +34,8 @@ class Owner:
     """The command that holds a lock.
 
     revision: empty for a command of all revisions. machine: the kernel and process namespace in which ``process``, an
-    id with its start time, names one process. ci_job: the same for each run of one CI job. name: the owner as
-    messages show it.
+    id with its start time, names one process. task: the Mesos task that it runs in, empty without one. ci_job: the same
+    for each run of one CI job. name: the owner as messages show it.
     """
 
     way: Way
@@ -43,6 +43,7 @@ class Owner:
     revision: str = ""
     machine: str = ""
     process: str = ""
+    task: str = ""
     ci_job: str = ""
     name: str = ""
     url: str = ""

@@ -50,6 +50,7 @@ class Memory:
     answered: frozenset[str] = frozenset()  # load balancers that were read in this run
     unanswered_since: float | None = None  # since when Marathon has not answered to a step
     foreign: ForeignHand = field(default_factory=ForeignHand)  # what somebody else has changed in this run
+    placeholder: bool = False  # this run has asked for one: the canary can be larger than its goal
     last: tuple[Step, float] | None = None  # the last step that Marathon has accepted, and when
 
     kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
@@ -135,7 +136,10 @@ class Memory:
         return replace(self, failures=failures)
 
     def _judged(self, canary: App, observation: Observation) -> Memory:
-        """Which tasks of the canary have turned bad: healthy once and failing now, or down where they served."""
+        """Which tasks of the canary have turned bad: healthy once and failing now, or down where they served.
+
+        Not those that a restart by somebody else replaces.
+        """
         pairs = [(replica, task) for replica in observation.replicas for task in canary.tasks]
         serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
         # A server that comes back from MAINT is DOWN for two checks: not a failure.
@@ -147,7 +151,7 @@ class Memory:
         return replace(
             self,
             served=frozenset((self.served - out) | {pair for pair, state in serving.items() if state is Serving.UP}),
-            turned_bad=self.turned_bad | fell | failing | vanished,
+            turned_bad=(self.turned_bad | fell | failing | vanished) - self.foreign.restarted,
         )
 
     def _measured(self, observation: Observation, goal: Goal) -> Memory:
@@ -177,16 +181,17 @@ class Memory:
             reload_requested_at=now if step.request_reload else self.reload_requested_at,
         )
 
-    def performed(self, step: Step, observation: Observation | None, goal: Goal) -> Memory:
-        """After Marathon has accepted the step."""
+    def performed(self, step: Step, observation: Observation | None, goal: Goal, created: App | None = None) -> Memory:
+        """After Marathon has accepted the step. ``created``: the new app that it has confirmed."""
         memory = replace(self, unanswered_since=None, last=(step, observation.now) if observation else None)
         if isinstance(step, Action):
-            memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True))
+            memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True, created=created))
         if isinstance(step, Create | Scale):
             grown = memory.returning
             if grown and isinstance(step, Scale) and step.app_id == grown.app_id:
                 grown = replace(grown, asked=step.instances)
-            return replace(memory, progress=-1, returning=grown)
+            placeholder = memory.placeholder or (isinstance(step, Scale) and step.placeholder)
+            return replace(memory, progress=-1, returning=grown, placeholder=placeholder)
         if isinstance(step, Kill):
             apps = observation.apps if observation else ()
             hit = [app for app in apps if any(task.id in step.task_ids for task in app.tasks)]

@@ -42,9 +42,8 @@ class Rollout:
         """The next step after this observation."""
         self.memory = self.memory.observed(observation, self.goal)
         self._observation = replace(observation, apps=self.memory.recall(observation.apps))
-        step = self._gives_up() or next_step(self._situation())
-        if not self.memory.degraded:
-            step = self.memory.foreign.refusal(self.goal) or step
+        refused = None if self.memory.degraded else self.memory.foreign.refusal(self.goal)
+        step = refused or self._gives_up() or next_step(self._situation())
         if isinstance(step, Done) and self.memory.degraded and self.goal.kind is not Kind.ROLLBACK:
             step = Fail(
                 f"{self.goal.revision} was rolled back. {self.memory.degraded} {step.message}",
@@ -95,9 +94,9 @@ class Rollout:
         """The next step when Marathon has refused the last one because a deployment holds the app's lock."""
         return self._settle(Wait(Cause.LOCK, problem), now)
 
-    def performed(self, step: Action) -> None:
-        """Marathon has accepted the step."""
-        self.memory = self.memory.performed(step, self._observation, self.goal)
+    def performed(self, step: Action, created: App | None = None) -> None:
+        """Marathon has accepted the step. ``created``: the new app, where it has confirmed that."""
+        self.memory = self.memory.performed(step, self._observation, self.goal, created)
 
     def needs_confirmation(self, step: Action) -> tuple[str, ...]:
         """The ids of the apps that must be read again before the step is performed; mostly none."""

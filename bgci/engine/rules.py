@@ -160,7 +160,8 @@ def _from_both(hybrid: Hybrid) -> Step:
     if goal.kind is Kind.ROLLBACK:
         return cut(hybrid) if hybrid.policy.cut else go_back(hybrid)
     strategy = STRATEGIES[hybrid.policy.strategy]
-    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not strategy.has_placeholder(hybrid):
+    placeholder = hybrid.memory.placeholder or strategy.has_placeholder(hybrid)
+    if goal.kind is Kind.CANARY and canary.instances > goal.instances and not placeholder:
         return Fail(
             f"{goal.revision} has {canary.instances} canary instances already, more than {goal.instances}: a canary "
             "only grows.",

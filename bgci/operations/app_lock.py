@@ -14,7 +14,6 @@ from bgci.durations import duration_text
 from bgci.engine.lock import LEASE, Contender, CreateLock, Hold, Lock, Owner, Refuse, WaitForLock, Way
 from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError
 from bgci.interruption import left, pause, within
-from bgci.operations.process_identity import has_ended
 from bgci.reporting.console import Console
 
 MARGIN = 15.0  # seconds before the end of the lease in which the holder starts no change
@@ -31,8 +30,17 @@ class LockLost(ConflictError):
 class AppLock:
     """The lock of one app for this process, from ``take`` to ``release``."""
 
-    def __init__(self, marathon: Marathon, app_id: str, me: Owner, patience: float, console: Console) -> None:
+    def __init__(
+        self,
+        marathon: Marathon,
+        app_id: str,
+        me: Owner,
+        patience: float,
+        console: Console,
+        gone: Callable[[Owner], bool],
+    ) -> None:
         self.me = me
+        self._gone = gone
         self._given = marathon
         self._marathon = marathon.free()
         self._app_id = app_id
@@ -52,7 +60,7 @@ class AppLock:
 
         Raises DeniedError for an account that cannot create or read an app here.
         """
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=self._gone)
         self._create()
         unseen = 0
         while True:
@@ -78,7 +86,7 @@ class AppLock:
 
     def watch(self) -> None:
         """Wait until no other command holds the lock, without creating one. Raises ConflictError."""
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=gone)
+        contender = Contender(self.me, self._patience, time.monotonic(), gone=self._gone)
         while True:
             listed, at = self._marathon.locks(self._app_id)
             if at:
@@ -260,10 +268,6 @@ def described(lock: Lock) -> str:
         return f"An unknown owner (lock {lock.id}, whose labels bgci did not write)"
     what = " ".join(filter(None, (f"`bgci {owner.command}`", f"of {owner.revision}" if owner.revision else "")))
     return f"{what} ({', '.join(filter(None, (owner.name, owner.url))) or 'unknown owner'})"
-
-
-def gone(owner: Owner) -> bool:
-    return has_ended(owner.machine, owner.process)
 
 
 def clock_time(seconds: float) -> str:

@@ -10,9 +10,9 @@ from bgci.engine.lock import Lock, Owner, Way
 from bgci.engine.ownership import folder
 from bgci.errors import DeniedError
 from bgci.interruption import SLACK, left, within
-from bgci.operations.app_lock import AppLock, clock_time, described, gone
+from bgci.operations.app_lock import AppLock, clock_time, described
 from bgci.operations.context import Context
-from bgci.operations.process_identity import machine, process
+from bgci.operations.process_identity import HasEnded, machine, process
 from bgci.reporting.artifacts import ci_job
 
 # Seconds for which a job waits for a command that is about to withdraw, or to follow its run.
@@ -34,7 +34,8 @@ def take_lock(context: Context, way: Way) -> None:
     patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
     with within(patience + min(left(), context.settings.timeout + SLACK)):
         cluster = context.cluster
-        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console)
+        gone = HasEnded(cluster.task_log)
+        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console, gone)
         context.lock = lock
         try:
             lock.take()
@@ -64,6 +65,7 @@ def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
 def other_locks(context: Context) -> list[Lock]:
     """The live locks of other commands, as text."""
     listed, at = context.cluster.marathon.locks(context.app_id)
+    gone = HasEnded(context.cluster.task_log)
     others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
     return [lock for lock in others if not (lock.owner and gone(lock.owner)) and not (at and at >= lock.ends)]
 
@@ -92,6 +94,7 @@ def _me(context: Context, way: Way) -> Owner:
         revision=context.job.revision if context.job else context.settings.revision,
         machine=machine(),
         process=process(os.getpid()),
+        task=task,
         ci_job=key,
         name=", ".join(filter(None, (title, name))),
         url=url,

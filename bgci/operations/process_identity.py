@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Protocol
+
+from bgci.engine.lock import Owner
 
 PROC = Path("/proc")
+ASK_AGAIN = 2.0  # seconds until Mesos is asked again whether a task has ended
+
+
+class Tasks(Protocol):
+    """What Mesos knows of tasks (dcos.task_log)."""
+
+    def has_ended(self, task_id: str) -> bool: ...
+
+
+class HasEnded:
+    """Whether the owner of a lock certainly runs no more: its process on this machine has ended, or its Mesos task."""
+
+    def __init__(self, tasks: Tasks | None) -> None:
+        self._tasks = tasks
+        self._ended: dict[str, bool] = {}  # by task id
+        self._asked: dict[str, float] = {}
+
+    def __call__(self, owner: Owner) -> bool:
+        if has_ended(owner.machine, owner.process):
+            return True
+        if not owner.task or not self._tasks:
+            return False
+        now, task = time.monotonic(), owner.task
+        if not self._ended.get(task) and now - self._asked.get(task, -ASK_AGAIN) >= ASK_AGAIN:
+            self._asked[task], self._ended[task] = now, self._tasks.has_ended(task)
+        return self._ended[task]
 
 
 def machine() -> str:

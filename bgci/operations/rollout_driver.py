@@ -24,7 +24,7 @@ from bgci.interruption import SLACK, left, within
 from bgci.operations.diagnosis import Diagnosis
 from bgci.operations.kept_baseline import KeptBaseline
 from bgci.operations.observer import Observer
-from bgci.operations.performer import Performer
+from bgci.operations.performer import Gone, Performer
 from bgci.operations.stopwatch import Stopwatch
 from bgci.reporting.console import Console
 from bgci.reporting.journal import Journal
@@ -58,6 +58,7 @@ class Driver:
         self.baseline = baseline
         self.last: Observation | None = None
         self._diagnosis = Diagnosis(observer)
+        self._locked: Action | None = None  # the last step, where a deployment's lock has refused it
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
         """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
@@ -112,18 +113,26 @@ class Driver:
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step. Returns the next step if it needs no observation."""
-        self.console.step(step_text(step, release.revision))
+        if step != self._locked:  # else bgci only tries it again
+            self.console.step(step_text(step, release.revision))
+        self._locked = None
         affected = rollout.needs_confirmation(step)
         try:
             if affected and not rollout.confirms(step, self.observer.apps(affected)):
                 self.journal.refused("changed", self.observer.now())
                 return None
-            self.performer.perform(step, observation, release)
+            created = self.performer.perform(step, observation, release)
+        except Gone:
+            self.journal.refused("changed", self.observer.now())
+            return None
         except Locked as locked:
+            self._locked = step
             self.journal.refused("lock", now := self.observer.now(), locked.message)
             return rollout.locked(now, locked.message)
         except UnavailableError as error:
             self.journal.refused("unanswered", now := self.observer.now(), error.message)
             return rollout.unanswered(now, error.message, step)
-        rollout.performed(step)
+        if created:
+            self.journal.created(created, self.observer.now())
+        rollout.performed(step, created)
         return None

@@ -47,7 +47,7 @@ class RunWatch:
         self.run_id = ""
         self.result: dict[str, Any] | None = None
         self.task_id = ""
-        self.started = False  # whether a task of the run was launched
+        self.started = False  # whether a task of the run was launched, or its log was read
         self._offset = 0
         self._lines = LogLines()
         self._readable = context.cluster.task_log is not None
@@ -146,6 +146,7 @@ class RunWatch:
             self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
             return
         text, self._offset = got
+        self.started = self.started or self._offset > 0
         for line in self._lines.complete(text):
             self._take(line)
 

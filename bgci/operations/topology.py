@@ -88,6 +88,11 @@ def healthy_hybrid(context: Context) -> RunningPair:
     while True:
         hybrid = current_hybrid(context, alone=True)
         app = hybrid.canary.app
+        if not app.instances:
+            raise ConflictError(
+                f"{app.id} is suspended (0 instances), so there is nothing to test.",
+                remedy=f"Run `bgci canary` of {context.revision} to scale it up, or `bgci rollback` to remove it.",
+            )
         if len(app.healthy) >= max(1, app.instances):
             return hybrid
         why = f"{len(app.healthy)} of {app.instances} instances of {app.id} are healthy"

@@ -13,6 +13,8 @@ The events of a rollout, in this order:
 ``refused``
     The last step was not performed: ``reason`` is "changed" (a kill or delete was not confirmed), "lock" or
     "unanswered". A step without this event was performed.
+``created``
+    Marathon has confirmed the ``app`` of the last step: ``now``, ``app``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +96,10 @@ class Journal:
     def refused(self, reason: str, now: float, problem: str = "") -> None:
         """Append that the last step was not performed."""
         self._append("refused", {"now": round(now, 3), "reason": reason, "problem": problem})
+
+    def created(self, app: App, now: float) -> None:
+        """Append that Marathon has confirmed a new app."""
+        self._append("created", {"now": round(now, 3), "app": encoded(replace(app, tasks=()))})
 
     def sample(self, sample: Mapping[str, Any]) -> None:
         """Append a sample of the judge: ``reporting.timeline`` has its fields."""

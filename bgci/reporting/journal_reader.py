@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bgci.bounded import json_value, own_file
-from bgci.engine.observation import Observation
+from bgci.engine.observation import Observation, Task
 from bgci.reporting.rollout_record import decode_observation, merged
 
 MOST_OF_A_JOURNAL = 8_000_000  # bytes: a rollout of half an hour writes some millions
@@ -50,17 +50,26 @@ def entries(lines: Iterable[str]) -> Iterator[Entry]:
         yield Entry(kind, at, event, observation, step, decided)
 
 
-def served_on(journal: Path, revision: str, rejected_at: float) -> float | None:
-    """How long the canary got requests after it was rejected: seconds from the verdict (seconds since the epoch)
-    until no load balancer had the revision in rotation. None if the journal does not show it.
+def served_on(journal: Path, revision: str, since_verdict: float) -> float | None:
+    """How long the canary got requests after it was rejected: seconds from the verdict until no load balancer had the
+    revision in rotation. None where the journal does not show it.
+
+    since_verdict: seconds until now, when the rollback has just ended. The rollback's observations are on the clock of
+    its job, so only the time between two of them counts.
     """
     try:
         lines = own_file(journal, MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
     except OSError:
         return None
-    for observation in (entry.observation for entry in entries(lines)):
-        if observation and observation.now >= rejected_at:
-            tasks = (task for app in observation.apps if app.revision == revision for task in app.tasks)
-            if not any(map(observation.is_up, tasks)):
-                return observation.now - rejected_at
-    return None
+    found: list[Observation] = []  # of the last goal, which is the rollback
+    for entry in entries(lines):
+        found = [] if entry.kind == "goal" else [*found, *([entry.observation] if entry.observation else [])]
+    serves = [any(one.is_up(task) for task in _tasks_of(revision, one)) for one in found]
+    if not any(serves) or all(serves):
+        return None
+    left = found[len(serves) - serves[::-1].index(True)]  # the first observation after the last in which it serves
+    return since_verdict - (found[-1].now - left.now)
+
+
+def _tasks_of(revision: str, observation: Observation) -> Iterator[Task]:
+    return (task for app in observation.apps if app.revision == revision for task in app.tasks)

@@ -60,12 +60,13 @@ def _played(recorded: list[Entry]) -> Run:
     run = Run(*decode_goal(first))
     rollout = Rollout(run.goal, run.policy, Memory(kept=decoded(App, first["kept"]) if first.get("kept") else None))
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
+    created: App | None = None  # by that action, as Marathon has confirmed
     for entry in recorded[1:]:
         event, observation = entry.event, entry.observation
         if observation:
             if isinstance(pending, Action):
-                rollout.performed(pending)
-            before = rollout.memory
+                rollout.performed(pending, created)
+            created, before = None, rollout.memory
             today = rollout.decide(observation)
             pending = _known(entry.step)
             run.moments.append(moment := Moment(observation.now, observation, pending, today))
@@ -75,6 +76,8 @@ def _played(recorded: list[Entry]) -> Run:
             pending = _known(entry.step)
             today = rollout.unreachable(float(event["now"]), pending.reason if isinstance(pending, Wait) else "")
             run.moments.append(Moment(float(event["now"]), None, pending, today))
+        elif entry.kind == "created":
+            created = _created(event)
         elif entry.kind == "refused" and run.moments:
             lost, pending = pending, None
             now, problem = float(event["now"]), str(event.get("problem") or "")
@@ -84,6 +87,13 @@ def _played(recorded: list[Entry]) -> Run:
             if event["reason"] == "lock":
                 rollout.locked(now, problem)
     return run
+
+
+def _created(event: Json) -> App | None:
+    try:
+        return decoded(App, event["app"])  # type: ignore[no-any-return]
+    except (AttributeError, KeyError, ValueError, TypeError):
+        return None
 
 
 def _known(step: Json) -> Step | None:

@@ -12,6 +12,8 @@ import pytest
 from virtual.faults import ANSWERS, FAULTS, REPLICAS, Exchange, hangs
 from virtual.scenario import CASES, FAST_CASES, TWO_REPLICAS, WORLDS, Case, play
 
+from bgci.engine.lock import LEASE
+
 pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
@@ -75,6 +77,18 @@ def test_a_fault_of_a_release_by_jobs_ends_in_the_goal_or_is_finished_by_the_sam
     tmp_path: Path, case: str, number: int
 ) -> None:
     assert played(CASES[case], AFTER_THE_EFFECT[number], tmp_path / "world", 4 * number, 8) == []
+
+
+def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_knows_its_end(tmp_path: Path) -> None:
+    case, home = CASES["bluegreen promote job N=2 canary=1"], tmp_path / "world"
+    exchanges = exchanges_of(case, home)
+    at = next(n for n, one in enumerate(exchanges) if one.by_job and one.method == "PUT")  # the promotion scales up
+    story = play(case, home, FAULTS["SIGKILL after"], at, "SIGKILL after")
+    assert story.problems == [], story
+    _, killed, again = story.ends
+    assert "was stopped or killed in the cluster" in killed.text
+    assert "Removed the lock that `bgci promote` of v2 (task " in again.text
+    assert again.seconds < LEASE / 4  # virtual ones
 
 
 @pytest.mark.parametrize("via", ["direct", "job"])

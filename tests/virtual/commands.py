@@ -30,6 +30,7 @@ import bgci.dcos.marathon_lb
 import bgci.operations.app_lock
 import bgci.operations.context
 import bgci.operations.exclusion
+import bgci.operations.process_identity
 from bgci import interruption
 from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
@@ -207,8 +208,12 @@ def _call(work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
 
 
 def _has_ended(machine: str, process: str) -> bool:
-    programs = current().commands.world.programs  # type: ignore[attr-defined]
-    return not any(str(id(one)) == process and not one.dead and one.code is None for one in programs)
+    """As for programs on one machine, and each job on one of its own."""
+    me = current()
+    (owner,) = [one for one in me.commands.world.programs if str(id(one)) == process] or [None]  # type: ignore[attr-defined]
+    if "BGCI_JOB" in me.environment or (owner and "BGCI_JOB" in owner.environment):
+        return False  # Mesos knows
+    return owner is None or owner.dead or owner.code is not None
 
 
 @contextmanager
@@ -228,7 +233,7 @@ def seams() -> Iterator[None]:
             (interruption.Signals, "check", lambda self: None),
             (bgci.operations.context, "noted_signals", _no_signals),
             (bgci.operations.exclusion, "process", lambda pid: str(id(current()))),
-            (bgci.operations.app_lock, "has_ended", _has_ended),
+            (bgci.operations.process_identity, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
             (tls, "verification", lambda ca_cert, insecure: True),
         ):

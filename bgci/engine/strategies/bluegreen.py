@@ -24,7 +24,7 @@ def canary(hybrid: Hybrid) -> Step:
     if app.instances < goal.instances:
         return unless_starting(app, Scale(app.id, goal.instances))
     waiting = remove_unused(app, app.instances - goal.instances, hybrid) or until_serving(app, goal.instances, hybrid)
-    return waiting or Done(f"{goal.revision} has {goal.instances} instances in rotation beside {hybrid.baseline.name}.")
+    return waiting or Done(f"{goal.revision} has {app.instances} instances in rotation beside {hybrid.baseline.name}.")
 
 
 def promote(hybrid: Hybrid) -> Step:

@@ -11,7 +11,7 @@ import pytest
 from bgci.dcos import examine
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Marathon
-from bgci.dcos.marathon_lb import LoadBalancer
+from bgci.dcos.marathon_lb import About, LoadBalancer
 from bgci.dcos.metronome import Metronome
 from bgci.errors import UnavailableError
 
@@ -158,9 +158,9 @@ def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch, variable)
 @pytest.mark.parametrize(
     ("page", "pids", "about"),
     [
-        ("<h1>HAProxy version 2.0.17, released 2020/07/31</h1>", "8 21", ("2.0.17", 0, False)),
-        ("<h1>HAProxy version 2.6.12-1+deb12u4, released 2023</h1>", "8 21 34", ("2.6.12-1+deb12u4", 1, False)),
-        ("", "8", ("", 0, True)),
+        ("<h1>HAProxy version 2.0.17, released 2020/07/31</h1>", "8 21", About("2.0.17", 0, False)),
+        ("<h1>HAProxy version 2.6.12-1+deb12u4, released 2023</h1>", "8 21 34", About("2.6.12-1+deb12u4", 1, False)),
+        ("", "8", About("", 0, True)),
     ],
 )
 def test_a_load_balancer_tells_its_version_and_its_workers(stub, answer, page, pids, about):
@@ -168,6 +168,25 @@ def test_a_load_balancer_tells_its_version_and_its_workers(stub, answer, page, p
     stub.tell("GET", "/haproxy", answer(200, page, "text/html"), answer(200, csv, "text/plain"))
     stub.tell("GET", "/_haproxy_getpids", answer(200, pids, "text/plain"))
     assert LoadBalancer(stub.url).about() == about
+
+
+@pytest.mark.parametrize(
+    ("nbthread", "loads", "forking"),
+    [
+        (4, "/marathon-lb/getpids.lua", 4),
+        (1, "/marathon-lb/getpids.lua", 1),
+        (4, "/marathon-lb/getpids_proc.lua", 1),
+        (4, "getpids.lua", 4),
+    ],
+)
+def test_h64_threads_that_fork_are_told_from_the_page_and_the_configuration(stub, answer, nbthread, loads, forking):
+    page = f"<b>pid = </b> 21 (process #1, nbproc = 1, nbthread = {nbthread})<br>"
+    csv = "# pxname,svname,status,\nstats,FRONTEND,OPEN,\n"
+    stub.tell("GET", "/haproxy", answer(200, page, "text/html"), answer(200, csv, "text/plain"))
+    stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
+    config = f"global\n  nbthread {nbthread}\n  lua-load {loads}\n  lua-load /marathon-lb/getconfig.lua\n"
+    stub.tell("GET", "/_haproxy_getconfig", answer(200, config, "text/plain"))
+    assert LoadBalancer(stub.url).about().forking_threads == forking
 
 
 def test_a_stranger_at_the_load_balancers_url_is_named(stub, answer):

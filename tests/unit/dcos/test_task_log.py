@@ -137,3 +137,26 @@ def test_a_task_that_mesos_was_asked_to_end_was_stopped_and_one_that_ended_by_it
         task = {"task_id": {"value": TASK}, "statuses": statuses}
         stub.json("/mesos/api/v1", {"get_tasks": {"tasks": [], "completed_tasks": [task]}}, method="POST")
         assert log.was_stopped(TASK) is stopped
+
+
+@pytest.mark.parametrize(
+    ("found", "ended"),
+    [
+        ("TASK_FAILED", True),
+        ("TASK_KILLED", True),
+        ("TASK_FINISHED", True),
+        ("TASK_RUNNING", False),
+        ("TASK_KILLING", False),
+        ("TASK_LOST", False),
+        ("TASK_UNREACHABLE", False),
+    ],
+)
+def test_a_task_has_ended_only_where_its_executor_has_seen_that(log, stub, found, ended):
+    stub.json("/mesos/master/state", {"frameworks": [{"tasks": [{"id": TASK, "state": found}]}]})
+    assert log.has_ended(TASK) is ended
+    assert log.has_ended("another") is False
+
+
+def test_a_task_of_which_mesos_says_nothing_may_run(log, stub, answer):
+    stub.tell("GET", "/mesos/master/state", answer(403))
+    assert log.has_ended(TASK) is False

@@ -10,9 +10,11 @@ import pytest
 
 from bgci.dcos.credentials import ServiceAccount, Token
 from bgci.dcos.json_answer import JsonAnswer
+from bgci.dcos.marathon_lb import About
 from bgci.dcos.permissions import Permission, needed
 from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
+from bgci.doctor.balancers import load_balancer
 from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, table, tally, verdict, warning
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
@@ -337,3 +339,19 @@ def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is
     first, *rest = running_apps.everything([BLUE, GREEN, fine, app("/cron", **{GROUP: ""})], NOW)
     assert "readable apps: 4, deployment groups: 2, of two colours: 1" in first.found
     assert [check.name for check in rest] == ["state"]
+
+
+@pytest.mark.parametrize(
+    ("about", "status", "part"),
+    [
+        (About("2.0.17", 0, lone=False), Status.OK, "HAProxy 2.0.17"),
+        (About("", 2, lone=False), Status.OK, "of unknown version; 2 older workers can still hold sessions"),
+        (About("2.6", 0, lone=True), Status.WARNING, "without a master process"),
+        (About("2.6", 0, lone=False, forking_threads=4), Status.WARNING, "it has 4 threads, so each request for"),
+    ],
+)
+def test_h64_a_load_balancer_is_judged_by_its_processes_and_threads(about: About, status: Status, part: str) -> None:
+    check = load_balancer("http://lb:9090", about)
+    assert check.status is status
+    assert part in check.found
+    assert bool(check.remedy) == (status is Status.WARNING)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step
+from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.foreign_hand import MOST_RESIZES, ForeignHand
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
@@ -136,9 +136,112 @@ def test_an_autoscaler_that_works_against_the_release_ends_it() -> None:
     step = after(*((app("blue", size), GREEN) for size in sizes))
     assert isinstance(step, Fail)
     assert "resized 3 times by somebody else (6, 5, 6)" in step.message
-    assert "Stop an autoscaler" in step.remedy
+    assert "Stop the autoscaler of /web-blue" in step.remedy
+    assert step.message.count("/web-blue was ") == 1
 
 
 @pytest.mark.parametrize("later", [(BLUE, app("green", 0)), (app("blue", 0), GREEN), (app("blue", 9), GREEN)])
 def test_a_rollback_goes_on_whatever_somebody_else_does(later: tuple[App, ...]) -> None:
     assert not isinstance(after((BLUE, GREEN), later, goal=ROLLBACK), Fail)
+
+
+# -- between our request and our first look ---------------------------------------------------------------------------
+
+
+def created(now: float, *later: App, goal: Goal = CANARY, answered: bool = True) -> Step:
+    """The decision at ``now``, after a canary was created at 100."""
+    rollout = Rollout(goal, Policy())
+    step = rollout.decide(seen(BLUE))
+    assert isinstance(step, Create)
+    if answered:
+        rollout.performed(step, App("/web-green", step.instances, revision="v2"))
+    else:
+        rollout.unanswered(100.0, "No answer.", step)
+    return rollout.decide(seen(BLUE, *later, now=now))
+
+
+@pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=["canary", "promote"])
+def test_an_app_that_is_gone_before_it_was_seen_is_not_created_again(goal: Goal) -> None:
+    step = created(102.0, goal=goal)
+    assert isinstance(step, Fail)
+    assert step.ending is ConflictError
+    assert step.message.startswith("/web-green was deleted by somebody else.")
+    assert "to create it anew" in step.remedy
+
+
+def test_an_app_that_marathon_does_not_list_yet_is_waited_for() -> None:
+    assert isinstance(created(100.5), Wait)
+
+
+def test_an_app_that_is_suspended_before_it_was_seen_is_left_so() -> None:
+    step = created(100.5, app("green", 0))
+    assert isinstance(step, Fail)
+    assert step.message.startswith("/web-green was suspended (0 instances) by somebody else.")
+
+
+def test_a_creation_without_an_answer_is_asked_for_again() -> None:
+    assert isinstance(created(102.0, answered=False), Create)
+
+
+# -- restarts ---------------------------------------------------------------------------------------------------------
+
+
+def replaced(count: int = 4) -> App:
+    """The canary after a restart: other tasks, of another configuration."""
+    tasks = tuple(Task(f"green.new-{n}", True) for n in range(count))
+    return app("green", 4, tasks=tasks, configured_at=9.0)
+
+
+def test_tasks_that_a_restart_replaces_have_not_turned_bad() -> None:
+    before = app("green", 4, configured_at=1.0)
+    both = replace(replaced(), tasks=(*before.tasks, *replaced().tasks))
+    rollout = Rollout(PROMOTE, Policy())
+    for number, canary in enumerate([before, both, replaced(), replaced()]):
+        step = rollout.decide(seen(BLUE, canary, now=100.0 + 5 * number))
+    assert not rollout.memory.turned_bad
+    assert not rollout.memory.degraded
+    assert not isinstance(step, Fail)
+
+
+def test_a_task_of_a_restarted_canary_that_fails_later_has_turned_bad() -> None:
+    failing = replace(replaced(), tasks=(Task("green.new-0", False), *replaced().tasks[1:]))
+    rollout = Rollout(PROMOTE, Policy())
+    for number, canary in enumerate([app("green", 4, configured_at=1.0), replaced(), failing]):
+        rollout.decide(seen(BLUE, canary, now=100.0 + number))
+    assert rollout.memory.turned_bad == {"green.new-0"}
+
+
+def test_a_restart_by_marathon_1_7_looks_like_a_scaling_to_the_same_size() -> None:
+    hand = ForeignHand().observed(first := seen(BLUE, GREEN))
+    assert texts(hand.observed(seen(BLUE, replace(GREEN, last_scaling_at=9.0)))) == [
+        "/web-green was restarted or changed by somebody else."
+    ]
+    ours = hand.asked(Scale("/web-green", 2), first, answered=True)
+    assert texts(ours.observed(seen(BLUE, replace(GREEN, last_scaling_at=9.0)))) == []
+    unsure = hand.asked(Scale("/web-green", 2), first, answered=False)
+    assert texts(unsure.observed(seen(BLUE, replace(GREEN, last_scaling_at=9.0)))) == []
+
+
+# -- what the run says ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("goal", "later", "remedy"),
+    [
+        (PROMOTE, (BLUE, app("green", 0)), "Run `bgci promote` of v2 again to scale it up, or `bgci rollback` of v2"),
+        (PROMOTE, (BLUE,), "Run `bgci promote` of v2 again to create it anew."),
+        (CANARY, (app("blue", 0), GREEN), "Run `bgci rollback` of v2 to scale /web-blue up again, or `bgci promote`"),
+        (CANARY, (GREEN,), "Run `bgci promote` of v2 to serve with it alone."),
+    ],
+)
+def test_the_remedy_fits_what_was_done(goal: Goal, later: tuple[App, ...], remedy: str) -> None:
+    step = after((BLUE, GREEN), later, goal=goal)
+    assert isinstance(step, Fail)
+    assert step.remedy.startswith(remedy)
+
+
+def test_many_sizes_of_one_app_are_one_sentence() -> None:
+    hand = ForeignHand()
+    for size in (4, 6, 5, 6):
+        hand = hand.observed(seen(app("blue", size), GREEN))
+    assert hand.named("Done") == "Done. /web-blue was resized 3 times by somebody else (6, 5, 6)."

@@ -142,14 +142,18 @@ def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
     path = tmp_path / "journal.jsonl"
     down = replace(LB, servers={"t1": Server(Serving.MAINT), "t2": Server(Serving.MAINT)})
     with Journal(path) as journal:
-        journal.observed(SEEN, WAIT)
+        journal.goal(Goal(Kind.CANARY, "v1", 2), Policy())
+        journal.observed(replace(SEEN, now=5.0, replicas=(down,)), WAIT)
+        journal.goal(Goal(Kind.ROLLBACK, "v1", 2), Policy())
+        journal.observed(replace(SEEN, now=20.0), WAIT)
         journal.observed(replace(SEEN, now=21.0), Scale("/web-blue", 1))
         path.write_text(path.read_text() + '{"cut": \n')
-        assert served_on(path, "v1", 20.0) is None
+        assert served_on(path, "v1", 9.0) is None
         journal.observed(replace(SEEN, now=24.5, replicas=(down,)), WAIT)
-    assert served_on(path, "v1", 20.0) == 4.5
-    assert served_on(path, "v2", 20.0) == 1.0, "a revision that does not run is not served"
-    assert served_on(tmp_path / "none", "v1", 20.0) is None
+        journal.observed(replace(SEEN, now=26.0, apps=()), WAIT)
+    assert served_on(path, "v1", 9.0) == 9.0 - 1.5, "on the clock of the verdict"
+    assert served_on(path, "v2", 9.0) is None, "it was not in rotation when the rollback began"
+    assert served_on(tmp_path / "none", "v1", 9.0) is None
 
 
 def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
