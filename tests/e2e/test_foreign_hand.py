@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -47,3 +49,30 @@ def test_what_another_hand_does_is_named_and_finished_or_refused_and_never_undon
         app.write("v2")
         assert app.promote("v2").code == 0
     assert app.runs() == {"v2": 2}
+
+
+def test_what_another_hand_does_while_a_release_tests_is_named_and_a_deleted_canary_is_not_created_again(
+    make_app: Callable[..., App],
+) -> None:
+    app = make_app(1)
+    app.promote("v1")
+    program = app.directory / "hand.py"
+    program.write_text(
+        "import os, sys, urllib.request as web\n"
+        "request = web.Request(sys.argv[1], sys.argv[3].encode(), {'Content-Type': 'application/json'})\n"
+        "request.get_method = lambda: sys.argv[2]\n"
+        "assert web.urlopen(request).status == 200\n"
+    )
+    url = f"{app.lab.marathon_url}/v2/apps{app.id_of('v1')}"
+    hand = f"{sys.executable} {program} {url}?force=true PUT '{{\"instances\": 2}}'"
+    released = app.run("release", "v2", "--test-command", hand)
+    blue, green = f"{app.id}-blue", f"{app.id}-green"
+    assert f"warning: {blue} was scaled from 1 to 2 instances by somebody else." in released.text
+    assert f"{blue} was scaled from 1 to 2 instances by somebody else." in released.result["message"]
+    assert app.runs() == {"v2": 1}
+
+    hand = f"{sys.executable} {program} {app.lab.marathon_url}/v2/apps{blue}?force=true DELETE ''"
+    ended = app.run("release", "v3", "--test-command", hand, expect=7)
+    assert f"{blue} was deleted by somebody else." in ended.result["message"]
+    assert app.runs() == {"v2": 1}
+    assert green == app.id_of("v2")
