@@ -73,12 +73,28 @@ class Commands:
 
     def run(self, *words: str) -> Ended:
         """A command, to its end."""
+        return self.world.loop.run_until_complete(self._run(words, self.artifacts))
+
+    def both(self, one: Sequence[str], other: Sequence[str], delay: float) -> tuple[Ended, Ended]:
+        """Two commands to their ends; the other one begins ``delay`` seconds later, with artifacts of its own."""
+
+        async def later() -> Ended:
+            await asyncio.sleep(delay)
+            return await self._run(other, self.artifacts.with_name("others"))
+
+        async def together() -> Any:
+            return await asyncio.gather(self._run(one, self.artifacts), later())
+
+        first, second = self.world.loop.run_until_complete(together())
+        return first, second
+
+    async def _run(self, words: Sequence[str], artifacts: Path) -> Ended:
         out = io.StringIO()
-        program = self._program(words, dict(self._environment), out)
+        program = self._program(words, {**self._environment, "BGCI_ARTIFACTS": str(artifacts)}, out)
         program.skew = self.skew
         began = self.world.clock.now
         try:
-            code = self.world.loop.run_until_complete(program.run())
+            code = await program.run()
         finally:
             self.world.programs.remove(program)
         return Ended(" ".join(words), code, out.getvalue(), self.world.clock.now - began)
@@ -233,6 +249,7 @@ def seams() -> Iterator[None]:
             (interruption.Signals, "check", lambda self: None),
             (bgci.operations.context, "noted_signals", _no_signals),
             (bgci.operations.exclusion, "process", lambda pid: str(id(current()))),
+            (bgci.operations.app_lock, "RENEW_EVERY", 1e6),  # of real time, for a thread that is no program
             (bgci.operations.process_identity, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
             (tls, "verification", lambda ca_cert, insecure: True),

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -105,10 +106,7 @@ def template(instances: int) -> dict[str, Any]:
 def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name: str = "none") -> Story:
     """The release with this fault at the request of that number."""
     story = Story(case, name, at)
-    documents = _documents(case.instances, case.strategy, case.canaries, case.via, case.replicas)
-    with seams(), world(home, replicas=case.replicas, pace=case.pace) as cluster:
-        commands = _commands(cluster, case)
-        _prepare(cluster, documents)
+    with prepared(case, home) as (cluster, commands):
         _disturb(cluster, commands, case)
         commands.counting = True
         commands.exchanges = story.exchanges
@@ -117,13 +115,29 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
             for command in ("canary", case.goal):
                 _to_the_end(commands, story, case, command)
             back = max(replica.down_until for replica in cluster.replicas.values()) - cluster.clock.now
-            _run_on(cluster, SETTLED + max(0.0, back))
+            run_on(cluster, SETTLED + max(0.0, back))
             _after_a_lock_that_was_left(cluster, commands, story, case)
             story.problems += _verdict(cluster, case)
             _once_more(cluster, commands, story, case)
         except Deadlock as error:
             story.problems.append(f"deadlock: {error}")
     return story
+
+
+@contextmanager
+def prepared(case: Case, home: Path) -> Iterator[tuple[World, Commands]]:
+    """A cluster in which v1 serves and, by jobs, v2 is published; and the commands of v2."""
+    documents = _documents(case.instances, case.strategy, case.canaries, case.via, case.replicas)
+    with seams(), world(home, replicas=case.replicas, pace=case.pace) as cluster:
+        commands = _commands(cluster, case)
+        _prepare(cluster, documents)
+        yield cluster, commands
+
+
+def sizes(cluster: World) -> dict[str | None, int]:
+    """Instances by revision; None: of a lock."""
+    specs = [app.spec for app in cluster.marathon.store.apps.values()]
+    return {spec["labels"].get("BGCI_REVISION"): spec["instances"] for spec in specs}
 
 
 def _commands(cluster: World, case: Case) -> Commands:
@@ -172,7 +186,7 @@ def _to_the_end(commands: Commands, story: Story, case: Case, command: str) -> N
     story.problems.append(f"{command} does not end with 0 in {MOST_TRIES} tries")
 
 
-def _run_on(cluster: World, seconds: float) -> None:
+def run_on(cluster: World, seconds: float) -> None:
     import asyncio
 
     cluster.loop.run_until_complete(asyncio.sleep(seconds))
@@ -185,9 +199,9 @@ def _after_a_lock_that_was_left(cluster: World, commands: Commands, story: Story
     lost = story.hit is not None and story.hit.method == "DELETE" and "-lock-" in story.hit.url
     if not (lost or story.fault in ("hangs", "leader changes") or (case.via == "job" and "SIGKILL" in story.fault)):
         story.problems.append("a lock is left")
-    _run_on(cluster, LEASE)
+    run_on(cluster, LEASE)
     _to_the_end(commands, story, case, case.goal)
-    _run_on(cluster, SETTLED)
+    run_on(cluster, SETTLED)
 
 
 def _locks(cluster: World) -> list[str]:
@@ -208,9 +222,7 @@ def _once_more(cluster: World, commands: Commands, story: Story, case: Case) -> 
 def _verdict(cluster: World, case: Case) -> list[str]:
     """What is not as promised at the end."""
     problems = []
-    store, (wanted,) = cluster.marathon.store, [{"promote": "v2", "rollback": "v1"}[case.goal]]
-    apps = [app.spec for app in store.apps.values()]
-    found = {spec["labels"].get("BGCI_REVISION"): spec["instances"] for spec in apps}
+    store, wanted, found = cluster.marathon.store, {"promote": "v2", "rollback": "v1"}[case.goal], sizes(cluster)
     if found != {wanted: case.instances}:
         problems.append(f"at the end: {found}")
     healthy = sum(bool(instance.healthy) and instance.wanted for instance in store.instances.values())
@@ -242,7 +254,7 @@ def _prepare(cluster: World, documents: Iterable[tuple[str, bytes]]) -> None:
             assert status == 201, body
 
     cluster.loop.run_until_complete(post())
-    _run_on(cluster, 3.0 + STALE)
+    run_on(cluster, 3.0 + STALE)
     cluster.watch()
 
 
