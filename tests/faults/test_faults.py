@@ -87,7 +87,7 @@ def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_knows_its
     assert story.problems == [], story
     _, killed, again = story.ends
     assert "was stopped or killed in the cluster" in killed.text
-    assert "Removed the lock that `bgci promote` of v2 (task " in again.text
+    assert "Removed the abandoned lock of `bgci promote` of v2 (task " in again.text
     assert again.seconds < LEASE / 4  # virtual ones
 
 
