@@ -118,7 +118,8 @@ def play(case: Case, home: Path, fault: Fault | None = None, at: int = -1, name:
             run_on(cluster, SETTLED + max(0.0, back))
             _after_a_lock_that_was_left(cluster, commands, story, case)
             story.problems += _verdict(cluster, case)
-            _once_more(cluster, commands, story, case)
+            if any(story.codes) or story.hit is None or story.hit.changes:
+                _once_more(cluster, commands, story, case)
         except Deadlock as error:
             story.problems.append(f"deadlock: {error}")
     return story
