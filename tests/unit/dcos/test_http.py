@@ -82,6 +82,16 @@ def test_a_post_whose_fate_is_unknown_is_not_sent_again(stub, answer, fault):
     assert len(stub.asked) == 1
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("method", ["post", "put", "delete"])
+def test_h67_a_step_of_a_release_is_sent_once(stub, answer, method, status):
+    """Who decides it again looks at the cluster before."""
+    stub.tell(method.upper(), "/x", answer(status), answer(200))
+    with pytest.raises(UnavailableError, match=f"answers {status}"):
+        getattr(quick(stub.url, patience=20).once(), method)("/x")
+    assert len(stub.asked) == 1
+
+
 def test_a_post_that_was_refused_for_its_rate_is_sent_again(stub, answer):
     stub.tell("POST", "/x", answer(429), answer(201, {"id": "/x"}))
     assert quick(stub.url).post("/x", json={"a": 1}) == {"id": "/x"}
