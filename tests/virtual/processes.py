@@ -25,7 +25,7 @@ from typing import Any
 
 from bgci import early_signals
 from virtual.clock import Clock
-from virtual.forked import become
+from virtual.forked import become, die_with
 from virtual.world import LATENCY, World
 
 HANGS = 120.0  # real seconds in which a process says nothing: other work runs beside
@@ -94,9 +94,11 @@ class Process:
         """To its end; the exit code."""
         self._end = asyncio.get_running_loop().create_future()
         self.control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        world = os.getpid()
         held = signal.pthread_sigmask(signal.SIG_BLOCK, early_signals.NUMBERS)  # hooks of fork drop exceptions
         self.pid = os.fork()
         if not self.pid:
+            die_with(world)
             become(other, self._host.address, self._page, self._words, self.environment, self.out)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
         other.close()
@@ -184,14 +186,20 @@ class Host:
         assert isinstance(world.clock, SharedClock)
         world.clock.host = self
         world.job = self._job
+        self._listener: socket.socket | None = None
         self.listen()
 
     def listen(self) -> None:
         """A socket of its own, also after a fork."""
+        self.close()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind("")  # an abstract address that is free
         self._listener.listen(64)
         self.address: Any = self._listener.getsockname()
+
+    def close(self) -> None:
+        if self._listener:
+            self._listener.close()
 
     def start(self, *words: str, **environment: str) -> Process:
         given = {**self.environment, "BGCI_ARTIFACTS": str(self.artifacts), **environment}
@@ -219,6 +227,7 @@ class Host:
         patience = min(HANGS, max(0.0, self.moment - time.perf_counter()))
         poll = select.poll()
         known = {process.control.fileno(): process for process in self.processes if process.control}
+        assert self._listener
         for descriptor in (self._listener.fileno(), *known):
             poll.register(descriptor, select.POLLIN)
         ready = poll.poll(1000 * patience)
@@ -237,6 +246,7 @@ class Host:
         self.strike()
 
     def _accept(self) -> None:
+        assert self._listener
         connection, _ = self._listener.accept()
         stream = connection.makefile("rb")
         pid, noted, method, url, body = pickle.load(stream)
@@ -266,3 +276,4 @@ def hosted(world: World, **environment: str) -> Iterator[Host]:
     finally:
         for process in list(host.processes):
             process.abandon()
+        host.close()

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from virtual.forked import PAGE, import_all
+from virtual.forked import PAGE, die_with, import_all
 from virtual.processes import HANGS, Host, Process, SharedClock, hosted
 from virtual.scenario import SETTLED, Case, play, template
 from virtual.world import CLUSTER, World, world
@@ -182,8 +182,10 @@ class Theatre:
 
     def _in_fork(self, work: object) -> object:
         reader, writer = os.pipe()
+        parent = os.getpid()
         pid = os.fork()
         if not pid:
+            die_with(parent)
             os.close(reader)
             clock = self.cluster.clock
             assert isinstance(clock, SharedClock)
