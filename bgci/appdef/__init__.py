@@ -1,5 +1,6 @@
-"""Makes an app definition and its three DC/OS Jobs from a template, and checks them by the rules of Marathon,
+"""Renders an app definition and its three DC/OS Jobs from a template, and checks them by the rules of Marathon,
 marathon-lb and Metronome. Pure.
 
-May import: errors, redaction. Start with ``template.render_template``, then ``validate.check_definition``.
+Start with ``template.render_template``, then ``validate.check_definition`` (its rules: ``marathon_rules``,
+``haproxy_labels``), ``colour`` (the app of one colour) and ``jobs``. May import: errors, redaction.
 """

@@ -36,7 +36,7 @@ def _resources(definition: Mapping[str, Any]) -> Advice:
     for name, least in (("cpus", 0.01), ("mem", 4)):
         given = _number(definition.get(name))
         if given is not None and 0 <= given < least:
-            yield f"$.{name}", f"is {given}, less than Mesos gives to a task", f"Write {least} or more"
+            yield f"$.{name}", f"is {given}, less than Mesos allocates to a task", f"Write {least} or more"
 
 
 def _image(definition: Mapping[str, Any]) -> Advice:
@@ -66,13 +66,13 @@ def _names(definition: Mapping[str, Any]) -> Advice:
 def _strategy(definition: Mapping[str, Any]) -> Advice:
     strategy = definition.get("unreachableStrategy")
     if isinstance(strategy, str) and strategy != "disabled":
-        yield "$.unreachableStrategy", f"is {strategy!r}, which Marathon takes for disabled", 'Write "disabled"'
+        yield "$.unreachableStrategy", f"is {strategy!r}, which Marathon treats as disabled", 'Write "disabled"'
 
 
 def _volumes(definition: Mapping[str, Any]) -> Advice:
     for index, volume in enumerate(as_list(as_mapping(definition.get("container")).get("volumes"))):
         if "persistent" in as_mapping(volume):
-            message = "is a persistent volume: each colour has one of its own, and data does not move between them"
+            message = "is a persistent volume: each colour has a separate one, and data does not move between them"
             yield f"$.container.volumes[{index}]", message, "Keep the data in a store outside of the app"
 
 

@@ -1,6 +1,6 @@
 """Reading and writing an app definition in each of Marathon's forms, old and new.
 
-A definition is what the template says, without a colour. These readers accept any JSON and return "unset" for a value
+A definition is the rendered template, without a colour. These readers accept any JSON and return "unset" for a value
 of the wrong type; `validate` reports such a value.
 """
 
@@ -24,7 +24,7 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The definition with an absolute id, without null, with enums in upper case, and with its ports in one place.
 
     Legacy networking remains, because old Marathons need it. Outside of the host's network Marathon ignores
-    `portDefinitions` and `ports`, but for their number: missing port mappings are added
+    `portDefinitions` and `ports`, except for their number: it adds missing port mappings
     (marathon: AppNormalization.maybeAddPortMappings). Before 1.5 it took service ports from `ports`.
     """
     definition = plain(raw)
@@ -57,17 +57,17 @@ def _ports_into(table: list[dict[str, Any]], definition: dict[str, Any]) -> None
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """``value`` where it is a JSON object, else an empty one."""
+    """``value`` if it is a JSON object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def as_list(value: Any) -> Sequence[Any]:
-    """``value`` where it is a JSON array, else an empty one."""
+    """``value`` if it is a JSON array, else an empty one."""
     return value if isinstance(value, list) else ()
 
 
 def as_int(value: Any) -> int:
-    """``value`` where it is a whole number, else 0 (true is a number in Python, not in JSON)."""
+    """``value`` if it is a whole number, else 0 (true is a number in Python, not in JSON)."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
@@ -77,7 +77,7 @@ def labels(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def network_mode(definition: Mapping[str, Any]) -> str:
-    """``host``, ``container/bridge`` or ``container``, whichever form says so (marathon: AppNormalization.scala)."""
+    """``host``, ``container/bridge`` or ``container``, from any of the forms (marathon: AppNormalization.scala)."""
     networks = as_list(definition.get("networks"))
     if networks:
         return str(as_mapping(networks[0]).get("mode", "container"))
@@ -88,7 +88,7 @@ def network_mode(definition: Mapping[str, Any]) -> str:
 
 
 def port_table(definition: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
-    """Where the ports stand: the JSON path of the list, the name of the service port in an entry, and the list itself.
+    """The ports: the JSON path of the list, the name of the service port in an entry, and the list itself.
 
     That name is empty for legacy `ports`, a list of bare numbers.
     """
@@ -104,7 +104,7 @@ def port_table(definition: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
 
 
 def service_ports(definition: Mapping[str, Any]) -> list[int]:
-    """The service port of each port, 0 where it is unset (Marathon then picks one); of an app that runs, too."""
+    """The service port of each port of a definition or a running app; 0 if unset (Marathon then picks one)."""
     _, key, table = port_table(definition)
     return [as_int(as_mapping(entry).get(key)) if key else as_int(entry) for entry in table]
 
@@ -119,7 +119,7 @@ def alt_ports(definition: Mapping[str, Any]) -> list[int]:
 
 
 def group(definition: Mapping[str, Any]) -> str:
-    """The group, empty where the label is missing."""
+    """The group, empty without the label."""
     value = labels(definition).get(GROUP_LABEL)
     return value if isinstance(value, str) else ""
 

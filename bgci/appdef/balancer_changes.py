@@ -1,7 +1,7 @@
-"""What the load balancer does otherwise for a new revision: labels, service ports, modes and health checks. Pure.
+"""Changes of the load balancer by a new revision: labels, service ports, modes and health checks. Pure.
 
-While both revisions run, marathon-lb takes the baseline's labels for both (hazard 50). So the changes come into force
-at the end of the promotion, all at once.
+While both revisions run, marathon-lb uses the baseline's labels for both (hazard 50). So all changes come into force at
+the end of the promotion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OWN = {LabelKind.MODE, LabelKind.LINE, LabelKind.OPTIONS, LabelKind.TEMPLATE, L
 
 @dataclass(frozen=True)
 class BalancerChange:
-    """One setting. before and after: as texts, None where the setting is missing."""
+    """One changed setting. before and after: as texts, None without the setting."""
 
     kind: str  # label, service port, mode or health check
     name: str
@@ -39,14 +39,14 @@ class BalancerChange:
 
 
 def balancer_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[BalancerChange]:
-    """The changes from the app that serves, as Marathon shows it, to the definition of the new revision."""
+    """The changes from the serving app (Marathon's JSON) to the definition of the new revision."""
     return [*_label_changes(baseline, new), *_port_changes(baseline, new)]
 
 
 def has_own_settings(definition: Mapping[str, Any]) -> bool:
-    """Whether labels decide how the load balancer speaks to the app: its mode, or text in HAProxy's configuration.
+    """Whether labels change the load balancer's protocol for the app: its mode, or text in HAProxy's configuration.
 
-    Without them HAProxy checks the app as Marathon does, so that a healthy app is also UP.
+    Without them HAProxy's check is the same as Marathon's, so a healthy app is also UP.
     """
     rows = (known_label(key)[0] for key in labels(definition))
     return any(row is not None and row.kind in _OWN for row in rows)
@@ -61,8 +61,8 @@ def lost_ports(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]
 def freezing_change(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The label on which marathon-lb fails while both revisions run; empty without one.
 
-    marathon-lb looks up the port to check by its index, among the tasks of both. The tasks of the one with fewer ports
-    are missing there: an IndexError, and no app of the cluster is updated any more.
+    marathon-lb looks up the port to check by its index for the tasks of both apps. The tasks of the app with fewer
+    ports lack that index: an IndexError, after which marathon-lb updates no app of the cluster.
     """
     if len(service_ports(baseline)) == len(service_ports(new)):
         return ""
@@ -115,7 +115,7 @@ def _port_changes(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
 
 
 def _checks(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    """The fields of two health checks that HAProxy uses and that differ; all of them where there is one check."""
+    """The differing fields of two health checks, of those that HAProxy uses; all of them with only one check."""
     old, new = before or {}, after or {}
     names = [name for name in _CHECK_FIELDS if old.get(name) != new.get(name)]
     return tuple(  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Makes the app of one colour from a definition, which has no colour, and back."""
+"""Converts a definition, which has no colour, to the app of one colour, and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SWAPPABLE_LABEL = "HAPROXY_DEPLOYMENT_NEW_INSTANCES"
 APP_ID_LABEL = "HAPROXY_APP_ID"
 STAND_IN_LABEL = "BGCI_STAND_IN"
 FINGERPRINT_LABEL = "BGCI_DEFINITION"
-# The labels that say which app this is and how its rollout went, and nothing about its definition.
+# The labels of the app's identity and rollout, which are not part of its definition.
 _OWN_LABELS = (
     *(COLOUR_LABEL, STARTED_AT_LABEL, TARGET_LABEL, SWAPPABLE_LABEL, APP_ID_LABEL),
     *("BGCI_REVISION", "BGCI_IMAGE", FINGERPRINT_LABEL, "BGCI_BASELINE_INSTANCES"),
@@ -61,7 +61,7 @@ def coloured(
         TARGET_LABEL: str(target_of(definition)),
         **({SWAPPABLE_LABEL: str(instances)} if swappable else {}),
         APP_ID_LABEL: app_id,
-        # marathon-lb serves both colours on the definition's own port, whatever service port they have.
+        # marathon-lb serves both colours on the definition's own port, not on their service ports.
         **{f"HAPROXY_{index}_PORT": str(port) for index, port in enumerate(own) if port},
         "BGCI_REVISION": revision,
         "BGCI_IMAGE": image,
@@ -96,9 +96,9 @@ def fingerprint(definition: Mapping[str, Any]) -> str:
 
 
 def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
-    """The definition from which the app was made, in the form that Marathon stores.
+    """The definition of the app, without a colour, in the form that Marathon stores.
 
-    app: an app that Marathon returned, or a definition without a colour: both have the same result. version: of
+    app: an app that Marathon returned, or a definition without a colour, with the same result. version: of
     Marathon, whose defaults differ.
     """
     made = stored(colourless(app), version)
@@ -110,7 +110,7 @@ def uncoloured(app: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
 
 
 def colourless(app: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition from which the app was made, with the defaults that Marathon has added to it."""
+    """The definition of the app, without a colour, with Marathon's defaults."""
     own = labels(app)
     ports = [_own_port(own, index, port) for index, port in enumerate(service_ports(app))]
     changed = set_service_ports(app, ports)
@@ -131,7 +131,7 @@ def _own_port(own: Mapping[str, Any], index: int, port: int) -> int:
 
 
 def next_colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
-    """The colour of the app that is created beside the baseline, or first."""
+    """The colour of the new app beside the baseline, or of the first one."""
     if baseline is None:
         return "blue"
     colour = "green" if labels(baseline).get(COLOUR_LABEL) == "blue" else "blue"
@@ -143,7 +143,7 @@ def next_colour(app_id: str, baseline: Mapping[str, Any] | None) -> str:
 def _free_ports(own: list[int], alternative: list[int], baseline: Mapping[str, Any] | None) -> list[int]:
     """Each port's own number, or its alternative unless the baseline is on that one (hazard 27).
 
-    A port of 0 is one that no load balancer serves: Marathon picks its number, and it has no alternative.
+    No load balancer serves a port of 0: Marathon picks its number, and it has no alternative.
     """
     if baseline is None:
         return own

@@ -1,4 +1,4 @@
-"""What a check of a document found: all mistakes at once, each with its place and its remedy."""
+"""The findings of a document's checks: all mistakes at once, each with its place and its remedy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MOST_LISTED = 100  # findings of a message
 
 @dataclass(frozen=True)
 class Finding:
-    """One mistake: its JSON path (``$.labels.X``), what is wrong there, and what to do.
+    """One mistake: its JSON path (``$.labels.X``), the problem, and the remedy.
 
-    marathon: the path in Marathon's own answer where it is another, such as ``/constraints``.
-    advice: whether the document works nevertheless; advice is a warning, and a refusal only with ``--strict``.
+    marathon: the path in Marathon's own answer if it differs, such as ``/constraints``.
+    advice: whether the document works nevertheless; advice is a warning, and an error only with ``--strict``.
     """
 
     path: str
@@ -50,7 +50,7 @@ def require_valid(
 ) -> list[Finding]:
     """Advice among the findings; raises InvalidError that lists the others, if there are any.
 
-    what: such as ``The definition of /web``. strict: whether advice is a refusal, too.
+    what: such as ``The definition of /web``. strict: whether advice is an error, too.
     """
     refused = [finding for finding in findings if strict or not finding.advice]
     if not refused:

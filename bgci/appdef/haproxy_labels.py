@@ -1,7 +1,7 @@
 """The labels ``HAPROXY_*`` of one app, checked as marathon-lb and HAProxy read them. Pure.
 
-marathon-lb reads the labels of every app in Marathon. An error in one label can stop it for all apps, from the moment
-the app is created. So a finding says what happens, and the command ends before anything is sent.
+marathon-lb reads the labels of every app in Marathon. An error in one label can stop it for all apps as soon as
+the app is created. So a finding states the effect, and the command ends before it sends anything.
 Start with ``check_labels``; the table is in `haproxy_label_table`.
 """
 
@@ -38,7 +38,7 @@ def check_labels(definition: Mapping[str, Any], *, haproxy_map: bool = False) ->
     """All findings about the labels of a definition, or of an app that runs.
 
     haproxy_map: whether marathon-lb runs with ``--haproxy-map``, which formats some templates with other placeholders.
-    The labels ``HAPROXY_DEPLOYMENT_*`` are only known here: bgci writes them.
+    It does not check the values of ``HAPROXY_DEPLOYMENT_*``, because bgci writes them.
     """
     own, ports = labels(definition), service_ports(definition)
     found: list[LabelFinding] = []
@@ -46,7 +46,7 @@ def check_labels(definition: Mapping[str, Any], *, haproxy_map: bool = False) ->
         label, index = known_label(key)
         if label is None:
             found += _unknown(key, len(ports))
-        elif isinstance(value, str):  # another finding says that a label has to be text
+        elif isinstance(value, str):  # another finding reports that a label must be text
             found += _check_known(key, value, label, index, len(ports), haproxy_map)
     for index in range(len(ports)):
         found += _check_together(own, index, len(ports))
@@ -54,7 +54,7 @@ def check_labels(definition: Mapping[str, Any], *, haproxy_map: bool = False) ->
 
 
 def port_label(own: Mapping[str, Any], index: int, name: str) -> str | None:
-    """The text of one label of a port; None where it is missing."""
+    """The text of one label of a port; None without it."""
     value = own.get(PER_PORT[name].full_name(index))
     return value if isinstance(value, str) else None
 
@@ -66,7 +66,7 @@ def is_enabled(own: Mapping[str, Any], index: int) -> bool:
 
 
 def known_label(key: str) -> tuple[Label | None, int]:
-    """The row of the table and the index of the port; None where marathon-lb does not know the key."""
+    """The row of the table and the index of the port; None if marathon-lb has no such label."""
     if key in PER_APP:
         return PER_APP[key], 0
     match = _PORT_LABEL.fullmatch(key)
@@ -107,7 +107,7 @@ def _check_together(own: Mapping[str, Any], index: int, ports: int) -> Iterator[
     if label.get("VHOST"):
         if proxypass and re.search(r"[\s,]", label["VHOST"].strip()):
             message = f"needs one host name: marathon-lb would write all of {host_label} as the Host header"
-            remedy = f"write one host name in {host_label}, or an HTTP_BACKEND_PROXYPASS_GLUE of your own"
+            remedy = f"write one host name in {host_label}, or your own HTTP_BACKEND_PROXYPASS_GLUE"
             yield finding("HTTP_BACKEND_PROXYPASS_PATH", message, remedy, Effect.LEFT_OUT)
         if tcp_mode(label.get("MODE")):
             message = f"is tcp, but {host_label} leads HTTP requests to this backend: {REFUSED}"

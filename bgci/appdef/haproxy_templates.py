@@ -1,4 +1,4 @@
-"""The template labels of marathon-lb: whether ``str.format`` takes them, and what their HAProxy lines do. Pure."""
+"""The template labels of marathon-lb: whether ``str.format`` accepts them, and the effect of their lines. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_template(value: str, label: Label, *, haproxy_map: bool) -> Problems:
     if label.kind is LabelKind.VERBATIM:
         yield from _check_verbatim(text)
     if label.kind is LabelKind.FRAGMENT and "\n" in text.strip():
-        yield "holds a line break within the server line", "write it in one line", Effect.LEFT_OUT
+        yield "contains a line break within the server line", "write it in one line", Effect.LEFT_OUT
     if label.kind in (LabelKind.TEMPLATE, LabelKind.VERBATIM):
         yield from _check_lines(text, label.name)
     if label.kind in (LabelKind.BALANCE, LabelKind.OPTIONS):  # what follows their first line is written as it is
@@ -129,7 +129,7 @@ def _check_sections(lines: Lines, name: str) -> Problems:
 
 
 def _check_routes(lines: Lines, name: str) -> Problems:
-    """Ports, backends and servers that are not the app's own."""
+    """Findings of ports, backends and servers of others."""
     binds = [words for words in lines if words[0] == "bind"]
     for words in binds:
         address = re.split(r"\{sslCert\}|\{bindOptions\}", words[1] if len(words) > 1 else "")[0]
@@ -142,7 +142,7 @@ def _check_routes(lines: Lines, name: str) -> Problems:
     for words in lines:
         target = words[1] if len(words) > 1 else ""
         if words[0] in ("use_backend", "default_backend") and "{backend}" not in target and "%[" not in target:
-            message = f"leads to the backend {target!r}, whatever app that is"
+            message = f"leads to the backend {target!r} of another app"
             yield message, f"write {words[0]} {{backend}}", Effect.MISLED
         if words[0] in ("server", "server-template") and name != "BACKEND_SERVER_OPTIONS":
             message = f"adds the server {target!r}, which is not a task of the app"

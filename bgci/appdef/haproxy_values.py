@@ -14,12 +14,12 @@ from bgci.appdef.haproxy_label_table import TEXTS_WITH_LINES, Label, LabelKind
 
 
 class Effect(Enum):
-    """What marathon-lb does with a wrong label. The value completes the sentence "marathon-lb …"."""
+    """The effect of a wrong label. The value completes the sentence "marathon-lb …"."""
 
     FROZEN = "updates no app at all"
     LEFT_OUT = "leaves the app out"
     UNDRAINED = "cannot drain the app's tasks"
-    MISLED = "serves the app otherwise than meant"
+    MISLED = "serves the app differently than intended"
     IGNORED = "ignores the label"
 
 
@@ -64,20 +64,20 @@ def placed(path: str, problems: Problems) -> Iterator[LabelFinding]:
 
 
 def check_characters(value: str, label: Label) -> Problems:
-    """Characters that HAProxy does not take, or takes for something else than they look like."""
+    """Characters that HAProxy refuses or interprets unexpectedly."""
     if label.kind is LabelKind.NUMBER:
         return  # whatever int() takes; the text itself is not written
     lines_allowed = label.kind in (*TEXTS_WITH_LINES, LabelKind.BALANCE, LabelKind.OPTIONS)
     # marathon-lb itself replaces CR LF in templates, and nowhere else.
     text = value.replace("\r\n", "\n") if label.kind in TEXTS_WITH_LINES else value
     if any("\ud800" <= char <= "\udfff" for char in text):
-        yield "holds half of a character (a lone surrogate)", "write the whole character", Effect.FROZEN
+        yield "contains half of a character (a lone surrogate)", "write the whole character", Effect.FROZEN
         return
     for char in dict.fromkeys(text):
         if char == "\n" and not lines_allowed:
-            yield "holds a line break, but belongs within one line", "remove the line break", Effect.LEFT_OUT
+            yield "contains a line break, but must be one line", "remove the line break", Effect.LEFT_OUT
         elif char not in " \t\n" and (char.isspace() or char in _INVISIBLE or unicodedata.category(char) == "Cc"):
-            problem = f"holds the character {_named(char)}, which HAProxy does not take for white space"
+            problem = f"contains the character {_named(char)}, which is not white space to HAProxy"
             yield problem, "write a plain blank, or remove it", Effect.LEFT_OUT
 
 
@@ -113,7 +113,7 @@ def _check_port(value: str) -> Problems:
 
 def _check_flag(value: str) -> Problems:
     if not is_true(value) and value.lower() not in _FALSE:
-        yield f"is {_short(value)}, which marathon-lb takes for false", "write true or false", Effect.MISLED
+        yield f"is {_short(value)}, which marathon-lb reads as false", "write true or false", Effect.MISLED
 
 
 def _check_groups(value: str) -> Problems:
@@ -125,8 +125,8 @@ def _check_groups(value: str) -> Problems:
 
 def _check_hosts(value: str) -> Problems:
     if "/" in value:
-        remedy = "write the host name alone, such as web.example.com; a path belongs in HAPROXY_{n}_PATH"
-        yield f"is {_short(value)}: a host name holds no slash, so no request would match", remedy, Effect.MISLED
+        remedy = "write only the host name, such as web.example.com; put a path into HAPROXY_{n}_PATH"
+        yield f"is {_short(value)}: a host name has no slash, so no request would match", remedy, Effect.MISLED
     elif value and not all(part.strip() for part in value.split(",")):
         remedy = "write host names with one comma between them"
         yield f"is {_short(value)}, where a host name is missing", remedy, Effect.LEFT_OUT
@@ -143,7 +143,7 @@ def _check_paths(value: str) -> Problems:
         yield "holds no path", "write a path, such as /api", Effect.LEFT_OUT
     elif words and not words[0].startswith("-"):  # with other flags HAProxy compares otherwise
         for word in [word for word in words if not word.startswith("/")][:1]:
-            problem = f"holds {_short(word)}: a path begins with /, so no request would match"
+            problem = f"contains {_short(word)}: a path begins with /, so no request would match"
             yield problem, f"write {'/' + word!r}", Effect.MISLED
 
 
@@ -183,7 +183,7 @@ def _check_networks(value: str) -> Problems:
         try:
             ipaddress.ip_network(word, strict=False)
         except ValueError:
-            yield f"holds {_short(word)}, which is not an IP or a range", remedy, Effect.LEFT_OUT
+            yield f"contains {_short(word)}, which is not an IP or a range", remedy, Effect.LEFT_OUT
 
 
 def _check_address(value: str) -> Problems:

@@ -1,4 +1,4 @@
-"""Whether a template uses the image that was asked for."""
+"""Whether a template uses the image of --image."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bgci.errors import InvalidError
 def require_image_used(
     rendered: Mapping[str, Any], text: str, *, name: str, variables: Mapping[str, object], image: str
 ) -> None:
-    """Raises InvalidError when the rendered template runs another image than ``image``, whatever ``image`` says.
+    """Raises InvalidError when the rendered template does not depend on ``image`` and has another one.
 
-    The template is rendered again for another image. The container's image has to differ then; an app without one
-    has to differ anywhere. A template that has the image itself as text passes.
+    Renders the template again for another image. The container's image must differ then; an app without one must differ
+    anywhere. A template with the same image as literal text passes.
     """
     written = _container_image(rendered)
     if written == image:
         return
     try:
         other = render_template(text, name=name, variables={**variables, "image": f"{image}0"})
-    except InvalidError:  # a filter that does not take the other image: the template uses it
+    except InvalidError:  # a filter fails for the other image, so the template uses it
         return
     unused = _container_image(other) == written if written else other == rendered
     if unused:

@@ -1,4 +1,4 @@
-"""What a job must know, as one JSON document in one environment variable of the job."""
+"""The content of a job, as one JSON document in one environment variable of the job."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LARGE_PARTS = 3  # parts of a definition that a message names
 
 @dataclass(frozen=True)
 class JobDocument:
-    """The release, and the goal's options as the job must see them.
+    """The release, and the goal's options for the job.
 
-    definition: normalised, without a colour. options: by the name of the option, as ``bgci.toml`` would have them.
-    published: the options that formed the job itself, such as its image; a later stage compares its own with them.
+    definition: normalised, without a colour. options: by name, in the form of ``bgci.toml``.
+    published: the options that defined the job itself, such as its image; a later stage compares its own with them.
     suite, variables: the text of a test suite that has checks for the preview, which runs inside the job, and its
-    variables; both empty without such checks. Variables of the environment stay outside: they can be secrets.
-    baseline: the app that served before, as it ran, for a rollback that finds nothing of it.
+    variables; both empty without such checks. Without environment variables, which can be secrets.
+    baseline: the definition of the earlier app, for a rollback after its deletion.
     """
 
     app: str
@@ -68,7 +68,7 @@ def job_document(spec: Mapping[str, Any]) -> JobDocument:
 
 
 def with_document(spec: Mapping[str, Any], document: JobDocument) -> dict[str, Any]:
-    """The job with another document, in the form that the job has now: as text or compressed."""
+    """The job with another document, in the same form: as text or compressed."""
     run = as_mapping(spec.get("run"))
     env = as_mapping(run.get("env"))
     compressed = not str(env.get(VARIABLE, "{")).startswith("{")
@@ -76,7 +76,7 @@ def with_document(spec: Mapping[str, Any], document: JobDocument) -> dict[str, A
 
 
 def largest_parts(definition: Mapping[str, Any]) -> list[str]:
-    """The parts of a definition that need most of its space, with their sizes in bytes, largest first."""
+    """The largest parts of a definition, with their sizes in bytes, largest first."""
     sizes = sorted(((len(json.dumps(value)), path) for path, value in _leaves("$", definition)), reverse=True)
     return [f"{path} ({size} bytes)" for size, path in sizes[:LARGE_PARTS]]
 

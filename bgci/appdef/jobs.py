@@ -16,7 +16,7 @@ from bgci.appdef.names import job_ids
 from bgci.appdef.template import render_template
 from bgci.errors import InvalidError
 
-# How long a run may take beyond the deadlines of the command inside it: to start, and to say why it ends.
+# Seconds of a run beyond the deadlines of its command: to start, and to report the reason of its end.
 _MARGIN_SECONDS = 120
 # The body of POST /v1/jobs (metronome: play.http.parser.maxMemoryBuffer; measured, docs/platform.md).
 MAX_JOB_BYTES = 102_400
@@ -29,10 +29,10 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What the jobs need besides the document that they carry.
+    """The settings of the jobs, besides their document.
 
-    image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: when the
-    run is ended, whatever it does.
+    image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: after
+    which the run is killed.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
     who may read jobs.
     """
@@ -45,7 +45,7 @@ class JobSettings:
 
 
 def job_deadline(timeout: float, drain_timeout: float) -> int:
-    """Seconds after which a run is ended: later than the deadlines of the command inside it."""
+    """Seconds after which a run is killed: later than the deadlines of its command."""
     return math.ceil(timeout + drain_timeout) + _MARGIN_SECONDS
 
 
@@ -61,8 +61,8 @@ def render_jobs(
 ) -> dict[str, dict[str, object]]:
     """The job definitions by goal: ``canary``, ``promote``, ``rollback``.
 
-    template: the text of a job template in JSON, None for the packaged one. A document that is too large as text is
-    carried compressed. Raises InvalidError if Metronome would refuse what comes out.
+    template: the text of a job template in JSON, None for the packaged one. Compresses a document that is too
+    large as text. Raises InvalidError if Metronome would refuse the result.
     """
     text = default_template() if template is None else template
     jobs: dict[str, dict[str, object]] = {}
@@ -86,7 +86,7 @@ def _require_small(job: Mapping[str, Any], document: JobDocument) -> None:
     if size > MAX_JOB_BYTES:
         parts = ", ".join(largest_parts(document.definition))
         raise InvalidError(
-            f"The job {job['id']} has {size} bytes, compressed; Metronome takes at most {MAX_JOB_BYTES}. "
+            f"The job {job['id']} has {size} bytes, compressed; Metronome accepts at most {MAX_JOB_BYTES}. "
             f"The largest parts of the app definition are {parts}.",
             remedy="Shorten them, for example by fetching files instead of writing them into env; or use --via direct.",
         )
@@ -123,16 +123,16 @@ def _rendered(
 
 
 def _program(artifact: str) -> str:
-    """bgci as the job's command calls it. Mesos fetches an artifact into the task's sandbox, under its own name."""
+    """bgci in the job's command. Mesos fetches an artifact into the task's sandbox, under its own name."""
     return f"python3 $MESOS_SANDBOX/{artifact_file(artifact)}" if artifact else "bgci"
 
 
 def artifact_file(url: str) -> str:
-    """The file name of an artifact; empty for a name that a shell would not read as one word."""
+    """The file name of an artifact; empty for a name that is not one word in a shell."""
     name = url.partition("?")[0].partition("#")[0].rpartition("/")[2]
     return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) else ""
 
 
 def ended_at(deadline_seconds: int) -> str:
-    """The command in front of a job's command that ends it after so many seconds."""
+    """The prefix of a job's command that kills it after so many seconds."""
     return f"timeout -k 30 {deadline_seconds}"

@@ -1,4 +1,4 @@
-"""Limits of time and memory for the work on a template, which can hold loops and references without end."""
+"""Limits of time and memory for rendering a template, which can have endless loops and references."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from types import FrameType
 
 from bgci.errors import InvalidError
 
-SECONDS = 1.0  # of processor time, so that a busy machine does not fail a template
-MEBIBYTES = 100  # beside what the process has already: 150 together
-# The largest document, in characters and in values: Metronome takes 100 KiB, Marathon 1 MiB.
+SECONDS = 1.0  # seconds of processor time, which a busy machine does not shorten
+MEBIBYTES = 100  # beyond the memory of the process before: 150 together
+# The largest document, in characters and in values: Metronome accepts 100 KiB, Marathon 1 MiB.
 CHARACTERS = 1_200_000
 VALUES = 200_000
 
 
 class _Expired(BaseException):
-    """Not an Exception, so that no handler between here and the loop holds it back."""
+    """Not an Exception, so that no handler between here and the loop catches it."""
 
 
 @contextmanager
 def bounded(name: str, what: str = "template", seconds: float = SECONDS) -> Iterator[None]:
-    """Ends the block with InvalidError when it takes more than ``seconds`` of processor time or `MEBIBYTES`.
+    """End the block with InvalidError when it takes more than ``seconds`` of processor time or `MEBIBYTES`.
 
     name: of the file. what: it is. The clock runs in the main thread only, because only it receives signals.
     """
@@ -60,7 +60,7 @@ def _clock(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _memory() -> Iterator[None]:
-    """A limit on the address space, where the system has one and says how much of it is used."""
+    """A limit on the address space, if the system supports one and reports the used memory."""
     try:
         import resource
 

@@ -94,8 +94,8 @@ def is_revision(text: str) -> bool:
 def slug(text: str) -> str:
     """A legal revision for any text, such as a branch or a semantic version with ``+``; a legal one is returned.
 
-    ``refs/heads/`` and ``refs/tags/`` are removed, and each run of other characters becomes a dash. The first six hex
-    digits of the text's SHA-256 are added, so that two texts never become one revision: the second one would count as
+    Removes ``refs/heads/`` and ``refs/tags/``, replaces each run of other characters by a dash, and appends the first
+    six hex digits of the text's SHA-256. So two texts never become one revision: the second one would count as
     released.
     """
     if is_revision(text):
@@ -126,16 +126,16 @@ def artifact_names(app_id: str, revision: str) -> dict[str, str]:
 
 
 def template_candidates(app_id: str, revision: str) -> list[str]:
-    """The template's file names in the order in which they are looked up."""
+    """The template's file names in the order of the search."""
     return [f"{stem}.template.{suffix}" for stem in _stems(app_id, revision) for suffix in ("json", "yaml")]
 
 
 def suite_candidates(app_id: str, revision: str) -> list[str]:
-    """The test suite's file names in the order in which they are looked up."""
+    """The test suite's file names in the order of the search."""
     return [f"{stem}.canary.yaml" for stem in _stems(app_id, revision)]
 
 
 def _stems(app_id: str, revision: str) -> list[str]:
-    """The app's full name comes first: another app can have the last part of ``/team/web`` as its name."""
+    """The app's full name comes first, because another app can have the last part of ``/team/web`` as its name."""
     names = dict.fromkeys((app_slug(app_id), app_id.rpartition("/")[2]))
     return [stem for name in names for stem in (f"{name}.{check_revision(revision)}", name)]

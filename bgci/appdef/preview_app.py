@@ -1,7 +1,7 @@
-"""The preview: one instance of a new revision as an app of its own, with its own load-balancer labels in force. Pure.
+"""The preview: one instance of a new revision as a separate app, with its own load-balancer labels in force. Pure.
 
-While two colours run, marathon-lb uses the baseline's labels for both (hazard 50). So a new revision's labels are tried
-outside of the pair first: on its alternative ports, under a virtual host that no user asks for.
+While two colours run, marathon-lb uses the baseline's labels for both (hazard 50). So the preview tests a new
+revision's labels outside of the pair: on its alternative ports, under a virtual host without users.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bgci.appdef.app_definition import (
 )
 from bgci.appdef.colour import APP_ID_LABEL
 
-PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # the base id of the app that this is a preview, or a probe, of
+PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # label: the base id of the preview's or probe's app
 _PAIR_LABEL = re.compile(r"HAPROXY_DEPLOYMENT_.*")
 _VHOST_LABEL = re.compile(r"HAPROXY_\d+_VHOST")
 _NOT_KEPT = {APP_ID_LABEL, "MARATHON_SINGLE_INSTANCE_APP"}
@@ -32,9 +32,9 @@ def preview_id(app_id: str) -> str:
 
 
 def preview_ports(definition: Mapping[str, Any]) -> list[int]:
-    """The port of the load balancer for each port of the app, 0 for one that it does not serve.
+    """The preview's service port for each port of the app, 0 for an unserved one.
 
-    Empty when a served port has no alternative in HAPROXY_DEPLOYMENT_ALT_PORT: then there is nowhere to preview it.
+    Empty if a served port has no alternative in HAPROXY_DEPLOYMENT_ALT_PORT: then a preview is not possible.
     """
     spare = iter(alt_ports(definition))
     ports = [next(spare, 0) if port else 0 for port in service_ports(definition)]
@@ -45,9 +45,9 @@ def preview_ports(definition: Mapping[str, Any]) -> list[int]:
 def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
     """The app to create. ``definition`` is normalised, without a colour, and has preview ports.
 
-    It keeps everything that marathon-lb reads but what makes it part of the pair. A virtual host is replaced, not
-    dropped: marathon-lb derives the mode and the path rules from it. Names of virtual addresses (VIPs) are dropped, or
-    the preview would get traffic of the app's other users.
+    It keeps all of marathon-lb's labels except those of the pair. It replaces a virtual host instead of dropping it,
+    because marathon-lb derives the mode and the path rules from it. It drops names of virtual addresses (VIPs), because
+    the preview would get traffic of the app's users.
     """
     app_id, ports = str(definition["id"]), preview_ports(definition)
     app = set_service_ports(definition, ports)
@@ -65,7 +65,7 @@ def preview_app(definition: Mapping[str, Any], revision: str) -> dict[str, Any]:
 
 
 def probe_app(app_id: str, own_id: str) -> dict[str, Any]:
-    """An app without instances, of this id, which shows whether an account can read what it creates."""
+    """An app without instances, of this id, which shows whether an account can read an app that it creates."""
     return {"id": own_id, "instances": 0, "cpus": 0.01, "mem": 32, "cmd": "true", "labels": {PREVIEW_LABEL: app_id}}
 
 
@@ -75,7 +75,7 @@ def preview_host(app_id: str) -> str:
 
 
 def _make_private(entry: dict[str, Any]) -> None:
-    """Without a fixed port of the agent, which the running colour holds, and without virtual addresses."""
+    """The port without a fixed host port, which the running colour uses, and without virtual addresses."""
     if entry.get("hostPort"):
         entry["hostPort"] = 0
     if isinstance(entry.get("labels"), dict):

@@ -1,6 +1,6 @@
 """The revision that served before, recorded on the app that replaces it: `bgci undo` needs no template.
 
-Marathon forgets a deleted app with all its versions, so the new app is the only place that is always there.
+Marathon forgets a deleted app with all its versions, so only the new app always exists.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bgci.bounded import json_value, unpacked
 
 REVISION_LABEL = "BGCI_PREVIOUS_REVISION"
 DEFINITION_LABEL = "BGCI_PREVIOUS_DEFINITION"
-# ZooKeeper takes 1 MiB for an app with all its labels. A larger record is left out; the jobs of that revision have it.
+# ZooKeeper's limit for an app with all its labels is 1 MiB. A larger record is omitted; the revision's jobs have it.
 MAX_LABEL = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Previous:
-    """``definition``: as the app ran, without a colour; None where it was too large to record."""
+    """``definition``: of the app, without a colour; None if it was too large for the record."""
 
     revision: str
     image: str = ""
@@ -33,7 +33,7 @@ class Previous:
 def record(baseline: Mapping[str, Any], definition: Mapping[str, Any], revision: str) -> dict[str, str]:
     """The labels on the app of ``revision`` that record the baseline, whose definition without a colour is given.
 
-    An app that bgci did not deploy has no revision: it is recorded under a name of its own.
+    An app that bgci did not deploy has no revision: its record is named after ``revision``.
     """
     own = labels(baseline)
     image = own.get("BGCI_IMAGE") or as_mapping(as_mapping(baseline.get("container")).get("docker")).get("image", "")

@@ -1,7 +1,7 @@
 """Checks a JSON value against a JSON Schema and returns findings with remedies.
 
-This is the part of JSON Schema that the schemas of this package use. The library `jsonschema` is not used at run time:
-it needs a compiled module, which `bgci.pyz` cannot have, and it takes 80 ms to import. A test compares the two.
+It implements the part of JSON Schema that the schemas of this package use. bgci does not use the library `jsonschema`:
+it needs a compiled module, which `bgci.pyz` cannot contain, and takes 80 ms to import. A test compares the two.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TYPES: dict[str, tuple[Any, str, str]] = {
 def shape_findings(
     value: Any, schema: Schema, path: str = "$", root: Schema | None = None, formats: Formats | None = None
 ) -> Iterator[Finding]:
-    """Every place where the value does not match the schema. No value of a wrong type is shown: it can be a secret.
+    """Every place where the value does not match the schema. Shows no value of a wrong type, which can be a secret.
 
     root: the schema with the definitions that ``$ref`` names; default: the schema itself. formats: for each ``format``,
-    the function that returns what is wrong with a text, or an empty text. The schema's ``errorMessage``, which editors
-    show too, replaces the remedy of what is wrong with the value itself.
+    the function that returns the problem of a text, or an empty text. The schema's ``errorMessage``, which editors show
+    too, replaces the remedy for a wrong value.
     """
     return _Checker(schema if root is None else root, formats or {}).findings(value, schema, path)
 
@@ -55,7 +55,7 @@ class _Checker:
             yield from self._union(value, branches, path)
         elif "type" in schema and not has_type(value, schema["type"]):
             _, wanted, remedy = _TYPES[schema["type"]]
-            yield Finding(path, f"has to be {wanted}, but is {_called(value)}", remedy)
+            yield Finding(path, f"must be {wanted}, but is {_called(value)}", remedy)
         elif isinstance(value, Mapping):
             yield from _limits(path, len(value), schema, "Properties")
             yield from self._members(value, schema, path)
@@ -69,7 +69,7 @@ class _Checker:
             yield from _limits(path, value, schema, "")
 
     def _union(self, value: Any, branches: list[Schema], path: str) -> Iterator[Finding]:
-        """The findings of the branch that lacks no field, else of the last one, as Marathon answers."""
+        """The findings of the branch without a missing field, else of the last one, like Marathon's answer."""
         found = [list(self.findings(value, branch, path)) for branch in branches]
         if all(found):
             near = [each for each in found if not any(finding.message == "is missing" for finding in each)]
@@ -124,7 +124,7 @@ def has_type(value: Any, name: str) -> bool:
 
 
 def _has_wrong_type(finding: Finding, path: str) -> bool:
-    return finding.path == path and finding.message.startswith("has to be ")
+    return finding.path == path and finding.message.startswith("must be ")
 
 
 def _limits(path: str, size: float, schema: Schema, of: str) -> Iterator[Finding]:

@@ -1,16 +1,16 @@
 """Renders a template's text and reads it as JSON or YAML.
 
-Jinja2 renders the text in its sandbox. An inserted value can never break the document, nor become a part of its
-structure: the rendered text has a marker for each inserted string, and the marker is replaced by the string when the
-document has been read. So `"{{ image }}"` in JSON, and `{{ image }}` with or without quotes in YAML, give the value
-literally, whatever characters it holds.
+Jinja2 renders the text in its sandbox. An inserted value can never break the document or become a part of its
+structure: the rendered text has a marker for each inserted string, which the parsed document then replaces by the
+string. So `"{{ image }}"` in JSON, and `{{ image }}` with or without quotes in YAML, give the value literally, with any
+characters.
 
 Inserted numbers, true, false, none, lists and objects are written as JSON: `"instances": {{ n | int }}`. The result of
-`| tojson` or `| safe` is inserted unchanged; a macro's result needs the latter where it is meant as structure. A
-variable from `--set` is a string until a filter makes it something else.
+`| tojson` or `| safe` is inserted unchanged; a macro's result needs `| safe` if it is structure. A variable from
+`--set` is a string until a filter converts it.
 
-`{#` is text, so that a shell's `${#NAME}` is never lost. Only in JSON, and only on lines of its own, `{# ... #}` is a
-comment; YAML has comments of its own.
+`{#` is text, so that a shell's `${#NAME}` is never lost. `{# ... #}` is a comment only in JSON, and only on
+separate lines; YAML has its own comments.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _JSON_COMMENT = re.compile(r"^[ \t]*\{#.*?#\}[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def render_template(text: str, *, name: str, variables: Mapping[str, object]) -> dict[str, object]:
-    """The document that the template makes of these variables.
+    """The document of the template for these variables.
 
-    name: the file's name; its suffix says which format the template has, and errors mention it.
-    Raises InvalidError, with the line and a remedy, for a text that is not a template or not a document, that lacks a
-    variable, or that needs too much time or memory.
+    name: the file's name, for errors; its suffix is the format of the template. Raises InvalidError, with the line and
+    a remedy, for a text that is not a template or not a document, with an unknown variable, or that takes too much time
+    or memory.
     """
     read = _reader(name)
     source = text.removeprefix("\ufeff").replace(BG_DEPLOY_IMAGE, "{{ image }}")
@@ -52,13 +52,13 @@ def render_template(text: str, *, name: str, variables: Mapping[str, object]) ->
                 f"{name} is nested too deeply, or contains itself.", remedy="Make the document flatter."
             ) from None
     if not isinstance(document, dict):
-        raise InvalidError(f"{name} does not hold an object.", remedy="Let its outermost value be { … }, or a mapping.")
+        raise InvalidError(f"{name} is not an object.", remedy="Let its outermost value be { … }, or a mapping.")
     return document
 
 
 def _too_large(name: str, size: str) -> InvalidError:
     return InvalidError(
-        f"The template {name} makes a document of {size}.",
+        f"The template {name} renders to a document of {size}.",
         remedy="Make its loops, repetitions and YAML references smaller.",
     )
 
@@ -102,7 +102,7 @@ class _Inserted:
         return self._pattern.sub(value, text)
 
     def hidden(self, text: str) -> str:
-        """``text`` for an error message, without the values: one can be a secret."""
+        """``text`` for an error message, without the values, which can be secrets."""
         return self._pattern.sub("{{…}}", text)
 
     def begins(self, text: str) -> bool:
@@ -126,7 +126,7 @@ class _Inserted:
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         raise InvalidError(
-            f"{name}: {path} is a {type(value).__name__}, which JSON does not have.", remedy="Put it in quotes."
+            f"{name}: {path} is a {type(value).__name__}, which is not a JSON type.", remedy="Put it in quotes."
         )
 
     def _key(self, key: object, path: str, name: str) -> str:
@@ -162,7 +162,7 @@ def _render(source: str, name: str, variables: Mapping[str, object], inserted: _
         known = ", ".join(sorted(variables)) or "none"
         raise InvalidError(
             f"{name}, line {_line(error)}: {_sentence(error.message)}",
-            remedy=f"Known variables are: {known}. Others come from --set NAME=VALUE; env has only the names "
+            remedy=f"Known variables are: {known}. Add others with --set NAME=VALUE; env has only the names "
             "that the configuration lists.",
         ) from None
     except MemoryError:
@@ -182,7 +182,7 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Environment(ImmutableSandboxedEnvironment):
-        """Refuses huge powers: Python computes one in a single step, which no clock interrupts."""
+        """Refuses huge powers, because Python computes one in a single uninterruptible step."""
 
         intercepted_binops = frozenset(["**"])
 
@@ -210,7 +210,7 @@ def _reader(name: str) -> Any:
         return _read_json
     if name.endswith((".yaml", ".yml")):
         return _read_yaml
-    raise InvalidError(f"{name} is neither JSON nor YAML by its name.", remedy="Let the name end in .json or .yaml.")
+    raise InvalidError(f"The name {name} does not end in .json or .yaml.", remedy="Rename the file after its format.")
 
 
 def _read_json(text: str, name: str, inserted: _Inserted) -> object:
@@ -252,7 +252,7 @@ def _read_yaml(text: str, name: str, inserted: _Inserted) -> object:
 def _broken(text: str, name: str, inserted: _Inserted, problem: str, line: int, column: int) -> InvalidError:
     lines = text.split("\n")
     shown = lines[line - 1] if line <= len(lines) else ""
-    remedy = "Correct the template. Lines are counted after {% … %} has been carried out."
+    remedy = "Correct the template. Line numbers are those of the rendered text, after {% … %}."
     if inserted.begins(shown[column - 1 :]):
         remedy = 'The inserted value is text: write "{{ … }}" in quotes, or {{ … | int }} for a number.'
     return InvalidError(

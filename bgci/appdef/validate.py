@@ -30,7 +30,7 @@ from bgci.appdef.vips import check_vips
 
 __all__ = ["Finding", "check_definition", "require_valid"]
 
-# The one label of bgci's own that a template can set: a path at which a task answers 200 when it is idle.
+# The only BGCI label that a template can set: a path at which a task answers 200 when it is idle.
 DRAIN_PATH_LABEL = "BGCI_DRAIN_PATH"
 _OWN_PREFIX = "BGCI_"
 
@@ -38,9 +38,9 @@ _OWN_PREFIX = "BGCI_"
 def check_definition(
     definition: Mapping[str, Any], *, app_id: str, allow_no_health_check: bool, marathon_version: str = LATEST
 ) -> list[Finding]:
-    """All findings of a normalised definition that is to become the app ``app_id``: refusals and advice.
+    """All findings of a normalised definition of the app ``app_id``: errors and advice.
 
-    A document that is not an app has one finding, which says what it is.
+    A document that is not an app has one finding, which names its kind.
     """
     kind = _other_document(definition)
     if kind:
@@ -99,7 +99,7 @@ def _group(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     if not name.strip():
         if isinstance(labels(definition).get(GROUP_LABEL, ""), str):  # else another finding says that it has to be text
             remedy = f'Add a name that blue and green share, such as "{app_id.lstrip("/")}"'
-            yield Finding(path, "is missing: marathon-lb would not know that blue and green belong together", remedy)
+            yield Finding(path, "is missing: marathon-lb could not pair blue and green", remedy)
     elif not re.fullmatch(r"[A-Za-z0-9._:/-]+", name):
         # HAProxy refuses a configuration with such a backend, so marathon-lb could not change any app any more.
         yield Finding(path, f"is {name!r}, which cannot be a backend of HAProxy", "Use letters, digits and . _ - /")
@@ -116,16 +116,16 @@ def _service_ports(definition: Mapping[str, Any]) -> Iterator[Finding]:
     for index, port in enumerate(ports):
         place = at(at(path, index), key) if key else at(path, index)
         if port == 0 and _is_served(definition, index):
-            remedy = "Set the port on which marathon-lb is to listen, such as 10102"
+            remedy = "Set the port on which marathon-lb listens, such as 10102"
             yield Finding(place, "is not set: Marathon would choose another one for each colour", remedy)
         if not 0 <= port <= 65535:
             yield Finding(place, f"is {port}, which is not a port", "Write a port from 1 to 65535")
         seen[port] += 1
         if port and seen[port] == 2:
-            yield Finding(place, f"is {port} a second time", "Give each port a service port of its own")
+            yield Finding(place, f"is {port} a second time", "Give each port a different service port")
         label = f"HAPROXY_{index}_PORT"
         if port and labels(definition).get(label, str(port)) != str(port):
-            remedy = f"Remove the label, and make {port} the port on which marathon-lb is to listen"
+            remedy = f"Remove the label, and set {port} as the service port"
             yield Finding(at("$.labels", label), f"contradicts the service port {port}", remedy)
 
 
@@ -172,7 +172,9 @@ def _health_check(definition: Mapping[str, Any]) -> Iterator[Finding]:
     checks = definition.get("healthChecks")
     if not checks and (checks is None or isinstance(checks, list)):
         remedy = "Add an HTTP check with portIndex 0, or give --allow-no-health-check"
-        yield Finding("$.healthChecks", "is missing: traffic would move to tasks that have not started yet", remedy)
+        yield Finding(
+            "$.healthChecks", "is missing: marathon-lb would send requests to tasks that have not started yet", remedy
+        )
         return
     first = next((index for index, port in enumerate(service_ports(definition)) if port), 0)
     if isinstance(checks, list) and not any(_checks_port(as_mapping(check), first) for check in checks):
@@ -210,7 +212,7 @@ def _fixed_check_port(definition: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def fixed_host_ports(definition: Mapping[str, Any]) -> list[str]:
-    """The JSON path of each port that an agent can give to one instance only, of either colour."""
+    """The JSON path of each host port that only one instance per agent, of either colour, can have."""
     path, key, table = port_table(definition)
     if key != "servicePort":
         return [path] if definition.get("requirePorts") is True and any(service_ports(definition)) else []
@@ -223,16 +225,14 @@ def _second_colour(definition: Mapping[str, Any]) -> Iterator[Finding]:
     """Settings with which the second colour never starts while the first one runs."""
     pinned = [index for index, parts in enumerate(as_list(definition.get("constraints"))) if _pins_agent(parts)]
     for path in fixed_host_ports(definition) if pinned else ():
-        message = (
-            f"is fixed, and constraints[{pinned[0]}] keeps all instances on one agent, so that one colour only fits"
-        )
+        message = f"is fixed, and constraints[{pinned[0]}] keeps all instances on one agent, so only one colour fits"
         yield Finding(path, message, "Write 0, or remove the constraint")
     volumes = as_list(as_mapping(definition.get("container")).get("volumes"))
     for index, volume in enumerate(volumes):
         external = as_mapping(as_mapping(volume).get("external"))
         if external.get("provider") == "dvdi" and external.get("shared") is not True:
             path = f"$.container.volumes[{index}].external"
-            message = "is a volume that Marathon gives to one app only, so that the second colour is refused"
+            message = "is a volume that only one app can use, so Marathon refuses the second colour"
             yield Finding(path, message, 'Add "shared": true if the storage can be used by both colours')
 
 

@@ -1,7 +1,7 @@
 """Virtual addresses (VIPs) that DC/OS gives to ports by labels, and whether they survive a change of colour.
 
 dcos-net reads each label of a port whose key begins with ``VIP`` or ``vip``, and skips a value that it cannot read
-(dcos-net: dcos_l4lb_mesos_poller). A VIP does not hold the app's id: two apps with the same value share it.
+(dcos-net: dcos_l4lb_mesos_poller). A VIP does not contain the app's id: two apps with the same value share it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Vip:
     path: str
     value: str
     name: str
-    port: int  # 0 when dcos-net would skip it
+    port: int  # 0 if dcos-net skips it
 
     @property
     def is_address(self) -> bool:
-        """Whether it is an IP address, which depends on no colour and no id."""
+        """Whether it is an IP address, which does not depend on a colour or an id."""
         try:
             ip_address(self.name.removeprefix("[").removesuffix("]"))
         except ValueError:

@@ -120,7 +120,7 @@ checks:
     assert (own.scheme, own.verify) == ("http", True)
     assert mistakes("checks:\n- {path: /, scheme: ftp, verify: 1, expect: {status: 200}}\n") == [
         "line 2: checks[0].scheme is 'ftp'. Use one of http, https.",
-        "line 2: checks[0].verify has to be true or false, but is a number. Write true or false.",
+        "line 2: checks[0].verify must be true or false, but is a number. Write true or false.",
     ]
 
 
@@ -205,7 +205,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ("{path: /, target: green, expect: {status: 200}}", "target is 'green'"),
         (
             "{path: /, timeout: 5, expect: {status: 200}}",
-            "timeout has to be text, but is a number. Write a duration with its unit",
+            "timeout must be text, but is a number. Write a duration with its unit",
         ),
         (
             "{path: /, timeout: 11m, expect: {status: 200}}",
@@ -216,18 +216,18 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ("{path: /, body: a, json: 1, expect: {status: 200}}", "json is given beside body"),
         ("{path: /, headers: {'a b': c}, expect: {status: 200}}", "Write it as Content-Type: value"),
         ("{path: /, headers: {a: 'c\n\n d'}, expect: {status: 200}}", "printable ASCII"),
-        ("{path: /, headers: {a: 1}, expect: {status: 200}}", "headers.a has to be text"),
+        ("{path: /, headers: {a: 1}, expect: {status: 200}}", "headers.a must be text"),
         ("{path: /, expect: {status: 99}}", "status is 99"),
         (
             "{path: /, expect: {status: [true]}}",
-            "status[0] has to be text, but is true or false. Write a status such as 200, or 2xx",
+            "status[0] must be text, but is true or false. Write a status such as 200, or 2xx",
         ),
         ("{path: /, expect: {body: ''}}", "body has 0 characters"),
         ("{path: /, expect: {body: '${nope}'}}", "the unknown variable nope"),
         ("{path: /, expect: {latency: {95: 1s}}}", "Write a percentile: p50, p95"),
         (
             "{path: /, expect: {success_rate: 0.99}}",
-            "success_rate has to be text, but is a number. Write a percentage such as 99.5%",
+            "success_rate must be text, but is a number. Write a percentage such as 99.5%",
         ),
         ("{path: /, expect: {success_rate: 101%}}", "success_rate is '101%'"),
         ('{path: /, headers: {a: "c\\n"}, expect: {status: 200}}', "printable ASCII"),
@@ -259,11 +259,11 @@ def test_a_mistake_is_named(check: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the suite has to be an object"),
-        ("[]", "the suite has to be an object"),
+        ("", "the suite must be an object"),
+        ("[]", "the suite must be an object"),
         ("checks: []", "checks has 0 items. Write a list of one or more checks"),
-        ("checks: {a: 1}", "checks has to be a list"),
-        ("checks: [1]", "checks[0] has to be an object"),
+        ("checks: {a: 1}", "checks must be a list"),
+        ("checks: [1]", "checks[0] must be an object"),
         ("{}", "checks is missing"),
         (
             "checks: [{path: /, expect: {status: 200}}, {path: /, expect: {status: 200}}]",
