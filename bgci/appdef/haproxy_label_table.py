@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from string import Formatter
 
 
 class LabelKind(Enum):
@@ -64,13 +65,6 @@ _CHECK_FIELDS = (
     *("healthCheckTimeoutSeconds", "healthCheckIntervalSeconds", "healthCheckGracePeriodSeconds"),
     *("healthCheckMaxConsecutiveFailures", "healthCheckFalls", "healthCheckPortOptions"),
 )
-_SERVER_FIELDS = (
-    *("host", "host_ipv4", "port", "serverName", "serverId"),
-    *("cookieOptions", "healthCheckOptions", "otherOptions"),
-)
-_HOST = ("cleanedUpHostname", "hostname", "appId", "backend")
-_ROUTE = ("cleanedUpHostname", "backend")
-_ROUTE_AUTH = ("cleanedUpHostname", "realm", "backend")
 _MAP = ("haproxy_dir",)
 
 _ACL = "  acl host_{cleanedUpHostname} hdr(host) -i {hostname}\n"
@@ -85,8 +79,10 @@ _SERVER_CHECK = "  check inter {healthCheckIntervalSeconds}s fall {healthCheckFa
 _ALLOWED = "  acl network_allowed src {network_allowed}\n"
 
 
-def _template(name: str, meaning: str, default: str, *fields: str, map_fields: tuple[str, ...] | None = None) -> Label:
-    return Label(name, LabelKind.TEMPLATE, meaning, default, fields, map_fields)
+def _template(name: str, meaning: str, default: str, *more: str, map_fields: tuple[str, ...] | None = None) -> Label:
+    """A template. Its fields are those of the default and ``more``."""
+    own = [field for _, field, _, _ in Formatter().parse(default) if field]
+    return Label(name, LabelKind.TEMPLATE, meaning, default, tuple(dict.fromkeys((*own, *more))), map_fields)
 
 
 def _deployment(name: str, meaning: str) -> Label:
@@ -131,19 +127,10 @@ _TEMPLATES = (
     _template(
         "FRONTEND_HEAD", "The frontend of the service port",
         "\nfrontend {backend}\n  bind {bindAddr}:{servicePort}{sslCert}{bindOptions}\n  mode {mode}\n",
-        *("bindAddr", "backend", "servicePort", "mode", "sslCert", "bindOptions"),
     ),
-    _template("FRONTEND_BACKEND_GLUE", "Leads the frontend to the backend", "  use_backend {backend}\n", "backend"),
-    _template(
-        "BACKEND_HEAD", "The head of the backend",
-        "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n",
-        *("backend", "balance", "mode"),
-    ),
-    _template(
-        "USERLIST_HEAD", "The user list of AUTH",
-        "\nuserlist user_{backend}\n  user {user} password {passwd}\n",
-        *("backend", "user", "passwd"),
-    ),
+    _template("FRONTEND_BACKEND_GLUE", "Leads the frontend to the backend", "  use_backend {backend}\n"),
+    _template("BACKEND_HEAD", "The head of the backend", "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n"),
+    _template("USERLIST_HEAD", "The user list of AUTH", "\nuserlist user_{backend}\n  user {user} password {passwd}\n"),
     Label(
         "BACKEND_HTTP_OPTIONS", LabelKind.VERBATIM, "Options of the backend in http mode",
         "  option forwardfor\n  http-request set-header X-Forwarded-Port %[dst_port]\n"
@@ -160,26 +147,23 @@ _TEMPLATES = (
     _template(
         "HTTP_BACKEND_PROXYPASS_GLUE", "Carries out HTTP_BACKEND_PROXYPASS_PATH",
         "  http-request set-header Host {hostname}\n" + r'  reqirep  "^([^ :]*)\ {proxypath}/?(.*)" "\1\ /\2"' + "\n",
-        *("hostname", "proxypath"),
     ),
     _template(
         "HTTP_BACKEND_REVPROXY_GLUE", "Carries out HTTP_BACKEND_REVPROXY_PATH",
         "  acl hdr_location res.hdr(Location) -m found\n"
         '  rspirep "^Location: (https?://{hostname}(:[0-9]+)?)?(/.*)" "Location:   {rootpath}" if hdr_location\n',
-        *("hostname", "rootpath"),
     ),
-    _template("HTTP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, http mode", _ALLOWED, "network_allowed"),
-    _template("TCP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, tcp mode", _ALLOWED, "network_allowed"),
+    _template("HTTP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, http mode", _ALLOWED),
+    _template("TCP_BACKEND_NETWORK_ALLOWED_ACL", "Each allowed network, tcp mode", _ALLOWED),
     _template(
         "BACKEND_HTTP_HEALTHCHECK_OPTIONS", "The backend's check, HTTP",
-        "  option  httpchk GET {healthCheckPath}\n  timeout check {healthCheckTimeoutSeconds}s\n",
-        *_CHECK_FIELDS,
+        "  option  httpchk GET {healthCheckPath}\n  timeout check {healthCheckTimeoutSeconds}s\n", *_CHECK_FIELDS,
     ),
     _template("BACKEND_TCP_HEALTHCHECK_OPTIONS", "The backend's check, TCP or tcp mode", "", *_CHECK_FIELDS),
     _template(
         "BACKEND_SERVER_OPTIONS", "The line of each task",
         "  server {serverName} {host_ipv4}:{port} id {serverId}{cookieOptions}{healthCheckOptions}{otherOptions}\n",
-        *_SERVER_FIELDS,
+        "host",
     ),
     Label(
         "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", LabelKind.FRAGMENT, "{healthCheckOptions}, HTTP",
@@ -192,8 +176,7 @@ _TEMPLATES = (
     _template(
         "HTTP_FRONTEND_APPID_ACL", "Routes by the header X-Marathon-App-Id on port 9091",
         "  acl app_{cleanedUpAppId} hdr(x-marathon-app-id) -i {appId}\n"
-        "  use_backend {backend} if app_{cleanedUpAppId}\n",
-        *("cleanedUpAppId", "hostname", "appId", "backend"), map_fields=_MAP,
+        "  use_backend {backend} if app_{cleanedUpAppId}\n", "hostname", map_fields=_MAP,
     ),
 )  # fmt: skip
 
@@ -202,59 +185,47 @@ _WHEN_SNI = "if " + _SNI
 _ASK_SNI = '  http-request auth realm "{realm}" if ' + _SNI
 
 _VHOST_TEMPLATES = (
-    _template(
-        "BACKEND_REDIRECT_HTTP_TO_HTTPS", "REDIRECT_TO_HTTPS without a PATH",
-        _REDIRECT + "\n", "bindAddr", "cleanedUpHostname",
-    ),
+    _template("BACKEND_REDIRECT_HTTP_TO_HTTPS", "REDIRECT_TO_HTTPS without a PATH", _REDIRECT + "\n", "bindAddr"),
     _template(
         "BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH", "REDIRECT_TO_HTTPS with a PATH",
-        _REDIRECT + " path_{backend}\n", "bindAddr", "cleanedUpHostname", "backend",
+        _REDIRECT + " path_{backend}\n", "bindAddr",
     ),
-    _template(
-        "HTTP_FRONTEND_ACL", "One VHOST on port 80", _ACL + _USE,
-        *("cleanedUpHostname", "hostname", "backend"), map_fields=_MAP,
-    ),
-    _template("HTTP_FRONTEND_ACL_WITH_AUTH", "The same with AUTH", _ACL + _ACL_AUTH + _ASK + _USE, *_HOST, "realm"),
-    _template("HTTP_FRONTEND_ACL_WITH_PATH", "The same with a PATH", _ACL + _ACL_PATH + _USE_PATH, *_HOST, "path"),
+    _template("HTTP_FRONTEND_ACL", "One VHOST on port 80", _ACL + _USE, map_fields=_MAP),
+    _template("HTTP_FRONTEND_ACL_WITH_AUTH", "The same with AUTH", _ACL + _ACL_AUTH + _ASK + _USE, "appId"),
+    _template("HTTP_FRONTEND_ACL_WITH_PATH", "The same with a PATH", _ACL + _ACL_PATH + _USE_PATH, "appId"),
     _template(
         "HTTP_FRONTEND_ACL_WITH_AUTH_AND_PATH", "The same with both",
-        _ACL + _ACL_AUTH + _ACL_PATH + _ASK_PATH + _USE_PATH, *_HOST, "realm", "path",
+        _ACL + _ACL_AUTH + _ACL_PATH + _ASK_PATH + _USE_PATH, "appId",
     ),
-    _template(
-        "HTTP_FRONTEND_ACL_ONLY", "Each of several VHOSTs on port 80", _ACL,
-        *("cleanedUpHostname", "hostname"), map_fields=_MAP,
-    ),
-    _template("HTTP_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH of several VHOSTs", _ACL_PATH, "path", "backend"),
+    _template("HTTP_FRONTEND_ACL_ONLY", "Each of several VHOSTs on port 80", _ACL, map_fields=_MAP),
+    _template("HTTP_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH of several VHOSTs", _ACL_PATH),
     _template(
         "HTTP_FRONTEND_ACL_ONLY_WITH_PATH_AND_AUTH", "The PATH of several VHOSTs with AUTH",
-        _ACL_PATH + _ACL_AUTH, *("path", "cleanedUpHostname", "hostname", "realm", "backend"),
+        _ACL_PATH + _ACL_AUTH, "hostname", "realm",
     ),
-    _template("HTTP_FRONTEND_ROUTING_ONLY", "Leads several VHOSTs to the backend", _USE, *_ROUTE),
-    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_AUTH", "The same with AUTH", _ACL_AUTH + _ASK + _USE, *_ROUTE_AUTH),
-    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH", "The same with a PATH", _USE_PATH, *_ROUTE),
+    _template("HTTP_FRONTEND_ROUTING_ONLY", "Leads several VHOSTs to the backend", _USE),
+    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_AUTH", "The same with AUTH", _ACL_AUTH + _ASK + _USE),
+    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH", "The same with a PATH", _USE_PATH),
+    _template("HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH_AND_AUTH", "The same with both", _ASK_PATH + _USE_PATH),
     _template(
-        "HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH_AND_AUTH", "The same with both", _ASK_PATH + _USE_PATH, *_ROUTE_AUTH
-    ),
-    _template(
-        "HTTPS_FRONTEND_ACL", "Each VHOST on port 443", f"  use_backend {{backend}} {_WHEN_SNI}\n",
-        *_HOST, map_fields=("hostname", "haproxy_dir"),
+        "HTTPS_FRONTEND_ACL", "Each VHOST on port 443",
+        f"  use_backend {{backend}} {_WHEN_SNI}\n",
+        "cleanedUpHostname", "appId", map_fields=("hostname", "haproxy_dir"),
     ),
     _template(
         "HTTPS_FRONTEND_ACL_WITH_AUTH", "The same with AUTH",
-        f"{_ACL_AUTH}{_ASK_SNI} !auth_{{cleanedUpHostname}}\n  use_backend {{backend}} {_WHEN_SNI}\n",
-        *_HOST, "realm",
+        f"{_ACL_AUTH}{_ASK_SNI} !auth_{{cleanedUpHostname}}\n  use_backend {{backend}} {_WHEN_SNI}\n", "appId",
     ),
     _template(
         "HTTPS_FRONTEND_ACL_WITH_PATH", "The same with a PATH",
-        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n", *_HOST,
+        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n", "cleanedUpHostname", "appId",
     ),
     _template(
         "HTTPS_FRONTEND_ACL_WITH_AUTH_AND_PATH", "The same with both",
         f"{_ACL_AUTH}{_ASK_SNI} path_{{backend}} !auth_{{cleanedUpHostname}}\n"
-        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n",
-        *_HOST, "realm",
+        f"  use_backend {{backend}} {_WHEN_SNI} path_{{backend}}\n", "appId",
     ),
-    _template("HTTPS_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH on port 443", _ACL_PATH, "path", "backend"),
+    _template("HTTPS_FRONTEND_ACL_ONLY_WITH_PATH", "The PATH on port 443", _ACL_PATH),
 )  # fmt: skip
 
 _UNREAD = tuple(
