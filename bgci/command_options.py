@@ -20,6 +20,7 @@ from typer.models import ParamMeta
 from bgci import configuration, redaction
 from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.bounded import json_value
+from bgci.dcos.credentials import CREDENTIAL_VARIABLES
 from bgci.errors import UsageError
 from bgci.option import Option
 from bgci.options import FILE, OPTIONS, Settings
@@ -174,14 +175,11 @@ def expand_lists(environ: MutableMapping[str, str]) -> None:
 # Variables beside the options: logins, the job's document, the variables of a test program, the outputs of an earlier
 # GitLab job, and the internal variables of the wrappers and of the sandbox.
 OWN_VARIABLES = (
-    *("BGCI_CONFIG", VARIABLE),
-    *("BGCI_TOKEN", "BGCI_TOKEN_FILE", "BGCI_USERNAME", "BGCI_PASSWORD", "BGCI_PASSWORD_FILE"),
-    *("BGCI_SERVICE_ACCOUNT", "BGCI_SERVICE_ACCOUNT_FILE"),
+    *("BGCI_CONFIG", VARIABLE, *CREDENTIAL_VARIABLES),
     *("BGCI_CANARY_URL", "BGCI_CANARY_URLS", "BGCI_BASELINE_URLS", "BGCI_LB_URL"),
     *("BGCI_RESULT", "BGCI_EXIT_CODE", "BGCI_STATE", "BGCI_ACTIVE_COLOUR", "BGCI_CANARY_PERCENT", "BGCI_URL"),
-    "BGCI_PREVIEW_URL",
     *("BGCI_PLAN_FILE", "BGCI_JUNIT", "BGCI_REPORT", "BGCI_STAGE", "BGCI_EXECUTABLE", "BGCI_SANDBOX_BODY"),
-    *("BGCI_WORKING_DIRECTORY", "BGCI_ID_TOKEN"),
+    *("BGCI_WORKING_DIRECTORY", "BGCI_ID_TOKEN", "BGCI_PREVIEW_URL"),
 )
 OWN_PREFIXES = ("BGCI_X_", "BGCI_ACTION_", "BGCI_CONTRACT_")
 

@@ -34,41 +34,37 @@ class JsonAnswer:
 
     def object(self) -> Mapping[str, Any]:
         """The object; an empty one for a missing value."""
-        if self.value is None:
-            return {}
-        return self.value if isinstance(self.value, dict) else self._refuse("an object")
+        found: Mapping[str, Any] = self._of(dict, "an object", {})
+        return found
 
     def items(self) -> list[JsonAnswer]:
         """The array's values; none for a missing value."""
-        if self.value is None:
-            return []
-        if not isinstance(self.value, list):
-            self._refuse("an array")
-        return [JsonAnswer(one, self.server, self.url, f"{self.path}[{n}]") for n, one in enumerate(self.value)]
+        found = enumerate(self._of(list, "an array", []))
+        return [JsonAnswer(one, self.server, self.url, f"{self.path}[{n}]") for n, one in found]
 
     def required(self) -> JsonAnswer:
         """This value. Raises UnavailableError when it is missing."""
         return self._refuse("a value") if self.value is None else self
 
     def text(self, default: str = "") -> str:
-        if self.value is None:
-            return default
-        return self.value if isinstance(self.value, str) else self._refuse("a text")
+        return str(self._of(str, "a text", default))
 
     def whole(self, default: int = 0) -> int:
         return int(self.number(default))
 
     def number(self, default: float = 0.0) -> float:
-        if self.value is None:
-            return default
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+        if isinstance(self.value, bool):
             self._refuse("a number")
-        return float(self.value)
+        return float(self._of((int, float), "a number", default))
 
     def flag(self, default: bool = False) -> bool:
+        return bool(self._of(bool, "true or false", default))
+
+    def _of(self, kind: type | tuple[type, ...], wanted: str, default: Any) -> Any:
+        """The value, which is of this kind; the default where it is missing."""
         if self.value is None:
             return default
-        return self.value if isinstance(self.value, bool) else self._refuse("true or false")
+        return self.value if isinstance(self.value, kind) else self._refuse(wanted)
 
     def texts(self) -> dict[str, str]:
         """The object's values, each of which is a text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bgci.errors import UsageError
@@ -49,28 +50,20 @@ def job_pin(settings: Settings) -> str | None:
     return settings.ca_sha256 or None if needed else None
 
 
-# The options of a job's connections, and the options of the command from which they are derived.
-CONNECTION = {
-    "cluster_url": ("job_cluster_url",),
-    "marathon_url": ("job_marathon_url",),
-    "marathon_lb_url": ("job_marathon_lb_url",),
-    "ca_cert": ("job_ca_cert", "ca_cert"),
-    "ca_sha256": ("ca_sha256",),
-    "insecure": ("insecure",),
+# By option of a job's connections: the options of the command from which it is derived, and how.
+CONNECTION: dict[str, tuple[tuple[str, ...], Callable[[Settings], Any]]] = {
+    "cluster_url": (("job_cluster_url",), lambda settings: job_urls(settings)[0]),
+    "marathon_url": (("job_marathon_url",), lambda settings: job_urls(settings)[1] or ""),
+    "marathon_lb_url": (("job_marathon_lb_url",), lambda settings: list(settings.job_marathon_lb_url)),
+    "ca_cert": (("job_ca_cert", "ca_cert"), lambda settings: job_ca(settings) or ""),
+    "ca_sha256": (("ca_sha256",), lambda settings: job_pin(settings) or ""),
+    "insecure": (("insecure",), lambda settings: settings.insecure),
 }
 
 
 def job_connection(settings: Settings) -> dict[str, Any]:
     """The options of the job's connections, by name."""
-    cluster_url, marathon_url = job_urls(settings)
-    return {
-        "cluster_url": cluster_url,
-        "marathon_url": marathon_url or "",
-        "marathon_lb_url": list(settings.job_marathon_lb_url),
-        "ca_cert": job_ca(settings) or "",
-        "ca_sha256": job_pin(settings) or "",
-        "insecure": settings.insecure,
-    }
+    return {name: derived(settings) for name, (_, derived) in CONNECTION.items()}
 
 
 def require_confidential_jobs(settings: Settings, *, logs_in: bool) -> None:

@@ -71,7 +71,7 @@ def _given(context: Context, kind: Kind, size: CanarySize) -> dict[str, Any]:
     if kind is Kind.CANARY and size.given:
         given |= {"instances": size.instances, "percent": size.percent}
     connection = job_connection(settings)
-    named = [name for name, sources in CONNECTION.items() if not settings.origins.keys().isdisjoint(sources)]
+    named = [name for name, (sources, _) in CONNECTION.items() if not settings.origins.keys().isdisjoint(sources)]
     return given | {name: connection[name] for name in named}
 
 
