@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_only_changes_of_an_observation_or_a_decision_are_written(tmp_path):
     path = tmp_path / "new" / "journal.jsonl"
     healthy = replace(BLUE, tasks=(Task("t1", True), Task("t2", True)))
     more_sessions = replace(LB, servers={**LB.servers, "t1": Server(Serving.UP, 9)})
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.goal(Goal(Kind.PROMOTE, "v1", 2), Policy())
         journal.observed(SEEN, WAIT)
         journal.observed(replace(SEEN, now=11.0, replicas=(more_sessions,)), WAIT)
@@ -97,7 +98,7 @@ def test_a_goal_read_back_is_the_one_that_was_written():
 def test_a_second_run_appends_even_behind_a_line_that_was_cut(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"event": "step"}\n{"eve')
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.result({"n": 2})
     assert json.loads(path.read_text().splitlines()[-1])["n"] == 2
     assert len(path.read_text().splitlines()) == 3
@@ -106,7 +107,7 @@ def test_a_second_run_appends_even_behind_a_line_that_was_cut(tmp_path):
 def test_a_journal_that_cannot_be_written_is_one_warning(tmp_path):
     (tmp_path / "file").touch()
     warnings: list[str] = []
-    with Journal(tmp_path / "file" / "journal.jsonl", warn=warnings.append) as journal:
+    with closing(Journal(tmp_path / "file" / "journal.jsonl", warn=warnings.append)) as journal:
         journal.result({"n": 1})
         journal.sample({"n": 1})
     assert len(warnings) == 1
@@ -132,7 +133,7 @@ def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
     outside, warnings = tmp_path / "outside", []
     outside.write_text("untouched")
     (tmp_path / "journal.jsonl").symlink_to(outside)
-    with Journal(tmp_path / "journal.jsonl", warn=warnings.append) as journal:
+    with closing(Journal(tmp_path / "journal.jsonl", warn=warnings.append)) as journal:
         journal.result({"code": 0})
     assert outside.read_text() == "untouched"
     assert len(warnings) == 1
@@ -141,7 +142,7 @@ def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
 def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
     path = tmp_path / "journal.jsonl"
     down = replace(LB, servers={"t1": Server(Serving.MAINT), "t2": Server(Serving.MAINT)})
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.goal(Goal(Kind.CANARY, "v1", 2), Policy())
         journal.observed(replace(SEEN, now=5.0, replicas=(down,)), WAIT)
         journal.goal(Goal(Kind.ROLLBACK, "v1", 2), Policy())
@@ -158,7 +159,7 @@ def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
 
 def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.goal(Goal(Kind.PROMOTE, "v1", 2), Policy(), kept=BLUE)
         journal.observed(SEEN, Scale("/web-blue", 3))
         journal.refused("unanswered", 10.5, "Marathon does not answer")

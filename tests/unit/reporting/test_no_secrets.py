@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_the_manifest_says_which_files_are_redacted_copies(tmp_path: Path) -> No
 
 def test_the_journal_holds_no_secret_nor_does_its_echo(tmp_path: Path) -> None:
     said: list[str] = []
-    with Journal(tmp_path / "journal.jsonl", echo=said.append) as journal:
+    with closing(Journal(tmp_path / "journal.jsonl", echo=said.append)) as journal:
         journal.result({"why": SECRET})
         journal.copy(json.dumps({"why": PEM}))
         journal.copy(f"no JSON {SECRET}")
