@@ -24,19 +24,7 @@ from bgci.command_options import (
 )
 from bgci.dcos.credentials import hide_credential_files, hide_credentials
 from bgci.errors import AbortedError, BgciError, Failure, UsageError, exit_code
-from bgci.options import (
-    CANARY,
-    CLUSTER,
-    DEFINE,
-    DOCTOR,
-    GOAL,
-    JOB,
-    JUDGE,
-    RELEASE,
-    ROLLBACK,
-    TEST,
-    Settings,
-)
+from bgci.options import CANARY, CLUSTER, DEFINE, DOCTOR, GOAL, JOB, JUDGE, RELEASE, ROLLBACK, TEST, Settings
 from bgci.redaction import redacted
 
 _APP = ("app", "artifacts", "log_format", *CLUSTER)

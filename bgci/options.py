@@ -133,8 +133,7 @@ class Settings:
         False, "Accept that a service port of the baseline refuses connections after the promotion."
     )
     on_drain_timeout: Literal["abort", "force"] = setting(
-        "abort",
-        "When --drain-timeout passes. abort: stop and change nothing more; force: cut the sessions.",
+        "abort", "When --drain-timeout passes. abort: stop and change nothing more; force: cut the sessions."
     )
     lock_timeout: float = seconds(
         0.0,
@@ -151,8 +150,7 @@ class Settings:
     )
     on_abort: OnFailure = setting("leave", "On SIGINT or SIGTERM: roll back, or leave everything as it is.")
     on_rejected: Literal["drain", "cut"] = setting(
-        "drain",
-        "When the tests or the judge reject the canary: drain it, or cut its sessions and kill it at once.",
+        "drain", "When the tests or the judge reject the canary: drain it, or cut its sessions and kill it at once."
     )
     cut: bool = setting(False, "With rollback: kill the canary at once. Its open sessions are lost.")
     yes: bool = setting(False, "With remove: do not ask for confirmation. Required without a terminal.")

@@ -11,13 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bgci.appdef.app_definition import (
-    alt_ports,
-    labels,
-    port_table,
-    service_ports,
-    set_service_ports,
-)
+from bgci.appdef.app_definition import alt_ports, labels, port_table, service_ports, set_service_ports
 from bgci.appdef.colour import APP_ID_LABEL
 
 PREVIEW_LABEL = "BGCI_PREVIEW_OF"  # label: the base id of the preview's or probe's app

@@ -20,8 +20,7 @@ def run(journal: str) -> None:
         lines = file_bytes(Path(journal), MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise UsageError(
-            f"{journal} cannot be read: {reason(error)}.",
-            remedy="Name the journal.jsonl of an artifacts directory.",
+            f"{journal} cannot be read: {reason(error)}.", remedy="Name the journal.jsonl of an artifacts directory."
         ) from None
     runs = list(replay(lines))
     if not runs:

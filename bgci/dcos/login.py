@@ -41,12 +41,7 @@ class Login:
     """
 
     def __init__(
-        self,
-        credentials: Credentials | None,
-        http: Http,
-        clock: Callable[[], float] = time.time,
-        *,
-        variant: str = "",
+        self, credentials: Credentials | None, http: Http, clock: Callable[[], float] = time.time, *, variant: str = ""
     ) -> None:
         self._credentials = credentials
         self._http = http

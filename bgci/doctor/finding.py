@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bgci.errors import (
-    BgciError,
-    ConflictError,
-    DeadlineError,
-    DeniedError,
-    InvalidError,
-    UnavailableError,
-    UsageError,
-)
+from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError, InvalidError, UnavailableError, UsageError
 from bgci.redaction import redacted
 
 # The precedence of failures for the exit code: without a login the rest cannot be checked.

@@ -22,11 +22,7 @@ RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon
 AGAIN_AFTER = 1.0  # seconds until a step that Marathon has accepted and does not show is asked for again
 UNANSWERED_PATIENCE = 60.0  # seconds for which Marathon may fail to answer to a step
 
-AT_DEADLINE = {
-    Cause.HEALTH: UnhealthyError,
-    Cause.UNREACHABLE: UnavailableError,
-    Cause.LOCK: ConflictError,
-}
+AT_DEADLINE = {Cause.HEALTH: UnhealthyError, Cause.UNREACHABLE: UnavailableError, Cause.LOCK: ConflictError}
 
 
 class Rollout:

@@ -33,12 +33,7 @@ class Observer:
     """
 
     def __init__(
-        self,
-        marathon: Marathon,
-        balancers: Sequence[LoadBalancer],
-        *,
-        claim: Claim,
-        refuse: bool = True,
+        self, marathon: Marathon, balancers: Sequence[LoadBalancer], *, claim: Claim, refuse: bool = True
     ) -> None:
         self._marathon = marathon
         self._claim = claim

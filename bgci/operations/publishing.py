@@ -72,10 +72,7 @@ def _check_owner(context: Context, job_id: str, job: Job | None) -> None:
 
 
 def _replace(
-    context: Context,
-    metronome: Metronome,
-    wanted: Mapping[str, Mapping[str, Any]],
-    earlier: Mapping[str, Job | None],
+    context: Context, metronome: Metronome, wanted: Mapping[str, Mapping[str, Any]], earlier: Mapping[str, Job | None]
 ) -> None:
     touched: list[str] = []
     try:

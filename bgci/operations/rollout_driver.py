@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bgci.dcos.marathon import Locked, Marathon
-from bgci.engine.decisions import (
-    Action,
-    Cause,
-    Done,
-    Fail,
-    Goal,
-    Policy,
-    Release,
-    Step,
-    Wait,
-)
+from bgci.engine.decisions import Action, Cause, Done, Fail, Goal, Policy, Release, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
