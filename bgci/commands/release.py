@@ -33,7 +33,7 @@ from bgci.operations.canary_test import Planned, carry_out, planned
 from bgci.operations.context import Context, stage
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach, rollback_on_abort
-from bgci.operations.other_hands import OtherHands
+from bgci.operations.outside_watch import OutsideWatch
 from bgci.operations.owned_apps import require_owned
 from bgci.operations.publishing import publish
 from bgci.operations.rendering import render
@@ -63,13 +63,13 @@ def run(settings: Settings) -> None:
             _ = context.cluster, context.balancers
         stood = any(app.revision == context.revision for app in mine.apps)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before any change
-        hands = OtherHands(context)
+        outside = OutsideWatch(context)
         try:
             with rollback_on_abort(context):
-                changed = _climb(context, rendered.release, steps, tests, hands)
-                _promote(context, rendered.release, changed, hands)
+                changed = _climb(context, rendered.release, steps, tests, outside)
+                _promote(context, rendered.release, changed, outside)
         except BgciError as error:
-            cause = amended(error, message=hands.named(error.message))
+            cause = amended(error, message=outside.named(error.message))
             if isinstance(cause, ConflictError) and stood and _only_canary(context):
                 raise cause from error  # an earlier release's canary, which this one has not touched
             _go_back(context, cause)
@@ -102,7 +102,9 @@ def _check_settings(context: Context, release: Release, running: Sequence[Runnin
             require_servable(context, release, running)
 
 
-def _climb(context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned, hands: OtherHands) -> bool:
+def _climb(
+    context: Context, release: Release, steps: Sequence[CanarySize], tests: Planned, outside: OutsideWatch
+) -> bool:
     """The canary at each of its sizes, tested before the next. Returns whether that changed anything."""
     failed, standing, changed = 0.0, 0, False
     cases: list[Case] = []
@@ -117,16 +119,16 @@ def _climb(context: Context, release: Release, steps: Sequence[CanarySize], test
             standing = wanted
         size = _at_least_standing(context, release, size)
         label = str(step) if len(steps) > 1 else ""
-        hands.require_goal(Goal(Kind.CANARY, release.revision, target=instances(release.definition or {})))
+        outside.require_goal(Goal(Kind.CANARY, release.revision, target=instances(release.definition or {})))
         with context.part("canary", label):
             changed = reach(context, Kind.CANARY, release, size, checked=True) or changed
-        hands.remember()
+        outside.remember()
         if context.settings.dry_run:
             context.plan(
                 f"Test the canary{f' at {label}' if label else ''}." if tests else "No tests: no suite was found."
             )
             continue
-        _test(context, tests, label, cases, hands)
+        _test(context, tests, label, cases, outside)
         failed += (context.result.judge or {}).get("failed_beyond_baseline", 0.0)
     return changed
 
@@ -146,14 +148,14 @@ def _at_least_standing(context: Context, release: Release, size: CanarySize) -> 
     return CanarySize(standing)
 
 
-def _promote(context: Context, release: Release, changed: bool, hands: OtherHands) -> None:
+def _promote(context: Context, release: Release, changed: bool, outside: OutsideWatch) -> None:
     """changed: whether the canary stage changed anything. In a first deployment it deploys the whole app."""
-    hands.require_goal(Goal(Kind.PROMOTE, release.revision, target=instances(release.definition or {})))
+    outside.require_goal(Goal(Kind.PROMOTE, release.revision, target=instances(release.definition or {})))
     with context.part("promote"):
         promoted = reach(context, Kind.PROMOTE, release, checked=True)
     if changed and not promoted:
         context.result = replace(context.result, changed=True, message=context.result.reached)
-    context.result = replace(context.result, message=hands.named(context.result.message or ""))
+    context.result = replace(context.result, message=outside.named(context.result.message or ""))
 
 
 def _within_budget(context: Context, release: Release, size: CanarySize, tests: Planned) -> CanarySize:
@@ -169,14 +171,14 @@ def _within_budget(context: Context, release: Release, size: CanarySize, tests: 
     return CanarySize(allowed)
 
 
-def _test(context: Context, tests: Planned, step: str, cases: list[Case], hands: OtherHands) -> None:
+def _test(context: Context, tests: Planned, step: str, cases: list[Case], outside: OutsideWatch) -> None:
     """Run the tests at one step; their cases are added to ``cases``."""
     if not tests:
         context.console.info("No tests: no suite was found, and --test-command is not given.")
         return
     try:
         with context.part("test", step):
-            carry_out(context, tests, hands, step=step, earlier=cases)
+            carry_out(context, tests, outside, step=step, earlier=cases)
     except InconclusiveError as error:
         if context.settings.on_inconclusive != "promote":
             raise

@@ -7,7 +7,7 @@ from bgci.errors import UsageError
 from bgci.operations.canary_test import carry_out, planned
 from bgci.operations.context import stage
 from bgci.operations.exclusion import warn_of_others
-from bgci.operations.other_hands import OtherHands
+from bgci.operations.outside_watch import OutsideWatch
 from bgci.options import Settings
 
 
@@ -23,6 +23,6 @@ def run(settings: Settings) -> None:
                 remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )
         warn_of_others(context)
-        hands = OtherHands(context)
-        hands.remember()
-        carry_out(context, tests, hands)
+        outside = OutsideWatch(context)
+        outside.remember()
+        carry_out(context, tests, outside)

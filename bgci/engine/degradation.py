@@ -20,7 +20,7 @@ def degradation(situation: Situation) -> str:
     if not ours:
         return ""
     if situation.goal.kind is Kind.ROLLBACK:
-        if situation.memory.foreign.changes:
+        if situation.memory.outside.changes:
             return ""  # tasks that left rotation by a change of others return by themselves
         return (_outage(situation) or _not_followed(situation)) if len(apps) == 2 or situation.memory.kept else ""
     if len(apps) == 2:

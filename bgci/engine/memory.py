@@ -1,4 +1,4 @@
-"""What one run remembers between two observations. All of it can be lost: the next run starts without it."""
+"""The memory of one run between two observations. All of it can be lost: the next run starts without it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Kind, Scale, Step, Wait
-from bgci.engine.foreign_hand import ForeignHand
 from bgci.engine.observation import App, Observation, Serving, Task
+from bgci.engine.outside_changes import OutsideChanges
 
 # Seconds without a launch until a run takes the cluster to have no room for one more instance (see ``removal``).
-ROOM_PATIENCE = 30.0
+ROOM_LIMIT = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Memory:
-    """``waiting`` since ``waiting_since``: the wait that goes on, over several observations."""
+    """The memory of one run. ``waiting`` since ``waiting_since``: the current wait, over several observations."""
 
     began: float | None = None  # time of the first observation
     healthy_once: frozenset[str] = frozenset()  # ids of tasks that were healthy in this run
@@ -46,24 +46,24 @@ class Memory:
     waiting: Cause | None = None
     waiting_since: float = 0.0
     reload_requested_at: float = 0.0
-    no_room: bool = False  # for the whole run: the cluster did not launch one more instance in time
+    no_room: bool = False  # for the rest of the run: the cluster did not launch one more instance in time
     answered: frozenset[str] = frozenset()  # load balancers that were read in this run
     unanswered_since: float | None = None  # since when Marathon has not answered to a step
-    foreign: ForeignHand = field(default_factory=ForeignHand)  # what somebody else has changed in this run
+    outside: OutsideChanges = field(default_factory=OutsideChanges)  # outside changes during this run
     placeholder: bool = False  # this run has asked for one: the canary can be larger than its goal
     last: tuple[Step, float] | None = None  # the last step that Marathon has accepted, and when
 
-    kept: App | None = None  # the baseline as it was seen first, for the case that it must be restored
+    kept: App | None = None  # the baseline in its first observation, for a restore
     returning: Return | None = None
     commit: Commit | None = None
-    degraded: str = ""  # why the run gives up and goes back; empty while it goes on
+    degraded: str = ""  # why the run rolls back by itself; empty otherwise
     served: frozenset[tuple[str, str]] = frozenset()  # (load balancer, task id of the canary) that were in rotation
-    turned_bad: frozenset[str] = frozenset()  # tasks of the canary that were healthy and are not any more
-    short_since: float | None = None  # since when fewer are in rotation than ran, because of these
-    outage_since: float | None = None  # since when a load balancer has nothing of the group in rotation
-    unfollowed_since: float | None = None  # since when one holds servers of our backends that no app has
+    turned_bad: frozenset[str] = frozenset()  # tasks of the canary that were healthy and no longer are
+    short_since: float | None = None  # since when fewer tasks are in rotation than before, because of these
+    outage_since: float | None = None  # since when a load balancer has no task of the group in rotation
+    unfollowed_since: float | None = None  # since when a load balancer has servers of a deleted app in our backends
 
-    progress: int = -1  # how far the app that starts has got: launched and healthy tasks
+    progress: int = -1  # of the starting app: launched and healthy tasks
     progress_at: float = 0.0
     failures: frozenset[str] = frozenset()  # task failures of the revision, since none of its tasks was healthy
 
@@ -75,10 +75,10 @@ class Memory:
         """Whether this very step is the last one that Marathon has accepted, and that not before this time."""
         return self.last is not None and self.last[0] == step and self.last[1] >= time
 
-    # -- what changes it --------------------------------------------------------------------------------------------
+    # -- updates ----------------------------------------------------------------------------------------------------
 
     def observed(self, observation: Observation, goal: Goal) -> Memory:
-        """With the facts of one more observation."""
+        """The memory after one more observation."""
         now, ours = observation.now, [app for app in observation.apps if app.revision == goal.revision]
         others = [app for app in observation.apps if app.revision != goal.revision and not app.stand_in]
         ours = [app for app in ours if not app.stand_in]
@@ -87,12 +87,12 @@ class Memory:
             began=now if self.began is None else self.began,
             healthy_once=self.healthy_once | {task.id for app in observation.apps for task in app.healthy},
             complaints={**self.complaints, **{app.id: app.complaint for app in observation.apps if app.complaint}},
-            no_room=self.no_room or (self.waited(Cause.ROOM, now) > ROOM_PATIENCE and self._lacks(observation)),
+            no_room=self.no_room or (self.waited(Cause.ROOM, now) > ROOM_LIMIT and self._lacks(observation)),
             killed=self.killed - self._without_effect(observation),
             kill_from={},
             answered=self.answered | {replica.url for replica in observation.replicas if not replica.problem},
             kept=self._kept_of(others),
-            foreign=self.foreign.observed(observation),
+            outside=self.outside.observed(observation),
             returning=self._returning_to(observation, goal),
         )
         for app in ours:
@@ -101,22 +101,22 @@ class Memory:
 
     @staticmethod
     def _lacks(observation: Observation) -> bool:
-        """Whether instances are still missing: Marathon may have started them since the last look."""
+        """Whether instances are still missing: Marathon may have started them since the last observation."""
         return any(len(app.healthy) < app.instances for app in observation.apps)
 
     def _without_effect(self, observation: Observation) -> set[str]:
-        """The tasks of a kill that was answered and not carried out: it would have made their app smaller."""
+        """The tasks of a kill that Marathon accepted but did not carry out: their app would be smaller."""
         same = [app for app in observation.apps if app.instances >= self.kill_from.get(app.id, math.inf)]
         return {task.id for app in same for task in app.tasks if not task.dying}
 
     def _kept_of(self, others: list[App]) -> App | None:
-        """The baseline as it was seen first; another one takes its place."""
+        """The baseline in its first observation; another baseline replaces it."""
         if len(others) != 1 or (self.kept and (self.kept.id, self.kept.revision) == (others[0].id, others[0].revision)):
             return self.kept
         return others[0]
 
     def _returning_to(self, observation: Observation, goal: Goal) -> Return | None:
-        """The baseline to which a rollback returns, unless somebody else has changed its size."""
+        """The baseline to which a rollback returns, unless an outside change has resized it."""
         apps = sorted(observation.apps, key=lambda app: app.started_at)
         rolls_back = goal.kind is Kind.ROLLBACK or self.degraded
         if self.returning or not rolls_back or len(apps) != 2 or apps[1].revision != goal.revision or apps[1].stand_in:
@@ -136,13 +136,13 @@ class Memory:
         return replace(self, failures=failures)
 
     def _judged(self, canary: App, observation: Observation) -> Memory:
-        """Which tasks of the canary have turned bad: healthy once and failing now, or down where they served.
+        """Add the tasks of the canary that have turned bad: healthy once and failing now, or DOWN after they served.
 
-        Not those that a restart by somebody else replaces.
+        Not those that an outside restart replaces.
         """
         pairs = [(replica, task) for replica in observation.replicas for task in canary.tasks]
         serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
-        # A server that comes back from MAINT is DOWN for two checks: not a failure.
+        # A server that returns from MAINT is DOWN for two checks, which is not a failure.
         out = {pair for pair, state in serving.items() if state in (Serving.MAINT, Serving.ABSENT)}
         fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN}
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
@@ -151,11 +151,11 @@ class Memory:
         return replace(
             self,
             served=frozenset((self.served - out) | {pair for pair, state in serving.items() if state is Serving.UP}),
-            turned_bad=(self.turned_bad | fell | failing | vanished) - self.foreign.restarted,
+            turned_bad=(self.turned_bad | fell | failing | vanished) - self.outside.restarted,
         )
 
     def _measured(self, observation: Observation, goal: Goal) -> Memory:
-        """Since when fewer are in rotation than ran, and since when a load balancer has nothing in rotation."""
+        """Update since when too few tasks are in rotation, and since when a load balancer has none."""
         now = observation.now
         readable = [replica for replica in observation.replicas if not replica.problem]
         others = any(replica.others for replica in readable) and len(observation.apps) == 1
@@ -185,7 +185,7 @@ class Memory:
         """After Marathon has accepted the step. ``created``: the new app that it has confirmed."""
         memory = replace(self, unanswered_since=None, last=(step, observation.now) if observation else None)
         if isinstance(step, Action):
-            memory = replace(memory, foreign=self.foreign.asked(step, observation, answered=True, created=created))
+            memory = replace(memory, outside=self.outside.asked(step, observation, answered=True, created=created))
         if isinstance(step, Create | Scale):
             grown = memory.returning
             if grown and isinstance(step, Scale) and step.app_id == grown.app_id:
@@ -206,10 +206,10 @@ class Memory:
                 return replace(memory, commit=Commit(observation.now, workers, others, changed))
         return memory
 
-    # -- what it adds to an observation -----------------------------------------------------------------------------
+    # -- additions to an observation --------------------------------------------------------------------------------
 
     def recall(self, apps: Iterable[App]) -> tuple[App, ...]:
-        """The apps with two facts that Marathon forgets.
+        """The apps, completed by two facts that Marathon loses.
 
         A new leader of Marathon does not know which tasks were healthy (hazard 39). And without Mesos' capability
         ``task_killing`` a killed task is listed as running until it has ended.

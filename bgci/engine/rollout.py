@@ -18,27 +18,27 @@ from bgci.engine.rules import next_step
 from bgci.engine.situation import Situation
 from bgci.errors import ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
 
-RELOAD_AFTER = 10.0  # seconds for which a load balancer may lag behind Marathon before it is asked to reload
-AGAIN_AFTER = 1.0  # seconds until a step that Marathon has accepted and does not show is asked for again
-UNANSWERED_PATIENCE = 60.0  # seconds for which Marathon may fail to answer to a step
+RELOAD_AFTER = 10.0  # seconds of a load balancer's lag behind Marathon before bgci asks it to reload
+AGAIN_AFTER = 1.0  # seconds before an accepted step without a visible effect is repeated
+UNANSWERED_LIMIT = 60.0  # seconds without an answer of Marathon to a step
 
 AT_DEADLINE = {Cause.HEALTH: UnhealthyError, Cause.UNREACHABLE: UnavailableError, Cause.LOCK: ConflictError}
 
 
 class Rollout:
-    """Decides for one run. ``memory``: what an earlier part of the run remembers; a new run starts without."""
+    """Decides for one run. ``memory``: of an earlier part of the run; a new run starts without one."""
 
     def __init__(self, goal: Goal, policy: Policy, memory: Memory | None = None) -> None:
         self.goal = goal
         self.policy = policy
         self.memory = memory or Memory()
-        self._observation: Observation | None = None  # the last one, with what the memory adds to it
+        self._observation: Observation | None = None  # the last one, completed by the memory
 
     def decide(self, observation: Observation) -> Step:
         """The next step after this observation."""
         self.memory = self.memory.observed(observation, self.goal)
         self._observation = replace(observation, apps=self.memory.recall(observation.apps))
-        refused = None if self.memory.degraded else self.memory.foreign.refusal(self.goal)
+        refused = None if self.memory.degraded else self.memory.outside.refusal(self.goal)
         step = refused or self._gives_up() or next_step(self._situation())
         if isinstance(step, Done) and self.memory.degraded and self.goal.kind is not Kind.ROLLBACK:
             step = Fail(
@@ -47,11 +47,12 @@ class Rollout:
                 RolledBackError,
             )
         if isinstance(step, Done | Fail):
-            step = replace(step, message=self.memory.foreign.named(step.message))
+            step = replace(step, message=self.memory.outside.named(step.message))
         if isinstance(step, Kill):
             step = replace(step, force=self._waits_for(step))
         if isinstance(step, Action) and self.memory.accepted_since(step, observation.now - AGAIN_AFTER):
-            # Else a Marathon that says yes and does nothing would be asked for ever: only a wait meets the deadline.
+            # Only a wait meets the deadline: otherwise a Marathon that accepts steps without an effect would be asked
+            # for ever.
             step = Wait(Cause.UNREACHABLE, "Marathon has accepted the last step and does not show it yet.")
         return self._settle(step, observation.now)
 
@@ -61,7 +62,7 @@ class Rollout:
         return Situation(goal, self.policy, self._observation or Observation(0.0, (), ()), self.memory)
 
     def _gives_up(self) -> Fail | None:
-        """Decide whether the run goes back from now on, or ends where it is."""
+        """Decide whether the run rolls back from now on, or ends."""
         reason = "" if self.memory.degraded else degradation(self._situation())
         if not reason:
             return None
@@ -80,10 +81,10 @@ class Rollout:
         A lost answer must not end a release. Marathon that never answers to a step, while it can be read, does.
         """
         since = self.memory.unanswered_since
-        foreign = self.memory.foreign.asked(lost, self._observation, answered=False)
-        self.memory = replace(self.memory, unanswered_since=now if since is None else since, foreign=foreign)
-        if since is not None and now - since >= UNANSWERED_PATIENCE:
-            return Fail(problem, "Run the same command again: nothing is lost.", UnavailableError)
+        outside = self.memory.outside.asked(lost, self._observation, answered=False)
+        self.memory = replace(self.memory, unanswered_since=now if since is None else since, outside=outside)
+        if since is not None and now - since >= UNANSWERED_LIMIT:
+            return Fail(problem, "Run the same command again.", UnavailableError)
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
     def locked(self, now: float, problem: str) -> Step:
@@ -99,10 +100,10 @@ class Rollout:
         return tuple(app.id for app in self._apps() if self._stopped(step, [app]))
 
     def confirms(self, step: Action, apps: Iterable[App]) -> bool:
-        """Whether the tasks that the step would stop are still what it was decided on.
+        """Whether the tasks that the step would stop are still in the state on which it was decided.
 
-        Marathon takes a stale task id for the task that runs in its place today (hazard 21), and a task that has become
-        healthy since may have sessions by now.
+        A stale task id kills the current task of its instance (hazard 21), and a task that has become healthy since can
+        have sessions.
         """
         return self._stopped(step, self.memory.recall(apps)) == self._stopped(step, self._apps())
 
@@ -111,7 +112,7 @@ class Rollout:
 
     @staticmethod
     def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
-        """The tasks that the step would stop, with what decides whether that is safe."""
+        """The tasks that the step would stop, with the facts on which its safety depends."""
         tasks: Iterable[tuple[str, Task]] = ((app.id, task) for app in apps for task in app.tasks)
         match step:
             case Kill(task_ids):
@@ -147,6 +148,6 @@ class Rollout:
     def _timed_out(self, step: Wait) -> Fail:
         return Fail(
             f"Timed out after {self.policy.timeout:.0f} s (--timeout). {step.reason}{earlier(step, self._situation())}",
-            "Run the same command again to go on, or `bgci rollback` to go back: nothing is lost.",
+            "Run the same command again to continue, or `bgci rollback`.",
             AT_DEADLINE.get(step.cause, DeadlineError),
         )

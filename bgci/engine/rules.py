@@ -80,7 +80,7 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
             return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
         return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
-    if situation.memory.foreign.grown(app.id):
+    if situation.memory.outside.grown(app.id):
         surplus = 0  # an operator added instances, and their removal would cut sessions
     if surplus > 0:
         draining = drain_surplus(app, situation) if app.target == goal.target else None

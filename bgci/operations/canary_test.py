@@ -21,7 +21,7 @@ from bgci.operations import canary_analysis
 from bgci.operations.canary_watch import CanaryLostError, CanaryWatch
 from bgci.operations.concealment import conceal
 from bgci.operations.context import Context
-from bgci.operations.other_hands import OtherHands
+from bgci.operations.outside_watch import OutsideWatch
 from bgci.operations.same_release import require_same_image
 from bgci.operations.suites import canary_suite, read_suite, suite_file
 from bgci.operations.topology import RunningPair, balancer_places, described, healthy_hybrid
@@ -62,11 +62,11 @@ def planned(context: Context, steps: int = 1) -> Planned:
 
 
 def carry_out(
-    context: Context, tests: Planned, hands: OtherHands, *, step: str = "", earlier: list[Case] | None = None
+    context: Context, tests: Planned, outside: OutsideWatch, *, step: str = "", earlier: list[Case] | None = None
 ) -> None:
     """Run the tests and report.
 
-    ``hands``: notes the changes by others meanwhile. A revision that serves alone, without a baseline, is tested too.
+    ``outside``: notes the changes by others meanwhile. A revision that serves alone, without a baseline, is tested too.
     ``step``: the canary's size, where it is tested at several; ``earlier``: the cases of the steps before; these are
     added. Raises RejectedError when one fails or none was executed.
     """
@@ -89,8 +89,8 @@ def carry_out(
         at = f" at {step}" if step else ""
         earlier += [replace(case, suite=f"{case.suite}{at}", began=began) for case in cases]
         _report(context, hybrid, earlier)
-    hands.look()
-    _conclude(context, cases, hands)
+    outside.poll()
+    _conclude(context, cases, outside)
 
 
 def _not_to_the_end(why: str) -> Case:
@@ -274,25 +274,25 @@ def _report(context: Context, hybrid: RunningPair, cases: Sequence[Case]) -> Non
     context.result = replace(context.result, tests=report)
 
 
-def _conclude(context: Context, cases: Sequence[Case], hands: OtherHands) -> None:
+def _conclude(context: Context, cases: Sequence[Case], outside: OutsideWatch) -> None:
     bad = [case for case in cases if case.bad]
     back = "; `bgci rollback` brings the baseline back" if context.command == "test" else ""
     if bad:
         named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise RejectedError(
-            hands.named(f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}."),
+            outside.named(f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}."),
             remedy=f"{REPORT} in the artifacts has requests and answers{back}.",
         )
     judge = context.result.judge or {}
     if judge.get("outcome") == "inconclusive":
         cost = ", --max-failed-requests" if context.settings.max_failed_requests else ""
         raise InconclusiveError(
-            hands.named(f"The judge has no verdict yet: {judge['reason']}."),
+            outside.named(f"The judge has no verdict yet: {judge['reason']}."),
             remedy=f"Give it more time (--judge-for{cost}) or traffic (--judge-traffic), or decide by hand.",
         )
     skipped = sum(not case.executed for case in cases)
     message = f"{context.revision} passed {len(cases) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
-    message = hands.named(message)
+    message = outside.named(message)
     context.result = replace(context.result, message=message)
     context.console.result(message)

@@ -82,9 +82,9 @@ class Driver:
             step = rollout.unreachable(now := self.observer.now(), error.message)
             self.journal.unobserved(now, step)
             return self.last, step
-        known = len(rollout.memory.foreign.changes)
+        known = len(rollout.memory.outside.changes)
         step = rollout.decide(self.last)
-        for change in rollout.memory.foreign.changes[known:]:
+        for change in rollout.memory.outside.changes[known:]:
             self.console.warn(str(change))
         draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
         self.observer.drain_known_within = max(0.1, rollout.policy.drain_timeout / 4) if draining else 0.0

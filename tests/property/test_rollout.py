@@ -519,7 +519,7 @@ def test_what_another_hand_does_is_named_and_nothing_that_serves_is_cut_for_it(
     run = Run(world, Rollout(release.goal(kind), release.policy))
 
     def hand(world: World) -> None:
-        known = run.rollout.memory.foreign.known  # what the run has not seen, it cannot miss
+        known = run.rollout.memory.outside.known  # what the run has not seen, it cannot miss
         if not done and world.now - begins >= at and name in known and name in [app.id for app in world.apps]:
             done.append(world.app(name).instances)
             HANDS[what](world, name)
@@ -529,5 +529,5 @@ def test_what_another_hand_does_is_named_and_nothing_that_serves_is_cut_for_it(
     note(told(run))
     assert isinstance(step, Done | Fail), "it comes to an end"
     if done and what != "locked" and (done[0] > 0 or what in ("scaled up", "restarted", "deleted")):
-        assert run.rollout.memory.foreign.changes
-    assert all(str(change) in step.message for change in run.rollout.memory.foreign.changes)
+        assert run.rollout.memory.outside.changes
+    assert all(str(change) in step.message for change in run.rollout.memory.outside.changes)

@@ -31,7 +31,7 @@ def go_back(hybrid: Hybrid) -> Step:
     can_swap = hybrid.can_swap_roles(max(hybrid.initial_instances, baseline.instances))
     needed = _needed(hybrid) if can_swap else hybrid.initial_instances
     target = max(needed, baseline.instances)
-    if hybrid.roles_swapped and not hybrid.memory.foreign.grown(baseline.id):  # instances that an operator adds stay
+    if hybrid.roles_swapped and not hybrid.memory.outside.grown(baseline.id):  # instances that an operator adds stay
         surplus = remove_unused(baseline, baseline.instances - needed, hybrid)
         if surplus:
             return surplus

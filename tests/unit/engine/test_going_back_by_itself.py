@@ -10,7 +10,7 @@ import pytest
 from bgci.engine.decisions import Cause, Delete, Done, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
-from bgci.engine.rollout import UNANSWERED_PATIENCE, Rollout
+from bgci.engine.rollout import UNANSWERED_LIMIT, Rollout
 from bgci.errors import BgciError, ConflictError, RolledBackError, UnavailableError, UnhealthyError
 
 PROMOTE = Goal(Kind.PROMOTE, "v2", target=2)
@@ -230,7 +230,7 @@ def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> N
     rollout = Rollout(PROMOTE, Policy())
     rollout.decide(at(0.0, BLUE))
     assert isinstance(rollout.unanswered(1.0, "503", Delete("/web-blue")), Wait)
-    assert fails(rollout.unanswered(1.0 + UNANSWERED_PATIENCE, "503", Delete("/web-blue")), UnavailableError)
+    assert fails(rollout.unanswered(1.0 + UNANSWERED_LIMIT, "503", Delete("/web-blue")), UnavailableError)
     rollout.performed(Scale("/web-green", 2))
     assert isinstance(rollout.unanswered(500.0, "503", Delete("/web-blue")), Wait), (
         "an accepted step begins the time again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bgci.engine.decisions import Cause, Create, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Wait
-from bgci.engine.memory import ROOM_PATIENCE
+from bgci.engine.memory import ROOM_LIMIT
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import RELOAD_AFTER, Rollout
 from bgci.errors import UnavailableError, UnhealthyError
@@ -32,11 +32,11 @@ def test_a_lack_of_room_is_remembered_for_the_whole_run() -> None:
     asked = replace(CANARY, instances=2, deployments=("d",))
     first = at(0.0, BASELINE, asked, maint=("blue.0",))
     assert isinstance(rollout.decide(first), Wait)
-    assert isinstance(rollout.decide(replace(first, now=ROOM_PATIENCE)), Wait)
-    assert rollout.decide(replace(first, now=ROOM_PATIENCE + 1)) == Kill(("blue.0",))
+    assert isinstance(rollout.decide(replace(first, now=ROOM_LIMIT)), Wait)
+    assert rollout.decide(replace(first, now=ROOM_LIMIT + 1)) == Kill(("blue.0",))
     smaller = replace(BASELINE, instances=3, tasks=BASELINE.tasks[1:])
     later = replace(CANARY, instances=3, tasks=tasks("green", 2), deployments=("d",))
-    second = at(ROOM_PATIENCE + 2, smaller, later, maint=("blue.1",))
+    second = at(ROOM_LIMIT + 2, smaller, later, maint=("blue.1",))
     assert rollout.decide(second) == Kill(("blue.1",))
 
 

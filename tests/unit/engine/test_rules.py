@@ -20,7 +20,7 @@ from bgci.engine.decisions import (
     Step,
     Wait,
 )
-from bgci.engine.memory import ROOM_PATIENCE, Memory
+from bgci.engine.memory import ROOM_LIMIT, Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
 from bgci.engine.rotation import drained_by_rule, roles_swapped
@@ -65,7 +65,7 @@ def decide(observation: Observation, goal: Goal, policy: Policy, memory: Memory 
 
 
 DRAINING = Memory(waiting=Cause.DRAIN, waiting_since=0.0)
-WITHOUT_ROOM = Memory(waiting=Cause.ROOM, waiting_since=100.0 - ROOM_PATIENCE - 1)
+WITHOUT_ROOM = Memory(waiting=Cause.ROOM, waiting_since=100.0 - ROOM_LIMIT - 1)
 
 
 def waits_for(step: Step, cause: Cause) -> bool:

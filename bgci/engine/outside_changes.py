@@ -1,7 +1,7 @@
-"""Changes of the two apps by somebody else during a run: an operator, an autoscaler, another tool.
+"""Outside changes: changes of the two apps by an operator, an autoscaler or another tool during a run.
 
-The run knows what it asked Marathon for. What differs from that was changed by another hand: it is named, and where to
-go on would undo it, the run ends instead.
+The run compares each observation with its own requests to Marathon. It reports every difference as an outside change,
+and ends if going on would undo the change.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from bgci.engine.decisions import Action, Delete, Fail, Goal, Kill, Kind, Restor
 from bgci.engine.observation import App, Observation
 from bgci.errors import ConflictError
 
-MOST_RESIZES = 3  # of one app by somebody else: an autoscaler that a run works against
-SHOWN_AFTER = 1.0  # seconds in which Marathon lists an app that it has confirmed to have created
+MOST_RESIZES = 3  # outside changes of one app's size: probably an autoscaler works against the run
+SHOWN_AFTER = 1.0  # seconds until Marathon lists an app whose creation it has confirmed
 
-Effect = tuple[str, int | None]  # app id, and its instances after a step; None: it is gone
+Effect = tuple[str, int | None]  # app id, and its instances after a step; None: deleted
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change by another hand. ``before`` and ``after``: instances, None for an app that is gone."""
+    """One outside change. ``before`` and ``after``: instances; None: deleted."""
 
     app_id: str
     revision: str | None
@@ -44,7 +44,7 @@ class Change:
 
     @property
     def ends(self) -> bool:
-        """Whether nothing of the app is left to serve."""
+        """Whether no instance of the app is left."""
         return not self.restarted and not self.after
 
     @property
@@ -53,11 +53,13 @@ class Change:
 
 
 @dataclass(frozen=True)
-class ForeignHand:
-    """``known``: the apps as they must be, after all that this run asked for. ``created``: those that Marathon has
-    confirmed and that were not seen yet, and when. ``unsure``: what requests without an answer may have done.
-    ``partly``: what the last step may have done instead, because a task to kill had ended. ``restarted``: ids of the
-    tasks that a restart by somebody else replaces."""
+class OutsideChanges:
+    """All outside changes of a run so far.
+
+    ``known``: the expected apps, after all requests of this run. ``created``: confirmed new apps that were not observed
+    yet, and when. ``unsure``: possible effects of requests without an answer. ``partly``: possible smaller effects of
+    the last kill, because a task had ended before. ``restarted``: ids of tasks that an outside restart replaces.
+    """
 
     known: Mapping[str, App] = field(default_factory=dict)
     created: Mapping[str, tuple[App, float]] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class ForeignHand:
     changes: tuple[Change, ...] = ()
     restarted: frozenset[str] = frozenset()
 
-    def observed(self, observation: Observation) -> ForeignHand:
+    def observed(self, observation: Observation) -> OutsideChanges:
         seen = {app.id: app for app in observation.apps}
         late = {
             app_id: (app, at)
@@ -86,9 +88,9 @@ class ForeignHand:
 
     def asked(
         self, step: Action, observation: Observation | None, *, answered: bool, created: App | None = None
-    ) -> ForeignHand:
-        """After a step. ``answered``: Marathon has accepted it; otherwise nobody knows. ``created``: the new app that
-        it has confirmed."""
+    ) -> OutsideChanges:
+        """The next state after a step. ``answered``: Marathon has accepted it; otherwise its effect is unknown.
+        ``created``: the confirmed new app."""
         effects = dict(_effects(step, observation))
         if not answered:
             return replace(self, unsure=self.unsure | set(effects.items()))
@@ -106,30 +108,30 @@ class ForeignHand:
         return replace(self, known=known, created=new, partly=frozenset(partly))
 
     def grown(self, app_id: str) -> bool:
-        """Whether somebody else has scaled this app up."""
+        """Whether an outside change has scaled this app up."""
         return any(change.app_id == app_id and (change.after or 0) > change.before for change in self.changes)
 
     def named(self, message: str) -> str:
-        """The message, with every change that it does not name."""
+        """The message, completed by every change that it does not mention."""
         more = [text for text in self._texts() if text not in message]
         return " ".join([f"{message.rstrip('.')}.", *more]) if more else message
 
     def _texts(self) -> Iterator[str]:
-        """One sentence for each change, and one for all sizes of an app that was resized again and again."""
+        """One sentence for each change, and one for all sizes of an app that was resized repeatedly."""
         for app_id in dict.fromkeys(change.app_id for change in self.changes):
             often = self._resized_often(app_id)
             sizes = [one for one in self.changes if one.app_id == app_id and not (often and one.resized)]
             yield from dict.fromkeys([*([often] if often else []), *map(str, sizes)])
 
     def _resized_often(self, app_id: str) -> str:
-        """A sentence about an autoscaler that this run works against; empty without one."""
+        """A sentence about repeated resizes, probably by an autoscaler; empty without them."""
         sizes = [one.after for one in self.changes if one.app_id == app_id and one.resized]
         if len(sizes) < MOST_RESIZES:
             return ""
         return f"{app_id} was resized {len(sizes)} times by somebody else ({', '.join(map(str, sizes))})."
 
     def refusal(self, goal: Goal) -> Fail | None:
-        """Why the run ends where it is: to go on would undo the change. A rollback goes on, for it goes that way."""
+        """The failure that ends the run, because going on would undo a change. A rollback never ends for a change."""
         if goal.kind is Kind.ROLLBACK:
             return None
         for change in self.changes:
@@ -137,7 +139,7 @@ class ForeignHand:
             if ours and change.shrinks:
                 return _refused(str(change), _after_ours(change, goal), goal)
             if not ours and goal.kind is Kind.CANARY and change.ends:
-                lost = f"{change} Nothing but {goal.revision} is left to serve."
+                lost = f"{change} Only {goal.revision} is left to serve."
                 return _refused(lost, _after_the_baseline(change, goal), goal)
             if often := self._resized_often(change.app_id):
                 remedy = f"Stop the autoscaler of {change.app_id} until the release has ended, and run the same command"
@@ -156,7 +158,7 @@ def _refused(what: str, remedy: str, goal: Goal) -> Fail:
 def _after_ours(change: Change, goal: Goal) -> str:
     again = f"Run `bgci {goal.kind.value}` of {goal.revision} again"
     if change.after is None:
-        return f"{again} to create it anew. `bgci status` shows what serves."
+        return f"{again} to create it again. `bgci status` shows the running apps."
     return f"{again} to scale it up, or `bgci rollback` of {goal.revision} to remove it."
 
 
@@ -175,7 +177,7 @@ def _resized(known: Mapping[str, App], seen: Mapping[str, App], unsure: frozense
 
 
 def _restarted(known: Mapping[str, App], seen: Mapping[str, App], unsure: Collection[str]) -> Iterator[Change]:
-    """Apps of which Marathon has another configuration: scaling makes none, a restart and any other change do.
+    """Apps with a new configuration in Marathon: a restart or any change except scaling causes one.
 
     A restart by Marathon 1.7 looks like a scaling to the same size. ``unsure``: ids of apps that a request without an
     answer may have scaled.

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
-from bgci.engine.foreign_hand import MOST_RESIZES, ForeignHand
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.outside_changes import MOST_RESIZES, OutsideChanges
 from bgci.engine.rollout import Rollout
 from bgci.errors import ConflictError
 
@@ -41,7 +41,7 @@ def after(*looks: tuple[App, ...], goal: Goal = PROMOTE, policy: Policy = Policy
     return step
 
 
-def texts(hand: ForeignHand) -> list[str]:
+def texts(hand: OutsideChanges) -> list[str]:
     return [str(change) for change in hand.changes]
 
 
@@ -58,12 +58,12 @@ def texts(hand: ForeignHand) -> list[str]:
     ],
 )
 def test_a_change_by_somebody_else_is_named(later: tuple[App, ...], text: str) -> None:
-    assert texts(ForeignHand().observed(seen(BLUE, GREEN)).observed(seen(*later))) == [text]
+    assert texts(OutsideChanges().observed(seen(BLUE, GREEN)).observed(seen(*later))) == [text]
 
 
 def test_what_the_run_asked_for_itself_is_no_change() -> None:
     first = seen(BLUE, GREEN)
-    hand = ForeignHand().observed(first)
+    hand = OutsideChanges().observed(first)
     hand = hand.asked(Scale("/web-green", 4), first, answered=True).observed(grown := seen(BLUE, app("green", 4)))
     hand = hand.asked(Kill(("blue.0", "blue.1", "green.3")), grown, answered=True)
     hand = hand.observed(shrunk := seen(app("blue", 2), app("green", 3)))
@@ -73,13 +73,13 @@ def test_what_the_run_asked_for_itself_is_no_change() -> None:
 
 def test_an_app_that_the_run_created_is_known_as_it_is_seen_first() -> None:
     first = seen(BLUE)
-    hand = ForeignHand().observed(first).asked(Create(1, swappable=True), first, answered=True)
+    hand = OutsideChanges().observed(first).asked(Create(1, swappable=True), first, answered=True)
     assert texts(hand.observed(seen(BLUE, GREEN))) == []
 
 
 def test_a_kill_that_found_fewer_tasks_is_no_change_and_a_later_scaling_is_one() -> None:
     first = seen(BLUE, GREEN)
-    hand = ForeignHand().observed(first).asked(Kill(("blue.0", "blue.1")), first, answered=True)
+    hand = OutsideChanges().observed(first).asked(Kill(("blue.0", "blue.1")), first, answered=True)
     hand = hand.observed(seen(app("blue", 3), GREEN))
     assert texts(hand) == []
     assert len(texts(hand.observed(seen(BLUE, GREEN)))) == 1
@@ -88,7 +88,7 @@ def test_a_kill_that_found_fewer_tasks_is_no_change_and_a_later_scaling_is_one()
 @pytest.mark.parametrize("later", [(BLUE, GREEN), (BLUE, app("green", 4))], ids=["not done", "done"])
 def test_a_step_whose_answer_was_lost_may_have_been_done_or_not(later: tuple[App, ...]) -> None:
     first = seen(BLUE, GREEN)
-    hand = ForeignHand().observed(first).asked(Scale("/web-green", 4), first, answered=False)
+    hand = OutsideChanges().observed(first).asked(Scale("/web-green", 4), first, answered=False)
     assert texts(hand.observed(seen(*later))) == []
     assert texts(hand.observed(first).observed(seen(*later))) == [], "also some observations later"
 
@@ -110,7 +110,7 @@ def test_a_canary_that_somebody_else_takes_away_is_not_put_back(goal: Goal, late
 def test_a_canary_does_not_become_the_whole_app_because_its_baseline_is_taken_away(later: tuple[App, ...]) -> None:
     step = after((BLUE, GREEN), later, goal=CANARY)
     assert isinstance(step, Fail)
-    assert "Nothing but v2 is left to serve" in step.message
+    assert "Only v2 is left to serve" in step.message
 
 
 def test_a_promote_goes_on_without_its_baseline_and_says_so() -> None:
@@ -166,7 +166,7 @@ def test_an_app_that_is_gone_before_it_was_seen_is_not_created_again(goal: Goal)
     assert isinstance(step, Fail)
     assert step.ending is ConflictError
     assert step.message.startswith("/web-green was deleted by somebody else.")
-    assert "to create it anew" in step.remedy
+    assert "to create it again" in step.remedy
 
 
 def test_an_app_that_marathon_does_not_list_yet_is_waited_for() -> None:
@@ -212,7 +212,7 @@ def test_a_task_of_a_restarted_canary_that_fails_later_has_turned_bad() -> None:
 
 
 def test_a_restart_by_marathon_1_7_looks_like_a_scaling_to_the_same_size() -> None:
-    hand = ForeignHand().observed(first := seen(BLUE, GREEN))
+    hand = OutsideChanges().observed(first := seen(BLUE, GREEN))
     assert texts(hand.observed(seen(BLUE, replace(GREEN, last_scaling_at=9.0)))) == [
         "/web-green was restarted or changed by somebody else."
     ]
@@ -229,7 +229,7 @@ def test_a_restart_by_marathon_1_7_looks_like_a_scaling_to_the_same_size() -> No
     ("goal", "later", "remedy"),
     [
         (PROMOTE, (BLUE, app("green", 0)), "Run `bgci promote` of v2 again to scale it up, or `bgci rollback` of v2"),
-        (PROMOTE, (BLUE,), "Run `bgci promote` of v2 again to create it anew."),
+        (PROMOTE, (BLUE,), "Run `bgci promote` of v2 again to create it again."),
         (CANARY, (app("blue", 0), GREEN), "Run `bgci rollback` of v2 to scale /web-blue up again, or `bgci promote`"),
         (CANARY, (GREEN,), "Run `bgci promote` of v2 to serve with it alone."),
     ],
@@ -241,7 +241,7 @@ def test_the_remedy_fits_what_was_done(goal: Goal, later: tuple[App, ...], remed
 
 
 def test_many_sizes_of_one_app_are_one_sentence() -> None:
-    hand = ForeignHand()
+    hand = OutsideChanges()
     for size in (4, 6, 5, 6):
         hand = hand.observed(seen(app("blue", size), GREEN))
     assert hand.named("Done") == "Done. /web-blue was resized 3 times by somebody else (6, 5, 6)."
