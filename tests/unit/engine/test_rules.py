@@ -82,7 +82,7 @@ def test_first_deployment_creates_all_of_it(goal: Goal, policy: Policy) -> None:
 
 
 @both
-def test_first_deployment_is_not_done_before_it_serves_everywhere(policy: Policy) -> None:
+def test_h06_first_deployment_is_not_done_before_it_serves_everywhere(policy: Policy) -> None:
     starting = canary(4, tasks=tasks("green", 4, healthy=None))
     assert waits_for(decide(seen(starting), PROMOTE, policy), Cause.HEALTH)
     unserved = Observation(1.0, (canary(4),), (Replica("lb0"),))
@@ -184,13 +184,13 @@ def test_a_rollback_ends_only_when_the_baseline_is_back_in_rotation(policy: Poli
 
 
 @both
-def test_a_baseline_without_health_checks_is_refused_unless_allowed(policy: Policy) -> None:
+def test_h15_a_baseline_without_health_checks_is_refused_unless_allowed(policy: Policy) -> None:
     bare = seen(baseline(has_health_checks=False))
     assert isinstance(decide(bare, PROMOTE, policy), Fail)
     assert isinstance(decide(bare, PROMOTE, replace(policy, allow_no_health_check=True)), Create)
 
 
-def test_a_baseline_without_target_gets_a_canary_that_cannot_swap_roles() -> None:
+def test_h09_a_baseline_without_target_gets_a_canary_that_cannot_swap_roles() -> None:
     assert decide(seen(baseline(target=None)), CANARY, BLUEGREEN) == Create(1, swappable=False)
     assert isinstance(decide(seen(baseline(target=None)), CANARY, ROLLING), Fail)
 
@@ -244,14 +244,14 @@ def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
 
 @both
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=lambda goal: goal.kind.value)
-def test_after_a_rollback_was_stopped_the_drained_canary_goes_and_the_release_begins_again(
+def test_h01_after_a_rollback_was_stopped_the_drained_canary_goes_and_the_release_begins_again(
     goal: Goal, policy: Policy
 ) -> None:
     hybrid = seen(baseline(last_scaling_at=3.0), canary(1), out=("green.0",))
     assert decide(hybrid, goal, policy) == Delete("green")
 
 
-def test_a_plain_kill_is_undone_by_scaling_the_canary_once_more() -> None:
+def test_h01_a_plain_kill_is_undone_by_scaling_the_canary_once_more() -> None:
     assert decide(seen(baseline(3, last_scaling_at=3.0), canary(1)), PROMOTE, ROLLING) == Scale("green", 2, True)
 
 
@@ -261,7 +261,7 @@ def with_placeholder(count: int, **fields: object) -> App:
     return canary(count + 1, tasks=launched, deployments=("d",), **fields)
 
 
-def test_promote_with_rolling_removes_what_is_drained_together_with_the_placeholder() -> None:
+def test_h37_promote_with_rolling_removes_what_is_drained_together_with_the_placeholder() -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
     assert decide(hybrid, PROMOTE, ROLLING) == Scale("green", 2, placeholder=True)
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
@@ -286,7 +286,7 @@ def test_rolling_without_room_for_a_placeholder_kills_plainly() -> None:
     assert decide(crowded, PROMOTE, ROLLING, WITHOUT_ROOM) == Kill(("blue.0",))
 
 
-def test_a_plain_kill_never_risks_most_of_the_serving_tasks() -> None:
+def test_h37_a_plain_kill_never_risks_most_of_the_serving_tasks() -> None:
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
     crowded = seen(baseline(1, target=1), replace(asked, target=1, baseline_instances=1), out=("blue.0",))
     assert waits_for(decide(crowded, replace(ROLLBACK, target=1), ROLLING, WITHOUT_ROOM), Cause.ROOM)
@@ -308,7 +308,7 @@ def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything
 
 
 @both
-def test_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
+def test_h40_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
     assert decide(hybrid, ROLLBACK, policy) == Scale("green", 2, placeholder=True)
     assert decide(seen(baseline(), with_placeholder(1), out=("blue.0",)), ROLLBACK, policy) == Kill(
@@ -334,13 +334,13 @@ def test_going_back_deletes_the_canary_when_it_is_drained(policy: Policy) -> Non
 
 
 @both
-def test_going_back_from_a_canary_that_was_never_healthy_deletes_it_at_once(policy: Policy) -> None:
+def test_h03_going_back_from_a_canary_that_was_never_healthy_deletes_it_at_once(policy: Policy) -> None:
     sick = canary(1, tasks=(Task("green.0", None, ever_healthy=False),), deployments=("d",))
     assert decide(seen(baseline(), sick), ROLLBACK, policy) == Delete("green")
 
 
 @both
-def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(policy: Policy) -> None:
+def test_h09_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(policy: Policy) -> None:
     hybrid = seen(baseline(target=None), canary(1, swappable=False), out=("blue.0",))
     soon = replace(policy, drain_timeout=200.0)
     assert waits_for(decide(hybrid, ROLLBACK, soon, DRAINING), Cause.DRAIN)
@@ -357,7 +357,7 @@ def test_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(pol
 
 @both
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE, ROLLBACK], ids=lambda goal: goal.kind.value)
-def test_another_canary_is_a_conflict_that_names_it(goal: Goal, policy: Policy) -> None:
+def test_h14_another_canary_is_a_conflict_that_names_it(goal: Goal, policy: Policy) -> None:
     step = decide(seen(baseline(), canary(1, revision="v3")), goal, policy)
     assert isinstance(step, Fail)
     assert step.ending is ConflictError
@@ -378,7 +378,7 @@ def test_two_apps_that_cannot_be_told_apart_are_a_conflict(policy: Policy) -> No
 
 
 @both
-def test_no_step_is_taken_while_a_load_balancer_cannot_be_read(policy: Policy) -> None:
+def test_h19_no_step_is_taken_while_a_load_balancer_cannot_be_read(policy: Policy) -> None:
     blind = replace(seen(baseline()), replicas=(Replica("lb0", problem="connection refused"),))
     step = decide(blind, PROMOTE, policy)
     assert waits_for(step, Cause.UNREACHABLE)
@@ -416,8 +416,27 @@ def test_roles_are_swapped_only_with_the_label_and_a_later_scaling() -> None:
     assert not roles_swapped(baseline(last_scaling_at=3.0), canary(swappable=False))
 
 
-def test_maint_with_zero_sessions_is_not_drained_while_an_older_worker_lives() -> None:
+def test_h18_maint_with_zero_sessions_is_not_drained_while_an_older_worker_lives() -> None:
     task = baseline().tasks[0]
     assert not seen(baseline(), out=(task.id,), workers=(7,)).is_drained(task)
     assert seen(baseline(), out=(task.id,), workers=(7,)).is_drained(replace(task, idle=True))
     assert seen(baseline(), out=(task.id,)).is_drained(task)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [Server(Serving.MAINT, sessions=1), Server(Serving.DOWN, sessions=1), Server(Serving.UP), Server(Serving.DOWN)],
+)
+def test_h18_a_task_is_not_drained_while_one_load_balancer_serves_it_or_its_sessions(busy: Server) -> None:
+    task, idle = baseline().tasks[0], Server(Serving.MAINT)
+    replicas = (Replica("lb0", {task.id: idle}), Replica("lb1", {task.id: busy}))
+    assert not Observation(100.0, (baseline(),), replicas).is_drained(task)
+
+
+def test_h18_a_failed_task_of_a_surplus_is_not_removed_while_it_has_sessions() -> None:
+    failed = Task("green.4", healthy=False)
+    alone = seen(canary(5, tasks=(*tasks("green", 4), failed)))
+    assert decide(alone, PROMOTE, BLUEGREEN) == Kill((failed.id,))
+    servers = {**alone.replicas[0].servers, failed.id: Server(Serving.DOWN, sessions=1)}
+    held = replace(alone, replicas=(alone.replicas[0], Replica("lb1", servers)))
+    assert not isinstance(decide(held, PROMOTE, BLUEGREEN), Kill)
