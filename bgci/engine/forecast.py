@@ -40,8 +40,7 @@ def forecast(goal: Goal, policy: Policy, seen: Observation, new_id: str) -> Fore
             world.settle()
             continue
         steps.append((step, world.observation.apps))
-        if not world.perform(step):
-            break
+        world.perform(step)
         rollout.performed(step)
     return Forecast(tuple(steps), None, world.observation)
 
@@ -67,8 +66,8 @@ class _World:
             apps.append(replace(app, tasks=tuple(alive[: app.instances]), deployments=(), trouble="", complaint=""))
         self._observe(apps, SETTLED)
 
-    def perform(self, step: Action) -> bool:
-        """Perform the step; False if the model has no such step."""
+    def perform(self, step: Action) -> None:
+        """Perform the step. No plan restores a baseline: nothing fails in this model."""
         now, apps = self.observation.now, list(self.observation.apps)
         match step:
             case Create():
@@ -79,10 +78,7 @@ class _World:
                 apps = [_killed(app, set(task_ids), now) for app in apps]
             case Delete(app_id):
                 apps = [app for app in apps if app.id != app_id]
-            case _:
-                return False
         self._observe(apps, 1.0)
-        return True
 
     def _created(self, step: Create, apps: list[App], now: float) -> App:
         return App(

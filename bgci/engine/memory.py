@@ -181,11 +181,16 @@ class Memory:
             reload_requested_at=now if step.request_reload else self.reload_requested_at,
         )
 
-    def performed(self, step: Step, observation: Observation | None, goal: Goal, created: App | None = None) -> Memory:
+    def performed(
+        self, step: Action, observation: Observation | None, goal: Goal, created: App | None = None
+    ) -> Memory:
         """After Marathon has accepted the step. ``created``: the new app that it has confirmed."""
-        memory = replace(self, unanswered_since=None, last=(step, observation.now) if observation else None)
-        if isinstance(step, Action):
-            memory = replace(memory, outside=self.outside.asked(step, observation, answered=True, created=created))
+        memory = replace(
+            self,
+            unanswered_since=None,
+            last=(step, observation.now) if observation else None,
+            outside=self.outside.asked(step, observation, answered=True, created=created),
+        )
         if isinstance(step, Create | Scale):
             grown = memory.returning
             if grown and isinstance(step, Scale) and step.app_id == grown.app_id:

@@ -236,3 +236,20 @@ def test_two_commands_at_once_without_patience_one_goes_on(world: tuple[Server, 
 )
 def test_only_the_job_of_the_followed_revision_is_let_in(one: Owner, other: Owner | None, excluded: bool) -> None:
     assert excludes(one, other) is excludes(other, one) is excluded
+
+
+@pytest.mark.parametrize(
+    ("owner", "waits"),
+    [
+        (None, False),
+        (Owner(Way.PROCESS, ci_job="job-1"), True),
+        (Owner(Way.PROCESS, ci_job="job-2"), False),
+        (Owner(Way.JOB, revision="v1"), False),
+    ],
+)
+def test_only_the_lock_of_an_earlier_run_of_the_same_ci_job_is_waited_for(owner: Owner | None, waits: bool) -> None:
+    me = Contender(Owner(Way.PROCESS, revision="v1", ci_job="job-1"), patience=0.0, began=0.0)
+    left = Lock("/web-lock-1", owner, since=0.0, renewed=0.0)
+    step = me.look([left], "", now=2.0, asked=0.0)
+    assert isinstance(step, Wait) is waits
+    assert isinstance(step, Refuse) is not waits

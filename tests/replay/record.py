@@ -23,8 +23,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from e2e.conftest import app_maker  # noqa: E402
 from e2e.lab import App, Lab, until  # noqa: E402
-from virtual.commands import Commands  # noqa: E402
 from virtual.clock import Program  # noqa: E402
+from virtual.commands import Commands  # noqa: E402
 from virtual.faults import ANSWERS, EVENTS, KILLS, REPLICAS, Answer, Exchange, Fault, Send  # noqa: E402
 from virtual.scenario import Case, play  # noqa: E402
 from virtual.world import CLUSTER, FAST  # noqa: E402

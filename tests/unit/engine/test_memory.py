@@ -8,7 +8,7 @@ from bgci.engine.decisions import Cause, Create, Delete, Fail, Goal, Kill, Kind,
 from bgci.engine.memory import ROOM_LIMIT
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import RELOAD_AFTER, Rollout
-from bgci.errors import UnavailableError, UnhealthyError
+from bgci.errors import ConflictError, UnavailableError, UnhealthyError
 
 PROMOTE = Goal(Kind.PROMOTE, "v2", target=4)
 
@@ -127,3 +127,15 @@ def test_a_marathon_that_accepts_a_step_and_does_nothing_meets_the_deadline() ->
     assert 2 <= len(asked) <= 11, "asked again, but not with every look"
     assert isinstance(steps[-1], Fail)
     assert steps[-1].ending is UnavailableError
+
+
+def test_h20_a_lock_is_waited_out_until_the_deadline_and_a_conflict_then() -> None:
+    rollout = Rollout(PROMOTE, Policy(timeout=60.0))
+    rollout.decide(at(0.0, BASELINE))
+    waits = rollout.locked(1.0, "blue is locked by deployment d")
+    assert isinstance(waits, Wait)
+    assert waits.cause is Cause.LOCK
+    ended = rollout.locked(61.0, "blue is locked by deployment d")
+    assert isinstance(ended, Fail)
+    assert ended.ending is ConflictError
+    assert "deployment d" in ended.message

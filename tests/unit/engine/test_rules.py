@@ -134,6 +134,13 @@ def test_h66_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) 
 
 
 @both
+def test_h66_a_stand_in_for_which_there_is_no_room_is_deleted(policy: Policy) -> None:
+    none = replace(baseline(1, target=4, started_at=9.0, last_scaling_at=9.0), revision="v2", stand_in=True, tasks=())
+    assert waits_for(decide(seen(canary(5), none), PROMOTE, policy), Cause.ROOM)
+    assert decide(seen(canary(5), none), PROMOTE, policy, WITHOUT_ROOM) == Delete("blue")
+
+
+@both
 def test_what_was_killed_is_not_killed_again_while_it_is_listed_as_running(policy: Policy) -> None:
     fewer = Goal(Kind.PROMOTE, "v2", target=3)
     killed = canary(4, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
@@ -350,6 +357,13 @@ def test_h09_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys
     assert isinstance(step, Fail)
     assert step.ending is DeadlineError
     assert decide(hybrid, ROLLBACK, replace(late, force=True), DRAINING) == Delete("green")
+
+
+@both
+def test_h09_going_back_without_a_target_swaps_no_roles_even_where_the_canary_has_the_label(policy: Policy) -> None:
+    """With the roles swapped marathon-lb would stop for the whole cluster."""
+    hybrid = seen(baseline(3, target=None), canary(1))
+    assert waits_for(decide(hybrid, ROLLBACK, policy), Cause.DRAIN)
 
 
 # -- from hybrid with another canary, and other conflicts -----------------------------------------------------------
