@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 from bgci.bounded import file_bytes, reason
@@ -31,4 +35,20 @@ def run(journal: str) -> None:
     for number, rollout in enumerate(runs, 1):
         print(f"Run {number} of {len(runs)}:")
         for line in run_lines(rollout):
-            print(f"  {plain(line)}")
+            print(_folded(f"  {plain(line)}"))
+
+
+def _folded(line: str) -> str:
+    """The line in the width of the terminal; as it is where the output is none."""
+    if not sys.stdout.isatty():
+        return line
+    start = re.match(r" *([0-9.]+s +|[-!]. )?", line)
+    whole = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\xa0"), line)  # the servers of one app
+    text = textwrap.fill(
+        whole,
+        max(60, shutil.get_terminal_size().columns),
+        subsequent_indent=" " * (len(start[0]) if start else 0),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return text.replace("\xa0", " ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -62,6 +62,9 @@ class Policy:
     progress_timeout: float = 0.0  # 0: from the health check's own numbers
 
 
+# ``because`` of each action: why it is decided, in whole sentences.
+
+
 @dataclass(frozen=True)
 class Create:
     """Create the revision's app. ``swappable``: with the label that lets marathon-lb swap the roles. ``stand_in``:
@@ -70,6 +73,7 @@ class Create:
     instances: int
     swappable: bool
     stand_in: bool = False
+    because: str = field(default="", compare=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Scale:
     app_id: str
     instances: int
     placeholder: bool = False
+    because: str = field(default="", compare=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Kill:
 
     task_ids: tuple[str, ...]
     force: bool = False
+    because: str = field(default="", compare=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Delete:
     """Delete the app."""
 
     app_id: str
+    because: str = field(default="", compare=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class Restore:
 
     app_id: str
     instances: int
+    because: str = field(default="", compare=False, kw_only=True)
 
 
 class Cause(Enum):

@@ -222,8 +222,8 @@ class Memory:
         return tuple(replace(app, tasks=tuple(self._recalled(task) for task in app.tasks)) for app in apps)
 
     def _recalled(self, task: Task) -> Task:
-        return replace(
-            task,
-            ever_healthy=task.ever_healthy or task.id in self.healthy_once,
-            dying=task.dying or task.id in self.killed,
-        )
+        ever_healthy = task.ever_healthy or task.id in self.healthy_once
+        dying = task.dying or task.id in self.killed
+        if (ever_healthy, dying) == (task.ever_healthy, task.dying):
+            return task
+        return replace(task, ever_healthy=ever_healthy, dying=dying)

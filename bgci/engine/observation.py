@@ -25,6 +25,9 @@ class Server:
     unchecked: bool = False
 
 
+_ABSENT = Server(Serving.ABSENT)
+
+
 @dataclass(frozen=True)
 class Replica:
     """One load balancer. ``older_workers``: pids of HAProxy workers from before the last reload; 0: not asked yet."""
@@ -38,7 +41,7 @@ class Replica:
     others: tuple[str, ...] = ()  # servers of our backends that are not tasks of these apps
 
     def server(self, task_id: str) -> Server:
-        return self.servers.get(task_id, Server(Serving.ABSENT))
+        return self.servers.get(task_id, _ABSENT)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step
     )
 
 
+def drained(tasks: Iterable[Task], situation: Situation) -> str:
+    """Why these tasks may go, after ``until_drained``."""
+    busy = [task for task in tasks if not situation.observation.is_drained(task)]
+    return "Its time to drain is over (--drain-timeout)." if busy else "All of it is drained."
+
+
 def _undrained(busy: list[Task], app: App, observation: Observation) -> str:
     up = sum(observation.is_up(task) for task in busy)
     sessions = sum(server.sessions for task in busy for server in observation.servers(task))

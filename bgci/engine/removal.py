@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bgci.engine.decisions import Cause, Delete, Fail, Kill, Scale, Step, Wait
 from bgci.engine.observation import App, Task
-from bgci.engine.preconditions import until_drained, until_ended, until_launched
+from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched
 from bgci.engine.rotation import drained_by_rule
 from bgci.engine.situation import Hybrid, Situation
 
@@ -19,13 +19,15 @@ def remove_unused(app: App, surplus: int, situation: Situation) -> Step | None:
     of it would scale the app down a second time.
     """
     tasks = situation.unused(app)[: max(0, surplus)]
-    return (until_ended(app) or Kill(_ids(tasks))) if tasks else None
+    unused = "They are neither healthy nor in rotation, and more than are wanted."
+    return (until_ended(app) or Kill(_ids(tasks), because=unused)) if tasks else None
 
 
 def commit(hybrid: Hybrid) -> Step:
     """Delete the baseline once all of it is drained."""
     baseline = hybrid.baseline
-    return until_drained(baseline.tasks, baseline, hybrid) or Delete(baseline.id)
+    waiting = until_drained(baseline.tasks, baseline, hybrid)
+    return waiting or Delete(baseline.id, because=drained(baseline.tasks, hybrid))
 
 
 def remove_drained(hybrid: Hybrid, count: int) -> Step:
@@ -43,18 +45,22 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
             Cause.LOAD_BALANCER,
             f"The load balancers have not taken {drainable} tasks of {baseline.id} out of rotation.",
         )
-    drained = hybrid.in_maint(baseline, count)
-    waiting = until_drained(drained, baseline, hybrid) or _unless_too_few_serve(hybrid, len(drained))
+    retired = hybrid.in_maint(baseline, count)
+    waiting = until_drained(retired, baseline, hybrid) or _unless_too_few_serve(hybrid, len(retired))
     if waiting:
         return waiting
     placeholder = hybrid.unused(canary)[:1]
     if placeholder:
-        return Kill(_ids((*drained, *placeholder)))
+        together = "They are drained; the placeholder goes with them, so that the roles of the two apps stay."
+        return Kill(_ids((*retired, *placeholder)), because=together)
     if len(canary.healthy) >= canary.instances:
-        return Scale(canary.id, canary.instances + 1, placeholder=True)
+        reason = f"It is the placeholder with which drained tasks of {baseline.id} are removed."
+        return Scale(canary.id, canary.instances + 1, placeholder=True, because=reason)
     # The plain kill must never return most of the serving tasks from MAINT at once: they would all be DOWN.
     few = 2 * drainable <= max(baseline.instances, len(canary.healthy))
-    return Kill(_ids(drained)) if few and hybrid.memory.no_room else until_launched(canary, 1)
+    if few and hybrid.memory.no_room:
+        return Kill(_ids(retired), because="They are drained, and the cluster has no room for a placeholder.")
+    return until_launched(canary, 1)
 
 
 def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:

@@ -66,19 +66,23 @@ def _from_nothing(situation: Situation) -> Step:
     goal = situation.goal
     if goal.kind is Kind.ROLLBACK:
         return Done(f"{goal.revision} is not running, and neither is any other app of its group.")
-    return Create(goal.target, swappable=True)
+    return Create(goal.target, swappable=True, because="No app of its group runs.")
 
 
 def _from_this_revision(situation: Situation, app: App) -> Step:
     goal, kept = situation.goal, situation.memory.kept
     if goal.kind is Kind.ROLLBACK:
         if situation.memory.degraded and kept:
-            return Restore(kept.id, max(kept.instances, app.baseline_instances or 0))
+            return Restore(
+                kept.id, max(kept.instances, app.baseline_instances or 0), because=f"{app.id} does not serve."
+            )
         if kept and situation.memory.outage_since is not None:
             return Wait(Cause.LOAD_BALANCER, f"No task of {app.id} is in rotation.")
         if kept and situation.memory.unfollowed_since is not None:
             return Wait(Cause.LOAD_BALANCER, f"A load balancer still has servers that are not {app.id}'s.")
-        return Delete(app.id) if _never_served(situation, app) else _nothing_before(app)
+        if not _never_served(situation, app):
+            return _nothing_before(app)
+        return Delete(app.id, because="It has never served.")
     surplus = app.instances - goal.target if goal.kind is Kind.PROMOTE else 0
     if situation.memory.outside.grown(app.id):
         surplus = 0  # an operator added instances, and their removal would cut sessions
@@ -88,9 +92,9 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
             return waiting
         # Marathon kills the youngest tasks: the rest must serve by then.
         waiting = until_serving(app, len(app.healthy), situation)
-        return waiting or unless_starting(app, Scale(app.id, goal.target))
+        return waiting or unless_starting(app, Scale(app.id, goal.target, because="That is its target."))
     if app.instances < goal.target:
-        return unless_starting(app, Scale(app.id, goal.target))
+        return unless_starting(app, Scale(app.id, goal.target, because="That is its target."))
     waiting = until_serving(app, app.instances, situation) or until_proven(app, situation)
     return waiting or Done(f"{goal.revision} serves alone with {app.instances} instances.")
 

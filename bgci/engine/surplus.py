@@ -23,7 +23,8 @@ def drain_surplus(app: App, situation: Situation) -> Step | None:
     if surplus <= 0:
         return None
     waiting = until_serving(app, len(app.healthy), situation)
-    return waiting or Create(min(surplus, target), swappable=True, stand_in=True)
+    reason = f"{len(app.healthy)} instances serve, and its target is {target}."
+    return waiting or Create(min(surplus, target), swappable=True, stand_in=True, because=reason)
 
 
 def finish_stand_in(hybrid: Hybrid) -> Step:
@@ -31,7 +32,9 @@ def finish_stand_in(hybrid: Hybrid) -> Step:
     app, stand_in = hybrid.baseline, hybrid.canary
     surplus = app.instances - (app.target or app.instances)
     if hybrid.roles_swapped or surplus <= 0:
-        return until_drained(stand_in.tasks, stand_in, hybrid) or Delete(stand_in.id)
+        return until_drained(stand_in.tasks, stand_in, hybrid) or Delete(
+            stand_in.id, because="What was too much is removed, and the stand-in is drained."
+        )
     missing = stand_in.instances - len(stand_in.tasks)
     if missing > 0 and not hybrid.memory.no_room:
         return until_launched(stand_in, missing)
@@ -39,10 +42,12 @@ def finish_stand_in(hybrid: Hybrid) -> Step:
         return waiting
     count = min(surplus, hybrid.drainable)
     if not count:  # the cluster has no room for it
-        return Delete(stand_in.id)
+        return Delete(stand_in.id, because="The cluster has no room for it.")
     drained = hybrid.in_maint(app, count)
     if len(drained) < count:
         return Wait(
             Cause.LOAD_BALANCER, f"The load balancers have not taken {count} tasks of {app.id} out of rotation."
         )
-    return until_drained(drained, app, hybrid) or Kill(tuple(task.id for task in drained))
+    return until_drained(drained, app, hybrid) or Kill(
+        tuple(task.id for task in drained), because="They are drained beside the stand-in."
+    )

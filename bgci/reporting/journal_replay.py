@@ -10,7 +10,8 @@ from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.reporting.journal_reader import Entry, entries
-from bgci.reporting.rollout_record import Json, decode_goal, decode_step, decoded, encode_step
+from bgci.reporting.rollout_log import counted, step_text
+from bgci.reporting.rollout_record import Json, decode_goal, decode_step, decoded
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ def _essence(step: Step) -> object:
 
 
 def run_lines(run: Run) -> Iterator[str]:
-    """The run as text: seconds since its first observation, each new observation, and each decision."""
+    """The run as text: seconds since its first observation, each new observation, each decision and its reason."""
     goal, start = run.goal, run.moments[0].now if run.moments else 0.0
-    yield f"{goal.kind.value} {goal.revision}, target {goal.target} ({run.policy.strategy})"
+    yield f"{goal.kind.value} {goal.revision} to {counted(goal.wanted, 'instance')} ({run.policy.strategy})"
     last = ""
     for moment in run.moments:
         text = observation_text(moment.observation) if moment.observation else "Marathon does not answer"
@@ -130,12 +131,21 @@ def run_lines(run: Run) -> Iterator[str]:
             yield f"{moment.now - start:8.1f}s   {text}"
             last = text
         refused = f" Not performed: {moment.refused}" if moment.refused else ""
-        yield f"{'':9}   -> {decision_text(moment.recorded)}{refused}"
+        # A journal of an earlier version has no reason of an action.
+        recorded = moment.recorded if moment.differs or not moment.recorded else _with_reason(moment)
+        yield f"{'':9}   -> {decision_text(recorded, goal.revision)}{refused}"
         if moment.differs:
-            yield f"{'':9}   !! today's engine: {decision_text(moment.today)}"
-    count = len(run.differences)
-    end = "Today's engine decides the same." if not count else f"Today's engine decides differently {count} times."
-    yield f"{len(run.moments)} observations. {end}"
+            yield f"{'':9}   !! today's engine: {decision_text(moment.today, goal.revision)}"
+    times = [f"{moment.now - start:.1f}s" for moment in run.differences]
+    end = f"Today's engine decides differently at {', '.join(times)}." if times else "Today's engine decides the same."
+    yield f"{counted(len(run.moments), 'observation')}. {end}"
+
+
+def _with_reason(moment: Moment) -> Step | None:
+    recorded, today = moment.recorded, moment.today
+    if isinstance(recorded, Action) and isinstance(today, Action) and not recorded.because:
+        return replace(recorded, because=today.because)
+    return recorded
 
 
 def observation_text(observation: Observation) -> str:
@@ -154,11 +164,11 @@ def observation_text(observation: Observation) -> str:
         apps.append(f"{app.name}: {len(app.healthy)}/{app.instances} healthy [{' | '.join(servers)}]")
     old = sum(len(replica.older_workers) for replica in observation.replicas)
     unread = [replica.url for replica in observation.replicas if replica.problem]
-    parts = [*apps, *([f"{old} older workers"] if old else []), *(f"{url} not readable" for url in unread)]
+    parts = [*apps, *([counted(old, "older worker")] if old else []), *(f"{url} not readable" for url in unread)]
     return "; ".join(parts) or "no app runs"
 
 
-def decision_text(step: Step | None) -> str:
+def decision_text(step: Step | None, revision: str) -> str:
     match step:
         case None:
             return "an unknown step, of another version of bgci"
@@ -169,6 +179,4 @@ def decision_text(step: Step | None) -> str:
         case Fail(message, remedy, ending):
             return f"fail ({ending.name}): {message} {remedy}"
         case _:
-            fields = {name: value for name, value in encode_step(step).items() if name != "do"}
-            texts = (f"{name} {', '.join(part) if isinstance(part, list) else part}" for name, part in fields.items())
-            return f"{type(step).__name__.lower()} {', '.join(texts)}"
+            return step_text(step, revision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from bgci.engine.decisions import Create, Delete, Kill, Restore, Scale, Step
+from bgci.engine.decisions import Action, Create, Delete, Kill, Restore, Scale, Step
 from bgci.engine.observation import Observation
 
 
@@ -37,22 +37,25 @@ def summary(observation: Observation) -> dict[str, Any]:
 
 
 def step_text(step: Step, revision: str) -> str:
-    """An action as a sentence; empty for another step. ``revision``: of a new app."""
+    """An action as a sentence, and its reason; empty for another step. ``revision``: of a new app."""
+    return f"{_action(step, revision)} {step.because}".rstrip() if isinstance(step, Action) else ""
+
+
+def _action(step: Action, revision: str) -> str:
     match step:
         case Create(instances, stand_in=True):
-            return f"Create {_many(instances, 'stand-in')}, to drain as many instances beyond the target."
+            return f"Create {counted(instances, 'stand-in')}, to drain as many instances beyond the target."
         case Create(instances):
-            return f"Create {revision} with {_many(instances, 'instance')}."
+            return f"Create {revision} with {counted(instances, 'instance')}."
         case Scale(app_id, instances, placeholder):
-            return f"Scale {app_id} to {_many(instances, 'instance')}{', one of them as a placeholder' * placeholder}."
+            return f"Scale {app_id} to {counted(instances, 'instance')}{', one of them as a placeholder' * placeholder}."
         case Kill(task_ids):
-            return f"Remove {_many(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
+            return f"Remove {counted(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
         case Delete(app_id):
             return f"Delete {app_id}."
         case Restore(app_id, instances):
-            return f"Restore {app_id} with {_many(instances, 'instance')}."
-    return ""
+            return f"Restore {app_id} with {counted(instances, 'instance')}."
 
 
-def _many(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"

@@ -15,11 +15,22 @@ from bgci.engine.decisions import Action
 from bgci.engine.observation import App, Observation
 from bgci.reporting.journal_replay import Run, replay
 
-FAILING = ("restored", "turned_bad")  # tasks that fail at any time: what the model leaves out (docs/proof.md)
+# What the model leaves out (docs/proof.md): tasks that fail at any time, another hand, lost answers; a third app's id.
+OUTSIDE = (
+    *("restored", "turned_bad", "fell_out", "left_not_serving", "surplus"),
+    *(
+        "hand_adds_to_the_baseline",
+        "hand_stops_the_canary",
+        "deaf",
+        "kill_without_effect",
+        "lost_answer",
+        "replica_lost",
+    ),
+)
 JOURNALS = [
     journal
     for journal in sorted((Path(__file__).parents[1] / "replay" / "journals").glob("*.jsonl.gz"))
-    if not journal.name.startswith(FAILING)
+    if not journal.name.startswith(OUTSIDE)
 ]
 
 

@@ -87,10 +87,15 @@ class SimTask:
     phase: Phase = Phase.SCHEDULED
     alive: bool | None = None  # Marathon's last health result
     blip: int = 0  # until when Marathon has forgotten its results
+    id: str = field(init=False)
 
-    @property
-    def id(self) -> str:
-        return f"{self.instance}.{self.incarnation}"
+    def __post_init__(self) -> None:
+        self.id = f"{self.instance}.{self.incarnation}"
+
+    def launched(self) -> None:
+        """Once more: Marathon gives each launch an id of its own."""
+        self.incarnation += 1
+        self.id = f"{self.instance}.{self.incarnation}"
 
     @property
     def listed(self) -> bool:
@@ -447,7 +452,7 @@ class World:
         if task.phase is Phase.SCHEDULED:
             if self._running() >= weather.room:
                 return
-            task.incarnation += 1
+            task.launched()
             task.born = int(self._stamp())
             task.phase, task.due, task.alive = Phase.STAGING, self._after(weather.start), None
         elif task.phase is Phase.STAGING:
@@ -566,14 +571,19 @@ class World:
         """Begin to measure here."""
         self.least, self.peak, self.cut, self.locked, self.outage = 99, 0, 0, 0, 0
 
-    def in_rotation(self, replica: SimReplica) -> int:
+    def in_rotation(self) -> list[int]:
+        """At each load balancer."""
         healthy = {task.id for app in self.apps for task in app.tasks if task.phase is Phase.HEALTHY}
         serving = healthy - self.rotten
-        return sum(server.serving is Serving.UP and name in serving for name, server in replica.servers.items())
+        return [
+            sum(server.serving is Serving.UP and name in serving for name, server in replica.servers.items())
+            for replica in self.replicas
+        ]
 
     def _account(self) -> None:
-        self.outage += any(self.in_rotation(replica) == 0 for replica in self.replicas)
-        self.least = min([self.least, *(self.in_rotation(replica) for replica in self.replicas)])
+        counts = self.in_rotation()
+        self.outage += 0 in counts
+        self.least = min([self.least, *counts])
         self.peak = max(self.peak, sum(app.instances for app in self.apps))
 
     def settle(self, ticks: int = 60) -> None:
@@ -600,9 +610,9 @@ class World:
         for app in self.apps:
             phases = " ".join(f"{task.id.split('.', 1)[1]}:{task.phase.value}" for task in app.tasks)
             yield f"{app.id} {app.instances} ls={app.last_scaling_at} [{phases}] {app.deployment}"
-        for replica in self.replicas:
+        for replica, up in zip(self.replicas, self.in_rotation(), strict=True):
             servers = " ".join(f"{name}:{server.serving.value}" for name, server in sorted(replica.servers.items()))
-            yield f"{replica.name} {self.in_rotation(replica)} up [{servers}] older {len(replica.older)}"
+            yield f"{replica.name} {up} up [{servers}] older {len(replica.older)}"
 
 
 @dataclass
@@ -611,7 +621,8 @@ class Run:
 
     world: World
     rollout: Rollout
-    log: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)  # the world where a step is another than the one before
+    last: Step | None = None
     hand: Callable[[World], None] = lambda world: None  # somebody else, before each observation
 
     def play(self, *, looks: int = 600, actions: int = 99) -> Step | None:
@@ -620,7 +631,9 @@ class Run:
         for _ in range(looks):
             self.hand(world)
             step = self.rollout.decide(world.observe())
-            self.log.append(f"{world}\n    {step}")
+            if step != self.last:
+                self.log.append(f"{world}\n    {step}")
+                self.last = step
             match step:
                 case Done() | Fail():
                     return step

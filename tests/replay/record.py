@@ -143,8 +143,9 @@ def first(word: str, before: int = 0) -> Callable[[list[Exchange]], int]:
     return lambda all_of_them: next(n for n, one in enumerate(all_of_them) if _changes(one, word)) - before
 
 
-def last(word: str, before: int = 0) -> Callable[[list[Exchange]], int]:
-    return lambda all_of_them: max(n for n, one in enumerate(all_of_them) if _changes(one, word)) - before
+def last(word: str, *, of: int = 1, after: int = 0) -> Callable[[list[Exchange]], int]:
+    """The last such request, or the last but one (``of`` 2), or so many after it."""
+    return lambda all_of_them: [n for n, one in enumerate(all_of_them) if _changes(one, word)][-of] + after
 
 
 def _changes(one: Exchange, word: str) -> bool:
@@ -155,7 +156,12 @@ Story = tuple[Case, Fault, str, Callable[[list[Exchange]], int]]
 ROLLING, BACK = Case("rolling", "promote"), Case("bluegreen", "rollback")
 STORIES: dict[str, Story] = {
     # Killed after the placeholder was asked for: it serves, and is drained beside a stand-in.
-    "surplus": (Case("rolling", "rollback", canaries=2, pace=FAST), KILLS["SIGKILL after"], "SIGKILL", last("PUT")),
+    "surplus": (
+        Case("rolling", "rollback", canaries=2, pace=FAST),
+        KILLS["SIGKILL after"],
+        "SIGKILL",
+        last("PUT", of=2),
+    ),
     "kill_without_effect": (ROLLING, ANSWERS["empty without effect"], "empty", first("/tasks/delete")),
     "lost_answer": (ROLLING, ANSWERS["reset after"], "reset", first("/tasks/delete")),
     "locked": (ROLLING, ANSWERS["409 lock"], "409", first("/tasks/delete")),
@@ -163,8 +169,8 @@ STORIES: dict[str, Story] = {
     "old_look": (Case("rolling", "rollback"), ANSWERS["time-out"], "time-out", first("/tasks/delete", before=3)),
     "replica_lost": (Case(replicas=2), REPLICAS["replica lost for 10 s"], "lost", first("DELETE", before=3)),
     "deaf": (Case(), deaf_for(8.0), "deaf", first("DELETE")),
-    "hand_adds_to_the_baseline": (BACK, scaled_by_hand("/web-blue", 4), "hand", last("PUT", before=-8)),
-    "hand_stops_the_canary": (Case(), scaled_by_hand("/web-green", 0), "hand", last("PUT", before=-20)),
+    "hand_adds_to_the_baseline": (BACK, scaled_by_hand("/web-blue", 4), "hand", last("PUT", after=8)),
+    "hand_stops_the_canary": (Case(), scaled_by_hand("/web-green", 0), "hand", last("PUT", after=20)),
 }
 
 

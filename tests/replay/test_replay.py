@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bgci.engine.decisions import Done, Kind, Scale
+from bgci.engine.decisions import Action, Done, Kind, Scale
 from bgci.reporting.journal_replay import Run, replay, run_lines
 from bgci.reporting.timeline import timeline
 
@@ -50,7 +50,7 @@ def test_another_decision_is_shown_beside_the_recorded_one() -> None:
     changed["step"]["instances"] += 1
     run = next(run for run in replay(json.dumps(event) for event in events) if run.differences)
     assert isinstance(run.differences[0].recorded, Scale)
-    assert any("today's engine: scale" in line for line in run_lines(run))
+    assert any("today's engine: Scale" in line for line in run_lines(run))
 
 
 def test_the_page_reads_the_observations_and_steps_of_a_recorded_journal() -> None:
@@ -66,7 +66,7 @@ def test_the_command_shows_each_decision_of_a_journal(tmp_path: Path) -> None:
     journal.write_text("\n".join(lines(JOURNALS[0])))
     command = [sys.executable, "-m", "bgci", "replay", str(journal)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "-> create" in shown
+    assert "-> Create" in shown
     assert "-> done: " in shown
     assert "Today's engine decides the same." in shown
 
@@ -76,3 +76,46 @@ def test_a_file_without_a_rollout_is_refused(tmp_path: Path) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 2
     assert "cannot be read" in refused.stderr
+
+
+# What is in each recording of a defect: without it the replay of that file would prove nothing.
+HOLDS = {
+    "deaf": "Marathon has accepted the last step and does not show it yet",
+    "fell_out": "nothing of it is in rotation any more",
+    "hand_adds_to_the_baseline": "was scaled from 2 to 4 instances by somebody else",
+    "hand_stops_the_canary": "was suspended (0 instances) by somebody else",
+    "left_not_serving": "its own load balancer settings do not serve it",
+    "locked": "Not performed",
+    "lost_answer": "Not performed",
+    "old_look": "Not performed",
+    "new_leader": "Not performed",
+    "replica_lost": "A load balancer cannot be read",
+    "restored": "Create /web-",
+    "surplus": "stand-in",
+    "turned_bad": "turned bad after they were healthy",
+    "unhealthy": "fail (unhealthy)",
+}
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_recording_of_a_defect_holds_what_it_is_named_for(name: str) -> None:
+    text = "\n".join(line for run in runs(name) for line in run_lines(run))
+    assert HOLDS[name] in text
+
+
+def test_each_action_has_its_reason() -> None:
+    for journal in JOURNALS:
+        for run in replay(lines(journal)):
+            for moment in run.moments:
+                assert not isinstance(moment.today, Action) or moment.today.because, moment.today
+
+
+def test_the_lines_are_folded_to_the_width_of_a_terminal(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text("\n".join(lines(next(one for one in JOURNALS if one.name.startswith("rolling")))))
+    command = f"stty cols 90; {sys.executable} -m bgci replay {journal}"
+    shown = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0
+    words = shown.stdout.replace("\r", "").splitlines()
+    assert max(len(line) for line in words if "instance-" not in line) <= 90
+    assert any(line.startswith(" " * 17) for line in words), "the rest of a decision stands under its beginning"

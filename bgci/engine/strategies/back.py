@@ -5,6 +5,7 @@ from __future__ import annotations
 from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
 from bgci.engine.observation import Observation, Serving, Task
 from bgci.engine.preconditions import (
+    drained,
     unless_starting,
     until_drained,
     until_ended,
@@ -15,6 +16,7 @@ from bgci.engine.preconditions import (
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
 
+AS_BEFORE = "So many ran when the canary was created."
 RETURN_LIMIT = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
 
 
@@ -44,12 +46,17 @@ def go_back(hybrid: Hybrid) -> Step:
     if out_of_rotation or not can_swap:
         if not hybrid.roles_swapped and any(_enters_rotation(task, observation) for task in canary.tasks):
             # Scaling the baseline now would drain the canary as well: as many tasks of both would be in MAINT.
-            return until_drained(canary.tasks, canary, hybrid) or _grown(hybrid, target) or Delete(canary.id)
-        return _grown(hybrid, target) or until_drained(canary.tasks, canary, hybrid) or Delete(canary.id)
+            return until_drained(canary.tasks, canary, hybrid) or _grown(hybrid, target) or _delete(hybrid)
+        return _grown(hybrid, target) or until_drained(canary.tasks, canary, hybrid) or _delete(hybrid)
     if not hybrid.roles_swapped:
         return _prepare_role_swap(hybrid, target)
     settling = _grown(hybrid, target) or until_healthy(baseline, target)
     return settling or Wait(Cause.LOAD_BALANCER, f"The load balancers have not taken {canary.id} out of rotation yet.")
+
+
+def _delete(hybrid: Hybrid) -> Delete:
+    canary = hybrid.canary
+    return Delete(canary.id, because=drained(canary.tasks, hybrid))
 
 
 def _enters_rotation(task: Task, observation: Observation) -> bool:
@@ -67,8 +74,8 @@ def cut(hybrid: Hybrid) -> Step:
     if not all(any(one.server(task.id).serving is Serving.UP for task in baseline.tasks) for one in replicas):
         return go_back(hybrid)
     if baseline.instances < hybrid.initial_instances:
-        return Scale(baseline.id, hybrid.initial_instances)
-    return Delete(canary.id)
+        return Scale(baseline.id, hybrid.initial_instances, because=AS_BEFORE)
+    return Delete(canary.id, because="Its sessions are not waited for (--cut), and the baseline is in rotation.")
 
 
 def _abandon(hybrid: Hybrid) -> Step | None:
@@ -82,12 +89,12 @@ def _abandon(hybrid: Hybrid) -> Step | None:
     if len(useless) < len(canary.tasks):
         # A task that was never healthy stays: it may be the placeholder of a removal.
         failed = [task for task in useless if task.ever_healthy]
-        return (until_ended(canary) or Kill(tuple(task.id for task in failed))) if failed else None
-    if (
-        baseline.instances < hybrid.initial_instances
-    ):  # first, so that a run that is killed in between does not lose them
-        return Scale(baseline.id, hybrid.initial_instances)
-    return Delete(canary.id)
+        ids = tuple(task.id for task in failed)
+        useless_text = "They do not serve any more, and keep as many of the baseline out of rotation."
+        return (until_ended(canary) or Kill(ids, because=useless_text)) if failed else None
+    if baseline.instances < hybrid.initial_instances:  # first: a killed run must not lose them
+        return Scale(baseline.id, hybrid.initial_instances, because=AS_BEFORE)
+    return Delete(canary.id, because="Nothing of it serves.")
 
 
 def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:
@@ -134,7 +141,8 @@ def restore_role_order(hybrid: Hybrid) -> Step:
         return surplus
     if len(canary.tasks) < canary.instances and not hybrid.memory.no_room:
         return until_launched(canary, 1)
-    return Scale(canary.id, canary.instances + 1, placeholder=True)
+    last = "It must be the app that was scaled last again, for marathon-lb to drain the baseline."
+    return Scale(canary.id, canary.instances + 1, placeholder=True, because=last)
 
 
 def _needed(hybrid: Hybrid) -> int:
@@ -164,12 +172,13 @@ def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
     returning = until_serving(baseline, len(baseline.healthy), hybrid)
     if returning and hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) < RETURN_LIMIT:
         return returning
-    return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1)))
+    last = "It becomes the app that was scaled last, so that marathon-lb drains the canary."
+    return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1), because=last))
 
 
 def _grown(hybrid: Hybrid, target: int) -> Step | None:
     """Scale the baseline up and wait for its health; None when it has its instances."""
     baseline = hybrid.baseline
     if baseline.instances < target:
-        return unless_starting(baseline, Scale(baseline.id, target))
+        return unless_starting(baseline, Scale(baseline.id, target, because="So many are to serve without the canary."))
     return until_healthy(baseline, target) if baseline.deployments else None

@@ -15,14 +15,15 @@ from bgci.engine.situation import Hybrid, Situation
 def begin(situation: Situation, baseline: App) -> Step:
     """Create the canary."""
     # Without TARGET on the baseline a swap of roles would stop marathon-lb for the whole cluster: no label, no swap.
-    return Create(situation.goal.wanted, swappable=baseline.target is not None)
+    reason = f"{baseline.name} serves, and keeps its instances."
+    return Create(situation.goal.wanted, swappable=baseline.target is not None, because=reason)
 
 
 def canary(hybrid: Hybrid) -> Step:
     """Grow the canary to its size."""
     goal, app = hybrid.goal, hybrid.canary
     if app.instances < goal.instances:
-        return unless_starting(app, Scale(app.id, goal.instances))
+        return unless_starting(app, Scale(app.id, goal.instances, because="The canary is to have so many."))
     waiting = remove_unused(app, app.instances - goal.instances, hybrid) or until_serving(app, goal.instances, hybrid)
     return waiting or Done(f"{goal.revision} has {app.instances} instances in rotation beside {hybrid.baseline.name}.")
 
@@ -35,7 +36,7 @@ def promote(hybrid: Hybrid) -> Step:
     """
     target, baseline, app = hybrid.goal.target, hybrid.baseline, hybrid.canary
     if app.instances < target:
-        return unless_starting(app, Scale(app.id, target))
+        return unless_starting(app, Scale(app.id, target, because="So many are to serve before the baseline goes."))
     if baseline.instances > target:
         waiting = until_healthy(app, target) or until_ended(baseline)
         return waiting or remove_drained(hybrid, hybrid.drainable)

@@ -14,7 +14,11 @@ from bgci.engine.situation import Hybrid, Situation
 def begin(situation: Situation, baseline: App) -> Step:
     """Create the canary with the first wave."""
     unsound = removal_is_unsound(baseline, baseline.instances)
-    return unsound or Create(_wave(situation, baseline, baseline.instances), swappable=True)
+    return unsound or Create(
+        _wave(situation, baseline, baseline.instances),
+        swappable=True,
+        because=f"It is the first wave beside {baseline.name}.",
+    )
 
 
 def promote(hybrid: Hybrid) -> Step:
@@ -54,7 +58,7 @@ def _exchange(hybrid: Hybrid, count: int) -> Step:
     if count > 0:
         return removal_is_unsound(baseline, app.baseline_instances) or remove_drained(hybrid, count)
     if app.instances < goal.wanted:
-        return unless_starting(app, Scale(app.id, max(wave, app.instances + 1)))
+        return unless_starting(app, Scale(app.id, max(wave, app.instances + 1), because="It is the next wave."))
     settling = remove_unused(app, app.instances - wave, hybrid) or until_serving(app, app.instances, hybrid)
     return settling or Done(
         f"{goal.revision} has {app.instances} instances in rotation, {baseline.name} has {baseline.instances}."

@@ -169,6 +169,6 @@ def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
     assert [moment.refused for moment in run.moments] == ["Marathon does not answer", "lock"]
     assert run.moments[1].observation is None
     text = "\n".join(run_lines(run))
-    assert "v1 (/web-blue): 1/2 healthy [1 up+1 maint]; 1 older workers" in text
-    assert "-> scale app_id /web-blue, instances 3 Not performed: Marathon does not answer" in text
+    assert "v1 (/web-blue): 1/2 healthy [1 up+1 maint]; 1 older worker" in text
+    assert "-> Scale /web-blue to 3 instances. Not performed: Marathon does not answer" in text
     assert "!! today's engine: " in text, "a rollout whose app serves alone would be done"
