@@ -12,7 +12,7 @@ from bgci.operations.context import Context
 from bgci.operations.planning import GoalRequest, next_step, observer_of
 from bgci.operations.rendering import marathon_version
 from bgci.reporting.diff import definition_difference
-from bgci.reporting.rollout_log import step_text
+from bgci.reporting.rollout_log import action_text, step_text
 from bgci.reporting.rollout_record import encode_step
 
 
@@ -51,13 +51,14 @@ def plan_goal(context: Context, request: GoalRequest) -> None:
 
 
 def _told(action: Action, apps: tuple[App, ...], request: GoalRequest, new_id: str) -> str:
+    text = action_text(action, request.release.revision)
     match action:
         case Create():
-            return f"{step_text(action, request.release.revision)} Its app is {new_id}."
+            return f"{text} Its app is {new_id}. {action.because}".rstrip()
         case Scale(app_id, instances) if before := [app.instances for app in apps if app.id == app_id]:
-            return f"{step_text(action, request.release.revision).rstrip('.')} (from {before[0]})." if instances else ""
+            return f"{text.rstrip('.')} (from {before[0]}). {action.because}".rstrip() if instances else ""
         case Kill(task_ids):
             killed = {app.id: sum(task.id in task_ids for task in app.tasks) for app in apps}
             parts = [f"{count} of {app_id}" for app_id, count in killed.items() if count]
-            return f"Remove drained or unused tasks: {', '.join(parts)}."
+            return f"Remove drained or unused tasks: {', '.join(parts)}. {action.because}".rstrip()
     return step_text(action, request.release.revision)

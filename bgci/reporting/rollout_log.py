@@ -38,10 +38,11 @@ def summary(observation: Observation) -> dict[str, Any]:
 
 def step_text(step: Step, revision: str) -> str:
     """An action as a sentence, and its reason; empty for another step. ``revision``: of a new app."""
-    return f"{_action(step, revision)} {step.because}".rstrip() if isinstance(step, Action) else ""
+    return f"{action_text(step, revision)} {step.because}".rstrip() if isinstance(step, Action) else ""
 
 
-def _action(step: Action, revision: str) -> str:
+def action_text(step: Action, revision: str) -> str:
+    """An action as a sentence."""
     match step:
         case Create(instances, stand_in=True):
             return f"Create {counted(instances, 'stand-in')}, to drain as many instances beyond the target."
