@@ -49,7 +49,8 @@ def action_text(step: Action, revision: str) -> str:
         case Create(instances):
             return f"Create {revision} with {counted(instances, 'instance')}."
         case Scale(app_id, instances, placeholder):
-            return f"Scale {app_id} to {counted(instances, 'instance')}{', one of them as a placeholder' * placeholder}."
+            more = ", one of them as a placeholder" if placeholder else ""
+            return f"Scale {app_id} to {counted(instances, 'instance')}{more}."
         case Kill(task_ids):
             return f"Remove {counted(len(task_ids), 'drained or unused task')}: {', '.join(task_ids)}."
         case Delete(app_id):

@@ -251,5 +251,5 @@ def test_only_the_lock_of_an_earlier_run_of_the_same_ci_job_is_waited_for(owner:
     me = Contender(Owner(Way.PROCESS, revision="v1", ci_job="job-1"), patience=0.0, began=0.0)
     left = Lock("/web-lock-1", owner, since=0.0, renewed=0.0)
     step = me.look([left], "", now=2.0, asked=0.0)
-    assert isinstance(step, Wait) is waits
+    assert isinstance(step, WaitForLock) is waits
     assert isinstance(step, Refuse) is not waits

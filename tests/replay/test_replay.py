@@ -90,7 +90,7 @@ HOLDS = {
     "old_look": "Not performed",
     "new_leader": "Not performed",
     "replica_lost": "A load balancer cannot be read",
-    "restored": "Create /web-",
+    "restored": "Restore /web-",
     "surplus": "stand-in",
     "turned_bad": "turned bad after they were healthy",
     "unhealthy": "fail (unhealthy)",
