@@ -116,13 +116,6 @@ NAMES: dict[int, str] = {0: "ok", 130: "aborted", 143: "aborted"} | {code: error
 Failure = BgciError | AbortedError
 
 
-def from_code(code: int, message: str, *, remedy: str = "") -> Failure:
-    """The error of another bgci process, such as the one inside a DC/OS job."""
-    if code in (130, 143):
-        return AbortedError(message, signal_number=code - 128, remedy=remedy)
-    return ERRORS.get(code, BgciError)(message, remedy=remedy)
-
-
 def exit_code(error: Failure) -> int:
     """The process's exit code for this error."""
     return error.exit_code if isinstance(error, AbortedError) else error.code

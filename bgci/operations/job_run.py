@@ -16,6 +16,7 @@ from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
 from bgci.errors import (
+    ERRORS,
     NAMES,
     AbortedError,
     BgciError,
@@ -24,7 +25,6 @@ from bgci.errors import (
     DeniedError,
     UnavailableError,
     UnhealthyError,
-    from_code,
 )
 from bgci.interruption import pause, within
 from bgci.operations.canary_size import CanarySize
@@ -245,8 +245,7 @@ def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -
         )
     if code == DeniedError.code and not logs_in:
         remedy = f"The job has no login: {TO_LOG_IN}."
-    error = from_code(code, message, remedy=remedy)
-    return error if isinstance(error, BgciError) else BgciError(message, remedy=remedy)
+    return ERRORS.get(code, BgciError)(message, remedy=remedy)
 
 
 def _code_of(context: Context, watch: RunWatch) -> int | None:

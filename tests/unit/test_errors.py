@@ -16,13 +16,13 @@ from bgci.errors import (
     Failure,
     amended,
     exit_code,
-    from_code,
 )
 
 
 @pytest.mark.parametrize("code", sorted(set(NAMES) - {0}))
-def test_a_code_from_another_process_becomes_the_error_of_that_code(code: int) -> None:
-    error = from_code(code, "Why.", remedy="Do this.")
+def test_each_error_has_the_code_and_the_name_of_its_class(code: int) -> None:
+    aborted = AbortedError("Why.", signal_number=code - 128, remedy="Do this.")
+    error = ERRORS[code]("Why.", remedy="Do this.") if code in ERRORS else aborted
     assert (exit_code(error), error.name) == (code, NAMES[code])
     assert str(error) == "Why.\n  Do this."
 
