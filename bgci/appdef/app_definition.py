@@ -11,13 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bgci.appdef.marathon_forms import absolute
+from bgci.appdef.marathon_forms import DOCKER_NETWORKS, absolute
 from bgci.appdef.marathon_schema import plain
 
 GROUP_LABEL = "HAPROXY_DEPLOYMENT_GROUP"
 ALT_PORT_LABEL = "HAPROXY_DEPLOYMENT_ALT_PORT"
-
-_LEGACY_MODES = {"BRIDGE": "container/bridge", "USER": "container", "HOST": "host"}
 
 
 def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def network_mode(definition: Mapping[str, Any]) -> str:
         return str(as_mapping(networks[0]).get("mode", "container"))
     docker = as_mapping(as_mapping(definition.get("container")).get("docker"))
     if docker.get("network"):
-        return _LEGACY_MODES.get(str(docker["network"]), "host")
+        return DOCKER_NETWORKS.get(str(docker["network"]), "host")
     return "container" if isinstance(definition.get("ipAddress"), Mapping) else "host"
 
 

@@ -8,11 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from bgci.appdef.findings import Finding, at
 from bgci.appdef.java import is_java_pattern, is_java_uri
 from bgci.appdef.marathon_parts import App, container_of, docker_of, engine_of, refused, rule
+from bgci.appdef.names import RESERVED, SEGMENT
 
-_RESERVED = ("restart", "tasks", "versions", ".", "..")
-_PATH_PART = re.compile(
-    r"(?:(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])\.)*(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])|\.|\.\."
-)
 _OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
 
 
@@ -22,12 +19,14 @@ def check_id(app: App) -> Iterator[Finding]:
     if parts == [""]:
         yield refused("$.id", "is empty", "Write the app's id, such as /team/web")
     elif not _valid_path(app["id"]):
-        yield refused("$.id", f"is {app['id']!r}", f"The last part cannot be {', '.join(_RESERVED[:3])}")
+        yield refused("$.id", f"is {app['id']!r}", f"The last part cannot be {', '.join(RESERVED)}")
 
 
 def _valid_path(path: str) -> bool:
     parts = [part for part in path.split("/") if part]
-    return all(_PATH_PART.fullmatch(part) for part in parts) and (not parts or parts[-1] not in _RESERVED)
+    dots = (".", "..")
+    legal = all(part in dots or SEGMENT.fullmatch(part) for part in parts)
+    return legal and (not parts or parts[-1] not in (*RESERVED, *dots))
 
 
 @rule("PathId.pathIdValidator; RootGroup.dependencyGraph")

@@ -14,7 +14,7 @@ from typing import Any
 
 from bgci.appdef.marathon_schema import LATEST, check_shape, distinct, read, write
 
-_DOCKER_NETWORKS = {"BRIDGE": "container/bridge", "USER": "container", "HOST": "host"}
+DOCKER_NETWORKS = {"BRIDGE": "container/bridge", "USER": "container", "HOST": "host"}
 # marathon: FetchUri.scala
 _ARCHIVES = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".gz", ".tgz", ".tbz2", ".txz", ".zip")
 _PORT = {"containerPort": 0, "labels": {}, "protocol": "tcp", "servicePort": 0, "networkNames": []}
@@ -73,7 +73,7 @@ def canonical(app: Mapping[str, Any]) -> dict[str, Any]:
 def _networks(app: Mapping[str, Any]) -> list[dict[str, Any]]:
     """marathon: AppNormalization.NetworkTranslation."""
     address = app.get("ipAddress")
-    mode = _DOCKER_NETWORKS.get(_docker(app).get("network", ""))
+    mode = DOCKER_NETWORKS.get(_docker(app).get("network", ""))
     labels = address["labels"] if address else {}
     name = {"name": address["networkName"]} if address and "networkName" in address else {}
     if address and mode is None:

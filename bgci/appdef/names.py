@@ -12,11 +12,11 @@ COLOURS = ("blue", "green")
 
 # marathon: PathId.scala. A segment is one or more DNS-like labels joined by dots.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-_SEGMENT = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+SEGMENT = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _REVISION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REVISION_LENGTH = 63
 # marathon: PathId.scala (1.8): /v2/apps/x/tasks is not an app, so no app can have that name.
-_RESERVED_SEGMENTS = ("restart", "tasks", "versions")
+RESERVED = ("restart", "tasks", "versions")
 
 _JOB_SUFFIXES = {
     "canary": "deploy-single-canary",
@@ -30,7 +30,7 @@ def is_app_id(text: str) -> bool:
     if not text.startswith("/"):
         return False
     segments = text[1:].split("/")
-    return all(_SEGMENT.fullmatch(segment) for segment in segments) and segments[-1] not in _RESERVED_SEGMENTS
+    return all(SEGMENT.fullmatch(segment) for segment in segments) and segments[-1] not in RESERVED
 
 
 def parse_app(text: str) -> str:
@@ -45,7 +45,7 @@ def parse_app(text: str) -> str:
     raise InvalidError(
         f"{text!r} is not a legal app id.",
         remedy="Use lower-case letters, digits and dashes, and / between folders, such as web or /team/web; "
-        f"the last part cannot be {', '.join(_RESERVED_SEGMENTS)}.",
+        f"the last part cannot be {', '.join(RESERVED)}.",
     )
 
 

@@ -22,7 +22,7 @@ SECRETS = "dcos:secrets:default:"
 SECRET_NAMES = "dcos:secrets:list:default:/"  # noqa: S105 - the name of a resource
 _MESOS = ("master:executor:app_id:", "master:task:app_id:", "agent:executor:app_id:", "agent:task:app_id:")
 
-_BY_METHOD = {"GET": "read", "HEAD": "read", "POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+_BY_METHOD = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,7 @@ _ROUTES = {
 _ANSWERS: tuple[tuple[str, Callable[[str, re.Match[str], Mapping[str, Any]], str]], ...] = (
     (r"/v2/apps(?P<id>/.*|)$", _of_app),
     (r"/v2/tasks/delete$", _of_tasks),
-    (r"/v2/events$", lambda *_: f"{ADMIN}events read"),
     (r"/v2/info$", lambda *_: f"{ADMIN}config read"),
-    (r"/v2/leader$", lambda *_: f"{ADMIN}leader read"),
     (r"/v1/jobs(?:/(?P<id>[^/]+)(?P<more>/.*|)|)$", _of_job),
     (r"/secrets/v1/secret/default/(?P<path>.+)$", _of_secret),
 )

@@ -81,7 +81,6 @@ def test_every_permission_says_why() -> None:
         ("POST", "/v2/tasks/delete", {"ids": ["team_web-blue.instance-1._app.1"]}, f"{APPS}/team update"),
         ("POST", "/v2/tasks/delete", {"ids": []}, ""),
         ("GET", "/v2/info", None, "dcos:service:marathon:marathon:admin:config read"),
-        ("GET", "/v2/events", None, "dcos:service:marathon:marathon:admin:events read"),
         ("POST", "/service/metronome/v1/jobs", {"id": "team.web-v1"}, f"{JOBS}:team create"),
         ("GET", "/service/metronome/v1/jobs", None, f"{JOBS} read"),
         ("PUT", "/service/metronome/v1/jobs/a.b.web-v1", {}, f"{JOBS}:a.b update"),
