@@ -60,7 +60,7 @@ def test_a_release_beside_an_earlier_one_and_its_run_again_are_green(repository:
 
 
 @needs("act")
-def test_a_failing_canary_is_red_says_why_and_the_old_one_is_back(repository: Repository) -> None:
+def test_a_failing_canary_is_red_with_a_reason_and_the_baseline_is_back(repository: Repository) -> None:
     repository.app.promote("v1")
     revision = repository.commit("timeout = '20s'", env={"SANDBOX_HEALTH": "fail"})
     code, log = ended(repository.push())
@@ -126,7 +126,7 @@ def production(tmp_path: Path) -> Iterator[Lab]:
 
 
 @needs("act")
-def test_what_staging_has_tested_is_what_production_gets(
+def test_production_gets_the_definition_tested_in_staging(
     make_app: Callable[..., App], production: Lab, tmp_path: Path
 ) -> None:
     """The template changes between the two jobs, as on a branch that has moved: it is not read again."""
@@ -175,7 +175,7 @@ def test_the_workflow_and_the_pages_steps_are_sound(tmp_path: Path) -> None:
 
 
 @needs("zizmor")
-def test_an_auditor_finds_nothing_to_complain_about() -> None:
+def test_an_auditor_has_no_findings() -> None:
     words = [tool("zizmor"), "--offline", "--config", str(Path(__file__).parent / "zizmor.yml")]
     done = subprocess.run(
         [*words, str(ROOT / "action.yml"), *map(str, ALL)], capture_output=True, text=True, check=False

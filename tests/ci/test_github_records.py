@@ -123,7 +123,7 @@ def test_a_comment_has_the_plan_of_a_dry_run(api: Api, tmp_path: Path) -> None:
     assert "https://github.example/me/web/actions/runs/17" in body["body"]
 
 
-def test_a_later_run_writes_its_own_comment_anew_and_leaves_those_of_people(api: Api, tmp_path: Path) -> None:
+def test_a_later_run_replaces_its_own_comment_and_keeps_those_of_users(api: Api, tmp_path: Path) -> None:
     mark = "<!-- bgci release web  -->"
     others = [{"id": number, "body": "fine", "user": {"type": "User"}} for number in range(100)]
     forged = {"id": 500, "body": f"{mark}\nx", "user": {"type": "User"}}

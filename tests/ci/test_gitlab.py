@@ -360,7 +360,7 @@ def test_production_gets_the_app_definition_of_staging_and_no_other(tmp_path: Pa
 
 @needs_runner
 @pytest.mark.timeout(600)
-def test_what_was_released_to_staging_is_released_to_production(make_app: Callable[..., App], production: Lab) -> None:
+def test_production_gets_the_definition_of_staging(make_app: Callable[..., App], production: Lab) -> None:
     app = make_app(2, name="/web", group="web-{}")
     app.write("any")
     (app.directory / "web.any.template.json").rename(app.directory / "web.template.json")
@@ -398,7 +398,7 @@ def test_jobs_wait_for_named_jobs_alone_with_dag(tmp_path: Path) -> None:
 
 
 @needs_runner
-def test_promotion_waits_for_somebody_unless_it_is_not_to(tmp_path: Path) -> None:
+def test_promotion_waits_for_an_approval_unless_approval_is_false(tmp_path: Path) -> None:
     directory = repository(tmp_path)
     jobs = listed(directory)
     assert jobs["bgci-promote"] == ("manual", "false")
@@ -434,7 +434,7 @@ def test_the_examples_of_the_page_are_pipelines(tmp_path: Path, number: int, pro
 
 
 @needs_runner
-def test_the_hidden_job_takes_what_is_in_the_users_own_file(tmp_path: Path) -> None:
+def test_the_hidden_job_merges_the_users_own_file(tmp_path: Path) -> None:
     directory = repository(tmp_path)
     own = ".bgci:\n  before_script: ['echo \"token for $BGCI_APP\"']\n"
     pipeline(directory, WEB, before=own)

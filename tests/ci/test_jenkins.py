@@ -135,14 +135,14 @@ def test_an_agent_that_is_lost_in_a_stage_is_rolled_back_from_another_one(tmp_pa
     assert environment_of(tmp_path, "rollback")["BGCI_REVISION"] == "v2"
 
 
-def test_an_agent_that_is_lost_leaves_everything_where_on_abort_says_so(tmp_path: Path) -> None:
+def test_a_lost_agent_changes_nothing_with_on_abort_leave(tmp_path: Path) -> None:
     stand_in(tmp_path, canary="abort")
     ran = build(tmp_path, f"bgciPipeline({RELEASE})", lose="waiting")
     assert ran.commands == [("publish", 0), ("canary", None)]
     assert ran.result == "ABORTED"
 
 
-def test_a_bgci_that_was_killed_is_a_failure_that_says_so_and_goes_back(tmp_path: Path) -> None:
+def test_a_killed_bgci_is_a_named_failure_and_rolls_back(tmp_path: Path) -> None:
     stand_in(tmp_path, canary=137)
     ran = build(tmp_path, f"bgciPipeline({RELEASE})")
     assert str(ran.error).startswith("bgci canary: it was killed, as when an agent has no memory left (exit code 137)")
@@ -155,7 +155,7 @@ def test_on_abort_is_heeded_where_the_environment_gives_it(tmp_path: Path) -> No
     assert ran.commands[-1] == ("rollback", 0)
 
 
-def test_other_agents_have_what_promote_and_rollback_need(tmp_path: Path) -> None:
+def test_other_agents_have_the_files_for_promote_and_rollback(tmp_path: Path) -> None:
     scm = tmp_path / "scm"
     (scm / "shop" / "certificates").mkdir(parents=True)
     (scm / "shop" / "bgci.toml").write_text('ca_cert = "certificates/ca.pem"  # ours\n')
@@ -178,7 +178,7 @@ def test_a_pyz_in_the_repository_runs_every_stage_on_every_agent(tmp_path: Path)
     assert files_of(tmp_path, "promote") == {"bgci-artifacts", "tools"}
 
 
-def test_what_was_tested_is_what_is_promoted(tmp_path: Path) -> None:
+def test_the_tested_artifacts_are_promoted(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input="swap")
     assert ran.result == "FAILURE"
@@ -187,7 +187,7 @@ def test_what_was_tested_is_what_is_promoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("approval", ["'ops,alice'", "['ops', 'alice']", "true, submitter: 'ops,alice'"])
-def test_approval_may_name_who_gives_it(tmp_path: Path, approval: str) -> None:
+def test_approval_can_name_its_users_and_groups(tmp_path: Path, approval: str) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: {approval})")
     assert ran.steps("input")[0]["details"]["submitter"] == "ops,alice"
@@ -200,7 +200,7 @@ def test_a_global_library_is_trusted_and_does_the_same(tmp_path: Path) -> None:
     went_back(ran, "test", 7)
 
 
-def test_the_sandbox_refuses_what_is_not_on_the_list(tmp_path: Path) -> None:
+def test_the_sandbox_refuses_methods_that_are_not_listed(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, "new groovy.json.JsonSlurperClassic().parseText('{}')")
     assert ran.error == "Scripts not permitted to use new groovy.json.JsonSlurperClassic"
@@ -242,7 +242,7 @@ bgciPipeline(app: 'web', revision: 'v2', from: 'staging', clusterUrl: 'https://p
 """
 
 
-def test_what_was_released_to_staging_is_released_to_production(tmp_path: Path) -> None:
+def test_production_gets_the_definition_of_staging(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, STAGING)
     assert (ran.result, ran.error) == ("SUCCESS", None)
@@ -260,7 +260,7 @@ def test_what_was_released_to_staging_is_released_to_production(tmp_path: Path) 
     assert failed.stages[-1] == "staging: Rollback", "production is not reached"
 
 
-def test_an_abort_while_an_agent_is_waited_for_goes_back_where_on_abort_says_so(tmp_path: Path) -> None:
+def test_an_abort_during_the_wait_for_an_agent_rolls_back_with_on_abort_rollback(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abortAtNode=2)
     assert ran.result == "ABORTED"
@@ -322,7 +322,7 @@ def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (LINTER.exists() and shutil.which("node")), reason="npm-groovy-lint is missing: make ci-tools")
-def test_the_linter_has_nothing_to_say() -> None:
+def test_the_linter_has_no_findings() -> None:
     java = Path(shutil.which("java") or "").resolve().parents[1]
     ran = subprocess.run(
         [LINTER, "--path", ROOT / "vars", "--config", HARNESS, "--noserver", "--no-insight", "--failon", "info"],

@@ -95,7 +95,7 @@ def test_each_workflow_is_pinned_and_has_the_least_permissions(file: Path) -> No
         assert job["timeout-minutes"] <= 60
 
 
-def test_the_test_workflow_calls_what_ci_calls() -> None:
+def test_the_test_workflow_calls_the_same_command_as_ci() -> None:
     steps = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]["all"]["steps"]
     assert steps[-1]["run"].endswith("bash .ci/run")
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()

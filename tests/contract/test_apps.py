@@ -271,7 +271,7 @@ def test_group_lists_its_apps(marathon: Marathon, name: str) -> None:
     assert missing(marathon.get(f"/v2/apps/{name}-none/*")) == f"Group '/{name}-none' does not exist"
 
 
-def test_app_and_group_may_not_share_an_id(marathon: Marathon, name: str) -> None:
+def test_app_and_group_cannot_share_an_id(marathon: Marathon, name: str) -> None:
     marathon.deploy(web_app(name, 0))
     assert marathon.create(web_app(f"{name}/web", 0)).status_code == 422
 

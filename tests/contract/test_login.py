@@ -52,7 +52,7 @@ def test_a_token_is_signed_by_the_clusters_published_key(secured: Secured) -> No
     assert jwt.decode(secured.token, jwt.PyJWK(key).key, algorithms=["RS256"])["uid"] == secured.superuser["uid"]
 
 
-def test_a_service_account_gets_one_for_what_it_signs(secured: Secured, account: dict[str, Any]) -> None:
+def test_a_service_account_gets_a_token_for_a_signed_login(secured: Secured, account: dict[str, Any]) -> None:
     assert claims(secured.login(account))["uid"] == account["uid"]
     without_exp = secured.post_login({"uid": account["uid"], "token": login_token(account)})
     assert without_exp.status_code == 200
@@ -65,7 +65,7 @@ def test_a_service_account_may_choose_how_long_it_lives(secured: Secured, accoun
     assert claims(secured.post_login({**body, "exp": until_then}).json()["token"])["exp"] == until_then
 
 
-def test_a_person_may_not_choose_it(secured: Secured, name: str) -> None:
+def test_a_user_cannot_choose_it(secured: Secured, name: str) -> None:
     body = secured.user(name)
     assert "exp" in claims(secured.post_login({**body, "exp": 0}).json()["token"])
 
@@ -125,7 +125,7 @@ def test_each_attempt_is_counted(secured: Secured, name: str) -> None:
     assert secured.logins(name) == (1, 2)
 
 
-def test_how_one_may_log_in_is_told_to_everybody(secured: Secured) -> None:
+def test_the_kinds_of_login_are_public(secured: Secured) -> None:
     providers = anonymous(secured, f"{API}/auth/providers").json()
     kinds = {name: provider["authentication-type"] for name, provider in providers.items()}
     expected = {"dcos-users": "dcos-uid-password", "dcos-services": "dcos-uid-servicekey"}

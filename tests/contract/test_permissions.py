@@ -100,7 +100,7 @@ def in_folder(body: Any, team: str) -> Any:
     ("what", "path", "options"),
     [("events", "/v2/events", STREAM), ("config", "/v2/info", {}), ("leader", "/v2/leader", {})],
 )
-def test_what_belongs_to_no_app_has_permissions_of_its_own(
+def test_objects_without_an_app_have_separate_permissions(
     secured: Secured, what: str, path: str, options: dict[str, Any]
 ) -> None:
     person = secured.person(f"{REACH_MARATHON} full", f"{SERVICES}:/ full")
@@ -149,7 +149,7 @@ def test_one_task_or_deployment_or_version_needs_the_permission_for_its_app(secu
     assert person.gets("DELETE", f"{MARATHON}/v2/deployments/{deployment['id']}") == 200
 
 
-def test_lists_show_what_may_be_read(secured: Secured, name: str) -> None:
+def test_lists_show_readable_objects_only(secured: Secured, name: str) -> None:
     for app_id in (f"/{name}/web", f"/{name}-other/web"):
         secured.app(app_id, 1, cpus=1000)
         secured.job(f"{app_id.split('/')[1]}.job")
@@ -201,7 +201,7 @@ def test_each_action_on_jobs_needs_its_own_permission(
     assert person.may(f"{JOBS}:{team} {action}").gets(method, where, body) in (200, 201)
 
 
-def test_a_job_that_may_not_be_read_seems_absent(secured: Secured, name: str) -> None:
+def test_an_unreadable_job_seems_absent(secured: Secured, name: str) -> None:
     secured.job(f"{name}.job", "exec sleep 600")
     job = f"{METRONOME}/v1/jobs/{name}.job"
     run = secured.request("POST", f"{job}/runs", json={}).json()["id"]
@@ -243,7 +243,7 @@ def test_each_action_on_secrets_needs_its_own_permission(
     assert person.gets(method, where, body) in (200, 201, 204)
 
 
-def test_listing_secrets_is_a_permission_of_its_own(secured: Secured, team: str) -> None:
+def test_listing_secrets_is_a_separate_permission(secured: Secured, team: str) -> None:
     person = secured.person(f"{REACH_SECRETS} full", f"dcos:secrets:default:{team}/db read")
     assert person.gets("GET", f"{SECRET}/{team}?list=true") == 403
     person.may(f"dcos:secrets:list:default:/{team} read")
@@ -257,7 +257,7 @@ def everything_below(secured: Secured, team: str) -> Person:
     )
 
 
-def test_who_may_do_all_in_one_folder_may_do_nothing_beside_it(secured: Secured, team: str) -> None:
+def test_full_rights_in_one_folder_give_none_in_another(secured: Secured, team: str) -> None:
     person = everything_below(secured, team)
     for other, expected in ((f"{team}/below", (201, 201, 201)), (f"{team}work", (403, 403, 403))):
         secured.made += [
@@ -369,7 +369,7 @@ def test_a_slash_in_a_resource_is_encoded_twice(secured: Secured, name: str) -> 
     assert secured.request("GET", path).status_code == 404
 
 
-def test_what_was_granted_is_told_and_taken_back(secured: Secured, name: str) -> None:
+def test_a_grant_is_listed_and_revoked(secured: Secured, name: str) -> None:
     rid = f"{SERVICES}:/{name}"
     person = secured.person(f"{REACH_MARATHON} full", f"{rid} update")
     permission = f"{acl_path(rid)}/users/{person.uid}/update"

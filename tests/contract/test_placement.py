@@ -53,7 +53,7 @@ def test_mesos_shows_the_attributes_of_its_agents(three: Sandbox) -> None:
     assert {slave["hostname"]: slave["attributes"]["rack"] for slave in slaves} == RACKS
 
 
-def test_unique_leaves_an_instance_waiting_that_has_no_agent_of_its_own(agents: Marathon, name: str) -> None:
+def test_unique_leaves_an_instance_waiting_without_a_free_agent(agents: Marathon, name: str) -> None:
     agents.create(app(name, 4, "hostname", "UNIQUE"))
     until(lambda: hosts(agents, f"/{name}") == list(HOSTS))
     until(lambda: "UnfulfilledConstraint" in reasons(agents))

@@ -104,7 +104,7 @@ def test_label_selector_chooses(selector: str, selected: bool) -> None:
 
 
 @pytest.mark.parametrize("selector", ["a=b", "a,", "a==", "(a)", "a in x", "a in (x", "a b", "a/b"])
-def test_what_is_no_label_selector_is_refused(selector: str) -> None:
+def test_an_invalid_label_selector_is_refused(selector: str) -> None:
     with pytest.raises(labels.SelectorError):
         labels.parse(selector)
 

@@ -95,7 +95,7 @@ def test_a_job_without_its_secret_fails(secured: Secured, name: str) -> None:
     assert not succeeded(secured, name)
 
 
-def test_nobody_reads_a_secret_in_the_job_that_uses_it(secured: Secured, name: str) -> None:
+def test_a_secret_is_not_readable_in_the_job_that_uses_it(secured: Secured, name: str) -> None:
     secured.secret(f"{name}-db", VALUE)
     secured.job(name, "true", env={"GIVEN": {"secret": "db"}}, secrets={"db": {"source": f"{name}-db"}})
     job = secured.request("GET", f"{METRONOME}/v1/jobs/{name}")

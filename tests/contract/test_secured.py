@@ -17,7 +17,7 @@ from contract.client import Sandbox, start_server, stop_server
 from contract.secured import SECRET, Secured, of_sandbox
 
 
-def test_the_ca_is_told_to_everybody_and_signs_the_server(secured: Secured, tmp_path: Path) -> None:
+def test_the_ca_is_public_and_signs_the_server(secured: Secured, tmp_path: Path) -> None:
     fetched = tmp_path / "ca.crt"
     with pytest.warns(InsecureRequestWarning):
         fetched.write_bytes(requests.get(f"{secured.url}/ca/dcos-ca.crt", verify=False, timeout=20).content)
@@ -27,7 +27,7 @@ def test_the_ca_is_told_to_everybody_and_signs_the_server(secured: Secured, tmp_
     assert all(ca.extensions.get_extension_for_class(x509.BasicConstraints).value.ca for ca in authorities)
 
 
-def test_nobody_trusts_it_without_that_ca(secured: Secured) -> None:
+def test_clients_without_that_ca_do_not_trust_it(secured: Secured) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
         requests.get(f"{secured.url}/dcos-metadata/dcos-version.json", timeout=20)
 
@@ -95,7 +95,7 @@ def test_a_plain_marathon_may_want_a_password_with_a_colon(server: Callable[...,
 
 
 @pytest.mark.sandbox_only
-def test_what_was_made_survives_a_restart(tmp_path: Path) -> None:
+def test_objects_survive_a_restart(tmp_path: Path) -> None:
     first = start_server(tmp_path, "--secured")
     cluster = of_sandbox(first)
     person = cluster.person("dcos:adminrouter:secrets full", "dcos:secrets:default:team read")

@@ -80,7 +80,7 @@ def test_several_requests_use_one_connection(task_server: Start, port: int, get:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def test_health_fails_if_told_to(task_server: Start, port: int, get: Any) -> None:
+def test_health_fails_by_setting(task_server: Start, port: int, get: Any) -> None:
     task_server(port, SANDBOX_HEALTH="fail")
     started(get)
     assert (get("/health").status_code, get("/").status_code) == (500, 200)
@@ -95,7 +95,7 @@ def test_root_as_health_path_is_a_check_only_without_a_user_agent(task_server: S
         assert connection.recv(4096).startswith(b"HTTP/1.1 500")
 
 
-def test_health_comes_late_if_told_to(task_server: Start, port: int, get: Any) -> None:
+def test_health_comes_late_by_setting(task_server: Start, port: int, get: Any) -> None:
     task_server(port, SANDBOX_HEALTH_AFTER="1")
     started(get)
     assert get("/health").status_code == 500
@@ -117,7 +117,7 @@ def test_latency_is_added_to_every_page(task_server: Start, port: int, get: Any)
     assert time.monotonic() - before >= 0.2
 
 
-def test_nobody_listens_before_the_start_is_over(task_server: Start, port: int, get: Any) -> None:
+def test_the_port_is_closed_before_the_end_of_the_start(task_server: Start, port: int, get: Any) -> None:
     before = time.monotonic()
     task_server(port, SANDBOX_START_SECONDS="0.5")
     started(get)

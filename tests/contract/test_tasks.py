@@ -19,7 +19,7 @@ def url_of(task: dict[str, Any]) -> str:
     return f"http://{task['host']}:{task['ports'][0]}"
 
 
-def test_task_is_a_web_server_that_says_who_it_is(marathon: Marathon, name: str) -> None:
+def test_task_is_a_web_server_that_identifies_itself(marathon: Marathon, name: str) -> None:
     app = marathon.deploy(web_app(name, labels={"BGCI_REVISION": "r1"}))
     task = app["tasks"][0]
     assert (TASK_ID if marathon.modern else LEGACY_TASK_ID).fullmatch(task["id"])
@@ -227,7 +227,7 @@ def test_all_tasks_are_listed_with_service_ports(marathon: Marathon, name: str) 
 
 
 @pytest.mark.sandbox_only
-def test_container_network_gives_an_address_of_its_own_and_no_host_port(marathon: Marathon, name: str) -> None:
+def test_container_network_gives_a_separate_address_and_no_host_port(marathon: Marathon, name: str) -> None:
     network = [{"mode": "container", "name": "dcos"}]
     definition = web_app(name, 2, networks=network)
     definition["container"]["portMappings"] = [{"containerPort": 18080}]

@@ -79,7 +79,7 @@ def test_a_fault_of_a_release_by_jobs_ends_in_the_goal_or_is_finished_by_the_sam
     assert played(CASES[case], AFTER_THE_EFFECT[number], tmp_path / "world", 4 * number, 8) == []
 
 
-def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_knows_its_end(tmp_path: Path) -> None:
+def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_reports_its_end(tmp_path: Path) -> None:
     case, home = CASES["bluegreen promote job N=2 canary=1"], tmp_path / "world"
     exchanges = exchanges_of(case, home)
     at = next(n for n, one in enumerate(exchanges) if one.by_job and one.method == "PUT")  # the promotion scales up
@@ -112,7 +112,7 @@ def test_h66_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_hea
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h67_what_was_read_half_a_minute_ago_is_not_acted_on(tmp_path: Path, strategy: str) -> None:
+def test_h67_an_observation_of_half_a_minute_ago_is_not_used(tmp_path: Path, strategy: str) -> None:
     case, home = Case(strategy, "rollback"), tmp_path / "world"
     exchanges = exchanges_of(case, home)
     kill = next(n for n, one in enumerate(exchanges) if "/tasks/delete" in one.url)

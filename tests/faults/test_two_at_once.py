@@ -49,7 +49,7 @@ def test_h65_of_two_commands_one_ends_with_0_and_the_other_with_6_and_the_name_o
 
 
 @pytest.mark.parametrize("via", ["direct", "job"])
-def test_h65_a_release_that_waits_for_another_one_begins_from_what_that_has_left(tmp_path: Path, via: str) -> None:
+def test_h65_a_waiting_release_starts_from_the_state_that_the_other_one_left(tmp_path: Path, via: str) -> None:
     with prepared(Case(via=via), tmp_path / "world") as (cluster, commands):
         both = commands.both(("release",), ("release", *V3, "--lock-timeout", "100s"), 0.1)
         assert [ended.code for ended in both] == [0, 0], both

@@ -40,7 +40,7 @@ def test_every_command_but_the_machines_own_is_exposed() -> None:
 
 
 @pytest.mark.parametrize("option", shared_options(), ids=lambda option: option.name)
-def test_an_option_is_told_as_the_command_line_takes_it(option: Option) -> None:
+def test_an_option_is_shown_in_the_form_of_the_command_line(option: Option) -> None:
     parameter = taken()[option.name]
     assert parameter.help == option.help
     assert (parameter.multiple, parameter.is_flag) == (option.repeatable, option.flag)
@@ -88,12 +88,12 @@ def test_no_variable_for_later_jobs_is_read_as_an_option() -> None:
     assert not environment & {line.partition("=")[0] for line in dotenv(outputs({}, 0, Path("a")))[0]}
 
 
-def test_what_is_generated_is_up_to_date() -> None:
+def test_generated_files_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "tools" / "options"), "--check"], capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}run tools/options"
 
 
-def test_what_may_hold_a_secret_is_not_shown_among_the_options() -> None:
+def test_a_possible_secret_is_not_shown_among_the_options() -> None:
     settings = options.Settings(
         set=["password=hush"],
         cluster_url="https://me:hush@dcos",

@@ -31,7 +31,7 @@ def test_a_header_of_basic_authentication() -> None:
     )
 
 
-def test_what_a_value_stands_beside_is_left() -> None:
+def test_the_text_beside_a_secret_stays() -> None:
     assert knowing("s3cret").redacted('{"a": "s3cret", "b": "secret"}') == '{"a": "***", "b": "secret"}'
 
 
@@ -58,7 +58,7 @@ def test_a_mask_that_completes_another_secret() -> None:
     assert "a***b" not in knowing("secret", "a***b").redacted("asecretb")
 
 
-def test_what_is_too_short_is_no_secret() -> None:
+def test_a_short_value_is_not_a_secret() -> None:
     assert knowing("", "abc", " x \n").redacted("abc x") == "abc x"
 
 
@@ -74,7 +74,7 @@ def test_json_stays_json() -> None:
     assert knowing("elsewhere").redacted_json(text) == text
 
 
-def test_what_other_programs_are_told() -> None:
+def test_masks_for_other_programs() -> None:
     told = knowing("one-token", PEM).hidden()
     assert told == ["one-token", *PEM.splitlines()[1:-1]]
     assert Redactor().hidden() == []

@@ -131,7 +131,7 @@ def test_a_secret_of_the_suite_is_hidden_in_each_of_its_forms() -> None:
     assert suite.redact("abcdef abcd") == "*** ***"
 
 
-def test_nothing_executed_is_a_failure() -> None:
+def test_no_executed_test_is_a_failure() -> None:
     skipped = Case("baseline", "home", outcome=Outcome.SKIPPED)
     assert [case.bad for case in require_some([])] == [True]
     assert [case.bad for case in require_some([skipped])] == [False, True]

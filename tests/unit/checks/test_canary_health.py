@@ -46,7 +46,7 @@ def test_a_canary_that_stays_healthy_has_no_trouble() -> None:
         ),
     ],
 )
-def test_a_task_that_does_not_stay_is_named_with_what_happened_and_when(after: App | None, what: str) -> None:
+def test_a_lost_task_is_named_with_event_and_time(after: App | None, what: str) -> None:
     assert seen(CANARY, after).trouble("web.1") == f"task web.1 {what}, noticed at 22:13:21 UTC"
 
 
@@ -63,7 +63,7 @@ def test_all_is_lost_only_when_no_tested_task_is_left_whatever_took_their_place(
     assert seen(with_tasks(Task("web.4", healthy=True), Task("web.3", healthy=True))).all_lost
 
 
-def test_one_missed_health_check_is_no_trouble_and_a_lasting_failure_is() -> None:
+def test_one_missed_health_check_is_tolerated_and_a_lasting_failure_is_not() -> None:
     sick = replace(with_tasks(replace(ONE, healthy=False), TWO), complaint="health check failing (503)")
     assert seen(CANARY, sick, sick, CANARY).trouble("web.1") == ""
     assert seen(sick, CANARY, sick, every=UNHEALTHY_LIMIT - 1).trouble("web.1") == "", "it was healthy in between"
@@ -78,7 +78,7 @@ def test_at_the_end_a_task_must_be_healthy_at_once() -> None:
     assert seen(CANARY).ended(sick, BEGAN + 1).trouble("web.1").startswith("task web.1 was unhealthy")
 
 
-def test_a_marathon_without_health_results_says_nothing_until_the_end() -> None:
+def test_missing_health_results_are_tolerated_until_the_end() -> None:
     blank = with_tasks(replace(ONE, healthy=None), TWO)
     health = seen(CANARY, blank, blank, every=60)
     assert health.trouble("web.1") == ""
@@ -87,7 +87,7 @@ def test_a_marathon_without_health_results_says_nothing_until_the_end() -> None:
     assert "has no health result" in health.ended(blank, BEGAN).trouble("web.1")
 
 
-def test_a_larger_canary_is_no_trouble() -> None:
+def test_a_larger_canary_is_tolerated() -> None:
     larger = replace(CANARY, instances=3, tasks=(*CANARY.tasks, Task("web.3", None)))
     health = seen(larger).ended(larger, BEGAN)
     assert not health.lost

@@ -71,6 +71,6 @@ def test_many_threads_share_the_children(matcher: Confined) -> None:
 
 
 @pytest.mark.parametrize("path", ["$[?length(@)>" + "9" * 500 + "]", "$." + "a" * 2000, "", "$[", "$..", "$[" * 500])
-def test_text_that_is_no_path_says_why_or_finds_nothing(matcher: Confined, path: str) -> None:
+def test_an_invalid_path_has_a_reason_or_selects_nothing(matcher: Confined, path: str) -> None:
     if not problem(path):
         assert matcher.values(path, "[1]") == []

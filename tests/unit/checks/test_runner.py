@@ -116,7 +116,7 @@ def test_the_share_of_the_canary_is_counted_by_its_marker(serve: Callable[..., A
     assert "got 100.0% (10 of 10 answers)" in right.message
 
 
-def test_an_answer_that_comes_too_late_is_no_answer(serve: Callable[..., Any]) -> None:
+def test_a_late_answer_counts_as_none(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/?sleep=5", timeout=0.2), canary=[serve()])
     assert case.message == "no answer within 0.2 s"
 
@@ -165,7 +165,7 @@ def test_an_instance_that_dies_during_the_test_gives_a_failed_case_and_the_other
     assert not second.bad
 
 
-def test_a_connection_that_is_cut_is_told_as_such(serve: Callable[..., Any]) -> None:
+def test_a_broken_connection_is_named(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/?cut=1"), canary=[serve()])
     assert case.message == "no answer: the connection was closed"
 
@@ -181,7 +181,7 @@ def test_a_port_that_the_app_has_not_fails(serve: Callable[..., Any]) -> None:
     assert case.message == "the app has no port 3"
 
 
-def test_what_has_not_ended_in_time_has_failed(serve: Callable[..., Any]) -> None:
+def test_an_unfinished_check_has_failed(serve: Callable[..., Any]) -> None:
     server = serve()
     quick, slow = run(check("/quick"), check("/?sleep=0.2", repeat=100), timeout=2.0, canary=[server])
     assert len(server.seen) < 20

@@ -271,7 +271,7 @@ def test_a_mistake_is_named(check: str, said: str) -> None:
         ),
     ],
 )
-def test_a_document_that_is_no_suite_is_refused(text: str, said: str) -> None:
+def test_a_document_that_is_not_a_suite_is_refused(text: str, said: str) -> None:
     assert any(said in line for line in mistakes(text)), mistakes(text)
 
 
@@ -286,7 +286,7 @@ def test_a_document_that_is_no_suite_is_refused(text: str, said: str) -> None:
         ("checks: \x07", 1),
     ],
 )
-def test_what_is_not_yaml_is_refused_with_its_line(text: str, line: int) -> None:
+def test_invalid_yaml_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(InvalidError, match=rf"web\.canary\.yaml, line {line}"):
         read(text)
 

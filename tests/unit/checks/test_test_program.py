@@ -109,7 +109,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
         until_gone(int(pid))
 
 
-def test_what_a_program_leaves_behind_is_ended_too(tmp_path: Path) -> None:
+def test_child_processes_of_a_program_are_ended_too(tmp_path: Path) -> None:
     pids = tmp_path / "pid"
     case, _ = run(f"sleep 600 & echo $! > {pids}; echo done")
     assert case.outcome is Outcome.PASSED

@@ -43,7 +43,7 @@ def test_an_adopted_app_needs_nothing() -> None:
     assert plan(ADOPTED).changes == {}
 
 
-def test_an_app_by_zdd_keeps_what_it_has() -> None:
+def test_an_app_by_zdd_keeps_its_labels() -> None:
     zdd = {**ADOPTED, STARTED: "2020-01-01T00:00:00.000000+02:00", "HAPROXY_APP_ID": "web", GROUP: "/web"}
     assert plan({**zdd, "HAPROXY_DEPLOYMENT_COLOUR": "green"}).changes == {}
     assert plan({**zdd, TARGET: "2"}).changes == {TARGET: "3"}
@@ -114,7 +114,7 @@ def test_the_update_sends_all_labels_and_what_marathon_would_clear() -> None:
         (["HTTP"], 0.5, 1, False, False),  # Marathon rounds down, so that there is no room either
     ],
 )
-def test_h57_an_app_that_may_have_no_over_capacity_is_told_from_one_that_gets_it(
+def test_h57_an_app_without_possible_over_capacity_is_distinguished_from_one_that_gets_it(
     checks: list[str], over: float, instances: int, fixed: bool, hangs: bool
 ) -> None:
     strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": over}
@@ -167,7 +167,7 @@ def test_an_app_in_another_group_needs_only_another_template() -> None:
     assert f"`{RESTART}`" in check.remedy
 
 
-def test_an_app_without_a_group_is_told_that_only_a_restart_adopts_it() -> None:
+def test_an_app_without_a_group_needs_a_restart_and_the_finding_names_it() -> None:
     check = offer(plan({}), "/web", RELEASE)
     assert (check.error, check.command) == (ConflictError, RESTART)
     assert "at least 3 of 3 stay healthy" in check.found

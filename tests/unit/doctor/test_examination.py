@@ -49,12 +49,12 @@ def test_the_rest_is_looked_at(examination: Examination, error: Exception, kind:
     assert two.found == three.found == "not checked: one failed"
 
 
-def test_a_signal_is_no_finding(examination: Examination) -> None:
+def test_a_signal_is_not_a_finding(examination: Examination) -> None:
     with pytest.raises(AbortedError):
         looked(examination, AbortedError("aborted", signal_number=15))
 
 
-def test_a_refusal_tells_the_command_that_grants_what_lacks(examination: Examination) -> None:
+def test_a_refusal_has_the_command_that_grants_the_missing_permission(examination: Examination) -> None:
     refused = DeniedError("Not permitted")
     refused.__cause__ = HttpFailure(403, "Forbidden", "https://dcos/service/metronome/ping")
     failed = looked(examination, refused)[1]

@@ -86,7 +86,7 @@ def test_the_table_keeps_to_its_width_and_cuts_no_command() -> None:
     assert rows[0].startswith("ok       tls    word")
 
 
-def test_what_a_server_says_stays_in_its_row() -> None:
+def test_the_text_of_a_server_stays_in_its_row() -> None:
     assert len(table([ok("x", "one\ntwo\rthree")], 80)) == 1
 
 
@@ -95,7 +95,7 @@ def test_no_row_becomes_a_command_of_a_ci_system() -> None:
     assert not [row for row in rows if row.strip().removeprefix("-> ").startswith("::")]
 
 
-def test_the_tally_names_what_there_is() -> None:
+def test_the_tally_counts_each_outcome() -> None:
     assert tally([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
     assert (counted(1, "task"), counted(2, "task")) == ("1 task", "2 tasks")
 
@@ -123,7 +123,7 @@ def test_a_clock_far_from_the_clusters_is_named_with_its_direction(offset: float
         assert ("ahead" if offset > 0 else "behind") in check.found
 
 
-def test_a_login_tells_who_and_until_when_and_a_token_that_ends_soon_is_a_warning() -> None:
+def test_a_login_has_account_and_expiry_and_a_token_that_expires_soon_is_a_warning() -> None:
     import jwt
 
     def header(left: float) -> str:
@@ -150,7 +150,7 @@ def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() 
     assert str(wanted[1]) in there.found
 
 
-def test_what_nobody_can_tell_is_said_to_be_so_and_is_no_failure() -> None:
+def test_an_unknown_permission_is_named_and_not_a_failure() -> None:
     check = only(access.permissions(dict.fromkeys(needed("/team/web", via_job=False).ci)))
     assert check.status is Status.SKIPPED
     assert "cannot be probed" in check.found
@@ -254,7 +254,7 @@ def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
     assert running_apps.state("/web", [app("/a"), app("/b")]).error is ConflictError
 
 
-def test_h57_a_deployment_that_never_ends_is_told_with_the_command_that_cancels_it() -> None:
+def test_h57_a_deployment_that_never_ends_is_shown_with_the_command_that_cancels_it() -> None:
     caught = changed(BLUE, deployments=("d1",))
     strategy = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}
     for checks, told in (([{"protocol": "HTTP"}], True), ([{"protocol": "MESOS_HTTP"}], False)):

@@ -111,7 +111,7 @@ def test_a_check_that_never_passes_after_the_commit_brings_the_baseline_back() -
     assert rollout.decide(unchecked(at(147.1, GREEN))) == Restore("/web-blue", 2)
 
 
-def test_a_first_deployment_without_settings_of_its_own_waits_for_haproxys_first_check_only() -> None:
+def test_a_first_deployment_with_default_settings_waits_only_for_haproxys_first_check() -> None:
     alone, goal = app("blue", "v1", 1.0), Goal(Kind.PROMOTE, "v1", target=2)
     first = at(100.0, alone)
     (replica,) = first.replicas
@@ -169,7 +169,7 @@ def test_a_canary_that_fails_everywhere_goes_at_once_and_the_baseline_comes_back
     assert "turned bad" in str(ended)
 
 
-def test_a_single_task_that_is_restarted_is_no_reason_to_go_back() -> None:
+def test_a_single_restarted_task_does_not_cause_a_rollback() -> None:
     rollout = half_way()
     one = replace(GREEN, tasks=GREEN.tasks[:1])
     for now in (101.0, 104.0):
@@ -199,7 +199,7 @@ def test_a_crash_loop_ends_with_the_third_failed_task() -> None:
     assert fails(steps[-1], UnhealthyError)
 
 
-def test_no_progress_ends_after_what_the_health_check_allows_or_the_option_says() -> None:
+def test_no_progress_ends_after_the_health_checks_time_or_the_option() -> None:
     for policy, limit in ((Policy(), 90.0), (Policy(progress_timeout=20.0), 20.0)):
         rollout = Rollout(PROMOTE, policy)
         assert isinstance(rollout.decide(at(0.0, BLUE, starting())), Wait)

@@ -40,7 +40,7 @@ def test_a_lack_of_room_is_remembered_for_the_whole_run() -> None:
     assert rollout.decide(second) == Kill(("blue.1",))
 
 
-def test_a_killed_task_that_takes_long_to_end_is_no_lack_of_room() -> None:
+def test_a_killed_task_that_ends_slowly_is_not_a_lack_of_room() -> None:
     rollout = Rollout(PROMOTE, Policy("rolling"))
     ending = replace(BASELINE, instances=3, last_scaling_at=2.0)
     for now in (0.0, 60.0):

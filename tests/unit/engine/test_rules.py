@@ -141,7 +141,7 @@ def test_h66_a_stand_in_for_which_there_is_no_room_is_deleted(policy: Policy) ->
 
 
 @both
-def test_what_was_killed_is_not_killed_again_while_it_is_listed_as_running(policy: Policy) -> None:
+def test_a_killed_task_is_not_killed_again_while_it_is_listed_as_running(policy: Policy) -> None:
     fewer = Goal(Kind.PROMOTE, "v2", target=3)
     killed = canary(4, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
     assert waits_for(decide(seen(killed), fewer, policy), Cause.TASKS)
@@ -163,7 +163,7 @@ def test_a_full_swap_creates_one_wave_with_rolling() -> None:
     assert decide(seen(baseline()), PROMOTE, ROLLING) == Create(1, swappable=True)
 
 
-def test_a_full_swap_to_fewer_instances_removes_what_is_drained_of_the_baseline_before_the_rest_drains() -> None:
+def test_a_full_swap_to_fewer_instances_removes_drained_tasks_before_the_rest_drains() -> None:
     assert decide(seen(baseline(8)), PROMOTE, BLUEGREEN) == Create(4, swappable=True)
     out = tuple(f"blue.{number}" for number in range(4))
     standing = decide(seen(baseline(8), canary(4), out=out), PROMOTE, BLUEGREEN)

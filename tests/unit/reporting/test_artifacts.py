@@ -67,7 +67,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(artifacts, t
     assert not path.is_symlink()
 
 
-def test_what_a_link_leads_to_is_not_read(artifacts, tmp_path):
+def test_the_target_of_a_link_is_not_read(artifacts, tmp_path):
     (tmp_path / "outside").write_text('{"secret": 1}')
     artifacts.directory.mkdir(parents=True)
     (artifacts.directory / "manifest.json").symlink_to(tmp_path / "outside")
@@ -91,7 +91,7 @@ def manifest(artifacts, **more):
     return read(artifacts.manifest(**values))
 
 
-def test_the_manifest_hashes_what_was_made(artifacts):
+def test_the_manifest_hashes_the_written_files(artifacts):
     path = artifacts.write_json("web-r1-new-app-definition.json", {"id": "/web"})
     value = manifest(artifacts, files=[path], template=("app.json.j2", b"{}"))
     assert value == {

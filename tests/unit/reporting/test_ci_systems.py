@@ -84,7 +84,7 @@ def test_the_evil_texts_are_commands_when_nothing_is_done_about_them_or_hide_one
 
 @pytest.mark.parametrize("text", EVIL)
 @pytest.mark.parametrize("where", ["foreign", "info", "warn", "error", "field"])
-def test_nothing_foreign_is_a_command(text: str, where: str) -> None:
+def test_foreign_text_is_never_a_command(text: str, where: str) -> None:
     stream = io.StringIO()
     console = Console(stream)
     if where == "foreign":
@@ -98,7 +98,7 @@ def test_nothing_foreign_is_a_command(text: str, where: str) -> None:
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_a_line_without_our_mark_is_no_command_either(text: str) -> None:
+def test_a_plain_line_is_never_a_command(text: str) -> None:
     for line in (bare(f"      {one}") for one in plain_lines(text)):
         assert not github(line)
         assert not gitlab(line)
@@ -167,7 +167,7 @@ def test_the_outputs_of_a_canary_beside_its_baseline(tmp_path: Path) -> None:
         ({"state": {"apps": hybrid()["apps"][:1]}}, "full", "0"),
     ],
 )
-def test_what_is_not_known_is_empty(result: dict[str, Any], state: str, percent: str) -> None:
+def test_an_unknown_output_is_empty(result: dict[str, Any], state: str, percent: str) -> None:
     told = outputs(result, 8, Path("nowhere"))
     assert (told["result"], told["exit-code"], told["state"], told["canary-percent"]) == (
         "unhealthy",
@@ -178,13 +178,13 @@ def test_what_is_not_known_is_empty(result: dict[str, Any], state: str, percent:
     assert (told["canary-urls"], told["junit"], told["report"]) == ("", "", "")
 
 
-def test_an_output_is_one_line_even_where_a_server_says_otherwise() -> None:
+def test_an_output_is_one_line_for_any_text_of_a_server() -> None:
     state = hybrid()
     state["apps"][1]["urls"] = ["http://b:1\nresult=forged"]
     assert all("\n" not in value for value in outputs({"state": state}, 0, Path("a")).values())
 
 
-def test_the_summary_tells_what_the_judge_saw_where_nothing_else_does() -> None:
+def test_the_summary_has_the_judges_counts_if_no_other_part_has() -> None:
     judge = {"outcome": "pass", "reason": "canary 0 errors in 625 requests, baseline 1 in 1,900"}
     good = summary(ended(code=0, name="ok", message="v2 serves alone", judge=judge), [])
     assert "**Judge:** pass: canary 0 errors in 625 requests, baseline 1 in 1,900" in good
@@ -192,7 +192,7 @@ def test_the_summary_tells_what_the_judge_saw_where_nothing_else_does() -> None:
     assert "Judge" not in "\n".join(summary(ended(code=7, name="rejected", message=why, judge=judge), []))
 
 
-def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
+def test_the_summary_has_stages_verdict_reason_remedy_and_options() -> None:
     text = "\n".join(
         summary(
             ended(
@@ -229,7 +229,7 @@ def test_the_summary_tells_stages_verdict_reason_remedy_and_options() -> None:
     assert "<details><summary>Options</summary>\n\n| option" in text
 
 
-def test_github_is_told_by_appending(tmp_path: Path) -> None:
+def test_outputs_are_appended_for_github(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     for file in files.values():
         file.write_text("before\n")
@@ -280,7 +280,7 @@ def test_a_dry_run_is_marked_in_all_that_github_is_told() -> None:
     assert outputs(ended(plan=["- create v2"]), 0, Path("out"))["plan"] == ""
 
 
-def test_an_output_of_several_lines_cannot_be_ended_by_what_is_in_it() -> None:
+def test_an_output_of_several_lines_cannot_be_ended_by_its_text() -> None:
     text = list(github_output({"plan": "a\nend\nexit-code=0", "state": "full"}, {}))
     assert text[1] == "state=full"
     name, end = text[0].splitlines()[0].split("<<")
@@ -288,7 +288,7 @@ def test_an_output_of_several_lines_cannot_be_ended_by_what_is_in_it() -> None:
     assert end not in next(github_output({"plan": "a\nb"}, {}))
 
 
-def test_paths_are_told_as_seen_from_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "service").mkdir()
     monkeypatch.chdir(tmp_path / "service")
     environ = {"GITHUB_WORKSPACE": str(tmp_path)}
@@ -305,7 +305,7 @@ def test_a_difference_cannot_end_its_block() -> None:
     assert fenced('+ "```": "<b>"\n- x') == ["````diff", '+ "```": "<b>"', "- x", "````"]
 
 
-def test_a_dotenv_file_is_never_over_what_gitlab_takes_and_the_log_says_what_it_lacks(tmp_path: Path) -> None:
+def test_a_dotenv_file_is_within_gitlabs_limit_and_the_log_names_the_omitted_part(tmp_path: Path) -> None:
     urls = [f"http://agent-{number}.example.com:31000" for number in range(200)]
     values = outputs({}, 0, tmp_path) | {"canary-urls": " ".join(urls)}
     log: list[str] = []
@@ -342,7 +342,7 @@ def test_gitlab_gets_sections_and_a_dotenv_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("system", ["jenkins", ""])
-def test_others_are_told_nothing(system: System, tmp_path: Path) -> None:
+def test_other_ci_systems_get_no_output(system: System, tmp_path: Path) -> None:
     said: list[str] = []
     ci = Ci(system, {"GITHUB_OUTPUT": str(tmp_path / "output")}, said.append)
     ci.open("canary")

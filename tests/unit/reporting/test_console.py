@@ -51,7 +51,7 @@ def test_an_error_shows_its_remedy_below(console, stream):
     assert stream.getvalue().splitlines() == ["[    0.0s] x error: Two canaries.", "           | Roll one back."]
 
 
-def test_the_same_wait_is_said_once_in_ten_seconds(console, stream, clock):
+def test_the_same_wait_is_reported_once_in_ten_seconds(console, stream, clock):
     for _ in range(25):
         console.wait("for 2 tasks to be healthy")
         console.wait("for the load balancer")
@@ -60,7 +60,7 @@ def test_the_same_wait_is_said_once_in_ten_seconds(console, stream, clock):
     assert stream.getvalue().count("for the load balancer") == 3
 
 
-def test_a_wait_after_a_step_is_said_at_once(console, stream):
+def test_a_wait_after_a_step_is_reported_at_once(console, stream):
     console.wait("for health")
     console.step("scale")
     console.wait("for health")

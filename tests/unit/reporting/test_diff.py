@@ -41,13 +41,13 @@ def test_no_accepted_definition_that_runs_differs_from_itself(version: str) -> N
         assert shown == NO_DIFFERENCE, verdict["name"]
 
 
-def test_what_marathon_stored_has_the_fingerprint_of_what_was_written() -> None:
+def test_the_stored_form_has_the_fingerprint_of_the_written_one() -> None:
     for verdict in VERDICTS:
         if verdict["1.11"]["status"] == 201:
             assert fingerprint(verdict["1.11"]["stored"]) == fingerprint(verdict["definition"]), verdict["name"]
 
 
-def test_a_change_is_shown_and_nothing_else() -> None:
+def test_only_the_change_is_shown() -> None:
     definition = normalise(VERDICTS[0]["definition"])
     changed = {**definition, "mem": 64, "env": {"A": "b"}}
     lines = definition_difference(deployed(definition, "1.11"), changed).splitlines()[2:]

@@ -78,7 +78,7 @@ def test_no_name_holds_an_address_for_ci_systems_compare_names() -> None:
     assert names[0] == names[1]
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_a_written_report_is_readable() -> None:
     found = junit.read(junit.report(CASES[:4], PROPERTIES), suite="commands")
     assert [case.outcome for case in found] == [case.outcome for case in CASES[:4]]
     assert found[1] == Case(
@@ -115,6 +115,6 @@ def test_other_dialects_are_read() -> None:
         (b"<testsuite>" * 100_000, "no element found|depth|memory"),
     ],
 )
-def test_what_is_no_junit_is_refused(document: bytes, said: str) -> None:
+def test_a_document_that_is_not_junit_is_refused(document: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         junit.read(document, suite="commands")

@@ -47,7 +47,7 @@ def test_no_line_of_the_log_holds_a_secret(log_format: Any, text: str) -> None:
     assert clean(stream.getvalue())
 
 
-def test_what_is_taken_out_of_a_line_uncovers_no_secret() -> None:
+def test_removed_characters_uncover_no_secret() -> None:
     redaction.hide("password-of-mine")
     stream = io.StringIO()
     Console(stream).info("pass\x1b[0mword-of\u200e-mine")
@@ -62,7 +62,7 @@ def test_a_line_of_json_stays_one() -> None:
     assert (line["message"], line["kind"], line["remedy"]) == ("Is it ***?", "error", "***.")
 
 
-def test_artifacts_hold_no_secret_and_stay_what_they_are(tmp_path: Path) -> None:
+def test_artifacts_contain_no_secret_and_stay_valid(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     document = artifacts.write_json("a.json", {"env": {"KEY": PEM, "PASSWORD": SECRET}, "at": SECRET + "!"})
     assert json.loads(document.read_text()) == {"env": {"KEY": "***", "PASSWORD": "***"}, "at": "***!"}
@@ -72,7 +72,7 @@ def test_artifacts_hold_no_secret_and_stay_what_they_are(tmp_path: Path) -> None
     assert artifacts.write_bytes("b.bin", binary).read_bytes() == binary
 
 
-def test_the_manifest_says_which_files_are_redacted_copies(tmp_path: Path) -> None:
+def test_the_manifest_lists_redacted_copies(tmp_path: Path) -> None:
     about: dict[str, Any] = {"app": "/web", "revision": "v1", "image": "x", "environ": {}}
     artifacts = Artifacts(tmp_path)
     files = [artifacts.write_json("job.json", {"password": SECRET}), artifacts.write_json("app.json", {"id": "/web"})]
@@ -121,7 +121,7 @@ def test_junit_holds_no_secret_nor_half_of_one() -> None:
     assert clean(junit.report([case], {"ci": SECRET}).decode())
 
 
-def test_what_github_is_told_holds_no_secret_nor_half_of_one(tmp_path: Path) -> None:
+def test_output_for_github_contains_no_secret_nor_half_of_one(tmp_path: Path) -> None:
     result = {"command": "test", "code": 3, "name": "invalid", "seconds": 1.0}
     result |= {"message": "x" * 3_990 + PEM, "remedy": SECRET, "outputs": {"state": SECRET}}
     assert "Zq1" not in annotation(result)
@@ -134,7 +134,7 @@ def test_what_github_is_told_holds_no_secret_nor_half_of_one(tmp_path: Path) -> 
     assert (tmp_path / "out").read_text() == "state=***\n"
 
 
-def test_github_is_told_what_to_hide_before_the_first_line_and_once() -> None:
+def test_github_gets_each_mask_before_the_first_line_and_once() -> None:
     stream = io.StringIO()
     console = Console(stream, masks=Masks("github"))
     console.mask()

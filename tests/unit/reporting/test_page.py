@@ -167,7 +167,7 @@ def test_nothing_is_loaded_from_anywhere():
         "-----BEGIN PRIVATE KEY-----\nhunter2",
     ],
 )
-def test_what_looks_like_a_secret_is_not_shown(text):
+def test_a_possible_secret_is_not_shown(text):
     lines = [hybrid(0, step=Wait(Cause.HEALTH, text)), result(2, code=8, message=text)]
     html = html_of(lines, {"code": 8, "message": text}, cases=[Case("canary", "home", "", Outcome.FAILED, text)])
     assert "hunter2" not in html
@@ -215,7 +215,7 @@ def test_lines_that_cannot_be_read_are_left_out():
     read(html_of([*junk, *odd, hybrid(5), result(6)]))
 
 
-def test_nothing_at_all_still_makes_a_page():
+def test_an_empty_journal_makes_a_page():
     html = page.render(page_model([], {}))
     read(html)
     for text in ("no stage has ended yet", "no observation", "No traffic was compared", "No test was run"):
@@ -248,12 +248,12 @@ def test_a_dip_at_one_load_balancer_is_seen():
     assert snapshot.apps[0].in_rotation == 1
 
 
-def test_a_load_balancer_that_could_not_be_read_says_nothing():
+def test_an_unreadable_load_balancer_is_ignored():
     assert timeline([observed(0, app("blue", "v1", (4, 0)), deaf={TWO})]).snapshots[0].apps[0].in_rotation == 4
     assert timeline([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).snapshots == []
 
 
-def test_the_journal_of_a_job_begins_again_and_is_a_span_of_its_own():
+def test_the_journal_of_a_job_begins_again_and_is_a_separate_span():
     lines = [hybrid(10, offset=0), hybrid(15, offset=5), result(17, seconds=9), hybrid(600, offset=0), hybrid(610)]
     spans = timeline(lines).spans
     assert [span.name for span in spans] == ["canary", ""]
@@ -299,7 +299,7 @@ def test_smaller_totals_begin_another_judgement():
 # -- what is told ------------------------------------------------------------------------------------------------------
 
 
-def test_the_verdict_and_what_to_do_stand_on_top():
+def test_the_verdict_and_the_remedy_are_on_top():
     outcome = {"code": 7, "name": "rejected", "message": "v2 is rejected", "remedy": "roll back", "command": "test"}
     text = "".join(read(html_of([hybrid(0), result(1)], outcome)).text)
     assert text.index("rejected · exit code 7") < text.index("v2 is rejected") < text.index("roll back")
@@ -320,7 +320,7 @@ def test_times_stand_beside_their_physical_limit():
     assert bar.text == "12 s to the goal, physical limit 10 s (health 8 s, load balancer 2 s): 20% above it"
 
 
-def test_a_stage_of_a_release_by_steps_is_told_with_its_size():
+def test_a_stage_of_a_release_by_steps_is_shown_with_its_size():
     assert page_model([result(1, step="25%")], {})["bars"][0].stage.step == "25%"
 
 
@@ -406,7 +406,7 @@ def test_labels_of_the_time_do_not_touch(spans, width):
     assert all(50 <= x <= 50 + width for x, _ in ticks)
 
 
-def test_what_the_pictures_show_is_as_high_as_what_was_seen():
+def test_the_figures_are_as_high_as_the_observed_values():
     snapshots = [
         Snapshot(0.0, (Running("/web-blue", "blue", "v1", 4, 4, 1.0),)),
         Snapshot(5.0, (Running("/web-blue", "blue", "v1", 4, 2, 0.5), Running("/web-green", "green", "v2", 2, 2, 0.5))),

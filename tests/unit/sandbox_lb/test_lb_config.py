@@ -185,7 +185,7 @@ def test_a_mesos_check_alone_does_not_make_it_http() -> None:
         ({"0_ENABLED": "yes"}, ("*",), True),
     ],
 )
-def test_groups_and_enabled_select_what_is_served(
+def test_groups_and_enabled_select_the_served_ports(
     labels: dict[str, str], groups: tuple[str, ...], served: bool
 ) -> None:
     assert bool(servers(text(an_app("/web", a_task("a"), **labels), groups=groups))) == served

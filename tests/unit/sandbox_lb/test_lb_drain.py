@@ -52,7 +52,7 @@ def pair(old: int, new: int, *, target: int | None, healthy: int | None = None, 
         "scaled at the same moment",
     ],
 )
-def test_who_drains_is_as_measured_on_the_real_one(situation: dict[str, Any], expected: list[str]) -> None:
+def test_draining_tasks_are_as_measured_on_the_real_one(situation: dict[str, Any], expected: list[str]) -> None:
     assert pair(**situation) == expected
 
 
@@ -179,6 +179,6 @@ def test_dates_are_read_as_written(text: str, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "2024-05-01T25:00:00", "2024-05-01T10:00:00 CEST"])
-def test_what_is_no_date_is_refused(text: str) -> None:
+def test_an_invalid_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(text)

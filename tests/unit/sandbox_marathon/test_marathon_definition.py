@@ -100,7 +100,7 @@ def test_wrong_volume_is_not_valid(volume: Json, paths: list[str]) -> None:
         (app(healthChecks=[{"command": {"value": "x"}}]), "illegal protocol HTTP specified with command"),
     ],
 )
-def test_what_marathon_does_not_expect_is_500(body: Json, message: str) -> None:
+def test_an_unexpected_value_is_500(body: Json, message: str) -> None:
     assert refusal(body) == (500, message, [])
 
 
