@@ -56,7 +56,7 @@ class Option:
     help: str
     flags: tuple[str, ...]  # "": the one of its name
     lines: bool  # its environment variable has one value per line
-    place: Place  # what it names, if it is a path
+    place: Place  # the kind of path, if it is one
     more: Mapping[str, Any]  # of typer.Option
 
     @property

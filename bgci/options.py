@@ -69,9 +69,7 @@ class Settings:
     ca_sha256: str = setting(
         "", "Trust the cluster's own CA if its certificate has this SHA-256 fingerprint, as openssl x509 prints it."
     )
-    insecure: bool = setting(
-        False, "Do not verify TLS certificates, and send credentials unencrypted where the URL says http."
-    )
+    insecure: bool = setting(False, "Do not verify TLS certificates, and send credentials unencrypted to an http URL.")
     allow_config_addresses: bool = setting(
         False,
         "Trust the addresses, CA certificates and jobs of bgci.toml with credentials. Safe only if every change is "

@@ -1,4 +1,4 @@
-"""The table of all ``HAPROXY_*`` labels that marathon-lb knows (its config.py and marathon_lb.py, version 1.15).
+"""The table of all ``HAPROXY_*`` labels of marathon-lb (its config.py and marathon_lb.py, version 1.15).
 
 One row states how marathon-lb reads one label. The checks, the generated configuration and docs/labels.md use it.
 """
@@ -33,7 +33,7 @@ class LabelKind(Enum):
 
 @dataclass(frozen=True)
 class Label:
-    """One label. ``HAPROXY_{n}_<name>`` where it is per port, else ``HAPROXY_<name>``.
+    """One label. ``HAPROXY_{n}_<name>`` if it is per port, else ``HAPROXY_<name>``.
 
     fields: the placeholders that marathon-lb always gives to ``str.format``, in every situation that uses the text.
     map_fields: the placeholders under ``--haproxy-map``, where they differ.

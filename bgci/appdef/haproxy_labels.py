@@ -125,7 +125,9 @@ def _check_without_host(label: Mapping[str, str], finding: Any, remedy: str) -> 
     if label.get("PATH"):
         yield finding("PATH", "has no effect: marathon-lb routes by path for virtual hosts only", remedy, advice=True)
     if label.get("AUTH", "").count(":") == 2:
-        message = "has no effect: marathon-lb asks for a password at virtual hosts only, so everybody gets in"
+        message = (
+            "has no effect: marathon-lb asks for a password only at virtual hosts, so the port is open to everybody"
+        )
         yield finding("AUTH", message, remedy)
     redirects = {"REDIRECT_TO_HTTPS": is_true(label.get("REDIRECT_TO_HTTPS", ""))}
     redirects["HTTP_BACKEND_REDIR"] = bool(label.get("HTTP_BACKEND_REDIR"))

@@ -1,7 +1,7 @@
-"""What marathon-lb writes into HAProxy's configuration for one app, with the app's labels applied. Pure.
+"""Marathon-lb's part of HAProxy's configuration for one app, with the app's labels applied. Pure.
 
-It stands for two tasks of the app, of which one is drained, at addresses that exist nowhere (192.0.2.0/24). The lines
-for the shared frontends (virtual hosts, app ids) stand in frontends of their own here, so that ``haproxy -c`` can check
+It has two tasks of the app, of which one is drained, at addresses that do not exist (192.0.2.0/24). The lines
+for the shared frontends (virtual hosts, app ids) are in separate frontends here, so that ``haproxy -c`` can check
 them. Without ``--haproxy-map`` and ``--group-https-by-vhost``. The labels have to be free of findings that freeze.
 """
 
@@ -80,7 +80,7 @@ class BalancedPort:
         return self.text("MODE", implied).lower()
 
     def text(self, name: str, default: str = "") -> str:
-        """A label's text, or the default where it is missing."""
+        """A label's text, or the default without it."""
         value = port_label(self._labels, self.index, name)
         return default if value is None else value
 
@@ -109,7 +109,7 @@ class BalancedPort:
 
 
 def _health_check(definition: Mapping[str, Any], index: int) -> dict[str, Any] | None:
-    """The first check that names a port of its own, or this index (marathon_lb.py: get_health_check)."""
+    """The first check with its own port, or with this index (marathon_lb.py: get_health_check)."""
     for raw in as_list(definition.get("healthChecks")):
         check = {**CHECK_DEFAULTS, **as_mapping(raw)}
         if check["protocol"] != "COMMAND" and (check.get("port") or as_int(check.get("portIndex", 0)) == index):

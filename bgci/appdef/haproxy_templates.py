@@ -18,7 +18,7 @@ _HEADS = {
     "BACKEND_HEAD": ("backend", "{backend}"),
     "USERLIST_HEAD": ("userlist", "user_{backend}"),
 }
-# Whatever follows these two begins with a line break of its own.
+# The text after these two begins with a line break.
 _END_ANYWHERE = ("FRONTEND_BACKEND_GLUE", "USERLIST_HEAD")
 _DRAIN = "{otherOptions}"
 
@@ -134,7 +134,7 @@ def _check_routes(lines: Lines, name: str) -> Problems:
     for words in binds:
         address = re.split(r"\{sslCert\}|\{bindOptions\}", words[1] if len(words) > 1 else "")[0]
         if not all(part.endswith(":{servicePort}") for part in address.split(",")):
-            message = f"binds {address!r}: the port is taken by what runs now, whose users would reach this app"
+            message = f"binds {address!r}, a port in use: its users would reach this app"
             yield message, "write bind {bindAddr}:{servicePort}", Effect.MISLED
     if name == "FRONTEND_HEAD" and lines and not binds:
         message = "has no bind line: the service port would refuse connections"

@@ -35,7 +35,7 @@ REFUSED = "HAProxy refuses that, and marathon-lb leaves the app out"
 _CONSEQUENCES = {Effect.FROZEN: f": {FROZEN}", Effect.LEFT_OUT: f": {REFUSED}"}
 
 Problems = Iterator[tuple[str, str, Effect]]
-"""Of one label: what is wrong, the remedy, and the effect. `placed` adds what the effect means."""
+"""The problem of one label, its remedy and effect. `placed` adds the meaning of the effect."""
 
 _TRUE = ("true", "t", "yes", "y")
 _FALSE = ("false", "f", "no", "n", "0", "off", "")

@@ -34,7 +34,7 @@ class JobSettings:
     image: with bgci in it, or with Python where ``artifact``, the URL of bgci.pyz, is given. deadline_seconds: after
     which the run is killed.
     secret_env: environment variables that come from the secret store, name to path; env: others, readable by anyone
-    who may read jobs.
+    with read permission for jobs.
     """
 
     image: str

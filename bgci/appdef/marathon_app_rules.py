@@ -45,7 +45,7 @@ def check_command(app: App) -> Iterator[Finding]:
     if cmd is not None and args:
         yield refused("$.cmd", "cannot be combined with args", "Keep one of the two", "/")
     elif cmd is None and not args and "docker" not in container_of(app):
-        yield refused("$", "says nothing to run", "Add container.docker.image, cmd or args", "/")
+        yield refused("$", "has no command and no image", "Add container.docker.image, cmd or args", "/")
     if cmd is not None and len(cmd) < 2:
         yield refused("$.cmd", "is too short", "Write two characters or more, or remove it", "/")
 

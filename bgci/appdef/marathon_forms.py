@@ -1,6 +1,6 @@
 """The forms of an app definition in Marathon: as written, canonical (without deprecated fields), and stored.
 
-Marathon translates what it reads in two steps (marathon: AppNormalization.scala), converts it to its model and writes
+Marathon translates a definition in two steps (marathon: AppNormalization.scala), converts it to its model and writes
 that (marathon: AppConversion.scala). The functions here do the same, so that a definition can be compared with an app
 that runs.
 """

@@ -31,7 +31,7 @@ def unique_names(ports: Sequence[App], path: str) -> Iterator[Finding]:
     for index, port in enumerate(ports):
         if names.count(port.get("name", "")) > 1 and port["name"] in [each.get("name") for each in ports[:index]]:
             message = f"is {port['name']!r} a second time"
-            yield refused(f"{path}[{index}].name", message, "Give each port a name of its own", marathon_path(path))
+            yield refused(f"{path}[{index}].name", message, "Give each port a different name", marathon_path(path))
 
 
 @rule("AppValidation.portDefinitionsValidator")
@@ -44,7 +44,7 @@ def check_port_definitions(app: App) -> Iterator[Finding]:
         if port < 0:  # of `ports`, whose numbers the reader does not check
             yield refused(place, f"is {port}", "Write a port from 0 to 65535")
         if port and port in ports[:index]:
-            yield refused(place, f"is {port} a second time", "Give each port a number of its own", "/portDefinitions")
+            yield refused(place, f"is {port} a second time", "Give each port a different number", "/portDefinitions")
 
 
 @rule("NetworkValidation.ramlNetworksValidator, AppValidation.complyWithDockerNetworkingRules")

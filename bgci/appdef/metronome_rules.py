@@ -30,7 +30,7 @@ def _something_to_run(job: Job) -> Iterator[Finding]:
     if "docker" in run and "ucr" in run:
         yield Finding("$.run.ucr", "cannot be combined with docker", "Keep one of the two")
     if "cmd" not in run and not run.get("docker", {}).get("image") and "ucr" not in run:
-        yield Finding("$.run", "says nothing to run", "Add cmd, docker.image or ucr")
+        yield Finding("$.run", "has no command and no image", "Add cmd, docker.image or ucr")
 
 
 def _numbers(job: Job) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ def check_definition(
 
 def _other_document(definition: Mapping[str, Any]) -> Finding | None:
     """A finding for a group, a pod, an answer of Marathon or a job instead of an app."""
-    of_apps = ("a group", "Write each app of the group in a template of its own")
+    of_apps = ("a group", "Write each app of the group in a separate template")
     kinds = {
         "apps": of_apps,
         "groups": of_apps,
@@ -97,7 +97,9 @@ def _instances(definition: Mapping[str, Any]) -> Iterator[Finding]:
 def _group(definition: Mapping[str, Any], app_id: str) -> Iterator[Finding]:
     path, name = at("$.labels", GROUP_LABEL), group(definition)
     if not name.strip():
-        if isinstance(labels(definition).get(GROUP_LABEL, ""), str):  # else another finding says that it has to be text
+        if isinstance(
+            labels(definition).get(GROUP_LABEL, ""), str
+        ):  # else another finding reports that it must be text
             remedy = f'Add a name that blue and green share, such as "{app_id.lstrip("/")}"'
             yield Finding(path, "is missing: marathon-lb could not pair blue and green", remedy)
     elif not re.fullmatch(r"[A-Za-z0-9._:/-]+", name):

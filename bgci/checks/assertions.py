@@ -25,7 +25,7 @@ KINDS = 20  # different failures that are counted separately
 
 @dataclass(frozen=True)
 class Response:
-    """The response to one request. ``problem``: why there is none; ``cut``: the body is longer than the part read."""
+    """The response to one request. ``problem``: why it is missing; ``cut``: the body is longer than the part read."""
 
     status: int = 0
     reason: str = ""
@@ -67,7 +67,7 @@ def mismatches(expect: Expect, response: Response, matcher: Confined) -> Iterato
 
 
 def _evaluated(evaluate: Callable[..., T], *arguments: Any) -> tuple[T | None, str]:
-    """The result, and why there is none."""
+    """The result, or the reason without one."""
     try:
         return evaluate(*arguments), ""
     except TooCostly as error:

@@ -161,7 +161,7 @@ def _start(
     verify: bool | str,
     matcher: Confined,
 ) -> list[ThreadPoolExecutor]:
-    """Start the lanes of each place, each place with threads of its own."""
+    """Start the lanes of each place, each place with separate threads."""
     if not all(job.check.verify for job in jobs):
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the suite switches verification off
     if verify is True:

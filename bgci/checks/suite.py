@@ -89,7 +89,7 @@ class _Variables:
         return re.escape(value) if REGEX.match(path) else value
 
 
-# -- formats of the schema: what is wrong with a text -----------------------------------------------------------------
+# -- formats of the schema: the problem of a text ---------------------------------------------------------------------
 
 
 def _regex(text: str) -> str:
@@ -193,7 +193,7 @@ def _share_conflicts(raw: Mapping[str, Any], check: Check, share: Share, path: s
 
 
 def _placed(finding: Finding, file: str, lines: Mapping[str, int], redactor: Redactor) -> Finding:
-    """The finding with its file and line. A missing field has no line of its own: its mapping's is taken."""
+    """The finding with its file and line. A missing field has the line of its mapping."""
     known = max((path for path in lines if finding.path.startswith(path)), key=len, default="$")
     where = "the suite" if finding.path == "$" else finding.path.removeprefix("$.")
     place = f"{file}, line {lines.get(known, 1)}: {where}"

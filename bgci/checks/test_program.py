@@ -27,7 +27,7 @@ DRAIN = 2.0  # seconds for the last output of ended processes
 
 
 def variables(app: str, revision: str, urls: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """What a test program is told in its environment. urls: by target; several are separated by blanks."""
+    """The variables of a test program. urls: by target; several are separated by blanks."""
     return {
         "BGCI_APP": app,
         "BGCI_REVISION": revision,

@@ -76,7 +76,7 @@ def run(settings: Settings) -> None:
 
 
 def _stands(context: Context, revision: str = "") -> bool:
-    """Whether a colour of the app exists, or one of this revision; True where that cannot be read."""
+    """Whether a colour of the app exists, or one of this revision; True if that cannot be read."""
     try:
         members = context.cluster.marathon.members(context.app_id, "")
     except (DeniedError, UnavailableError):
@@ -194,7 +194,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
     if context.settings.on_failure == "leave" or inconclusive or context.settings.dry_run:
         raise cause
     if isinstance(cause, RolledBackError) or not _stands(context, context.revision):
-        raise cause  # the promotion has gone back by itself, or nothing was changed
+        raise cause  # the promotion has rolled back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
     rejected_at = time.monotonic()

@@ -39,7 +39,7 @@ _ENVIRONMENT = re.compile(
 )
 # The load balancer's own head can define these: user lists, resolvers, caches. Only the live configuration shows them.
 _REFERENCE = re.compile(r"(unable to|could not|cannot) find|no such (?!ACL)", re.IGNORECASE)
-# The keyword of a line, behind a negation. HAProxy knows no other blanks.
+# The keyword of a line, after a negation. HAProxy accepts no other blanks.
 _KEYWORD = re.compile(r"[ \t\v\f\r]*(?:(?:no|default)[ \t\v\f\r]+)?([^ \t\v\f\r#]*)")
 _FILTER = re.compile(r"\s*filter\s+(compression|cache|spoe|trace|bwlim-in|bwlim-out)(\s|$)")
 _REMOVED_KEYWORD = "not supported anymore"
@@ -100,7 +100,7 @@ class ConfigCheck:
         known = {alert.message for alert in self._alerts(base)}
         own = sections.text.split("\n")
         opened = (line.strip() for line in own if _runs_code(line) and line.split()[:1] != ["filter"])
-        found = {ConfigError("it could run code of its own", line): None for line in opened}
+        found = {ConfigError("it could run code", line): None for line in opened}
         for _ in range(_ROUNDS):
             removed = False
             for alert in self._alerts([*base, *own]):

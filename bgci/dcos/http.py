@@ -200,7 +200,7 @@ class Http:
                 break
             pause(wait)
         if method != "GET" and not harmless:
-            problem += f" (the {method} may or may not have been carried out)"
+            problem += f" (the effect of the {method} is unknown)"
             remedy = remedy or "Run the command again: it continues from the current state."
         remedy = remedy or "Check the URL, the network and the service's health; then run the command again."
         raise UnavailableError(f"{self.name} cannot be reached at {shown(url)}: {problem}", remedy=remedy)

@@ -106,7 +106,7 @@ class Login:
         redaction.hide(token)
         life = _end(token) - now
         self._token, self._since = token, now
-        # Without a usable end, which a wrong clock gives too, a 401 says when it is over.
+        # Without a usable expiry, for example with a wrong clock, a 401 shows that it has expired.
         self._until = now + life - min(MARGIN_SECONDS, life / 4) if life > 0 else math.inf
 
 

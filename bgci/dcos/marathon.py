@@ -59,7 +59,7 @@ class Marathon(Service):
 
         ``web`` and ``/web`` are one group, as they are for marathon-lb (marathon_lb.py: get_apps).
         """
-        # Two requests: every proxy in front of Marathon knows the plain == form of a selector.
+        # Two requests, because every proxy in front of Marathon accepts the plain == form of a selector.
         spellings = (group.lstrip("/"), "/" + group.lstrip("/"))
         return [app for spelling in spellings for app in self._labelled(GROUP_LABEL, spelling)]
 
@@ -117,7 +117,7 @@ class Marathon(Service):
         return [read_lock(app) for app in apps if app["labels"].texts().get(LOCK_LABEL) == base_id], date[0]
 
     def renew_lock(self, lock_id: str, labels: Mapping[str, str]) -> None:
-        """Gives a lock a new version. Raises InvalidError when it is gone."""
+        """Gives a lock a new version. Raises InvalidError when it no longer exists."""
         self._call(lambda: self.http.put(_path(lock_id), params=[("force", "true")], json={"labels": labels}), lock_id)
 
     def remove_lock(self, lock_id: str) -> bool:
@@ -138,7 +138,7 @@ class Marathon(Service):
         return Marathon(self.http.apart())
 
     def create(self, definition: Mapping[str, Any]) -> bool:
-        """Whether Marathon confirms the new app by its version; an answer without one says nothing.
+        """Whether Marathon confirms the new app by its version; an answer without one does not.
 
         Raises ConflictError when the id exists, InvalidError with each violation's path, Locked.
         """

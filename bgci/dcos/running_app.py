@@ -128,7 +128,7 @@ class RunningApp:
         return text if moment(text) is None else ""
 
     def queued(self, queue: Iterable[tuple[str, str]]) -> RunningApp:
-        """This app with what the launch queue says about it in ``app.trouble``. queue: as ``queue_entry`` reads it."""
+        """This app with its entry of the launch queue in ``app.trouble``. queue: as ``queue_entry`` reads it."""
         reasons = [why for app_id, why in queue if app_id == self.id] + [self.app.trouble]
         return replace(self, app=replace(self.app, trouble="; ".join(filter(None, reasons))))
 

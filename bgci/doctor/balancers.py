@@ -1,4 +1,4 @@
-"""What `bgci doctor` says of one load balancer. Pure."""
+"""The rows of `bgci doctor` for one load balancer. Pure."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Goal:
 
     @property
     def wanted(self) -> int:
-        """How many instances of the revision this goal asks for."""
+        """The wanted instances of the revision."""
         return self.instances if self.kind is Kind.CANARY else self.target
 
 

@@ -37,7 +37,7 @@ def unless_starting(app: App, step: Step) -> Step:
 
 
 def until_ended(app: App) -> Wait | None:
-    """Until killed tasks are gone: marathon-lb counts them for as long as Marathon lists them."""
+    """Until killed tasks have ended: marathon-lb counts them for as long as Marathon lists them."""
     dying = sum(task.dying for task in app.tasks)
     if len(app.tasks) <= app.instances and not dying:
         return None

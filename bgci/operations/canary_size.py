@@ -35,7 +35,7 @@ class CanarySize:
 
 
 def size_of(settings: Settings) -> CanarySize:
-    """The size that --instances or --percent asks for."""
+    """The size of --instances or --percent."""
     given = bool({"instances", "percent"} & settings.origins.keys())
     return CanarySize(settings.instances, settings.percent, given)
 

@@ -67,7 +67,7 @@ def carry_out(
     """Run the tests and report.
 
     ``outside``: notes the changes by others meanwhile. A revision that serves alone, without a baseline, is tested too.
-    ``step``: the canary's size, where it is tested at several; ``earlier``: the cases of the steps before; these are
+    ``step``: the canary's size in a release by steps; ``earlier``: the cases of the earlier steps; the new ones are
     added. Raises RejectedError when one fails or none was executed.
     """
     hybrid = healthy_hybrid(context)
@@ -160,7 +160,7 @@ def _suite(
 def _run(
     context: Context, suite: Suite, places: runner.Places, cases: list[Case], watch: CanaryWatch
 ) -> Sequence[Case]:
-    """The cases of the checks at these places; when the suite ends early, ``cases`` gets those that had ended."""
+    """The cases of the checks at these places; when the suite ends early, ``cases`` gets the completed ones."""
     ended: list[Case] = []
 
     def report(case: Case) -> None:

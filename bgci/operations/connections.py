@@ -66,10 +66,10 @@ def require_trusted_addresses(settings: Settings) -> None:
 
 
 def _require_trusted_verification(settings: Settings) -> None:
-    """Raises UsageError where only ``bgci.toml`` says which certificates are right, or that any is."""
+    """Raises UsageError if only ``bgci.toml`` names the trusted certificates or turns verification off."""
     if settings.insecure and from_file(settings, "insecure"):
         raise UsageError(
-            f"The login of this environment would go to an unverified server: only {FILE} says insecure.",
+            f"The login of this environment would go to an unverified server: only {FILE} has insecure.",
             remedy="Remove it there, and give --ca-cert or --ca-sha256; or set BGCI_INSECURE=true where CI keeps its "
             "variables (docs/identity.md).",
         )
@@ -85,7 +85,7 @@ def _require_trusted_verification(settings: Settings) -> None:
 
 def _is_trusted(name: str, url: str, trusted: set[tuple[str, str, str]]) -> bool:
     """Whether it is a trusted address, the root of its host, or DC/OS's own service below a trusted one. Any other path
-    can be a service of somebody else: the cluster's router hands requests to it with their login."""
+    can be a service of another team: the cluster's router hands requests to it with their login."""
     scheme, host, path = _place_of(url)
     paths = {known for *place, known in trusted if place == [scheme, host]}
     own = {known + SERVICE_PATHS[name] for known in paths} if name in SERVICE_PATHS else set()

@@ -81,7 +81,7 @@ def _require_trusted_job(settings: Settings) -> None:
         if getattr(settings, name) and from_file(settings, name):
             flag = name.replace("_", "-")
             raise UsageError(
-                f"This environment's login would be embedded in the jobs; only the checkout says {flag} ({FILE}).",
+                f"This environment's login would be embedded in the jobs; only the checkout has {flag} ({FILE}).",
                 remedy=f"Set BGCI_{name.upper()} where CI keeps its variables; or give --job-service-account secret, "
                 "or --allow-config-addresses where only reviewed changes run (docs/secrets.md).",
             )

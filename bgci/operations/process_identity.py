@@ -14,7 +14,7 @@ ASK_AGAIN = 2.0  # seconds until Mesos is asked again whether a task has ended
 
 
 class Tasks(Protocol):
-    """What Mesos knows of tasks (dcos.task_log)."""
+    """Mesos' data about tasks (dcos.task_log)."""
 
     def has_ended(self, task_id: str) -> bool: ...
 

@@ -51,7 +51,7 @@ class Driver:
         self._locked: Action | None = None  # the last step, where a deployment's lock has refused it
 
     def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
-        """Reach the goal. Raises the error whose exit code says why not; the same command can finish the state."""
+        """Reach the goal. Raises the error with the matching exit code; the same command can finish the goal."""
         with within(policy.timeout + SLACK):
             kept = self.baseline.load() if self.baseline else None
             rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0

@@ -54,7 +54,7 @@ class RunWatch:
         self._deadline = time.monotonic() + context.settings.timeout
 
     def to_the_end(self) -> JobRun:
-        """The run's last state. Raises DeadlineError, and ConflictError when the run is gone without an end."""
+        """The run's last state. Raises DeadlineError, and ConflictError when the run disappears without a result."""
         state, interval, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
         while True:
             state = self._poll(state)
@@ -101,7 +101,7 @@ class RunWatch:
 
     def _gone(self) -> ConflictError:
         return ConflictError(
-            f"Run {self.run_id} of {self.job_id} is gone: the job was replaced, which stopped the run.",
+            f"Run {self.run_id} of {self.job_id} no longer exists: its job was replaced, which stopped the run.",
             remedy="Check the state with `bgci status`, then run the same command again.",
         )
 

@@ -116,7 +116,7 @@ class Plot:
         return self.chart
 
     def name_stages(self) -> None:
-        """A line where each stage begins, with its name where there is room; the table of stages has them all."""
+        """A line where each stage begins, with its name if there is room; the table of stages has them all."""
         starts = [self.axis.x(span.start) for span in self.axis.spans]
         for span, x, end in zip(self.axis.spans, starts, [*starts[1:], self.axis.right], strict=True):
             self.draw("stage", f"M{_p((x, TOP - 8))}V{_n(self.bottom)}")

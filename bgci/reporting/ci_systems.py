@@ -222,7 +222,9 @@ def summary(result: Mapping[str, Any], options: Sequence[Option], where: Sequenc
         *_balancer_changes(result.get("balancer_changes") or ()),
         *_paragraph("**Tests:** ", ", ".join(f"{tests[kind]} {kind}" for kind in COUNTED) if tests else ""),
         *_table(("test", "why it failed"), ((one["test"], one["why"]) for one in tests.get("failures", ()))),
-        *_table(("what runs", "revision", "colour", "healthy"), map(_app, (result.get("state") or {}).get("apps", ()))),
+        *_table(
+            ("running apps", "revision", "colour", "healthy"), map(_app, (result.get("state") or {}).get("apps", ()))
+        ),
         *_options(options),
         "",
     ]

@@ -66,7 +66,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Variant(Counts):
-    """Canary or baseline in one sample. ``ms`` is None where none was measured."""
+    """Canary or baseline in one sample. ``ms``: None without a measurement."""
 
     ms: float | None = None
     probes: int = 0

@@ -132,7 +132,7 @@ def test_no_code_of_the_checkout_runs(check: ConfigCheck, tmp_path: Path, openin
         check.errors(MINIMAL + lines, haproxy_sections(definition()))
     else:
         found = check.errors(MINIMAL, haproxy_sections(definition(BALANCE=f"roundrobin{lines}")))
-        assert [error.line for error in found if "code of its own" in error.message] == [opening.strip()]
+        assert [error.line for error in found if "it could run code" in error.message] == [opening.strip()]
     assert not ran.exists()
 
 

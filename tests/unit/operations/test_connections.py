@@ -81,7 +81,7 @@ def test_a_ci_agent_that_is_a_mesos_task_is_not_our_job(monkeypatch: pytest.Monk
 
 def test_the_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
     origins = {"cluster_url": "ENVIRONMENT", "insecure": FROM_FILE}
-    with pytest.raises(UsageError, match=r"only bgci\.toml says insecure"):
+    with pytest.raises(UsageError, match=r"only bgci\.toml has insecure"):
         _ = Connections(Settings(cluster_url="http://there", insecure=True, origins=origins)).credentials
     allowed = Settings(cluster_url="http://there", insecure=True, origins=origins, allow_config_addresses=True)
     assert Connections(allowed).credentials
