@@ -11,7 +11,7 @@ help:
 	@echo "make lint   style, types and layers alone"
 	@echo "make unit   the fast tests alone"
 	@echo "make bench-traffic  100 swaps and 1,000,000 requests, or what is missing of them; PART=240 for as many seconds"
-	@echo "make prove-faults  every fault at every request of a release, on virtual time (about an hour on one core)"
+	@echo "make prove-faults  every fault at every request of a release, on virtual time (more than an hour on one core; what is missing of it)"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"

@@ -53,6 +53,7 @@ class Case:
         parts += [f"{self.replicas} replicas"] if self.replicas > 1 else []
         parts += ["fast tasks"] if self.pace == FAST else []
         parts += [f"{name}={value:g}" for name in ("skew", "stale", "lag", "down") if (value := getattr(self, name))]
+        parts += [f"timeout={self.timeout:g}"] if self.timeout != Case.timeout else []
         return " ".join(parts)
 
 
@@ -309,10 +310,10 @@ WORLDS = {  # something is wrong from the start
     for case in (
         Case(*way, skew=6 * 3600.0),
         Case(*way, skew=-6 * 3600.0),
-        Case(*way, stale=STALE),
+        Case(*way, stale=STALE, timeout=20.0),
         Case(*way, lag=LAG),
         Case(*way, replicas=2, down=10.0),
-        Case(*way, replicas=2, down=100.0),
+        Case(*way, replicas=2, down=30.0, timeout=20.0),  # longer than a command waits
     )
 }
 ALL_CASES = {**CASES, **FAST_CASES, **TWO_REPLICAS, **WORLDS}
