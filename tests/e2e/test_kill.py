@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from e2e.lab import App, Ran, until
+from e2e.lab import COMMAND_SECONDS, App, Ran, until
 
 # Seconds until a task is healthy, as containers need them: more than bgci does to be started again. What a killed run
 # has asked for as ballast is then still ballast for the next one.
@@ -29,7 +29,7 @@ def killed_again_and_again(app: App, random: Random, *words: str) -> Ran:
     for _ in range(12):
         running = app.start(*words)
         end = lines(app) + random.randint(1, 5)
-        until(lambda end=end, running=running: lines(app) >= end or running.process.poll() is not None)
+        until(lambda end=end, running=running: lines(app) >= end or running.process.poll() is not None, COMMAND_SECONDS)
         time.sleep(random.uniform(0, 0.15))
         if running.process.poll() is not None:
             return running.end()

@@ -6,6 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +236,25 @@ def test_every_option_of_the_goal_is_in_a_job_or_said_not_to_be(directory: Path)
     assert of_goal - canary_job(directory).keys() == set(options.NOT_IN_JOB)
 
 
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A server that asks everybody for a login."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        do_POST = do_PUT = do_DELETE = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
     """What a job carries comes out again as the settings of the command in it."""
     given = {
@@ -258,8 +281,9 @@ def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
     assert bgci(directory, "render", "--app", "web", "--revision", "v1", "--image", "x", *words).returncode == 0
     path = directory / "bgci-artifacts" / "web-v1-deploy-single-canary.json"
     document = json.loads(path.read_text())["run"]["env"]["BGCI_JOB"]
-    inside = bgci(directory, "canary", "--marathon-url", "http://127.0.0.1:9", "--cluster-url", "", BGCI_JOB=document)
-    assert inside.returncode == 5, inside.stderr
+    with refusing() as url:
+        inside = bgci(directory, "canary", "--marathon-url", url, "--cluster-url", "", BGCI_JOB=document)
+    assert inside.returncode == 4, inside.stderr
     result = json.loads((directory / "bgci-artifacts" / "result.json").read_text())
     assert {name for name, source in result["options"].items() if source == "DEFAULT_MAP"} >= given.keys()
 
