@@ -154,6 +154,15 @@ def test_h18_an_older_worker_without_a_master_is_known_by_its_page(haproxy: HAPr
     assert haproxy.older() == ()
 
 
+def test_h18_without_a_master_an_older_worker_that_never_answered_is_one_all_the_same(haproxy: HAProxy) -> None:
+    haproxy.pids = [21]
+    assert haproxy.older() == ()
+    haproxy.pids = [22, 23]  # two reloads since: only 23 has answered
+    haproxy.answers(23)
+    haproxy.clock.now += LONGEST
+    assert haproxy.older() == (22,)
+
+
 def test_a_new_worker_with_a_small_pid_is_the_current_one(haproxy: HAProxy) -> None:
     haproxy.pids = [30000, 32000]
     haproxy.answers(32000)

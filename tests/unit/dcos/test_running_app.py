@@ -84,6 +84,8 @@ def test_h12_host_networking_takes_its_ports_from_the_port_definitions() -> None
     host = app(networks=[{"mode": "host"}], container={}, portDefinitions=[{"port": 10102}], tasks=[task()])
     ends = running_app.endpoints([parsed(host)], "web")["t1"]
     assert [(end.backend, end.host, end.port) for end in ends] == [("web_10102", "10.0.1.7", 31417)]
+    without = app(networks=[{"mode": "host"}], container={}, tasks=[task(ports=[])])
+    assert running_app.endpoints([parsed(without)], "web") == {"t1": []}
 
 
 def test_container_networking_reaches_the_task_itself() -> None:
@@ -162,7 +164,7 @@ def test_trouble_names_a_crash_back_off() -> None:
     assert "back-off for 7s" in parsed(app()).queued(map(queued, queue)).app.trouble
 
 
-def test_an_app_with_a_date_that_is_none_is_read_and_refused_by_those_who_need_the_date() -> None:
+def test_h33_an_app_with_a_date_that_is_none_is_read_and_refused_by_those_who_need_the_date() -> None:
     wrong = parsed(app(labels={"HAPROXY_DEPLOYMENT_STARTED_AT": "soon"}))
     assert wrong.wrong_date == "soon"
     with pytest.raises(ConflictError, match=r"/web-blue of group .*'soon'"):
