@@ -1,4 +1,4 @@
-"""The time as Marathon and Metronome write it."""
+"""The time in the forms of Marathon and Metronome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def now() -> str:
 
 
 def next_version() -> str:
-    """This moment in Marathon's form, but later than every version given out before: versions are keys."""
+    """This moment in Marathon's form, but later than every earlier version, because versions are keys."""
     global _last
     _last = max(utc_now(), _last + timedelta(milliseconds=1))
     return marathon_time(_last)

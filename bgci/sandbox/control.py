@@ -1,6 +1,7 @@
 """Starts and stops a sandbox in the background: the cluster, and load balancer replicas in front of its apps.
 
-Imports no more than the standard library, so that asking for the state of a sandbox costs nothing."""
+Imports only the standard library, so that `sandbox status` is fast. The entry points are ``up``, ``down``,
+``status``."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _FILES = ("ca_cert", "iam", "password_file")
 _LEFTOVERS = (DESCRIPTION, "cluster.json", "cluster.log", STATE)
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
-"""What this very process has started: its ends must be collected here."""
+"""The children of this process, whose ends it must collect."""
 
 
 def up(
@@ -45,11 +46,11 @@ def up(
     balancer_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Starts a sandbox, waits until it is ready, and describes it: ``cluster_url``, ``marathon_url``,
-    ``metronome_url``, ``marathon_lb_urls``, ``addresses``, ``pids``. One that runs already is left as it is.
+    ``metronome_url``, ``marathon_lb_urls``, ``addresses``, ``pids``. A running one stays unchanged.
 
     ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ...
     ``addresses``: other loopback addresses for them, one per replica.
-    ``persist``: saves apps and jobs every second; what an earlier ``down`` kept is started again in any case.
+    ``persist``: saves apps and jobs every second; those that an earlier ``down`` kept are started in any case.
     ``secured``: a DC/OS Enterprise with https, logins, permissions and secrets. The description then has the paths
     ``ca_cert`` (the CA's certificate), ``iam`` (user and password of the superuser, as JSON) and ``password_file``
     (the password alone); Metronome's own port is closed. ``iam``: such a file, to choose the superuser.
@@ -142,7 +143,7 @@ def status(state_dir: Path) -> dict[str, Any]:
 def variables(where: Mapping[str, Any]) -> dict[str, str]:
     """Variables of the environment with which every command finds the sandbox, inside and outside of jobs.
 
-    ``where``: as ``up`` describes it.
+    ``where``: the description of ``up``.
     """
     replicas = " ".join(where["marathon_lb_urls"])
     secured = {"BGCI_CA_CERT": "ca_cert", "BGCI_PASSWORD_FILE": "password_file"}
@@ -172,7 +173,7 @@ def _require_tools(*, load_balancer: bool) -> None:
 
 
 def _start(module_and_options: Sequence[str], log: Path) -> int:
-    """Starts a Python module in a session of its own; its process id."""
+    """Starts a Python module in a separate session. Returns its process id."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module_and_options],
@@ -186,7 +187,7 @@ def _start(module_and_options: Sequence[str], log: Path) -> int:
 
 
 def _await(path: Path, pid: int, log: Path) -> dict[str, Any]:
-    """What the process writes when it is ready. Raises UnavailableError if it ends, or needs too long."""
+    """The file that the process writes when it is ready. Raises UnavailableError if it ends, or takes too long."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         ready = _read(path)
@@ -201,7 +202,7 @@ def _await(path: Path, pid: int, log: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The JSON object in that file; None if there is none."""
+    """The JSON object in that file; None without one."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -210,7 +211,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _stop(pids: Iterable[int], state_dir: Path) -> None:
-    """SIGTERM, and SIGKILL to what has not ended by then; the load balancers first."""
+    """SIGTERM, then SIGKILL to processes that have not ended; the load balancers first."""
     alive = [pid for pid in reversed(list(pids)) if _is_alive(pid, state_dir)]
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         for pid in alive:
@@ -223,7 +224,7 @@ def _stop(pids: Iterable[int], state_dir: Path) -> None:
 
 
 def _is_alive(pid: int, state_dir: Path) -> bool:
-    """True if it runs and is ours: a process id may by now belong to a stranger."""
+    """Whether it runs and is ours: the process id may have been reused."""
     if pid in _started:
         return _started[pid].poll() is None
     try:

@@ -1,4 +1,4 @@
-"""The paths of a DC/OS master: what Admin Router serves on one port (dcos: AR/includes/server, AR/lib/service.lua)."""
+"""The paths of a DC/OS master, which Admin Router serves on one port (dcos: AR/includes/server, AR/lib/service.lua)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSION = {"version": "2.0.0", "dcos-image-commit": "0" * 40, "bootstrap-id": "0
 def application(
     marathon: Marathon, metronome: Metronome, mesos: Mesos, iam: Iam | None = None, *, strict: bool = False
 ) -> web.Application:
-    """A web application for the cluster's port. With ``iam`` it is a secured one: DC/OS Enterprise, in the security
+    """A web application for the cluster's port. With ``iam`` the cluster is secured: DC/OS Enterprise, in the security
     mode ``strict`` or in the permissive one."""
     app = web.Application(middlewares=[gate(iam)] if iam else [], client_max_size=32 * 1024 * 1024)
     app.on_response_prepare.append(rewrite_location)

@@ -1,8 +1,8 @@
-"""Kills what the sandbox started when the sandbox ends without doing so itself (``kill -9``).
+"""Kills the sandbox's processes when the sandbox ends without doing so itself (``kill -9``).
 
 It reads ``+<process group>`` and ``-<process group>`` lines from its standard input, which only the sandbox writes to,
-and at the end of that input kills every group still listed. A parent-death signal would reach a child alone; this
-reaches what a job's shell started as well.
+and at the end of that input kills every group still listed. A parent-death signal would reach only a child;
+this also reaches the processes of a job's shell.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A load generator: steady requests at the service port, and a count of what came back.
+"""A load generator: steady requests at the service port, and counts of the answers.
 
 ``python -m bgci.sandbox.load URL --out FILE``: until SIGTERM or --seconds. FILE gets one JSON line twice a second
-(counts since the line before) and, at the end, one with ``"total": true``. It is a process of its own, so that what it
-measures is not slowed down by what it measures.
+(counts since the line before) and, at the end, one with ``"total": true``. It is a separate process, so that the
+measured programs do not slow it down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE = 60.0  # seconds until a request without an answer counts as failed
 
 @dataclass
 class Counts:
-    """What came back. ``answers``: by revision; ``failures``: by what went wrong."""
+    """The outcomes. ``answers``: by revision; ``failures``: by cause."""
 
     sent: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Mix:
 
 
 class Load:
-    """Sends a mix to one or more service ports until it is told to stop."""
+    """Sends a mix to one or more service ports until it is stopped."""
 
     def __init__(self, urls: list[str], mix: Mix, out: IO[str]) -> None:
         self.urls = urls
@@ -85,7 +85,7 @@ class Load:
         self._write({"total": True, **self.total.as_json()})
 
     async def _stream(self, session: aiohttp.ClientSession, rate: float, path: str, stop: asyncio.Event) -> None:
-        """Open loop: the next request leaves on time, whatever became of the last one."""
+        """Open loop: the next request starts on time, independently of the last one."""
         if rate <= 0:
             return
         began, count = time.monotonic(), 0
@@ -138,7 +138,7 @@ async def _main(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parse the command line and send until told to stop."""
+    """Parse the command line and send until a signal or --seconds."""
     parser = argparse.ArgumentParser(prog="bgci.sandbox.load", description="Steady requests, counted.")
     parser.add_argument("urls", nargs="+")
     parser.add_argument("--out", required=True)

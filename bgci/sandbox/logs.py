@@ -17,8 +17,8 @@ MAX_READ = 65536
 
 
 class LogRoutes:
-    """Handlers for what is below Marathon and Metronome. ``strict``: each sees what Mesos' own permissions let it see,
-    as in DC/OS' security mode of that name."""
+    """Handlers of Mesos' paths. ``strict``: they require Mesos' own permissions, as in DC/OS' security mode of that
+    name."""
 
     def __init__(self, mesos: Mesos, *, strict: bool = False) -> None:
         self._mesos = mesos
@@ -99,7 +99,7 @@ class LogRoutes:
         return web.Response(status=303, headers={"Location": path + query})
 
     async def read_lines(self, request: web.Request) -> web.Response:
-        """200 with text from ``cursor`` on, 204 when there is none."""
+        """200 with text from ``cursor`` on, 204 without any."""
         task = self._mesos.find(request.match_info["task"])
         if task and not self._sees(request, task, "agent", "sandbox"):
             return web.Response(status=403)

@@ -1,4 +1,4 @@
-"""What Mesos knows of tasks: their sandbox directories, for logs, and their states (bounded, as in the real master)."""
+"""Mesos' data about tasks: their sandbox directories, for logs, and their states (bounded, as in the real master)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MesosTask:
 
     @property
     def virtual_directory(self) -> str:
-        """Where the agent says its sandbox is."""
+        """The path of its sandbox in the agent's answers."""
         return (
             f"/var/lib/mesos/slave/slaves/{self.agent_id}/frameworks/{FRAMEWORKS[self.framework]}"
             f"/executors/{self.id}/runs/{self.container_id}"

@@ -1,4 +1,4 @@
-"""Children of the sandbox: each in a session of its own, none of which outlives it."""
+"""Children of the sandbox, each in a separate session; none outlives the sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_PORT, LAST_PORT = 31000, 32000
 
 
 class NoPortError(Exception):
-    """Nobody can listen where a task wants to."""
+    """No free port for a task."""
 
 
 class Child:
@@ -93,7 +93,7 @@ class Processes:
                 self._guardian.stdin.flush()
 
     async def close(self) -> None:
-        """Kills every child and waits until they are gone."""
+        """Kills every child and waits until they have ended."""
         children = list(self._children)
         for child in children:
             child.signal(signal.SIGKILL)
@@ -111,7 +111,7 @@ class Ports:
         self._next = FIRST_PORT
 
     def claim(self, host: str, port: int) -> bool:
-        """Reserves that port of that address if nobody has it."""
+        """Reserves that port of that address if it is free."""
         claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             claim.bind((host, port))

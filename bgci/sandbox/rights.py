@@ -1,4 +1,4 @@
-"""What the sender of a request may do. Without a gate in front, as on open DC/OS, everybody may do everything."""
+"""The permissions of the sender of a request. Without a gate in front, as on open DC/OS, every sender has all."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def may(request: web.Request, rid: str, action: str) -> bool:
 
 
 def require(request: web.Request, rid: str, action: str) -> None:
-    """Raises ApiError 403, in the words of Marathon's and Metronome's plugin."""
+    """Raises ApiError 403, with the message of Marathon's and Metronome's plugin."""
     if not may(request, rid, action):
         raise ApiError(403, {"message": "Not Authorized to perform this action!"})

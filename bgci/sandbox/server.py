@@ -1,8 +1,8 @@
 """The sandbox's cluster: ``python -m bgci.sandbox.server --state-dir DIR``.
 
 One process that is Marathon, Metronome and the DC/OS paths around them. It writes ``DIR/cluster.json`` when it is
-ready, runs in the foreground, and at SIGTERM kills everything it has started. Apps and jobs that
-``DIR/state.json`` holds are started again."""
+ready, runs in the foreground, and at SIGTERM kills everything it has started. It starts the apps and jobs of
+``DIR/state.json`` again."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Server:
         iam, credentials = self._iam, self._credentials()
         gate = basic_gate(*private.read_credentials(credentials)) if credentials else None
         marathon_url = await self._serve("marathon", marathon_api.application(self._marathon, gate))
-        # Metronome has no authentication of its own: on a secured cluster nobody reaches it but Admin Router.
+        # Metronome has no authentication: on a secured cluster only Admin Router reaches it.
         metronome_url = "" if iam else await self._serve("metronome", metronome_api.application(self._metronome))
         cluster = dcos.application(self._marathon, self._metronome, self._mesos, iam, strict=self._options.strict)
         cluster_url = await self._serve("cluster", cluster, iam.certificates.context() if iam else None)
@@ -150,7 +150,7 @@ class Server:
         return f"{'https' if context else 'http'}://{ADDRESS}:{port}"
 
     def _credentials(self) -> Path | None:
-        """The file with what Marathon's own port asks for: as given, or a new one for the load balancer alone."""
+        """The file with the credentials of Marathon's own port: as given, or a new one for the load balancer only."""
         given: Path | None = self._options.marathon_credentials
         if given or not self._iam:
             return given and given.resolve()
@@ -186,7 +186,7 @@ class Server:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes it at once: a reader sees the old file or the new one."""
+    """Writes it atomically: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".tmp")
     scratch.write_text(json.dumps(value, indent=2))

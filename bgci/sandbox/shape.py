@@ -1,4 +1,4 @@
-"""What a JSON value must look like. Metronome says in its own words what is wrong with one."""
+"""The shape of a JSON value, checked. Metronome has its own messages for each mistake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: ``type``, ``missing``, ``unknown``, ``least``, ``choice`` or ``pattern``. ``path`` is
+    """One mistake: ``type``, ``missing``, ``unknown``, ``least``, ``choice`` or ``pattern``. ``path`` is
     that of the value, or of the object that lacks the field ``name`` or has it without leave."""
 
     path: tuple[str | int, ...]
@@ -41,7 +41,7 @@ class Problem:
 
 
 def problems(value: Any, shape: Shape, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
-    """Everything that is wrong with a value, outermost first."""
+    """All mistakes of a value, outermost first."""
     wrong_type = not isinstance(value, _TYPES[shape.kind])
     if wrong_type or (isinstance(value, bool) and shape.kind not in ("boolean", "any")):
         yield Problem(path, "type", shape, value)

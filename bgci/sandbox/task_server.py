@@ -1,15 +1,15 @@
-"""What a task of an app is: a small web server that answers with its revision, and misbehaves as its environment says.
+"""A task of an app: a small web server that answers with its revision, with faults by its environment variables.
 
-Run by the sandbox as a process of its own (``python -S -E -s task_server.py``), so it imports little: twenty of them
-start on two cores. It dies at once on SIGTERM, so that a request cut by a kill is seen as a failure.
+The sandbox runs it as a separate process (``python -S -E -s task_server.py``), so it imports little: twenty of them
+start on two cores. It ends at once on SIGTERM, so that a kill during a request causes a failure.
 
 Environment: ``SANDBOX_LISTEN`` (``address:port``, comma separated; else ``HOST`` and every ``PORT<n>``),
 ``BGCI_SANDBOX_BODY``, ``SANDBOX_START_SECONDS``, ``SANDBOX_HEALTH=fail``, ``SANDBOX_HEALTH_AFTER`` (seconds),
 ``SANDBOX_HEALTH_PATH``, ``SANDBOX_CRASH_AFTER`` (seconds), ``SANDBOX_ERROR_SHARE`` (0..1), ``SANDBOX_LATENCY``
-(seconds), ``SANDBOX_STOP_SECONDS`` (goes on serving that long after SIGTERM).
+(seconds), ``SANDBOX_STOP_SECONDS`` (continues to serve that long after SIGTERM).
 Requests: ``?sleep=SECONDS``, ``?status=NNN``, ``?bytes=N``; ``/idle`` is 200 when no other one is in flight, else 503.
 ``X-Received`` in an answer is the number of bytes of the request's body. A request for a websocket gets one that sends
-each message back. A connection that ends inside a request or an answer is told on stderr, with the peer's port.
+each message back. It logs a connection that ends inside a request or an answer on stderr, with the peer's port.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_HEAD = 65536
 
 
 def number(name: str, default: float = 0.0) -> float:
-    """A number from the environment; text that is none counts as the default."""
+    """A number from the environment; invalid text counts as the default."""
     try:
         return float(os.environ.get(name, ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Small helpers over aiohttp that the three APIs share."""
+"""Helpers over aiohttp for the three APIs."""
 
 from __future__ import annotations
 

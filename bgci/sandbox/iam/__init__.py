@@ -1,1 +1,1 @@
-"""What a secured DC/OS adds: users and their logins, permissions, secrets, and TLS by a CA of its own."""
+"""The additions of a secured DC/OS: users and their logins, permissions, secrets, and TLS by its own CA."""

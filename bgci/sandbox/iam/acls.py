@@ -1,4 +1,4 @@
-"""Permissions: who may do what with which resource, by permission strings such as
+"""Permissions: the actions of each user on each resource, by permission strings such as
 ``dcos:service:marathon:marathon:services:/team`` (docs: security/ent/perms-reference)."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SECRETS, SECRET_LIST = "dcos:secrets:default", "dcos:secrets:list:default"
 
 
 class Acls:
-    """All resources that were named, and who was granted what with each."""
+    """All named resources, with the actions granted to each user."""
 
     def __init__(self) -> None:
         self.descriptions: dict[str, str] = {}
@@ -41,7 +41,7 @@ class Acls:
         return self.grants.get(rid, {}).get(uid, set())
 
     def allows(self, uid: str, rid: str, action: str) -> bool:
-        """Whether what was granted to that user covers it. A superuser may do all."""
+        """Whether the user's grants include it. A superuser has all permissions."""
         if "full" in self.actions(SUPERUSER, uid):
             return True
         granted = [one for one, users in self.grants.items() if users.get(uid, set()) & {action, "full"}]
@@ -58,7 +58,7 @@ class Acls:
 
 
 def covers(granted: str, wanted: str) -> bool:
-    """A permission on ``/team`` covers everything below it; on what has no path, itself alone."""
+    """A permission on ``/team`` covers everything below it; one without a path covers only itself."""
     family, path = _parts(granted)
     wanted_family, wanted_path = _parts(wanted)
     return family == wanted_family and wanted_path[: len(path)] == path

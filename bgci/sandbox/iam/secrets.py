@@ -1,4 +1,4 @@
-"""The secret store, and who may use what of it (docs: api/secrets.yaml, security/ent: spaces)."""
+"""The secret store, and the rule by which a service can use a secret (docs: api/secrets.yaml, security/ent: spaces)."""
 
 from __future__ import annotations
 

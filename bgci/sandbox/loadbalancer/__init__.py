@@ -2,6 +2,6 @@
 
 Run it as ``python -m bgci.sandbox.loadbalancer``.
 
-``drain`` (who drains), ``services`` (what is served) and ``haproxy_config`` (the text) are pure; ``haproxy`` and
-``marathon`` are the outside; ``balancer`` joins them.
+``drain`` (draining tasks), ``services`` (served ports) and ``haproxy_config`` (the text) are pure; ``haproxy`` and
+``marathon`` do the I/O; ``balancer`` combines them.
 """
