@@ -59,7 +59,7 @@ def connect(
             require_confidential(url, insecure)
 
     def http(url: str, auth: Auth | None) -> Http:
-        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, patience=ELECTION, name="DC/OS")
+        return Http(url, auth=auth, ca_cert=ca_cert, insecure=insecure, retry_for=ELECTION, name="DC/OS")
 
     if not cluster_url:
         plain = PlainLogin(credentials)

@@ -69,7 +69,7 @@ class Http:
     ``auth`` is called for each request, but never for one to another origin. After a 401, which means that the server
     has not carried out the request, it can renew itself once. ``name`` is for messages ("Marathon"). Timeouts and
     ``backoff`` (the first pause, doubled each time) are in seconds; the limit of an answer is two read timeouts in all.
-    ``patience``: seconds of retries after a 429 or 503, with any number of attempts. A signal ends a request and its
+    ``retry_for``: seconds of retries after a 429 or 503, with any number of attempts. A signal ends a request and its
     pauses. Not for use by several threads.
     """
 
@@ -84,7 +84,7 @@ class Http:
         read_timeout: float = 30.0,
         retries: int = 4,
         backoff: float = 0.5,
-        patience: float = 0.0,
+        retry_for: float = 0.0,
         name: str = "",
     ) -> None:
         self.base_url = checked_url(base_url)
@@ -95,7 +95,7 @@ class Http:
         self._total = connect_timeout + 2 * read_timeout
         self._retries = retries
         self._backoff = backoff
-        self._patience = patience
+        self._retry_for = retry_for
         self._sessions = Sessions()
         self.before_change: Callable[[], None] = lambda: None  # called before each request that changes something
 
@@ -106,7 +106,7 @@ class Http:
         other.name = name or self.name
         return other
 
-    def impatient(self, seconds: float) -> Http:
+    def with_limit(self, seconds: float) -> Http:
         """The same session, with so many seconds to connect and to read, and without another attempt."""
         other = self.below("")
         other._timeouts, other._total, other._retries = (seconds, seconds), 3 * seconds, 0
@@ -121,7 +121,7 @@ class Http:
     def once(self) -> Http:
         """The same session and settings, without another attempt."""
         other = copy.copy(self)
-        other._retries, other._patience = 0, 0.0
+        other._retries, other._retry_for = 0, 0.0
         return other
 
     def apart(self) -> Http:
@@ -174,7 +174,7 @@ class Http:
         repeatable = harmless or method != "POST"
         url = self.base_url + path
         problem, remedy = "", ""
-        patient_until = time.monotonic() + self._patience
+        retry_until = time.monotonic() + self._retry_for
         for attempt in count():
             most = attempt >= self._retries
             wait = min(MAX_PAUSE, self._backoff * 2 ** min(attempt, self._retries)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
@@ -195,7 +195,7 @@ class Http:
                 problem = f"it answers {response.status_code} {shortened(response)}".rstrip()
                 wait = max(wait, retry_after(response))
                 again = repeatable or response.status_code == 429
-                most = most and time.monotonic() >= patient_until
+                most = most and time.monotonic() >= retry_until
             if not again or most or wait >= left():
                 break
             pause(wait)

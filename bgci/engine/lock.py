@@ -120,12 +120,12 @@ def is_predecessor(other: Owner | None, me: Owner) -> bool:
 class Contender:
     """One command that waits for the lock.
 
-    patience: seconds to wait for others. gone: whether the owner's process is known to have ended. All arguments that
+    wait_limit: seconds to wait for others. gone: whether the owner's process is known to have ended. All arguments that
     are times are of the command's own monotonic clock; ``server_time`` is never later than the server's own clock.
     """
 
     me: Owner
-    patience: float
+    wait_limit: float
     began: float
     gone: Callable[[Owner], bool] = lambda owner: False
     dead: tuple[Lock, ...] = field(default=(), init=False)  # ended locks of the last poll, to be deleted
@@ -134,7 +134,7 @@ class Contender:
     _offset: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
-        self._until = self.began + max(self.patience, SETTLE)
+        self._until = self.began + max(self.wait_limit, SETTLE)
 
     def server_time(self, now: float) -> float:
         return now + self._offset
@@ -143,7 +143,7 @@ class Contender:
         """Record a time that the server's clock has passed by now."""
         self._offset = max(self._offset, server_time - now)
 
-    def look(self, listed: Sequence[Lock], own: str, now: float, asked: float) -> Step:
+    def decide(self, listed: Sequence[Lock], own: str, now: float, asked: float) -> Step:
         """The next step. listed: all locks of the app. own: the id of ours, empty without one; asked: when its creation
         was begun.
         """

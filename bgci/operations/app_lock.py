@@ -35,7 +35,7 @@ class AppLock:
         marathon: Marathon,
         app_id: str,
         me: Owner,
-        patience: float,
+        wait_limit: float,
         console: Console,
         gone: Callable[[Owner], bool],
     ) -> None:
@@ -44,7 +44,7 @@ class AppLock:
         self._given = marathon
         self._marathon = marathon.free()
         self._app_id = app_id
-        self._patience = patience
+        self._wait_limit = wait_limit
         self._console = console
         self._own: list[str] = []  # ids of our locks that may exist
         self._current, self._asked = "", 0.0  # the newest of them, and when its creation began
@@ -60,12 +60,12 @@ class AppLock:
 
         Raises DeniedError for an account that cannot create or read an app here.
         """
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=self._gone)
+        contender = Contender(self.me, self._wait_limit, time.monotonic(), gone=self._gone)
         self._create()
         unseen = 0
         while True:
             listed = [lock for lock in self._marathon.locks(self._app_id)[0] if self._counts(lock)]
-            step = contender.look(listed, self._current, time.monotonic(), self._asked)
+            step = contender.decide(listed, self._current, time.monotonic(), self._asked)
             self._remove_dead(contender.dead)
             match step:
                 case CreateLock():
@@ -86,12 +86,12 @@ class AppLock:
 
     def watch(self) -> None:
         """Wait until no other command holds the lock, without creating one. Raises ConflictError."""
-        contender = Contender(self.me, self._patience, time.monotonic(), gone=self._gone)
+        contender = Contender(self.me, self._wait_limit, time.monotonic(), gone=self._gone)
         while True:
             listed, at = self._marathon.locks(self._app_id)
             if at:
                 contender.passed(at, time.monotonic())
-            match contender.look(listed, "", time.monotonic(), 0.0):
+            match contender.decide(listed, "", time.monotonic(), 0.0):
                 case Refuse(blockers):
                     raise refusal(self._app_id, blockers)
                 case WaitForLock(seconds, blockers):
@@ -106,7 +106,7 @@ class AppLock:
         if not self._needed or (time.monotonic() < self._valid_until and not lost):
             return
         self._stop_renewal()
-        self._patience, self._valid_until = 0.0, 0.0
+        self._wait_limit, self._valid_until = 0.0, 0.0
         try:
             self.take()
         except ConflictError as error:

@@ -16,7 +16,7 @@ from bgci.operations.context import Context
 from bgci.operations.topology import RunningPair, places_of
 
 PAUSE = 1.0  # seconds between two observations
-IMPATIENCE = 3.0  # seconds; limits of connecting and reading in one observation, because the tests wait for it
+QUICK = 3.0  # seconds; limits of connecting and reading in one observation, because the tests wait for it
 UNANSWERED_PAUSE = 10.0  # seconds until the next observation after Marathon did not answer
 OUTAGE = 60.0  # seconds; limit of the wait for Marathon after the tests, for example during a leader change
 
@@ -33,7 +33,7 @@ class CanaryWatch:
         self._context = context
         self._places = places_of(hybrid.canary)
         self._app_id = hybrid.canary.id
-        self._quick = Marathon(context.cluster.marathon.http.impatient(IMPATIENCE))
+        self._quick = Marathon(context.cluster.marathon.http.with_limit(QUICK))
         self._epoch = time.time() - time.monotonic()
         self._next = time.monotonic() + PAUSE
         self.health = CanaryHealth(hybrid.canary.app)

@@ -16,7 +16,7 @@ from bgci.operations.process_identity import HasEnded, machine, process
 from bgci.reporting.artifacts import ci_job
 
 # Seconds for which a job waits for a command that is about to withdraw, or to follow its run.
-JOB_PATIENCE = 15.0
+JOB_WAIT_LIMIT = 15.0
 
 
 def take_lock(context: Context, way: Way) -> None:
@@ -31,11 +31,11 @@ def take_lock(context: Context, way: Way) -> None:
         return
     if context.lock:
         context.lock.release()  # no change was made under it yet
-    patience = JOB_PATIENCE if way is Way.JOB else context.settings.lock_timeout
-    with within(patience + min(left(), context.settings.timeout + SLACK)):
+    wait_limit = JOB_WAIT_LIMIT if way is Way.JOB else context.settings.lock_timeout
+    with within(wait_limit + min(left(), context.settings.timeout + SLACK)):
         cluster = context.cluster
         gone = HasEnded(cluster.task_log)
-        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), patience, context.console, gone)
+        lock = AppLock(cluster.marathon, context.app_id, _me(context, way), wait_limit, context.console, gone)
         context.lock = lock
         try:
             lock.take()

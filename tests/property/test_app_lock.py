@@ -42,7 +42,7 @@ class Client:
     owner: Owner
     server: Server
     skew: float  # of its monotonic clock
-    patience: float
+    wait_limit: float
     crashed: set[str]
     state: str = NOT_HELD
     own: str = ""
@@ -55,7 +55,7 @@ class Client:
 
     def __post_init__(self) -> None:
         gone = lambda owner: owner.process in self.crashed  # noqa: E731
-        self.contender = Contender(self.owner, self.patience, self.clock, gone=gone)
+        self.contender = Contender(self.owner, self.wait_limit, self.clock, gone=gone)
 
     @property
     def clock(self) -> float:
@@ -87,7 +87,7 @@ class Client:
             self.listing = list(self.server.locks.values())
         else:
             listed, self.listing = self.listing, None
-            step = self.contender.look(listed, self.own, self.clock, self.asked)
+            step = self.contender.decide(listed, self.own, self.clock, self.asked)
             for lock in self.contender.dead:
                 self.server.locks.pop(lock.id, None)
             self.follow(step)
@@ -130,7 +130,7 @@ def worlds(draw: st.DrawFn) -> tuple[Server, list[Client], Random]:
             replace(draw(OWNERS), process=str(n)),
             server,
             skew=random.uniform(-21600, 21600),
-            patience=draw(st.sampled_from([0.0, 5.0, 10_000.0])),
+            wait_limit=draw(st.sampled_from([0.0, 5.0, 10_000.0])),
             crashed=crashed,
         )
         for n in range(draw(st.integers(2, 5)))
@@ -175,7 +175,7 @@ def test_h65_never_two_hold_whoever_crashes_pauses_or_is_slow(
         if one.state in (NOT_HELD, HELD):
             one.end()
     server.now += LEASE + 1
-    last = Client(99, Owner(Way.PROCESS, process="99"), server, skew=5.0, patience=0.0, crashed=set())
+    last = Client(99, Owner(Way.PROCESS, process="99"), server, skew=5.0, wait_limit=0.0, crashed=set())
     for _ in range(8):
         server.now += 0.6
         last.turn()
@@ -207,7 +207,7 @@ def test_patient_commands_all_get_their_turn(world: tuple[Server, list[Client], 
 
 
 @given(worlds())
-def test_two_commands_at_once_without_patience_one_goes_on(world: tuple[Server, list[Client], Random]) -> None:
+def test_two_commands_at_once_without_a_wait_limit_one_goes_on(world: tuple[Server, list[Client], Random]) -> None:
     server, clients, random = world
     two = clients[:2]
     for one in two:
@@ -248,8 +248,8 @@ def test_only_the_job_of_the_followed_revision_is_let_in(one: Owner, other: Owne
     ],
 )
 def test_only_the_lock_of_an_earlier_run_of_the_same_ci_job_is_waited_for(owner: Owner | None, waits: bool) -> None:
-    me = Contender(Owner(Way.PROCESS, revision="v1", ci_job="job-1"), patience=0.0, began=0.0)
+    me = Contender(Owner(Way.PROCESS, revision="v1", ci_job="job-1"), wait_limit=0.0, began=0.0)
     left = Lock("/web-lock-1", owner, since=0.0, renewed=0.0)
-    step = me.look([left], "", now=2.0, asked=0.0)
+    step = me.decide([left], "", now=2.0, asked=0.0)
     assert isinstance(step, WaitForLock) is waits
     assert isinstance(step, Refuse) is not waits

@@ -62,9 +62,9 @@ def test_an_answer_without_usable_json_is_asked_for_once_more(stub, answer, body
     assert quick(stub.url).get("/x") == {"ok": 1}
 
 
-def test_a_service_that_is_busy_is_asked_for_as_long_as_there_is_patience(stub, answer):
+def test_a_service_that_is_busy_is_asked_for_until_the_limit(stub, answer):
     stub.tell("GET", "/x", *[answer(503)] * 5, answer(200, {"ok": 1}))
-    assert quick(stub.url, retries=1, patience=20).get("/x") == {"ok": 1}
+    assert quick(stub.url, retries=1, retry_for=20).get("/x") == {"ok": 1}
 
 
 def test_no_request_is_repeated_after_the_deadline(stub, answer):
@@ -88,7 +88,7 @@ def test_h67_a_step_of_a_release_is_sent_once(stub, answer, method, status):
     """Who decides it again looks at the cluster before."""
     stub.tell(method.upper(), "/x", answer(status), answer(200))
     with pytest.raises(UnavailableError, match=f"answers {status}"):
-        getattr(quick(stub.url, patience=20).once(), method)("/x")
+        getattr(quick(stub.url, retry_for=20).once(), method)("/x")
     assert len(stub.asked) == 1
 
 
