@@ -165,8 +165,17 @@ def test_a_restart_of_metronome_during_a_release_by_jobs_does_no_harm(tmp_path: 
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h39_h67_no_change_is_sent_again_to_a_new_leader_before_it_is_observed(tmp_path: Path, strategy: str) -> None:
-    assert played(Case(strategy, "promote"), "leader changes", tmp_path / "world") == []
+def test_h39_h67_no_deletion_is_sent_again_to_a_new_leader_before_it_is_observed(tmp_path: Path, strategy: str) -> None:
+    case, home = Case(strategy, "promote", "job"), tmp_path / "world"
+    exchanges = exchanges_of(case, home)
+    deletions = [n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url]
+    assert deletions
+    assert wrong(case, "leader changes", home, deletions) == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "promote direct" in case])
+def test_a_change_of_marathons_leader_at_any_change_does_no_harm(tmp_path: Path, case: str) -> None:
+    assert played(CASES[case], "leader changes", tmp_path / "world", step=2) == []
 
 
 @pytest.mark.parametrize("case", [case for case in WORLDS if "bluegreen rollback direct" in case])
