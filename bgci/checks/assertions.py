@@ -141,7 +141,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 @dataclass
-class Tally:
+class ResponseSums:
     """The sums over all answers of one check at one place."""
 
     check: Check

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import requests
 import urllib3
 
-from bgci.checks.assertions import Response, Tally, mismatches
+from bgci.checks.assertions import Response, ResponseSums, mismatches
 from bgci.checks.confined import Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
@@ -48,7 +48,7 @@ class _Job:
     check: Check
     suite: str  # the target
     place: Place
-    tally: Tally
+    sums: ResponseSums
     left: int  # lanes that have not ended
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -131,7 +131,9 @@ def targets(check: Check) -> tuple[str, ...]:
 def _jobs(check: Check, places: Places) -> list[_Job]:
     lanes = min(check.concurrency, check.repeat)
     return [
-        _Job(check, target, place, Tally(check), lanes) for target in targets(check) for place in places.get(target, ())
+        _Job(check, target, place, ResponseSums(check), lanes)
+        for target in targets(check)
+        for place in places.get(target, ())
     ]
 
 
@@ -144,13 +146,13 @@ def _skipped(check: Check, places: Places) -> list[Case]:
 
 
 def _case(job: _Job, suite: Suite) -> Case:
-    case = job.tally.case(job.suite, job.place.name, job.url + job.check.path, suite.redact)
+    case = job.sums.case(job.suite, job.place.name, job.url + job.check.path, suite.redact)
     return replace(case, address=job.place.address)
 
 
 def _unfinished(job: _Job, suite: Suite, timeout: float) -> Case:
     with job.lock:
-        job.tally.skip(job.check.repeat - job.tally.sent, f"not sent or answered within the suite's {timeout:g} s")
+        job.sums.skip(job.check.repeat - job.sums.sent, f"not sent or answered within the suite's {timeout:g} s")
         return _case(job, suite)
 
 
@@ -196,10 +198,10 @@ def _drive(
             response = send(session, job.check, job.url) if job.url else missing
             wrong = list(mismatches(job.check.expect, response, matcher))
             with job.lock:
-                job.tally.add(response, wrong)
+                job.sums.add(response, wrong)
                 silent = silent + 1 if response.problem else 0
                 if silent == GIVE_UP_AFTER:
-                    job.tally.skip(count - number - 1, f"not sent after {silent} requests without an answer")
+                    job.sums.skip(count - number - 1, f"not sent after {silent} requests without an answer")
                     break
     return job
 

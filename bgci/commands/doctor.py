@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bgci.doctor.adopt import adopt
 from bgci.doctor.examination import Examination
-from bgci.doctor.finding import table, tally, verdict
+from bgci.doctor.finding import counts_text, table, verdict
 from bgci.interruption import within
 from bgci.operations.context import stage
 from bgci.options import Settings
@@ -27,7 +27,7 @@ def run(settings: Settings) -> None:
             if context.result.changed:
                 checks = Examination(context).run()
             checks.append(adopted)
-        summary, rows = tally(checks), [check.row() for check in checks]
+        summary, rows = counts_text(checks), [check.row() for check in checks]
         context.result = replace(context.result, summary=summary, checks=tuple(rows))
         width = shutil.get_terminal_size((LOG_WIDTH, 24)).columns
         context.answer({"summary": summary, "checks": rows}, [*table(checks, width), "", summary])

@@ -21,19 +21,19 @@ def run(settings: Settings) -> None:
         apps = context.cluster.marathon.colours(context.app_id)
         running = {name for app in apps for name in (app.revision, app.previous.revision if app.previous else "")}
         jobs = jobs_of_app(context)
-        doomed = superfluous(jobs, running, settings.keep)
-        for job in doomed:
+        old = prunable(jobs, running, settings.keep)
+        for job in old:
             if settings.dry_run:
                 context.plan(f"Remove job {job.id}.")
             else:
                 metronome.delete(job.id, stop_runs=False)
                 context.console.step(f"Removed job {job.id}.")
-        removed = () if settings.dry_run else tuple(job.id for job in doomed)
+        removed = () if settings.dry_run else tuple(job.id for job in old)
         context.result = replace(context.result, removed=removed)
-        context.console.result(f"{len(jobs) - len(doomed)} jobs of {context.app_id} remain.")
+        context.console.result(f"{len(jobs) - len(old)} jobs of {context.app_id} remain.")
 
 
-def superfluous(jobs: Sequence[Job], running: set[str], keep: int) -> list[Job]:
+def prunable(jobs: Sequence[Job], running: set[str], keep: int) -> list[Job]:
     """The jobs of old revisions: neither running, nor active, nor among the ``keep`` latest.
 
     Metronome has no creation time of a job: the last run dates a revision. A revision without a run is the latest,

@@ -163,8 +163,8 @@ def table(app_id: str, found: Mapping[str, Any]) -> list[str]:
     unread = {balancer["url"] for balancer in found["state"]["load_balancers"] if balancer["problem"]}
     for app in apps:
         rotation = ", ".join(
-            "unknown" if url in unread else f"{tally.get('up', 0)} up {tally.get('maint', 0)} out"
-            for url, tally in app["serving"].items()
+            "unknown" if url in unread else f"{counts.get('up', 0)} up {counts.get('maint', 0)} out"
+            for url, counts in app["serving"].items()
         )
         healthy = f"{app['healthy']}/{app['instances']}"
         share = "unknown" if found["share"].get(app["id"]) is None else f"{found['share'][app['id']]:.0%}"

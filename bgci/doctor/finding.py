@@ -94,7 +94,7 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def tally(checks: Iterable[CheckResult]) -> str:
+def counts_text(checks: Iterable[CheckResult]) -> str:
     """``12 ok, 1 warning``: how many of each."""
     counts = Counter(check.status for check in checks)
     return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Status if counts[outcome])

@@ -138,7 +138,7 @@ def outputs(result: Mapping[str, Any], code: int, directory: Path) -> dict[str, 
 
 
 def _percent(apps: Sequence[Mapping[str, Any]]) -> int:
-    up = [sum(tally.get("up", 0) for tally in app.get("serving", {}).values()) for app in apps]
+    up = [sum(counts.get("up", 0) for counts in app.get("serving", {}).values()) for app in apps]
     return round(100 * up[-1] / sum(up)) if any(up) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bgci.checks.assertions import EXCERPT, Response, Tally, mismatches, percentile, same
+from bgci.checks.assertions import EXCERPT, Response, ResponseSums, mismatches, percentile, same
 from bgci.checks.confined import Confined
 from bgci.checks.model import Check, Expect, Suite
 from bgci.checks.test_result import Case, Outcome, folded, require_some
@@ -85,8 +85,8 @@ def test_a_percentile_is_the_nearest_rank() -> None:
     assert percentile([3.0], 50) == 3.0
 
 
-def tally(expect: Expect, *answers: Response) -> Tally:
-    found = Tally(Check("home", "/", expect, repeat=len(answers)))
+def tally(expect: Expect, *answers: Response) -> ResponseSums:
+    found = ResponseSums(Check("home", "/", expect, repeat=len(answers)))
     for one in answers:
         found.add(one, wrong(expect, one))
     return found

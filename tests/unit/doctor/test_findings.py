@@ -15,7 +15,7 @@ from bgci.dcos.permissions import Permission, needed
 from bgci.dcos.running_app import RunningApp, running_app
 from bgci.doctor import access, running_apps
 from bgci.doctor.balancers import load_balancer
-from bgci.doctor.finding import CheckResult, Status, counted, failed, failure, ok, table, tally, verdict, warning
+from bgci.doctor.finding import CheckResult, Status, counted, counts_text, failed, failure, ok, table, verdict, warning
 from bgci.engine.ownership import Claim
 from bgci.errors import BgciError, ConflictError, DeniedError, InvalidError, UnavailableError, UsageError
 
@@ -96,7 +96,7 @@ def test_no_row_becomes_a_command_of_a_ci_system() -> None:
 
 
 def test_the_tally_counts_each_outcome() -> None:
-    assert tally([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
+    assert counts_text([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
     assert (counted(1, "task"), counted(2, "task")) == ("1 task", "2 tasks")
 
 
