@@ -35,7 +35,7 @@ COLUMNS = (
 )
 MOST_PIDS = 20_000  # characters: a thousand old workers have fewer
 MOST_ROWS = 60_000  # a marathon-lb has fewer
-LOOKS, LOOK_AGAIN = 3, 0.05  # attempts to read the current worker's statistics, and the seconds between them
+LOOKS, LOOK_AGAIN = 5, 0.05  # attempts to read the current worker's statistics, and the seconds between them
 RESOLVE_SECONDS = 20.0  # for a name; the resolver's own limits are longer
 # Otherwise an older worker could answer on a connection that it has kept alive, or a cache could.
 FRESH = {"Connection": "close", "Cache-Control": "no-cache"}
