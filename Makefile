@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit prove prove-faults bench-traffic ci-tools image-tools zipapp dist release release-tools lock coverage clean
+.PHONY: help demo test lint unit prove prove-faults prove-signals bench-traffic ci-tools image-tools zipapp dist release release-tools lock coverage clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -12,6 +12,7 @@ help:
 	@echo "make unit   the fast tests alone"
 	@echo "make bench-traffic  100 swaps and 1,000,000 requests, or what is missing of them; PART=240 for as many seconds"
 	@echo "make prove-faults  every fault at every request of a release, on virtual time (more than an hour on one core; what is missing of it)"
+	@echo "make prove-signals  20,000 signals at random moments of all stages, on virtual time (about an hour on one core)"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
@@ -42,6 +43,9 @@ bench-traffic: .venv/ready
 
 prove-faults: .venv/ready
 	.venv/bin/python bench/faults.py
+
+prove-signals: .venv/ready
+	.venv/bin/python bench/signals.py
 
 ci-tools: .venv/ready
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \
