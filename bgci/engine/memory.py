@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -106,7 +105,8 @@ class Memory:
 
     def _without_effect(self, observation: Observation) -> set[str]:
         """The tasks of a kill that Marathon accepted but did not carry out: their app would be smaller."""
-        same = [app for app in observation.apps if app.instances >= self.kill_from.get(app.id, math.inf)]
+        sizes = self.kill_from
+        same = [app for app in observation.apps if app.id in sizes and app.instances >= sizes[app.id]]
         return {task.id for app in same for task in app.tasks if not task.dying}
 
     def _kept_of(self, others: list[App]) -> App | None:

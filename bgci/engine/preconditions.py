@@ -45,6 +45,21 @@ def until_ended(app: App) -> Wait | None:
     return Wait(Cause.TASKS, f"{ending} killed tasks of {app.id} have not ended yet.")
 
 
+def until_settled(app: App, situation: Situation) -> Wait | None:
+    """Until the app lists as many live tasks as it has instances, before tasks of it are killed.
+
+    Marathon can list a killed task as running. It counts a second kill of that task again, and then stops a task that
+    serves to have as few as it counted (hazard 68). An app with more live tasks than instances has such a task. One
+    with fewer may have one: the instances that are not launched yet hide it.
+    """
+    alive = sum(not task.dying for task in app.tasks)
+    if alive > app.instances:
+        return Wait(Cause.TASKS, f"{alive - app.instances} killed tasks of {app.id} have not ended yet.")
+    if alive == app.instances or situation.memory.no_room or situation.memory.degraded:
+        return None
+    return until_launched(app, app.instances - alive)
+
+
 def until_launched(app: App, count: int) -> Wait:
     """The wait for instances that Marathon has not launched yet, or that are ending."""
     return Wait(Cause.ROOM, f"{count} more instances of {app.id} are not launched yet{detail(app)}.")

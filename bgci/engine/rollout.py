@@ -13,7 +13,7 @@ from bgci.engine.decisions import Action, Cause, Delete, Done, Fail, Goal, Kill,
 from bgci.engine.degradation import degradation
 from bgci.engine.early_end import earlier, ends_early
 from bgci.engine.memory import Memory
-from bgci.engine.observation import App, Observation, Task
+from bgci.engine.observation import App, Observation
 from bgci.engine.rules import next_step
 from bgci.engine.situation import Situation
 from bgci.errors import ConflictError, DeadlineError, RolledBackError, UnavailableError, UnhealthyError
@@ -111,14 +111,17 @@ class Rollout:
         return self._observation.apps if self._observation else ()
 
     @staticmethod
-    def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str, bool | None, bool]]:
-        """The tasks that the step would stop, with the facts on which its safety depends."""
-        tasks: Iterable[tuple[str, Task]] = ((app.id, task) for app in apps for task in app.tasks)
+    def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str | int | bool | None, ...]]:
+        """The tasks that the step would stop, with the facts on which its safety depends; the sizes of their apps."""
         match step:
             case Kill(task_ids):
-                return {(task.id, task.healthy, task.dying) for _, task in tasks if task.id in task_ids}
+                hit = [app for app in apps if any(task.id in task_ids for task in app.tasks)]
+                sizes = {(app.id, app.instances, sum(not task.dying for task in app.tasks)) for app in hit}
+                return sizes | {
+                    (task.id, task.healthy, task.dying) for app in hit for task in app.tasks if task.id in task_ids
+                }
             case Delete(app_id):
-                return {(task.id, task.healthy, task.dying) for owner, task in tasks if owner == app_id}
+                return {(task.id, task.healthy, task.dying) for app in apps if app.id == app_id for task in app.tasks}
             case _:
                 return set()
 

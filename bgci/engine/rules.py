@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
 from bgci.engine.observation import App, Task
-from bgci.engine.preconditions import unless_starting, until_serving
+from bgci.engine.preconditions import unless_starting, until_serving, until_settled
 from bgci.engine.proof import until_proven
 from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
@@ -27,6 +27,9 @@ def next_step(situation: Situation) -> Step:
         return Wait(Cause.UNREACHABLE, f"A load balancer cannot be read: {'; '.join(unread)}.")
     if isinstance(step, Kill | Delete) and any(_health_lost(task) for app in observation.apps for task in app.tasks):
         return Wait(Cause.HEALTH, "Marathon's new leader has not checked the health of all tasks again yet.")
+    if isinstance(step, Kill):
+        hit = [app for app in observation.apps if any(task.id in step.task_ids for task in app.tasks)]
+        return next(filter(None, (until_settled(app, situation) for app in hit)), step)
     return step
 
 
@@ -46,7 +49,7 @@ def _by_apps(situation: Situation) -> Step:
             return _from_another_revision(situation, app)
         case (one, two) if one.started_at != two.started_at:
             baseline, canary = sorted((one, two), key=lambda app: app.started_at)
-            hybrid = Hybrid(**vars(situation), baseline=baseline, canary=canary)
+            hybrid = Hybrid(situation.goal, situation.policy, situation.observation, situation.memory, baseline, canary)
             return finish_stand_in(hybrid) if canary.stand_in else _from_both(hybrid)
         case (one, two):
             return Fail(

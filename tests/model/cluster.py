@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 App = tuple[int, int, "int | None", tuple[int, ...]]
@@ -45,7 +46,7 @@ OLDER, LEFTOVER, READ = 1, 2, 4  # bits of a replica
 MARK = 1 << 11  # follows one task through the moves of one transition
 
 
-class Stops(AssertionError):
+class Stops(Exception):
     """marathon-lb stops for the whole cluster (KeyError: no TARGET)."""
 
 
@@ -169,7 +170,7 @@ class Rules:
 
     def _read(self, state: State, replica: int) -> State:
         shift = SHIFT[replica] + 2
-        apps = []
+        apps: list[App | None] = []
         for app, wanted in zip(state[:2], self.wanted(state), strict=True):
             if app:
                 read = tuple(task | want << shift for task, want in zip(app[3], wanted, strict=True))
@@ -234,15 +235,24 @@ class Rules:
             app = app_of(killed, number)
             if not app:
                 continue
-            deployment = app[1]
             if number in owners:
                 deployment = STOP_BOTH if len(owners) == 2 else STOP
-            elif deployment == STOP_BOTH and owners:
-                deployment = NONE if force else deployment
-            if number in owners or deployment != app[1]:
-                tasks = _killed(app[3], places[number])
-                killed = with_app(killed, number, (app[0] - len(places[number]), deployment, app[2], tasks))
+                killed = with_app(killed, number, self._shrunk(app, places[number], deployment))
+            elif app[1] == STOP_BOTH and owners and force:
+                killed = with_app(killed, number, (app[0], NONE, *app[2:]))
         return self._reordered(state, (*killed[:2], owners == [0], state[3]))
+
+    def _shrunk(self, app: App, chosen: tuple[int, ...], deployment: int) -> App:
+        """Without the chosen tasks. Marathon counts one that it lists as running again, though it was killed before;
+        then it stops others to have as many as it counted (ScalingProposition: instances without a task come last)."""
+        tasks = app[3]
+        again = sum(tasks[place] & PHASE in (DYING, ABORTED) for place in chosen)
+        fewer = len(chosen) if self.lists_running else len(chosen) - again
+        kept = [place for place, task in enumerate(tasks) if task & PHASE not in (DYING, ABORTED)]
+        wanted = max(len(kept), app[0]) - (len(chosen) - again)
+        order = sorted((place for place in kept if place not in chosen), key=lambda place: tasks[place] & PHASE)
+        more = order[: max(0, wanted - max(0, app[0] - fewer))]
+        return (max(0, app[0] - fewer), deployment, app[2], _killed(tasks, (*chosen, *more)))
 
     def delete(self, state: State, number: int) -> State:
         """Forced: a deployment of this app is cancelled, for the other app too."""
@@ -294,7 +304,7 @@ class Rules:
         for number in (0, 1):
             app = app_of(state, number)
             if app and len(app[3]) > 1 and not self.ordered(state, number):
-                state = with_app(state, number, (*app[:3], tuple(sorted(app[3]))))
+                state = with_app(state, number, _in_order(app))
         return state
 
     # -- measures ----------------------------------------------------------------------------------------------------
@@ -325,6 +335,11 @@ def _ending(tasks: tuple[int, ...]) -> bool:
 
 def app_of(state: State, number: int) -> App | None:
     return state[1] if number else state[0]
+
+
+def tasks_of(state: State, number: int) -> tuple[int, ...]:
+    app = state[1] if number else state[0]
+    return app[3] if app else ()
 
 
 def with_app(state: State, number: int, app: App) -> State:
@@ -362,10 +377,21 @@ def _left_over(state: State, gone: tuple[int, ...]) -> State:
 
 def _mirrored(state: State) -> State:
     """With the two replicas exchanged."""
-    apps = [
-        (*app[:3], tuple(task & 0b100000000111 | (task >> 4 & 0b1111000) | (task & 0b1111000) << 4 for task in app[3]))
-        if app
-        else None
-        for app in (state[0], state[1])
-    ]
-    return (apps[0], apps[1], state[2], (state[3][1], state[3][0]))
+    baseline, canary = state[0], state[1]
+    return (
+        baseline and _mirrored_app(baseline),
+        canary and _mirrored_app(canary),
+        state[2],
+        (state[3][1], state[3][0]),
+    )
+
+
+@lru_cache(maxsize=200_000)
+def _mirrored_app(app: App) -> App:
+    tasks = (task & 0b100000000111 | (task >> 4 & 0b1111000) | (task & 0b1111000) << 4 for task in app[3])
+    return (*app[:3], tuple(tasks))
+
+
+@lru_cache(maxsize=200_000)
+def _in_order(app: App) -> App:
+    return (*app[:3], tuple(sorted(app[3])))

@@ -14,11 +14,14 @@ from cluster import (
     LEFTOVER,
     OLDER,
     PHASE,
+    READ,
     SHIFT,
     STARTING,
     App,
     Rules,
     State,
+    app_of,
+    with_app,
 )
 
 from bgci.engine import observation as seen
@@ -28,6 +31,7 @@ from bgci.engine.rollout import Rollout
 from bgci.engine.rules import next_step
 
 OLD, NEW = "old", "new"
+APPLIED = ~sum(3 << shift + 2 for shift in SHIFT)
 IDS = ("blue", "green")
 NOW = 1000.0
 SERVERS = [
@@ -117,8 +121,12 @@ class Pilot:
     def __init__(self, rules: Rules, stages: Sequence[Stage]) -> None:
         self.rules = rules
         self.runs = [Rollout(stage.goal, stage.policy) for stage in stages]
+        self._seen = lru_cache(maxsize=200_000)(self._decide)
 
     def decide(self, state: State) -> list[Step]:
+        return self._seen(_applied(state)) if self.rules.delayed else self._decide(state)
+
+    def _decide(self, state: State) -> list[Step]:
         seen_now = observe(self.rules, state)
         memory = Memory().observed(seen_now, self.runs[0].goal)
         return [self._one(run, seen_now, memory) for run in self.runs]
@@ -128,6 +136,15 @@ class Pilot:
         run.memory, run._observation = memory, seen_now
         step = next_step(run._situation())
         return replace(step, force=run._waits_for(step)) if isinstance(step, Kill) else step
+
+
+def _applied(state: State) -> State:
+    """Without the configurations that are not applied yet."""
+    for number in (0, 1):
+        app = app_of(state, number)
+        if app:
+            state = with_app(state, number, (*app[:3], tuple(task & APPLIED for task in app[3])))
+    return (*state[:3], tuple(bits & ~READ for bits in state[3]))
 
 
 def places(step: Kill) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -150,7 +167,7 @@ def perform(rules: Rules, step: Step, state: State) -> list[State] | None:
     match step:
         case Create(instances, stand_in=True):  # here the surplus goes at once: the property tests drain it
             number = 0 if state[0] else 1
-            app = state[number]
+            app = app_of(state, number)
             assert app
             return rules.scale(state, number, app[0] - instances)
         case Create(instances):

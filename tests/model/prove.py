@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from judging import judged
 from scopes import Scope
 
 from_a_release = [
@@ -74,7 +75,7 @@ def main() -> int:
         if not graph.explore(scope.starts(), until):
             print(f"stopped in: {scope.name}, {len(graph.moves)} of {len(graph.states)} states")
             return 1
-        judgement = graph.judged()
+        judgement = judged(graph)
         line = {
             "scope": scope.name,
             "states": judgement.states,

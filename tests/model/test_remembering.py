@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from cluster import MARK, Rules, State, app_of, with_app
-from explorer import LAWFUL, not_reached, serves, stopped
+from criteria import LAWFUL, not_reached, serves, stopped
 from pilot import IDS, Stage, asked_for, observe, perform
 from scopes import Scope
 

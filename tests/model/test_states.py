@@ -6,6 +6,7 @@ The whole of it, up to four instances at two load balancers, is `make prove` (do
 from __future__ import annotations
 
 import pytest
+from judging import judged
 from pilot import Pilot, decide
 from scopes import Scope
 
@@ -26,7 +27,7 @@ SCOPES = [
 def test_every_goal_is_reached_from_every_state_and_no_step_does_harm(scope: Scope) -> None:
     graph = scope.graph()
     assert graph.explore(scope.starts())
-    judgement = graph.judged()
+    judgement = judged(graph)
     assert not judgement.faults, f"{len(judgement.faults)} faults\n" + "\n".join(judgement.faults[:5])
 
 
@@ -56,4 +57,4 @@ def test_an_engine_without_one_of_its_rules_is_found_out(
     monkeypatch.setattr(rule, lambda *_: None)
     graph = scope.graph()
     graph.explore(scope.starts())
-    assert graph.judged().faults
+    assert judged(graph).faults

@@ -324,13 +324,17 @@ class World:
 
     @staticmethod
     def _victims(app: SimApp) -> list[SimTask]:
-        """marathon: ScalingProposition.scala. Not running before running, youngest first."""
-        order = {Phase.SCHEDULED: 0, Phase.STAGING: 1, Phase.RUNNING: 2, Phase.HEALTHY: 2}
+        """marathon: ScalingProposition.scala. Not running before running, youngest first, not launched last."""
+        order = {Phase.STAGING: 0, Phase.RUNNING: 1, Phase.HEALTHY: 1, Phase.SCHEDULED: 2}
         return sorted(app.active, key=lambda task: (order[task.phase], -task.born))
 
     def _kill(self, task_ids: tuple[str, ...], force: bool) -> bool:
         """marathon: TaskKiller.killAndScale. One deployment and one version for all the apps concerned."""
-        chosen = {app.id: [task for task in app.active if task.listed and task.id in task_ids] for app in self.apps}
+        again = {Phase.DYING} if self.weather.listing is Listing.RUNNING else set()  # listed as running: counted again
+        phases = {Phase.STAGING, Phase.RUNNING, Phase.HEALTHY} | again
+        chosen = {
+            app.id: [task for task in app.tasks if task.phase in phases and task.id in task_ids] for app in self.apps
+        }
         owners = [app for app in self.apps if chosen[app.id]]
         if not force and any(app.deployment or app.held_until > self.now for app in owners):
             self.locked += 1
@@ -339,8 +343,12 @@ class World:
         for app in owners:
             app.instances -= len(chosen[app.id])
             app.last_scaling_at, app.deployment = stamp, deployment
+            rest = [task for task in self._victims(app) if task not in deployment.victims]
+            kept = len(app.active) - len(rest)
+            deployment.victims += rest[: max(0, len(app.active) - app.instances - kept)]
         for task in deployment.victims:
-            self._stop(task, exempt=self.force)
+            if task.phase is not Phase.DYING:
+                self._stop(task, exempt=self.force)
         return True
 
     def _stamp(self) -> float:

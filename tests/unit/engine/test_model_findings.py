@@ -84,6 +84,32 @@ def test_the_role_order_is_not_restored_by_taking_all_that_serves_out_of_rotatio
     assert decide(look("U", "M", *apps), Kind.PROMOTE, 1) == Scale("blue", 2)
 
 
+def test_h68_a_task_that_was_killed_may_hide_behind_instances_that_are_not_launched() -> None:
+    """``green.0`` of a canary of 4 was killed and is listed as running. A second kill of it would make Marathon stop
+    ``green.1``, which serves."""
+    baseline = app(0, 3, "HHH", 4)
+    assert waits(decide(look("UUU", "sU", baseline, app(1, 3, "sH", 4)), Kind.ROLLBACK, 4), Cause.ROOM)
+    launched = look("UUU", "sUs", baseline, app(1, 2, "sHs", 4))
+    assert waits(decide(launched, Kind.ROLLBACK, 4), Cause.TASKS)
+    ended = look("UUU", "Us", baseline, app(1, 2, "Hs", 4))
+    assert decide(ended, Kind.ROLLBACK, 4) == Kill(("green.1",))
+
+
+def test_h68_without_room_for_the_missing_instances_a_kill_does_not_wait_for_ever() -> None:
+    seen = look("UUU", "sU", app(0, 3, "HHH", 4), app(1, 3, "sH", 4))
+    assert decide(seen, Kind.ROLLBACK, 4, Memory(no_room=True)) == Kill(("green.0",))
+
+
+def test_h68_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
+    """The tasks of the kill are as they were, but the app lists more than its instances now."""
+    rollout = Rollout(Goal(Kind.ROLLBACK, "v2", 4), Policy())
+    apps = app(0, 3, "HHH", 4), app(1, 2, "sH", 4)
+    assert isinstance(step := rollout.decide(look("UUU", "sU", *apps)), Kill)
+    assert rollout.confirms(step, apps)
+    assert not rollout.confirms(step, (apps[0], app(1, 2, "sHs", 4)))
+    assert not rollout.confirms(step, (apps[0], replace(apps[1], instances=3)))
+
+
 def test_more_tasks_than_instances_are_not_missing_instances() -> None:
     """After a second kill of one task, which counts twice (hazard 21)."""
     apps = app(0, 1, "H", 2), app(1, 0, "H", 2, base=2)
