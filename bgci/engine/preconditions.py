@@ -52,12 +52,20 @@ def until_settled(app: App, situation: Situation) -> Wait | None:
     serves to have as few as it counted (hazard 68). An app with more live tasks than instances has such a task. One
     with fewer may have one: the instances that are not launched yet hide it.
     """
-    alive = sum(not task.dying for task in app.tasks)
-    if alive > app.instances:
-        return Wait(Cause.TASKS, f"{alive - app.instances} killed tasks of {app.id} have not ended yet.")
-    if alive == app.instances or situation.memory.no_room or situation.memory.degraded:
-        return None
-    return until_launched(app, app.instances - alive)
+    missing = app.instances - _alive(app)
+    if missing <= 0 or situation.memory.no_room or situation.memory.degraded:
+        return until_no_more_than_instances(app)
+    return until_launched(app, missing)
+
+
+def until_no_more_than_instances(app: App) -> Wait | None:
+    """Until no task is listed as running that was killed: more live tasks than instances are listed until then."""
+    more = _alive(app) - app.instances
+    return Wait(Cause.TASKS, f"{more} killed tasks of {app.id} have not ended yet.") if more > 0 else None
+
+
+def _alive(app: App) -> int:
+    return sum(not task.dying for task in app.tasks)
 
 
 def until_launched(app: App, count: int) -> Wait:

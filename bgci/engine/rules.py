@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
 from bgci.engine.observation import App, Task
-from bgci.engine.preconditions import unless_starting, until_serving, until_settled
+from bgci.engine.preconditions import unless_starting, until_no_more_than_instances, until_serving, until_settled
 from bgci.engine.proof import until_proven
 from bgci.engine.removal import remove_unused
 from bgci.engine.situation import Hybrid, Situation
@@ -30,6 +30,8 @@ def next_step(situation: Situation) -> Step:
     if isinstance(step, Kill):
         hit = [app for app in observation.apps if any(task.id in step.task_ids for task in app.tasks)]
         return next(filter(None, (until_settled(app, situation) for app in hit)), step)
+    if isinstance(step, Done):
+        return next(filter(None, map(until_no_more_than_instances, observation.apps)), step)
     return step
 
 
@@ -97,7 +99,8 @@ def _from_this_revision(situation: Situation, app: App) -> Step:
         waiting = until_serving(app, len(app.healthy), situation)
         return waiting or unless_starting(app, Scale(app.id, goal.target, because="That is its target."))
     if app.instances < goal.target:
-        return unless_starting(app, Scale(app.id, goal.target, because="That is its target."))
+        growing = unless_starting(app, Scale(app.id, goal.target, because="That is its target."))
+        return until_no_more_than_instances(app) or growing
     waiting = until_serving(app, app.instances, situation) or until_proven(app, situation)
     return waiting or Done(f"{goal.revision} serves alone with {app.instances} instances.")
 

@@ -43,8 +43,8 @@ def everywhere(rules: Rules, most: tuple[int, int], missing: int = 9, dying: int
     """Every state of Marathon of up to ``most`` instances, with up to ``missing`` of an app not healthy and up to
     ``dying`` of its tasks ending; beside every combination of load balancers that know nothing yet, that have just
     followed, or that followed before the roles were swapped."""
-    baselines = [None, *_apps(rules.before, most[0], missing, dying)]
-    canaries = [None, *_apps(rules.before, most[1], missing, dying)]
+    baselines = [None, *_apps(rules, most[0], missing, dying)]
+    canaries = [None, *_apps(rules, most[1], missing, dying)]
     empty = (0,) * rules.replicas
     for baseline in baselines:
         for canary in canaries:
@@ -56,17 +56,21 @@ def everywhere(rules: Rules, most: tuple[int, int], missing: int = 9, dying: int
                     yield from _orders(rules, (pair[0], pair[1], False, empty))
 
 
-def _apps(base: int, most: int, missing: int, dying: int) -> Iterator[App]:
+def _apps(rules: Rules, most: int, missing: int, dying: int) -> Iterator[App]:
+    """Without what nobody can see: a killed task that is listed as running while other instances are not launched, or
+    while no deployment waits for its end."""
     for instances in range(most + 1):
         for healthy in range(instances + 1):
             if instances - healthy > missing:
                 continue
             for starting in range(instances - healthy + 1):
-                for ending in range(dying + 1):
+                hides = rules.lists_running and healthy + starting < instances
+                for ending in range(1 if hides else dying + 1):
                     for phases in combinations_with_replacement((DYING, ABORTED), ending):
                         tasks = (STARTING,) * starting + (HEALTHY,) * healthy + phases
-                        for deployment in (NONE, STOP) if phases else (NONE, START):
-                            yield (instances, deployment, base, tasks)
+                        kinds = ((STOP,) if rules.lists_running else (NONE, STOP)) if phases else (NONE, START)
+                        for deployment in kinds:
+                            yield (instances, deployment, rules.before, tasks)
 
 
 def _orders(rules: Rules, state: State) -> Iterator[State]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgci.engine import forecast
-from bgci.engine.decisions import Cause, Create, Delete, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
@@ -108,6 +108,14 @@ def test_h68_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
     assert rollout.confirms(step, apps)
     assert not rollout.confirms(step, (apps[0], app(1, 2, "sHs", 4)))
     assert not rollout.confirms(step, (apps[0], replace(apps[1], instances=3)))
+
+
+def test_h68_done_is_not_said_of_a_task_that_may_have_been_killed() -> None:
+    """Of a revision of one instance both tasks are listed: the one in rotation may be the one that ends."""
+    alone = app(1, 1, "Hs", 1)
+    assert waits(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
+    assert waits(decide(look("", "U", replace(alone, instances=0)), Kind.PROMOTE, 2), Cause.TASKS)
+    assert isinstance(decide(look("", "U", app(1, 1, "H", 1)), Kind.PROMOTE, 1), Done)
 
 
 def test_more_tasks_than_instances_are_not_missing_instances() -> None:
