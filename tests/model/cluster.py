@@ -63,6 +63,7 @@ class Rules:
     delayed: bool = False
     lists_running: bool = False
     fails: bool = False  # tasks fail checks of Marathon or HAProxy, end by themselves, and are launched again
+    down: bool = False  # HAProxy's checks of a healthy task fail
     other_apps: bool = False  # a load balancer reloads for other apps, too
 
     def wanted(self, state: State) -> list[tuple[int, ...]]:
@@ -154,7 +155,7 @@ class Rules:
                 server = task >> shift & 3
                 if server == DOWN and task & PHASE == HEALTHY:
                     yield f"up {replica}", _task(state, number, place, task & ~(3 << shift) | UP << shift)
-                elif server == UP and (self.fails or task & PHASE in (DYING, BAD)):
+                elif server == UP and (self.fails or self.down or task & PHASE in (DYING, BAD)):
                     yield f"down {replica}", _task(state, number, place, task & ~(3 << shift) | DOWN << shift)
 
     def _differs(self, state: State, replica: int) -> bool:

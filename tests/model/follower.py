@@ -41,6 +41,7 @@ SERVERS = {
     seen.Serving.MAINT: MAINT,
 }
 MOST = 60_000  # states that are looked at between two observations
+FAILING = 12_000  # the same where tasks and checks may fail at any time: the nearest ones
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,24 @@ class Follower:
     def __init__(self, rules: Rules) -> None:
         self.rules = replace(rules, delayed=True, other_apps=True)
         self.states: set[State] = set()
+        self.failures = 0  # observations before which a task or a check must have failed
 
     def begin(self, first: Look, base: int) -> None:
         self.states = set(self._all(first, base))
 
     def follow(self, step: Step | None, last: Look, now: Look) -> bool:
         """Whether this look can follow, after this step, if it is one that was performed."""
-        states: Iterable[State] = self.states
-        if isinstance(step, Action):
-            states = self._performed(step, last)
-        self.states = self._looked(self._matching(states, now), now)
-        return bool(self.states)
+        before = self.states
+        for down, fails in ((False, False), (True, False), (True, True)):
+            self.rules = replace(self.rules, down=down, fails=fails)
+            states: Iterable[State] = before
+            if isinstance(step, Action):
+                states = self._performed(step, last)
+            self.states = self._looked(self._matching(states, now), now)
+            if self.states:
+                self.failures += down
+                return True
+        return False
 
     def _all(self, first: Look, base: int) -> Iterator[State]:
         empty: State = (None, None, first.swapped, tuple(OLDER if older else 0 for older in first.older))
@@ -118,6 +126,7 @@ class Follower:
 
     def _closure(self, states: Iterable[State], stop: int = MOST) -> list[State]:
         """Everything that can come of these states without bgci, the nearest first."""
+        stop = min(stop, FAILING) if self.rules.down else stop
         found = dict.fromkeys(states)
         todo = list(found)
         for state in todo:
@@ -170,7 +179,7 @@ class Follower:
     def _performed(self, step: Action, last: Look) -> Iterator[State]:
         rules = self.rules
         states = {self._marked(state, step, last) for state in self.states} if isinstance(step, Kill) else self.states
-        for state in self._closure(states, MOST // 10):
+        for state in self._closure(states, FAILING // 100 if rules.down else MOST // 10):
             match step:
                 case Create(instances):
                     if not state[1]:

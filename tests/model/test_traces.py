@@ -17,7 +17,7 @@ from bgci.reporting.journal_replay import Run, replay
 
 # What the model leaves out (docs/proof.md): tasks that fail at any time, another hand, lost answers; a third app's id.
 OUTSIDE = (
-    *("restored", "turned_bad", "fell_out", "left_not_serving", "surplus"),
+    *("restored", "fell_out", "left_not_serving", "surplus"),
     *(
         "hand_adds_to_the_baseline",
         "hand_stops_the_canary",
