@@ -49,7 +49,7 @@ def until_settled(app: App, situation: Situation) -> Wait | None:
     """Until the app lists as many live tasks as it has instances, before tasks of it are killed.
 
     Marathon can list a killed task as running. It counts a second kill of that task again, and then stops a task that
-    serves to have as few as it counted (hazard 68). An app with more live tasks than instances has such a task. One
+    serves to have as few as it counted (hazard 70). An app with more live tasks than instances has such a task. One
     with fewer may have one: the instances that are not launched yet hide it.
     """
     missing = app.instances - _alive(app)

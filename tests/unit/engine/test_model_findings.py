@@ -84,7 +84,7 @@ def test_the_role_order_is_not_restored_by_taking_all_that_serves_out_of_rotatio
     assert decide(look("U", "M", *apps), Kind.PROMOTE, 1) == Scale("blue", 2)
 
 
-def test_h68_a_task_that_was_killed_may_hide_behind_instances_that_are_not_launched() -> None:
+def test_h70_a_task_that_was_killed_may_hide_behind_instances_that_are_not_launched() -> None:
     """``green.0`` of a canary of 4 was killed and is listed as running. A second kill of it would make Marathon stop
     ``green.1``, which serves."""
     baseline = app(0, 3, "HHH", 4)
@@ -95,12 +95,12 @@ def test_h68_a_task_that_was_killed_may_hide_behind_instances_that_are_not_launc
     assert decide(ended, Kind.ROLLBACK, 4) == Kill(("green.1",))
 
 
-def test_h68_without_room_for_the_missing_instances_a_kill_does_not_wait_for_ever() -> None:
+def test_h70_without_room_for_the_missing_instances_a_kill_does_not_wait_for_ever() -> None:
     seen = look("UUU", "sU", app(0, 3, "HHH", 4), app(1, 3, "sH", 4))
     assert decide(seen, Kind.ROLLBACK, 4, Memory(no_room=True)) == Kill(("green.0",))
 
 
-def test_h68_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
+def test_h70_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
     """The tasks of the kill are as they were, but the app lists more than its instances now."""
     rollout = Rollout(Goal(Kind.ROLLBACK, "v2", 4), Policy())
     apps = app(0, 3, "HHH", 4), app(1, 2, "sH", 4)
@@ -110,7 +110,7 @@ def test_h68_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
     assert not rollout.confirms(step, (apps[0], replace(apps[1], instances=3)))
 
 
-def test_h68_done_is_not_said_of_a_task_that_may_have_been_killed() -> None:
+def test_h70_done_is_not_said_of_a_task_that_may_have_been_killed() -> None:
     """Of a revision of one instance both tasks are listed: the one in rotation may be the one that ends."""
     alone = app(1, 1, "Hs", 1)
     assert waits(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
