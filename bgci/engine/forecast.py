@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from bgci.engine.decisions import Action, Create, Delete, Done, Fail, Goal, Kill, Policy, Scale, Wait
+from bgci.engine.decisions import Action, Create, Done, Fail, Goal, Kill, Policy, Scale, Wait
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
 from bgci.engine.rotation import drained_by_rule, lowest_ids, roles_swapped
@@ -67,7 +67,7 @@ class _World:
         self._observe(apps, SETTLED)
 
     def perform(self, step: Action) -> None:
-        """Perform the step. No plan restores a baseline: nothing fails in this model."""
+        """Perform the step."""
         now, apps = self.observation.now, list(self.observation.apps)
         match step:
             case Create():
@@ -76,8 +76,8 @@ class _World:
                 apps = [self._scaled(app, instances, now) if app.id == app_id else app for app in apps]
             case Kill(task_ids):
                 apps = [_killed(app, set(task_ids), now) for app in apps]
-            case Delete(app_id):
-                apps = [app for app in apps if app.id != app_id]
+            case _:  # Delete; no plan restores a baseline, because nothing fails in this model
+                apps = [app for app in apps if app.id != step.app_id]
         self._observe(apps, 1.0)
 
     def _created(self, step: Create, apps: list[App], now: float) -> App:

@@ -50,7 +50,7 @@ def test_a_killed_task_that_ends_slowly_is_not_a_lack_of_room() -> None:
     assert not rollout.memory.no_room
 
 
-def test_a_load_balancer_that_lags_is_asked_to_reload_again_and_again() -> None:
+def test_h38_a_load_balancer_that_lags_is_asked_to_reload_again_and_again() -> None:
     rollout = Rollout(PROMOTE, Policy())
     lagging = replace(CANARY, instances=4, tasks=tasks("green", 4))
     times = (0.0, RELOAD_AFTER - 1, RELOAD_AFTER, RELOAD_AFTER + 1, 2 * RELOAD_AFTER)

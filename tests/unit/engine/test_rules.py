@@ -90,6 +90,15 @@ def test_h06_first_deployment_is_not_done_before_it_serves_everywhere(policy: Po
 
 
 @both
+def test_a_first_deployment_goes_back_to_nothing_only_where_it_has_never_served(policy: Policy) -> None:
+    never = tasks("green", 4, healthy=False, ever_healthy=False)
+    first = canary(4, baseline_instances=None, tasks=never, deployments=("d",))
+    assert decide(seen(first), ROLLBACK, policy) == Delete("green")
+    for served in (replace(first, deployments=()), replace(first, tasks=(*never[1:], Task("green.9", True)))):
+        assert isinstance(decide(seen(served), ROLLBACK, policy), Fail)
+
+
+@both
 def test_nothing_running_needs_no_rollback(policy: Policy) -> None:
     assert isinstance(decide(seen(), ROLLBACK, policy), Done)
 
