@@ -142,7 +142,7 @@ def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_comm
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
 @pytest.mark.parametrize("goal", ["promote", "rollback"])
-def test_h68_statistics_of_10_seconds_ago_are_not_acted_on(tmp_path: Path, goal: str, strategy: str) -> None:
+def test_statistics_of_10_seconds_ago_do_no_harm(tmp_path: Path, goal: str, strategy: str) -> None:
     assert played(Case(strategy, goal), "statistics stale by 10 s", tmp_path / "world", step=2) == []
 
 

@@ -56,7 +56,7 @@ class Replica:
         self.lag = 0.0
         self.stale = 0.0
         self.down_until = self._dead_until = 0.0
-        self.history = [Worker(100, clock.now)]
+        self.history = [Worker(100, clock.now - 3600.0)]
         self.reloaded: Callable[[], None] = lambda: None
         self._clock = clock
         self._bus = bus
