@@ -4,7 +4,7 @@
 PYTEST_WORKERS ?= 5
 PARALLEL = -n $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: help demo test lint unit prove prove-faults prove-signals bench-traffic ci-tools image-tools zipapp dist release release-tools lock coverage clean
+.PHONY: help demo test lint unit prove prove-faults prove-signals fuzz bench-hostile bench-traffic ci-tools image-tools zipapp dist release release-tools lock coverage clean
 help:
 	@echo "make demo   the whole lab on this machine, under load"
 	@echo "make test   every check and test"
@@ -13,6 +13,8 @@ help:
 	@echo "make bench-traffic  100 swaps and 1,000,000 requests, or what is missing of them; PART=240 for as many seconds"
 	@echo "make prove-faults  every fault at every request of a release, on virtual time (more than an hour on one core; what is missing of it)"
 	@echo "make prove-signals  20,000 signals at random moments of all stages, on virtual time (about an hour on one core)"
+	@echo "make fuzz   each fuzz test for SECONDS=300, driven by the branches that an input takes; for the nights"
+	@echo "make bench-hostile  memory and time of each command for each hostile answer; hours, PART=30 for a sample"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
@@ -46,6 +48,15 @@ prove-faults: .venv/ready
 
 prove-signals: .venv/ready
 	.venv/bin/python bench/signals.py
+
+# Atheris has no release for Python 3.10.
+fuzz: .venv/ready
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \
+	    --editable '.[dev,fuzz]'
+	.venv/bin/python bench/fuzz.py --seconds $(or $(SECONDS),300)
+
+bench-hostile: .venv/ready
+	.venv/bin/python bench/hostile.py $(if $(PART),--part $(PART))
 
 ci-tools: .venv/ready
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \

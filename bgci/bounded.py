@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_VALUES = 250_000  # of a JSON text: a short value can take 250 bytes of memory
-MOST_TEXT = 24 << 20  # bytes; limit of a JSON text in memory, where one non-ASCII character widens all of them
+MOST_TEXT = 24 << 20  # bytes; limit of a text in memory, where one non-ASCII character widens all of them
 MOST_UNPACKED = 4 << 20  # bytes; limit of decompressed data: an app definition has at most 1 MiB
 MOST_OF_A_FILE = 4 << 20  # bytes; limit of a file that a user writes
 MOST_SECONDS = 4.0  # seconds; limit of the wait for a pipe or a terminal
@@ -42,10 +42,15 @@ def json_value(content: bytes | str) -> Any:
 def _decoded(content: bytes) -> str:
     """The text in the encoding that JSON detects; surrogates are allowed."""
     encoding = json.detect_encoding(content)
-    width = 1 if content.isascii() else 4 if re.search(rb"[\xf0-\xff]", content) or encoding != "utf-8" else 2
-    if len(content) * width > MOST_TEXT:
+    if memory_of_text(content, encoding) > MOST_TEXT:
         raise UnusableJsonError(f"it takes more than {MOST_TEXT >> 20} MiB of memory")
     return content.decode(encoding, "surrogatepass")
+
+
+def memory_of_text(content: bytes, encoding: str = "utf-8") -> int:
+    """How many bytes of memory the text takes at most."""
+    width = 1 if content.isascii() else 4 if re.search(rb"[\xf0-\xff]", content) or encoding != "utf-8" else 2
+    return len(content) * width
 
 
 def _number(text: str) -> float:

@@ -6,11 +6,11 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from bgci.appdef.app_definition import as_mapping
-from bgci.bounded import json_value, unpacked
+from bgci.bounded import json_value, reason, unpacked
 from bgci.errors import InvalidError
 
 VARIABLE = "BGCI_JOB"
@@ -54,12 +54,31 @@ def decode_job(text: str) -> JobDocument:
     """The document in a job's variable. Raises InvalidError for a damaged one."""
     try:
         plain = text if text.startswith("{") else unpacked(base64.b64decode(text, validate=True)).decode()
-        return JobDocument(**json_value(plain))
-    except (ValueError, TypeError) as error:
+        return _document(json_value(plain))
+    except ValueError as error:
         raise InvalidError(
-            f"{VARIABLE} cannot be read: {error}.",
+            f"{VARIABLE} cannot be read: {reason(error)}.",
             remedy="Publish the jobs again with `bgci publish`; a job of an earlier bgci needs that too.",
         ) from None
+
+
+def _document(value: Any) -> JobDocument:
+    """The document of a JSON value. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    known = {field.name: str if field.type == "str" else dict for field in fields(JobDocument)}
+    if unknown := value.keys() - known:
+        raise ValueError(f"this version does not know its field {min(unknown)}")
+    wrong = [name for name in value if not isinstance(value[name], known[name])]
+    wrong += [name for name in ("app", "revision", "image", "definition") if name not in value]
+    wrong += [name for name in ("published", "variables") if not _holds_texts(value.get(name, {}))]
+    if wrong:
+        raise ValueError(f"its field {wrong[0]} is missing or of a wrong type")
+    return JobDocument(**value)
+
+
+def _holds_texts(value: Any) -> bool:
+    return all(isinstance(text, str) for text in as_mapping(value).values())
 
 
 def job_document(spec: Mapping[str, Any]) -> JobDocument:

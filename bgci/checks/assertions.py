@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from bgci import redaction
+from bgci.bounded import UnusableJsonError, json_value
 from bgci.checks.confined import Confined, TooCostly
 from bgci.checks.model import Check, Expect, Share
 from bgci.checks.test_result import Case, Outcome
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 EXCERPT = 2048  # characters of a body that a report shows
 PRIVATE_HEADER = re.compile(r"(?i)auth|cookie|token|secret|passw|api-?key|credential|session|signature")
+LONGEST_SECRET = 1 << 16  # characters
 KINDS = 20  # different failures that are counted separately
 
 
@@ -100,7 +102,10 @@ def _body_mismatches(expect: Expect, response: Response, matcher: Confined) -> I
 
 def _json_mismatches(expect: Expect, response: Response, matcher: Confined) -> Iterator[str]:
     try:
-        document = json.dumps(json.loads(response.body))
+        document = json.dumps(json_value(response.body))
+    except UnusableJsonError as error:
+        yield f"body: expected JSON that can be used, got {_short(response.text)}: {error}"
+        return
     except (ValueError, RecursionError):
         yield f"body: expected JSON, got {_short(response.text)}"
         return
@@ -130,7 +135,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _short(text: str, limit: int = 80) -> str:
-    text = redaction.redacted(text)  # before shortening: redaction cannot recognise a part of a secret
+    text = redaction.redacted(text[:LONGEST_SECRET])  # before shortening: redaction does not recognise a part
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 TRY_SECONDS = 2.0  # of processor time, for one evaluation
 HANG_SECONDS = 60.0  # without an answer, for any reason
-MEMORY_BYTES = 768 << 20  # of the child's address space
+MEMORY_BYTES = 64 << 20  # of the child's data
 MOST_VALUES = 10_000  # of one JSONPath
 CHILDREN = 2  # at a time: more would share the same cores
 
@@ -137,7 +137,7 @@ def serve() -> None:
     import resource
 
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, also while the interpreter lock is held
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     print("{}", flush=True)
     for line in sys.stdin:
         try:

@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import requests
 import urllib3
 
 from bgci.checks.assertions import Response, ResponseSums, mismatches
-from bgci.checks.confined import Confined
+from bgci.checks.confined import CHILDREN, Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import signals
@@ -30,6 +31,8 @@ MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
 LOOK = 0.1  # seconds until a signal is handled
+SMALL_BODY = 1 << 16  # bytes; more of it is read while fewer than LARGE_BODIES others are read or compared
+LARGE_BODIES = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,32 @@ class Place:
     name: str
     urls: tuple[str, ...]
     address: str = ""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What bounds the memory of a run: a body can take up to thirty times its size while it is compared."""
+
+    matcher: Confined
+    large: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(LARGE_BODIES))
+    comparing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(CHILDREN))
+
+    @contextmanager
+    def for_one(self) -> Iterator[Callable[[], float]]:
+        """A function that waits until there is room for one large body, and returns the seconds that it waited."""
+        taken: list[bool] = []
+
+        def take() -> float:
+            began = time.monotonic()
+            if not taken:
+                taken.append(self.large.acquire())
+            return time.monotonic() - began
+
+        try:
+            yield take
+        finally:
+            if taken:
+                self.large.release()
 
 
 @dataclass
@@ -87,7 +116,7 @@ def run(
     ended: dict[int, Case] = {}
     until = time.monotonic() + timeout
     matcher = Confined()
-    pools = _start(jobs, finished, stop, verify, matcher)
+    pools = _start(jobs, finished, stop, verify, _Room(matcher))
     try:
         for job in _ended(len(jobs), finished, until, look):
             ended[id(job)] = _case(job, suite)
@@ -161,7 +190,7 @@ def _start(
     finished: queue.SimpleQueue[Future[_Job]],
     stop: threading.Event,
     verify: bool | str,
-    matcher: Confined,
+    room: _Room,
 ) -> list[ThreadPoolExecutor]:
     """Start the lanes of each place, each place with separate threads."""
     if not all(job.check.verify for job in jobs):
@@ -177,13 +206,13 @@ def _start(
         pool = ThreadPoolExecutor(min(len(lanes), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(by_place))))
         # The longest lanes first, because they decide the total time.
         for count, job in sorted(lanes, key=lambda lane: lane[0], reverse=True):
-            pool.submit(_drive, job, count, verify, proxies, stop, matcher).add_done_callback(finished.put)
+            pool.submit(_drive, job, count, verify, proxies, stop, room).add_done_callback(finished.put)
         pools.append(pool)
     return pools
 
 
 def _drive(
-    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, matcher: Confined
+    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, room: _Room
 ) -> _Job:
     """Send one lane's requests; skip the rest when several in a row got no answer."""
     silent = 0
@@ -195,11 +224,17 @@ def _drive(
             if stop.is_set():
                 break
             missing = Response(problem=f"the app has no port {job.check.port}")
-            response = send(session, job.check, job.url) if job.url else missing
-            wrong = list(mismatches(job.check.expect, response, matcher))
+            with room.for_one() as take:
+                response = send(session, job.check, job.url, take) if job.url else missing
+                with room.comparing:
+                    if stop.is_set():
+                        break
+                    wrong = list(mismatches(job.check.expect, response, room.matcher))
+                    with job.lock:
+                        job.sums.add(response, wrong)
+                problem, response = response.problem, missing
             with job.lock:
-                job.sums.add(response, wrong)
-                silent = silent + 1 if response.problem else 0
+                silent = silent + 1 if problem else 0
                 if silent == GIVE_UP_AFTER:
                     job.sums.skip(count - number - 1, f"not sent after {silent} requests without an answer")
                     break
@@ -209,8 +244,11 @@ def _drive(
 # -- one request ------------------------------------------------------------------------------------------------------
 
 
-def send(session: requests.Session, check: Check, url: str) -> Response:
-    """Send one request within the check's timeout. A redirect is an answer like any other."""
+def send(session: requests.Session, check: Check, url: str, take: Callable[[], float] = lambda: 0.0) -> Response:
+    """Send one request within the check's timeout. A redirect is an answer like any other.
+
+    take: called before a large body is read on; returns the seconds that it waited, which do not count.
+    """
     began = time.monotonic()
     until = began + check.timeout
     session.cookies.clear()
@@ -225,8 +263,8 @@ def send(session: requests.Session, check: Check, url: str) -> Response:
             stream=True,
             verify=session.verify if check.verify else False,
         ) as received:
-            body, cut = _read(received, until)
-            seconds = time.monotonic() - began
+            body, cut, waited = _read(received, until, take)
+            seconds = time.monotonic() - began - waited
             return Response(received.status_code, received.reason or "", received.headers, body, seconds, cut=cut)
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         return Response(problem=_why(error, check.timeout), seconds=time.monotonic() - began)
@@ -234,19 +272,20 @@ def send(session: requests.Session, check: Check, url: str) -> Response:
         return Response(problem=f"the request cannot be sent ({type(error).__name__})")
 
 
-def _read(response: requests.Response, until: float) -> tuple[bytes, bool]:
-    """The body, and whether it was truncated. Raises TimeoutError, also for a body that arrives too slowly."""
-    parts: list[bytes] = []
-    size = 0
-    while size <= MAX_BODY:
-        if time.monotonic() > until:
+def _read(response: requests.Response, until: float, take: Callable[[], float]) -> tuple[bytes, bool, float]:
+    """The body, whether it was cut, and the seconds of ``take``. Raises TimeoutError for a body that is too slow."""
+    body, waited = bytearray(), 0.0
+    while len(body) <= MAX_BODY:
+        if len(body) > SMALL_BODY:
+            waited += take()
+        if time.monotonic() > until + waited:
             raise TimeoutError
         part = response.raw.read1(CHUNK, decode_content=True)
         if not part:
-            return b"".join(parts), False
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)[:MAX_BODY], True
+            return bytes(body), False, waited
+        body += part[: MAX_BODY + 1 - len(body)]
+    del body[MAX_BODY:]
+    return bytes(body), True, waited
 
 
 def _why(error: BaseException, timeout: float) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -59,21 +59,42 @@ def require_some(cases: Iterable[Case]) -> list[Case]:
 
 
 MOST_CASES = 2_000  # limit of the cases of one test program: CI systems show no more, and each takes time and memory
-
-
-def folded(cases: Sequence[Case], *, most: int = MOST_CASES) -> list[Case]:
-    """About ``most`` of the cases in their order, with bad ones preferred. For each outcome one more case counts the
-    omitted ones."""
-    if len(cases) <= most:
-        return list(cases)
-    ranked = sorted(range(len(cases)), key=lambda index: (not cases[index].bad, index))
-    listed = set(ranked[:most])
-    left = Counter(cases[index].outcome for index in ranked[most:])
-    rest = [
-        Case(cases[0].suite, f"{count} more tests: {outcome.value}", outcome=outcome, message=TOO_MANY)
-        for outcome, count in left.items()
-    ]
-    return [cases[index] for index in sorted(listed)] + rest
-
-
+MOST_TEXT = 2_000_000  # characters; limit of all their details and output together
 TOO_MANY = f"Only {MOST_CASES} tests of one program are listed; its own JUnit file has them all."
+LEFT_OUT = "(left out: the test program's own JUnit file has it)"
+
+
+class Folding:
+    """Keeps about ``most`` of many cases in their order: all that fit, bad ones before others. For each outcome, one
+    more case counts those that are left out."""
+
+    def __init__(self, most: int = MOST_CASES) -> None:
+        self._most = most
+        self._kept: list[Case] = []
+        self._left: Counter[Outcome] = Counter()
+        self._text = 0
+        self.count = 0
+        self.executed = False
+
+    def add(self, case: Case) -> None:
+        self.count += 1
+        self.executed = self.executed or case.executed
+        self._text += len(case.details) + len(case.output)
+        if self._text > MOST_TEXT and (case.details or case.output):
+            case = replace(case, details=case.details and LEFT_OUT, output=case.output and LEFT_OUT)
+        self._kept.append(case)
+        if len(self._kept) > 2 * self._most:  # not each time, because it takes a while
+            self._fold()
+
+    def _fold(self) -> None:
+        ranked = sorted(range(len(self._kept)), key=lambda index: (not self._kept[index].bad, index))
+        self._left.update(self._kept[index].outcome for index in ranked[self._most :])
+        self._kept = [self._kept[index] for index in sorted(ranked[: self._most])]
+
+    def cases(self) -> list[Case]:
+        self._fold()
+        rest = [
+            Case(self._kept[0].suite, f"{count} more tests: {outcome.value}", outcome=outcome, message=TOO_MANY)
+            for outcome, count in self._left.items()
+        ]
+        return [*self._kept, *rest]

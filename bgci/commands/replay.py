@@ -11,7 +11,7 @@ from pathlib import Path
 from bgci.bounded import file_bytes, reason
 from bgci.errors import UsageError
 from bgci.reporting.console import plain
-from bgci.reporting.journal_reader import MOST_OF_A_JOURNAL
+from bgci.reporting.journal_reader import MOST_OF_A_JOURNAL, lines_of
 from bgci.reporting.journal_replay import replay, run_lines
 
 
@@ -21,7 +21,7 @@ def run(journal: str) -> None:
     Raises UsageError for a file that is unreadable or has no rollout.
     """
     try:
-        lines = file_bytes(Path(journal), MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
+        lines = lines_of(file_bytes(Path(journal), MOST_OF_A_JOURNAL))
     except OSError as error:
         raise UsageError(
             f"{journal} cannot be read: {reason(error)}.", remedy="Name the journal.jsonl of an artifacts directory."

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bgci.bounded import UnusableJsonError, json_value
+from bgci.bounded import MOST_TEXT, UnusableJsonError, json_value, memory_of_text
 from bgci.dcos import tls
 from bgci.dcos.http_address import CREDENTIALS_REMEDY, checked_url, origin, proxies, redirect_target
 from bgci.dcos.http_body import ENCODINGS, TooLarge, in_requests_words, read_body
@@ -143,8 +143,14 @@ class Http:
         return self.value(reply), reply
 
     def text(self, path: str, *, params: Params = (), headers: Mapping[str, str] | None = None) -> str:
-        """The text at ``path``."""
-        return self.request("GET", path, params=params, headers={"Accept": "text/plain, */*", **(headers or {})}).text
+        """The text at ``path``. Raises UnavailableError for one that takes too much memory."""
+        reply = self.request("GET", path, params=params, headers={"Accept": "text/plain, */*", **(headers or {})})
+        if memory_of_text(reply.content) > MOST_TEXT:
+            raise UnavailableError(
+                f"{shown(reply.url)} answers with a text of more than {MOST_TEXT >> 20} MiB of memory.",
+                remedy=f"Is {self.base_url} the URL of {self.name}?",
+            )
+        return reply.text
 
     def post(self, path: str, *, params: Params = (), json: Any = None) -> Any:
         return self.value(self.request("POST", path, params=params, json=json))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -36,8 +37,8 @@ class HttpFailure(Exception):
         """The server's message, in one line."""
         if isinstance(self.body, dict):
             said = self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body
-            return str(said)[:LONGEST]
-        return str(self.body)[:LONGEST]
+            return _text(said)
+        return _text(self.body)
 
     @property
     def details(self) -> list[str]:
@@ -48,9 +49,9 @@ class HttpFailure(Exception):
         lines: list[str] = []
         for detail in found[:MOST_DETAILS] if isinstance(found, list) else []:
             errors = detail.get("errors", []) if isinstance(detail, dict) else [detail]
-            path = str(detail.get("path", "/"))[:LONGEST] if isinstance(detail, dict) else "/"
+            path = _text(detail.get("path", "/")) if isinstance(detail, dict) else "/"
             listed = errors[:MOST_DETAILS] if isinstance(errors, list) else [errors]
-            lines += [f"{path}: {str(error)[:LONGEST]}" for error in listed]
+            lines += [f"{path}: {_text(error)}" for error in listed]
         return lines[:MOST_DETAILS]
 
     def unavailable(self, what: str) -> UnavailableError:
@@ -59,6 +60,11 @@ class HttpFailure(Exception):
             f"{what}: {self.url} answered {self.status} {self.message}".rstrip(),
             remedy="Check the URL and the service's health, then run the command again.",
         )
+
+
+def _text(value: Any) -> str:
+    """A text as it is, any other value as JSON."""
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:LONGEST]
 
 
 def failure_of(error: BaseException) -> HttpFailure | None:

@@ -14,7 +14,8 @@ from bgci.dcos.json_answer import JsonAnswer
 from bgci.errors import BgciError
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
-CHUNK = 1 << 16  # bytes
+CHUNK = 1 << 16  # bytes that the files API is asked for
+MOST = 1 << 20  # bytes of one look; the next one continues there
 ENDED = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"}  # its executor has seen the process's end
 SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/executors/{executor}/runs/{container}"
 
@@ -98,7 +99,7 @@ class TaskLog:
             raise
         if "html" in reply.headers.get("Content-Type", ""):
             raise ValueError("a user interface that answers every path")
-        return _decoded(reply.content[offset:], offset)
+        return _decoded(reply.content[offset : offset + MOST], offset)
 
     def _files(self, task_id: str, offset: int) -> tuple[str, int] | None:
         """The Mesos files API on the task's agent; ``offset`` is one in the file. None while Mesos has no container."""
@@ -110,6 +111,8 @@ class TaskLog:
         agent, path = self._sandboxes[task_id]
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
         reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
+        if len(reply.content) > MOST:
+            raise ValueError("it is longer than requested")
         # Mesos puts the file's bytes into JSON unchanged: invalid or incomplete UTF-8 must not break the parser.
         data = self._answer(json_value(reply.content.decode("utf-8", "surrogateescape")))["data"]
         written = data.text().encode("utf-8", "surrogateescape")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bgci.bounded import file_bytes
+from bgci.bounded import file_bytes, reason
 from bgci.checks import runner, test_program
 from bgci.checks.model import CANARY, LOAD_BALANCER, Suite
-from bgci.checks.test_result import Case, Outcome, folded, require_some
+from bgci.checks.test_result import Case, Folding, Outcome, require_some
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
@@ -218,10 +218,15 @@ def _command(
     if context.settings.junit_glob and not fresh:
         patterns = ", ".join(context.settings.junit_glob)
         yield _no_results(command, f"it wrote no JUnit file that matches {patterns}")
-    merged = [case for path in fresh for case in _merged(context, command, Path(path))]
-    yield from folded(merged)
-    if merged and not any(case.executed for case in merged):
-        yield _no_results(command, f"none of the {len(merged)} tests in its JUnit files was executed")
+    merged = Folding()
+    for path in fresh:
+        for case in _merged(command, Path(path)):
+            merged.add(case)
+    for case in merged.cases():
+        _say(context, case)
+        yield case
+    if merged.count and not merged.executed:
+        yield _no_results(command, f"none of the {merged.count} tests in its JUnit files was executed")
 
 
 def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -231,18 +236,18 @@ def _written(patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
     return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
 
 
-def _merged(context: Context, command: str, path: Path) -> Iterator[Case]:
+def _merged(command: str, path: Path) -> Iterator[Case]:
     try:
         cases = junit.read(file_bytes(path, junit.MOST_BYTES), suite=test_program.SUITE)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        yield _no_results(command, f"{path} cannot be read: {reason(error)}")
+        return
+    except ValueError as error:
         yield _no_results(command, f"{path} is not a JUnit file: {error}")
         return
     if not cases:
         yield _no_results(command, f"{path} has no test: none was executed")
-    for case in cases:
-        if case.bad:
-            _say(context, case)
-        yield case
+    yield from cases
 
 
 def _no_results(command: str, why: str) -> Case:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import job_document
@@ -33,14 +32,11 @@ from bgci.operations.job_login import TO_LOG_IN, has_login
 from bgci.operations.job_options import honoured
 from bgci.operations.planning import GoalRequest, goal_request, next_step, observer_of, release_to_undo
 from bgci.operations.publishing import needed_metronome
-from bgci.operations.result import Result
 from bgci.operations.run_watch import FASTEST_POLL, RunWatch
 
 STOPPED = 2.0  # seconds for a stopped run to report its end: a cancelled CI job has little more time
 ENDING = 0.5  # seconds for requests after a deadline: to read the end of the run, to stop it, to explain it
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
-# The parts of a run's result that become parts of this command's result.
-COPIED: dict[str, type] = {"state": dict, "timings": dict, "changed": bool, "message": str, "reached": str}
 
 
 def follow(context: Context, kind: Kind, release: Release | None, size: CanarySize) -> bool:
@@ -192,8 +188,8 @@ def _stop_and_read(watch: RunWatch) -> None:
     while metronome.active_runs(job_id) and time.monotonic() < until:
         pause(FASTEST_POLL)
     watch.read_rest(until - time.monotonic())
-    if watch.result and "state" in watch.result:
-        watch.context.result = replace(watch.context.result, state=watch.result["state"])
+    if watch.result and watch.result.copied.state:
+        watch.context.result = replace(watch.context.result, state=watch.result.copied.state)
 
 
 def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWatch, state: JobRun, job: Job) -> None:
@@ -201,12 +197,14 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
     logs_in = has_login(job)
     where = f"Run {watch.run_id} of job {watch.job_id}"
     if watch.result is not None:
-        context.result = context.result.followed_by(_copied(watch.result))
-        code, message = _code_in(watch.result), str(watch.result.get("message"))
+        context.result = context.result.followed_by(watch.result.copied)
+        code, message = watch.result.exit_code, watch.result.message
         if code == 0 and state.status == "SUCCESS":
-            context.console.result(str(watch.result.get("message", "The job succeeded.")))
+            context.console.result(message or "The job succeeded.")
             return
-        raise _error_of(code or 1, message, str(watch.result.get("remedy", "")), where, logs_in)
+        if code:
+            message = message or f"{where} failed with exit code {code}."
+            raise _error_of(code, message, watch.result.remedy, where, logs_in)
     if state.status == "SUCCESS":
         context.console.result("The job succeeded. Its log is not readable with these credentials.")
         return
@@ -227,17 +225,6 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
     _judge_by_group(context, request(), f"{where} {how}")
 
 
-def _copied(result: Mapping[str, Any]) -> Result:
-    """The validated parts of a run's result: another program may have written the job's log."""
-    return Result(**{name: result[name] for name, kind in COPIED.items() if isinstance(result.get(name), kind)})
-
-
-def _code_in(result: Mapping[str, Any]) -> int:
-    """The exit code in a run's result; 1 for an invalid value."""
-    code = result.get("exit_code", 1)
-    return code if isinstance(code, int) and code in NAMES else 1
-
-
 def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
     if code in (130, 143):  # a signal to the run, not to this command
         return ConflictError(
@@ -254,7 +241,8 @@ def _code_of(context: Context, watch: RunWatch) -> int | None:
     message = log.exit_message(watch.task_id) if log and watch.task_id else None
     words = (message or "").rsplit("status ", 1)
     code = int(words[1]) if len(words) == 2 and re.fullmatch("[0-9]{1,3}", words[1]) else None
-    return code if code in NAMES else None  # 124, 137: the run was ended from outside, and bgci wrote no result
+    # 1: a shell or an interpreter that found no bgci. 124, 137: the run was ended from outside.
+    return code if code in NAMES and code != BgciError.code else None
 
 
 def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:

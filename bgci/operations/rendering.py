@@ -55,18 +55,19 @@ def render(context: Context) -> Rendered:
     cluster; only the jobs are rendered again.
     """
     again = not (context.settings.image or context.settings.template) and _definition_file(context).exists()
-    release = _rendered_before(context) if again else from_template(context)
+    # Read once: it can be a pipe, and what the manifest names must be what was rendered.
+    template = None if again or not context.settings.image else read_template(context.settings)
+    release = _rendered_before(context) if again else from_template(context, template=template)
     jobs = jobs_of(context, release)
     names = artifact_names(context.app_id, context.revision)
     documents: dict[str, Any] = {"definition": release.definition, **{goal: masked(job) for goal, job in jobs.items()}}
     paths = [context.artifacts.write_json(names[key], document) for key, document in documents.items()]
-    template = None if again else template_file(context.settings)
     context.artifacts.manifest(
         app=context.app_id,
         revision=context.revision,
         image=release.image,
         files=paths,
-        template=(template.name, file_bytes(template)) if template else None,
+        template=(template[0].name, template[1]) if template else None,
     )
     for path in paths:
         context.console.info(f"Wrote {path}")
@@ -136,17 +137,31 @@ def known_group(context: Context) -> str:
         return ""
 
 
-def from_template(context: Context, settings: Settings | None = None) -> Release:
-    """Render the template for this image. settings: default: the command's. Raises UsageError or InvalidError."""
+def from_template(
+    context: Context, settings: Settings | None = None, template: tuple[Path, bytes] | None = None
+) -> Release:
+    """Render the template for this image. settings: default: the command's. template: file and content; default: read
+    now. Raises UsageError or InvalidError."""
     settings = settings or context.settings
     if not settings.image:
         raise UsageError("--image is missing.", remedy="Give --image, or set BGCI_IMAGE.")
-    file = template_file(settings)
-    text = text_of(file, "The template", "--template")
+    file, content = template or read_template(settings)
+    text = content.decode("utf-8").replace("\r\n", "\n")
     values = variables(settings)
     raw = render_template(text, name=file.name, variables=values)
     require_image_used(raw, text, name=file.name, variables=values, image=settings.image)
     return _release(context, settings, normalise(raw), settings.image)
+
+
+def read_template(settings: Settings) -> tuple[Path, bytes]:
+    """The template's file and its content, which is UTF-8. Raises UsageError."""
+    file = template_file(settings)
+    try:
+        content = file_bytes(file)
+        content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The template {file} cannot be read: {reason(error)}.", remedy="Check --template.") from None
+    return file, content
 
 
 def template_file(settings: Settings) -> Path:

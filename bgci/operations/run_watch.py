@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from bgci.bounded import json_value
 from bgci.dcos.metronome import JobRun, Metronome
 from bgci.durations import duration_text
 from bgci.errors import ConflictError, DeadlineError, UnavailableError
 from bgci.interruption import left, pause
 from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
+from bgci.operations.run_result import RunResult, run_result
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after a change, and without changes
 LOG_TAIL = 5.0  # seconds for the last lines of a finished run to appear
@@ -45,7 +44,7 @@ class RunWatch:
         self.metronome = metronome
         self.job_id = job_id
         self.run_id = ""
-        self.result: dict[str, Any] | None = None
+        self.result: RunResult | None = None
         self.task_id = ""
         self.started = False  # whether a task of the run was launched, or its log was read
         self._offset = 0
@@ -67,7 +66,7 @@ class RunWatch:
             self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
             if state.status == "UNKNOWN":
                 if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
-                    return JobRun(self.run_id, "SUCCESS" if self.result.get("exit_code", 1) == 0 else "FAILED")
+                    return JobRun(self.run_id, "SUCCESS" if self.result.exit_code == 0 else "FAILED")
                 unknown_since = unknown_since or time.monotonic()
                 if time.monotonic() - unknown_since > GONE_AFTER:
                     raise self._gone()
@@ -157,9 +156,4 @@ class RunWatch:
         if not line.startswith(RESULT_LINE):
             self.context.console.foreign("job", line)
             return
-        try:
-            result = json_value(line[len(RESULT_LINE) :])
-        except ValueError:
-            return
-        if isinstance(result, dict):
-            self.result = result
+        self.result = run_result(line[len(RESULT_LINE) :]) or self.result

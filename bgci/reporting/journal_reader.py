@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 from bgci.bounded import json_value, own_file
 from bgci.engine.observation import Observation, Task
-from bgci.reporting.rollout_record import decode_observation, merged
+from bgci.reporting.rollout_record import decode_observation, decoded, merged
 
 MOST_OF_A_JOURNAL = 8_000_000  # bytes: a rollout of half an hour writes some millions
 
@@ -39,15 +40,23 @@ def entries(lines: Iterable[str]) -> Iterator[Entry]:
             at = datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
             if kind == "goal":
                 value, step = {}, {}
+            now = decoded(float, event["now"]) if kind in ("observed", "unobserved", "refused") else 0.0
+            if kind == "refused":
+                decoded(str, event["reason"])
             if kind == "observed":
                 value = dict(event["full"]) if "full" in event else merged(value, event.get("changed", {}))
-                observation = decode_observation(float(event["now"]), value)
+                observation = decode_observation(now, value)
             if kind in ("observed", "unobserved"):
                 before, step = step, event.get("step", step)
                 decided = "do" in step or ("wait" in step and step["wait"] != before.get("wait"))
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError):
             continue
         yield Entry(kind, at, event, observation, step, decided)
+
+
+def lines_of(content: bytes) -> Iterator[str]:
+    """The lines of a journal, one at a time: all of them together take many times its size."""
+    return (line.decode("utf-8", "replace").strip() for line in io.BytesIO(content))
 
 
 def served_on(journal: Path, revision: str, since_verdict: float) -> float | None:
@@ -58,12 +67,15 @@ def served_on(journal: Path, revision: str, since_verdict: float) -> float | Non
     its job, so only the time between two of them counts.
     """
     try:
-        lines = own_file(journal, MOST_OF_A_JOURNAL).decode("utf-8", "replace").splitlines()
+        lines = lines_of(own_file(journal, MOST_OF_A_JOURNAL))
     except OSError:
         return None
     found: list[Observation] = []  # of the last goal, which is the rollback
     for entry in entries(lines):
-        found = [] if entry.kind == "goal" else [*found, *([entry.observation] if entry.observation else [])]
+        if entry.kind == "goal":
+            found = []
+        if entry.observation:
+            found.append(entry.observation)
     serves = [any(one.is_up(task) for task in _tasks_of(revision, one)) for one in found]
     if not any(serves) or all(serves):
         return None

@@ -48,18 +48,23 @@ def replay(lines: Iterable[str]) -> Iterator[Run]:
     run: list[Entry] = []
     for entry in entries(lines):
         if entry.kind == "goal" and run:
-            yield _played(run)
+            yield from _played(run)
             run = []
         if run or entry.kind == "goal":
             run.append(entry)
     if run:
-        yield _played(run)
+        yield from _played(run)
 
 
-def _played(recorded: list[Entry]) -> Run:
+def _played(recorded: list[Entry]) -> Iterator[Run]:
+    """The run; none where its goal cannot be read, such as one of another version."""
     first = recorded[0].event
-    run = Run(*decode_goal(first))
-    rollout = Rollout(run.goal, run.policy, Memory(kept=decoded(App, first["kept"]) if first.get("kept") else None))
+    try:
+        run = Run(*decode_goal(first))
+        kept = decoded(App, first["kept"]) if first.get("kept") else None
+    except (KeyError, ValueError):
+        return
+    rollout = Rollout(run.goal, run.policy, Memory(kept=kept))
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
     created: App | None = None  # by that action, as Marathon has confirmed
     for entry in recorded[1:]:
@@ -87,7 +92,7 @@ def _played(recorded: list[Entry]) -> Run:
                 rollout.unanswered(now, problem, lost)
             if event["reason"] == "lock":
                 rollout.locked(now, problem)
-    return run
+    yield run
 
 
 def _created(event: Json) -> App | None:

@@ -103,14 +103,19 @@ def _read_case(element: ET.Element, suite: str) -> Case:
     output = [("".join(found[name].itertext())).strip() for name in ("system-out", "system-err") if name in found]
     return Case(
         suite,
-        element.get("name") or "?",
-        element.get("classname") or "",
+        _short(element.get("name"), MAX_NAME) or "?",
+        _short(element.get("classname"), MAX_NAME),
         outcome,
-        (found[tag].get("message") or details.partition("\n")[0] or tag) if tag else "",
-        details,
-        "\n".join(text for text in output if text),
+        (_short(found[tag].get("message") or details.partition("\n")[0], MAX_NAME) or tag) if tag else "",
+        _short(details),
+        "\n".join(_short(text) for text in output if text),
         _seconds(element.get("time")),
     )
+
+
+def _short(text: str | None, limit: int = MAX_TEXT) -> str:
+    """A text of any length as the report will have it, so that it takes no memory until then."""
+    return text if text and len(text) <= limit else clean(text or "", limit)
 
 
 def _tag(element: ET.Element) -> str:

@@ -6,7 +6,7 @@ decides the content; the template only draws it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from bgci.checks.test_result import Case
 from bgci.reporting import junit
 from bgci.reporting.artifacts import Artifacts, no_link
 from bgci.reporting.chart import duration
+from bgci.reporting.journal_reader import lines_of
 from bgci.reporting.page_model import page_model
 
 NAME = "report.html"
-MAX_JOURNAL = 8_000_000  # bytes that are read from the end of the journal
+MAX_JOURNAL = 5_500_000  # bytes that are read from the end of the journal
 MAX_FILES = 100
 
 
@@ -25,7 +26,7 @@ def write(artifacts: Artifacts) -> Path:
     """Write the page from the artifacts directory. Raises UsageError when it cannot be written."""
     directory = artifacts.directory
     result, manifest = artifacts.read_json("result.json"), artifacts.read_json("manifest.json")
-    cases = [case for name in artifacts.find("junit/*.xml") for case in _cases(artifacts, name)]
+    cases = list(_all_cases(artifacts))
     page = page_model(
         _journal(directory / "journal.jsonl"),
         result if isinstance(result, dict) else {},
@@ -51,13 +52,18 @@ def render(page: Mapping[str, Any]) -> str:
     return environment.get_template("page.html.j2").render(page=page)
 
 
-def _cases(artifacts: Artifacts, name: str) -> list[Case]:
-    """The cases of a JUnit file, in the suites of bgci's names; none for an unreadable file."""
-    try:
-        found = junit.read(artifacts.read_bytes(name, junit.MOST_BYTES), suite=Path(name).stem)
-    except (OSError, ValueError):
-        return []
-    return [_ours(case) for case in found]
+def _all_cases(artifacts: Artifacts) -> Iterator[Case]:
+    """The cases of the JUnit files, in the suites of bgci's names. An unreadable file has none, nor has one that makes
+    all of them together larger than the limit of one."""
+    left = junit.MOST_BYTES
+    for name in artifacts.find("junit/*.xml"):
+        try:
+            content = artifacts.read_bytes(name, left)
+            found = junit.read(content, suite=Path(name).stem)
+        except (OSError, ValueError):
+            continue
+        left -= len(content)
+        yield from map(_ours, found)
 
 
 def _ours(case: Case) -> Case:
@@ -76,12 +82,12 @@ def _ours(case: Case) -> Case:
     )
 
 
-def _journal(path: Path) -> list[str]:
+def _journal(path: Path) -> Iterable[str]:
     try:
         with open(path, "rb", opener=no_link) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_JOURNAL))
-            return file.read().decode("utf-8", "replace").splitlines()
+            return lines_of(file.read(MAX_JOURNAL))
     except OSError:
         return []
 

@@ -59,24 +59,43 @@ def _default(field: Field[Any]) -> Any:
 
 
 def decoded(kind: Any, value: Any) -> Any:
-    """The inverse of ``encoded``; ignores unknown fields of another version. Raises TypeError, ValueError."""
-    part = get_args(kind)[-1 if get_origin(kind) is dict else 0] if get_args(kind) else None
+    """The inverse of ``encoded``; ignores unknown fields of another version. Raises ValueError for a value of another
+    type."""
+    arguments, origin = get_args(kind), get_origin(kind)
+    if type(None) in arguments:
+        return None if value is None else decoded(arguments[0], value)
     if is_dataclass(kind):
         hints = _hints(kind)  # type: ignore[arg-type]
         # A field without a default is absent when it is None.
         absent = {
             name: None for name, hint in hints.items() if type(None) in get_args(hint) and not hasattr(kind, name)
         }
-        known = {name: decoded(hints[name], part) for name, part in value.items() if name in hints}
+        known = {name: decoded(hints[name], part) for name, part in _of(dict, value).items() if name in hints}
+        if missing := {field.name for field in fields(kind) if _is_required(field)} - {*known, *absent}:
+            raise ValueError(f"{min(missing)} is missing")
         return kind(**{**absent, **known})  # type: ignore[operator]
-    if is_dataclass(part) and get_origin(kind) is tuple:
-        first = fields(part)[0].name
-        return tuple(decoded(part, {first: key, **inner}) for key, inner in value.items())
-    if get_origin(kind) is dict:
-        return {key: decoded(part, inner) for key, inner in value.items()}
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if origin is tuple and is_dataclass(arguments[0]):
+        first = fields(arguments[0])[0].name
+        return tuple(decoded(arguments[0], {**_of(dict, inner), first: key}) for key, inner in _of(dict, value).items())
+    if origin is tuple:
+        return tuple(decoded(arguments[0], inner) for inner in _of(list, value))
+    if origin is dict:
+        return {key: decoded(arguments[1], inner) for key, inner in _of(dict, value).items()}
+    if issubclass(kind, Enum):
         return kind(value)
-    return tuple(value) if isinstance(value, list) else value
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    return _of(kind, value)
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _of(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{str(value)[:40]} is not of the type {kind.__name__}")
+    return value
 
 
 _hints = cache(get_type_hints)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from hostile.cluster import Answer, Send, whole
+from hostile.cluster import TEXTS, Answer, Send, whole
 
 MEGABYTE = b"0" * (1 << 20)
+MOST = 16 * len(MEGABYTE)  # bytes of an answer that are read
 TRICKLE = 0.05  # seconds between two bytes: each comes long before the read timeout
 
 
@@ -206,8 +207,6 @@ def _all() -> Iterator[tuple[str, Answer]]:
         yield name, body(text, status, "application/json", *more)
     for name, text in _texts():
         yield name, body(text, "200 OK", "text/plain")
-    for name, value in _large():
-        yield name, body(value)
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -226,14 +225,50 @@ def _texts() -> Iterator[tuple[str, str]]:
         yield f"a result of {code}", f'bgci-result: {{"exit_code": {code}, "state": 7, "message": [], "timings": 7}}\n'
 
 
-def _large() -> Iterator[tuple[str, str]]:
-    """Within the limit of bytes; each value takes far more memory than its text."""
+def _large() -> Iterator[tuple[str, Answer]]:
+    """Much memory: endless, or within the limit of bytes and each value takes far more memory than its text."""
+    for name in ("a body without an end", "a gigabyte announced", "a gzip bomb", "JSON deep"):
+        yield name, HOSTILE[name]
+    for name, value in _values_within_the_limit():
+        yield name, body(value)
+    for name, first, line in _lines_within_the_limit():
+        yield name, body(first + line * ((MOST - len(first)) // len(line)), "200 OK", "text/plain")
+
+
+def _values_within_the_limit() -> Iterator[tuple[str, str | bytes]]:
     yield "many numbers", "[" + "0," * 900_000 + "0]"
     yield "many objects", '{"apps": [' + "{}," * 400_000 + "{}]}"
     yield "many keys", "{" + ",".join(f'"{n}":{n}' for n in range(400_000)) + "}"
+    yield "as many values as are read", '{"apps": [' + "{}," * 120_000 + "{}]}"
+    labels = ",".join(f'"{number}":"x"' for number in range(240_000))
+    yield "apps of many labels", '{"apps":[{"id":"/web-green","labels":{"HAPROXY_APP_ID":"/web",' + labels + "}}]}"
+    yield "a long text", '["' + "x" * (MOST - 10) + '"]'
+    yield "a wide text", ('["' + "x" * (MOST - 20) + '\U0001f600"]').encode()
+    yield "a long text in an app", '{"apps":[{"id":"/web-green","labels":{"a":"' + "x" * (MOST - 100) + '"}}]}'
+
+
+def _lines_within_the_limit() -> Iterator[tuple[str, bytes, bytes]]:
+    """Their beginning, and the line that is repeated."""
+    yield "a line of 16 MiB", b"", b"x"
+    yield "a wide line of 16 MiB", "\U0001f600".encode(), b"x"
+    yield "blank lines", b"", b"\n"
+    yield "pids", b"", b"1 "
+    yield "statistics of commas", b"# pxname,svname,status\n", b","
+    yield "statistics of rows", b"# pxname,svname,status\n", b"web_10001,a,UP\n"
+    yield "a configuration of frontends", b"", b"frontend f\nbind *:10001\ndefault_backend web_10001\n"
+    yield "a log of observations", b"", b'bgci-journal: {"time":"2026-01-01T00:00:00Z","event":"observed","full":{}}\n'
+    yield "a log of results", b"", b'bgci-result: {"exit_code": 0, "state": {}, "timings": {}}\n'
 
 
 HOSTILE: dict[str, Answer] = dict(_all())
+LARGE: dict[str, Answer] = dict(_large())
+_OF_JSON = {name for name, _ in _values_within_the_limit()} | {"JSON deep"}
+_OF_TEXT = {name for name, *_ in _lines_within_the_limit()}
+
+
+def fits(label: str, endpoint: str) -> bool:
+    """Whether this large answer is read as what it is: JSON or lines. Instances answer with either."""
+    return endpoint == "instance" or label not in (_OF_JSON if endpoint in TEXTS else _OF_TEXT)
 
 
 def changed(value: Any, path: str = "$") -> Iterator[tuple[str, Any]]:

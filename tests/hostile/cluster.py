@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any
 
 Send = Callable[[bytes], None]
@@ -86,8 +87,11 @@ DEFINITION: dict[str, Any] = {
 class Cluster:
     """The cluster, its load balancer and the instances of ``/web``, revision v1 beside its canary v2.
 
+    It remembers nothing but the locks that commands create and delete: without them no command would get any further.
+
     ``hostile``: the endpoint that answers by ``answer``. ``asked``: which endpoints were asked, in order. ``alone``:
-    v2 runs alone, and v1 served before it. ``jobs``: the job definitions by id.
+    v2 runs alone, and v1 served before it. ``ended``: a job's run has ended as soon as it was started. ``jobs``: the
+    job definitions by id.
     """
 
     def __init__(self) -> None:
@@ -95,7 +99,9 @@ class Cluster:
         self.answer: Answer = _nothing
         self.asked: list[str] = []
         self.alone = False
+        self.ended = False
         self.jobs: Mapping[str, Any] = {}
+        self.locks: dict[str, Any] = {}  # by path
         self.over = threading.Event()
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=64)]
         self.port = self._listeners[0].getsockname()[1]
@@ -118,7 +124,7 @@ class Cluster:
         """From now on this endpoint answers so. Hostile answers that are under way end."""
         self.over.set()
         self.over = threading.Event()
-        self.hostile, self.answer, self.asked = endpoint, answer, []
+        self.hostile, self.answer, self.asked, self.locks = endpoint, answer, [], {}
 
     def _serve(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -142,12 +148,21 @@ class Cluster:
             method, target = head.split(b"\r\n")[0].decode("latin-1").split(" ")[:2]
             endpoint = next(name for name, form in ENDPOINTS if re.match(form, f"{method} {target}"))
             self.asked.append(endpoint)
+            self._remember(endpoint, target.partition("?")[0], body)
             good = self._good(endpoint, target)
             if endpoint == self.hostile:
                 self.answer(connection.sendall, good, self.over)
             else:
                 kind = "text/plain" if endpoint in TEXTS else "application/json"
                 connection.sendall(whole(good, kind, "404 Not Found" if good == MISSING else "200 OK"))
+
+    def _remember(self, endpoint: str, path: str, body: bytes) -> None:
+        """A lock that is created or deleted. An answer that is hostile does not keep it from being so."""
+        if endpoint == "create" and (lock := json.loads(body)).get("labels", {}).get("BGCI_LOCK_OF"):
+            version = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
+            self.locks[f"{path}{lock['id']}"] = {**lock, "version": version}
+        elif endpoint == "delete":
+            self.locks.pop(path, None)
 
     # -- good answers -------------------------------------------------------------------------------------------------
 
@@ -174,9 +189,9 @@ class Cluster:
             case "deployments":
                 return []
             case "apps":
-                return {"apps": self.apps()}
+                return {"apps": [*self.apps(), *self.locks.values()]}
             case "app":
-                found = next((app for app in self.apps() if path.endswith(app["id"])), None)
+                found = self.locks.get(path) or next((app for app in self.apps() if path.endswith(app["id"])), None)
                 return {"app": found} if found else json.loads(MISSING)
             case "create" | "change" | "delete" | "kill" | "cancel":
                 return {"deploymentId": "d1", "version": "2026-01-01T00:00:00.000Z"}
@@ -191,6 +206,8 @@ class Cluster:
             case "runs":
                 return []
             case "job":
+                return json.loads(MISSING)
+            case "run" if self.ended:
                 return json.loads(MISSING)
             case "run":
                 return {"id": "r1", "status": "ACTIVE", "tasks": [{"id": "t-r1"}]}

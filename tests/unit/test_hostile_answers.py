@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from e2e.lab import until
-from hostile.answers import HOSTILE, MEGABYTE, altered, body, changed, endless
+from hostile.answers import HOSTILE, LARGE, altered, body, changed, endless
 from hostile.cluster import Answer, Cluster
 from hostile.command import impatient, run
 from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared
@@ -104,33 +104,61 @@ def test_doctor_asks_a_silent_cluster_no_longer_than_its_time_limit(home: Path, 
     assert cluster.asked.count("version") <= 4  # of 20: four looks, five tries each
 
 
-LARGE: dict[str, tuple[str, bytes]] = {
-    "apps of many labels": (
-        "apps",
-        b'{"apps":[{"id":"/web-green","labels":{"HAPROXY_APP_ID":"/web",'
-        + b",".join(b'"%d":"x"' % number for number in range(240_000))
-        + b"}}]}",
-    ),
-    "a long text": ("apps", b'["' + b"x" * (16 * len(MEGABYTE) - 10) + b'"]'),
-    "pids": ("pids", b"1 " * (8 * len(MEGABYTE) - 10)),
-    "statistics of commas": ("statistics", b"# pxname,svname,status\n" + b"," * (16 * len(MEGABYTE) - 100)),
-    "a configuration of frontends": ("config", b"frontend f\nbind *:10001\ndefault_backend web_10001\n" * 280_000),
+# The answers that once took most, and where.
+LARGE_AT = {
+    "apps of many labels": "apps",
+    "a long text": "apps",
+    "pids": "pids",
+    "statistics of commas": "statistics",
+    "a configuration of frontends": "config",
 }
 
 
-@pytest.mark.parametrize("label", LARGE)
+@pytest.mark.parametrize("label", LARGE_AT)
 def test_no_answer_takes_more_than_150_mebibytes(home: Path, cluster: Cluster, label: str) -> None:
-    endpoint, content = LARGE[label]
-    cluster.answering(endpoint, body(content, "200 OK", "text/plain" if endpoint != "apps" else "application/json"))
+    cluster.answering(LARGE_AT[label], LARGE[label])
+    assert mebibytes_of(home, cluster, "status", *APP) <= MEBIBYTES
+
+
+# Each is a megabyte, and takes many times that while it is compared.
+BODIES = {
+    "objects": b"[" + b"{}," * 340_000 + b"{}]",
+    "accents": '"é'.encode() + "é".encode() * 500_000 + b'"',
+    "one wide character": '"\U0001f600'.encode() + b"x" * 1_000_000 + b'"',
+}
+BODIES_SUITE = """\
+checks:
+- {path: /a, repeat: 48, concurrency: 32, target: both, expect: {json: {'$..*': 1}, body: qqq, body_regex: 'zz$'}}
+"""
+
+
+@pytest.mark.parametrize("label", BODIES)
+def test_large_bodies_on_many_connections_take_no_more_than_150_mebibytes(
+    home: Path, cluster: Cluster, label: str
+) -> None:
+    cluster.answering("instance", body(BODIES[label]))
+    (home / "bodies.yaml").write_text(BODIES_SUITE)
+    words = ("test", *V2, "--suite", "bodies.yaml", "--timeout", "5s")
+    assert mebibytes_of(home, cluster, *words) <= MEBIBYTES
+
+
+@pytest.mark.parametrize("label", ["a wide line of 16 MiB", "a log of observations"])
+def test_a_log_of_a_job_takes_no_more_than_150_mebibytes(home: Path, cluster: Cluster, label: str) -> None:
+    cluster.answering("log", LARGE[label])
+    assert mebibytes_of(home, cluster, *COMMANDS["canary job"]) <= MEBIBYTES
+
+
+def mebibytes_of(home: Path, cluster: Cluster, *words: str) -> float:
+    """What the command, or one of its processes, has used at most."""
     # What a process has used at most, its parent's memory at the fork counts: so a small one starts it.
     launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:]); " + (
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
     )
-    words = [sys.executable, "-S", "-c", launcher, sys.executable, "-m", "bgci", "status", *APP]
+    command = [sys.executable, "-S", "-c", launcher, sys.executable, "-m", "bgci", *words]
     environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}
-    ended = subprocess.run(words, cwd=home, env=environ, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
-    assert int(ended.stderr.split()[-1]) / 1024 <= MEBIBYTES
+    return int(ended.stderr.split()[-1]) / 1024
 
 
 @pytest.mark.parametrize("name", ["status", "canary", "test", "doctor"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hostile.cluster import Cluster
+from hostile.cluster import DEFINITION, Cluster
 from hostile.command import Ended, impatient, run
 from hostile.commands import APP, V2, environment, prepared
 
@@ -138,3 +141,15 @@ def ended(home: Path, cluster: Cluster, name: str, path: str) -> Ended:
         environ[name] = f"file:{path}" if name == "DCOS_SERVICE_ACCOUNT_CREDENTIAL" else path
     with impatient():
         return run(home, words, environ)
+
+
+def test_a_template_can_be_a_pipe_that_is_read_once(home: Path, cluster: Cluster) -> None:
+    place = home / "piped.json"
+    os.mkfifo(place)
+    writer = threading.Thread(target=place.write_text, args=(json.dumps(DEFINITION),), daemon=True)
+    writer.start()
+    found = run(home, ["render", *V2, "--template", str(place)], environment(cluster))
+    writer.join(10)
+    assert found.code == 0, found.err
+    manifest = json.loads((home / "bgci-artifacts" / "manifest.json").read_text())
+    assert manifest["template"]["sha256"] == hashlib.sha256(json.dumps(DEFINITION).encode()).hexdigest()

@@ -183,3 +183,29 @@ def test_a_document_that_is_changed_keeps_its_form() -> None:
 def test_a_damaged_document_in_a_job_is_named(text: str) -> None:
     with pytest.raises(InvalidError, match="BGCI_JOB cannot be read"):
         decode_job(text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"options": None},
+        {"options": "x"},
+        {"definition": []},
+        {"published": {"job_image": 7}},
+        {"variables": []},
+        {"suite": {}},
+        {"app": None},
+        {"later": 1},
+    ],
+)
+def test_a_document_of_a_wrong_type_is_refused_in_words(wrong):
+    text = json.dumps({"app": "/web", "revision": "v1", "image": "i", "definition": {}, **wrong})
+    with pytest.raises(InvalidError, match=rf"BGCI_JOB cannot be read: .*\b{next(iter(wrong))}\b") as caught:
+        decode_job(text)
+    assert "__init__" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "x", "{}", "[]", "e30=", "{" * 9000])
+def test_a_document_that_is_none_is_refused(text):
+    with pytest.raises(InvalidError, match="BGCI_JOB cannot be read"):
+        decode_job(text)

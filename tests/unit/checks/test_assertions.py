@@ -12,7 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from bgci.checks.assertions import EXCERPT, Response, ResponseSums, mismatches, percentile, same
 from bgci.checks.confined import Confined
 from bgci.checks.model import Check, Expect, Suite
-from bgci.checks.test_result import Case, Outcome, folded, require_some
+from bgci.checks.test_result import LEFT_OUT, Case, Folding, Outcome, require_some
 
 
 def answer(body: str | bytes = "hello", status: int = 200, **more: Any) -> Response:
@@ -140,10 +140,23 @@ def test_no_executed_test_is_a_failure() -> None:
 
 def test_many_cases_are_folded_and_every_bad_one_stays() -> None:
     cases = [Case("s", str(n), outcome=Outcome.FAILED if n % 100 == 99 else Outcome.PASSED) for n in range(1000)]
-    found = folded(cases, most=20)
+    found = folded(cases)
     assert [case.name for case in found if case.bad] == [str(n) for n in range(99, 1000, 100)]
     assert [case.name for case in found[-1:]] == ["980 more tests: passed"]
-    assert folded(cases[:5], most=20) == cases[:5]
+    assert folded(cases[:5]) == cases[:5]
+
+
+def folded(cases: list[Case]) -> list[Case]:
+    folding = Folding(most=20)
+    for case in cases:
+        folding.add(case)
+    return folding.cases()
+
+
+def test_texts_of_cases_beyond_a_limit_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgci.checks.test_result.MOST_TEXT", 15)
+    found = folded([Case("s", str(n), details="d" * 5, output="o" * 5) for n in range(3)])
+    assert [case.output for case in found] == ["ooooo", LEFT_OUT, LEFT_OUT]
 
 
 def test_pattern_that_takes_for_ever_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,3 +160,19 @@ def test_a_task_has_ended_only_where_its_executor_has_seen_that(log, stub, found
 def test_a_task_of_which_mesos_says_nothing_may_run(log, stub, answer):
     stub.tell("GET", "/mesos/master/state", answer(403))
     assert log.has_ended(TASK) is False
+
+
+def test_a_long_log_is_read_in_parts(log, dcos_log, monkeypatch):
+    monkeypatch.setattr("bgci.dcos.task_log.MOST", 5)
+    dcos_log("grün\nblau\n")
+    assert log.read(TASK, 0) == ("grün", 5)
+    assert log.read(TASK, 5) == ("\nblau", 10)
+    assert log.read(TASK, 10) == ("\n", 11)
+
+
+def test_a_file_that_is_longer_than_what_was_asked_for_is_not_read(log, stub, answer, monkeypatch):
+    monkeypatch.setattr("bgci.dcos.task_log.MOST", 50)
+    stub.tell("GET", LOGS, answer(404, "<html>no</html>", "text/html"))
+    stub.json("/mesos/master/state", state())
+    stub.tell("GET", FILES, answer(200, {"data": "x" * 60 + "\n", "offset": 0}))
+    assert log.read(TASK, 0) is None

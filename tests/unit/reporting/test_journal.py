@@ -172,3 +172,38 @@ def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
     assert "v1 (/web-blue): 1/2 healthy [1 up+1 maint]; 1 older worker" in text
     assert "-> Scale /web-blue to 3 instances. Not performed: Marathon does not answer" in text
     assert "!! today's engine: " in text, "a rollout whose app serves alone would be done"
+
+
+def event(name, **fields):
+    return json.dumps({"time": "2026-01-01T00:00:00Z", "event": name, **fields})
+
+
+GOAL = {"goal": {"kind": "promote", "revision": "v1", "target": 2}, "policy": {}}
+WRONG_APPS = [
+    {"/web-blue": {"instances": "2"}},
+    {"/web-blue": {"instances": 2, "revision": {}}},
+    {"/web-blue": {"instances": True}},
+    {"/web-blue": {"instances": 2, "tasks": {"t": {"healthy": "yes"}}}},
+    {"/web-blue": {}},
+    {"/web-blue": 7},
+    [],
+]
+
+
+@pytest.mark.parametrize("apps", WRONG_APPS)
+def test_an_observation_of_wrong_types_is_left_out_of_a_replay(apps):
+    wrong = event("observed", now=1.0, full={"apps": apps}, step={"do": "delete", "app_id": {}})
+    (run,) = replay([event("goal", **GOAL), wrong, event("observed", now=2.0, full={}, step={"done": "yes"})])
+    assert [moment.now for moment in run.moments] == [2.0]
+
+
+@pytest.mark.parametrize("wrong", [{"goal": []}, {"policy": 7}, {"goal": {"kind": "x"}}, {"kept": []}, {"kept": "x"}])
+def test_a_run_whose_goal_cannot_be_read_is_left_out_of_a_replay(wrong):
+    assert not [*replay([event("goal", **{**GOAL, **wrong}), event("observed", now=2.0, full={})])] or not wrong["kept"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"now": "nan"}, {"now": []}, {"now": 1.0, "reason": {}}])
+def test_a_refusal_that_cannot_be_read_is_left_out_of_a_replay(fields):
+    observed = event("observed", now=1.0, full={}, step={"done": "yes"})
+    (run,) = replay([event("goal", **GOAL), observed, event("refused", **fields)])
+    assert run.moments[0].refused == ""

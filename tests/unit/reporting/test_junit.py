@@ -118,3 +118,11 @@ def test_other_dialects_are_read() -> None:
 def test_a_document_that_is_not_junit_is_refused(document: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         junit.read(document, suite="commands")
+
+
+def test_texts_of_a_read_case_are_as_short_as_those_of_a_report():
+    text = "x" * 1_000_000
+    document = f'<testsuite><testcase name="{text}" classname="{text}"><failure>{text}</failure></testcase></testsuite>'
+    (case,) = junit.read(document.encode(), suite="s")
+    assert max(len(case.name), len(case.place), len(case.message)) < 600
+    assert len(case.details) < 21_000
