@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Fail, Kind, Wait
+from bgci.engine.observation import App
 from bgci.engine.situation import Situation
 from bgci.errors import UnavailableError, UnhealthyError
 
@@ -64,18 +65,27 @@ def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
     app = next((app for app in situation.observation.apps if app.revision == situation.goal.revision), None)
     if app is None or len(app.healthy) >= app.instances:
         return None
-    remedy = f"Look at the tasks of {app.id}, correct the revision, and run `bgci rollback` of it."
-    if len(memory.failures) >= CRASHES:
-        text = f"{app.id} does not start: {len(memory.failures)} of its tasks failed and none became healthy."
-        return Fail(f"{text} {wait.reason}", remedy, UnhealthyError)
-    limit = situation.policy.progress_timeout or LAUNCH_TIME + app.health_time
-    if now - memory.progress_at < limit:
+    stalled = why_stalled(app, len(memory.failures), now - memory.progress_at, situation.policy.progress_timeout)
+    if not stalled:
         return None
+    where = f"the tasks of {app.id}" if app.tasks else f"the cluster's free resources and the constraints of {app.id}"
     return Fail(
-        f"{app.id} has made no progress for {limit:.0f} s. {wait.reason}{earlier(wait, situation)}",
-        remedy,
+        f"{stalled} {wait.reason}{earlier(wait, situation)}",
+        f"Look at {where}, correct the revision, and run `bgci rollback` of it.",
         UnhealthyError,
     )
+
+
+def why_stalled(app: App, failures: int, seconds: float, timeout: float) -> str:
+    """Why an app that starts will hardly become healthy; empty while it can.
+
+    failures: of its tasks, none of which was healthy. seconds: since its last launched or healthy task. timeout:
+    --progress-timeout, 0 for the health check's own numbers.
+    """
+    if failures >= CRASHES:
+        return f"{app.id} does not start: {failures} of its tasks failed and none became healthy."
+    limit = timeout or LAUNCH_TIME + app.health_time
+    return f"{app.id} has made no progress for {limit:.0f} s." if seconds >= limit else ""
 
 
 def earlier(wait: Wait, situation: Situation) -> str:

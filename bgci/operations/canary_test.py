@@ -283,7 +283,7 @@ def _conclude(context: Context, cases: Sequence[Case], outside: OutsideWatch) ->
     bad = [case for case in cases if case.bad]
     back = "; `bgci rollback` brings the baseline back" if context.command == "test" else ""
     if bad:
-        named = "; ".join(f"{case.title}: {case.message}" for case in bad[:NAMED])
+        named = "; ".join(f"{case.title}: {case.message.rstrip('.')}" for case in bad[:NAMED])
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise RejectedError(
             outside.named(f"{context.revision} is rejected, {len(bad)} of {len(cases)} tests failed: {named}{more}."),

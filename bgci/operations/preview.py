@@ -19,6 +19,7 @@ from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.dcos.tls import verification
 from bgci.engine.decisions import Release
+from bgci.engine.early_end import why_stalled
 from bgci.engine.observation import App, Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
 from bgci.interruption import pause
@@ -114,9 +115,11 @@ def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
 
 
 def _until_healthy(context: Context) -> RunningApp:
-    """The preview's app once its instance is healthy. Raises UnhealthyError after --timeout."""
-    until = time.monotonic() + context.settings.timeout
-    app_id = preview_id(context.app_id)
+    """The preview's app once its instance is healthy. Raises UnhealthyError after --timeout, and as soon as it is
+    unlikely to become healthy."""
+    launched = time.monotonic()  # or when it was created
+    until = launched + context.settings.timeout
+    app_id, failures, complaint, tasks = preview_id(context.app_id), set[str](), "", 0
     while True:
         found = context.cluster.marathon.app(app_id)
         if found is None:
@@ -125,9 +128,18 @@ def _until_healthy(context: Context) -> RunningApp:
         if running.app.healthy:
             return running
         why = f"Preview: {app_id} is not healthy yet" + (f": {running.app.trouble}" if running.app.trouble else "")
+        failures |= {running.app.failure} - {""}
+        complaint = running.app.complaint or complaint
+        if len(running.app.tasks) > tasks:
+            launched, tasks = time.monotonic(), len(running.app.tasks)
+        seconds = time.monotonic() - launched
+        stalled = why_stalled(running.app, len(failures), seconds, context.settings.progress_timeout)
         if time.monotonic() > until:
+            stalled = f"The preview did not become healthy within {context.settings.timeout:.0f} s (--timeout)."
+        if stalled:
+            earlier = f" Its health check failed before: {complaint}." if complaint and complaint not in why else ""
             raise UnhealthyError(
-                f"The preview did not become healthy within {context.settings.timeout:.0f} s (--timeout). {why}.",
+                f"{stalled} {why}.{earlier}",
                 remedy="Look at the new revision's tasks and its health check. No user was affected.",
             )
         context.console.wait(why)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import requests
 
@@ -101,3 +103,13 @@ def test_h45_a_first_deployment_whose_settings_do_not_fit_is_not_green(app: App)
     app.write("v1", labels={"HAPROXY_0_BACKEND_SERVER_OPTIONS": TLS})
     ran = app.run("promote", "v1", expect=8, BGCI_TIMEOUT="60s")
     assert "HAProxy's own checks fail with its load-balancer settings" in ran.text
+
+
+def test_a_preview_whose_tasks_fail_again_and_again_ends_before_the_timeout(make_app: Callable[..., App]) -> None:
+    app = make_app(1)
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_CRASH_AFTER": "0.1"}, labels=CHANGED, backoffSeconds=1, backoffFactor=1.1)
+    ran = canary(app, "v2", expect=8)
+    assert f"{app.id}-preview does not start: 3 of its tasks failed and none became healthy." in ran.result["message"]
+    assert "last task failure: TASK_FAILED" in ran.result["message"]
+    assert app.runs() == {"v1": 1}
