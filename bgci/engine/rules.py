@@ -69,6 +69,11 @@ def _by_apps(situation: Situation) -> Step:
 
 def _from_nothing(situation: Situation) -> Step:
     goal = situation.goal
+    if goal.kind is Kind.ROLLBACK and situation.memory.returning:  # the baseline ran when this run began
+        return Fail(
+            f"There is nothing left to go back to: no app of the group of {goal.revision} runs any more.",
+            "Run `bgci promote` of the revision that shall serve.",
+        )
     if goal.kind is Kind.ROLLBACK:
         return Done(f"{goal.revision} is not running, and neither is any other app of its group.")
     return Create(goal.target, swappable=True, because="No app of its group runs.")
@@ -127,6 +132,9 @@ def _nothing_before(app: App) -> Fail:
 def _from_another_revision(situation: Situation, baseline: App) -> Step:
     goal, policy = situation.goal, situation.policy
     if goal.kind is Kind.ROLLBACK:
+        returning = situation.memory.returning
+        if returning and returning.app_id == baseline.id and baseline.instances < returning.size:
+            return unless_starting(baseline, Scale(baseline.id, returning.size))  # the canary was deleted by others
         count = baseline.instances if baseline.deployments else len(baseline.healthy)
         waiting = until_serving(baseline, count, situation) or _drain_own_surplus(baseline, situation)
         return waiting or Done(f"{goal.revision} is not running. {baseline.name} serves alone{_surplus(baseline)}.")

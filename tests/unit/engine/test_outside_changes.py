@@ -245,3 +245,21 @@ def test_many_sizes_of_one_app_are_one_sentence() -> None:
     for size in (4, 6, 5, 6):
         hand = hand.observed(seen(app("blue", size), GREEN))
     assert hand.named("Done") == "Done. /web-blue was resized 3 times by somebody else (6, 5, 6)."
+
+
+# -- a rollback whose canary is deleted meanwhile ---------------------------------------------------------------------
+
+
+def test_a_rollback_brings_the_baseline_back_in_full_when_others_delete_the_canary_or_suspend_the_baseline() -> None:
+    for smaller in (app("blue", 3), app("blue", 0)):
+        rollout = Rollout(ROLLBACK, Policy())
+        rollout.decide(seen(BLUE, GREEN))
+        assert rollout.decide(seen(smaller, now=101.0)) == Scale("/web-blue", 4)
+
+
+def test_a_rollback_to_a_baseline_that_others_delete_with_the_canary_is_no_success() -> None:
+    step = after((BLUE, GREEN), (), goal=ROLLBACK)
+    assert isinstance(step, Fail)
+    assert step.ending is ConflictError
+    assert "/web-blue was deleted by somebody else." in step.message
+    assert isinstance(after((), goal=ROLLBACK), Done), "nothing ran before"
