@@ -144,7 +144,9 @@ class Memory:
         serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
         # A server that returns from MAINT is DOWN for two checks, which is not a failure.
         out = {pair for pair, state in serving.items() if state in (Serving.MAINT, Serving.ABSENT)}
-        fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN}
+        # If others scale the baseline, marathon-lb can swap the roles: servers of the canary go to MAINT and return.
+        swapped = any(change.app_id != canary.id for change in self.outside.changes)
+        fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN and not swapped}
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
         listed = {task.id for task in canary.tasks}
         vanished = {task_id for _, task_id in self.served} - listed - self.killed
@@ -227,3 +229,9 @@ class Memory:
         if (ever_healthy, dying) == (task.ever_healthy, task.dying):
             return task
         return replace(task, ever_healthy=ever_healthy, dying=dying)
+
+
+def starting_memory(kept: App | None, known: Iterable[App]) -> Memory:
+    """The memory with which a run begins. ``kept``: the baseline of an earlier command; ``known``: the apps as the same
+    command has left them."""
+    return Memory(kept=kept, outside=OutsideChanges(known={app.id: app for app in known}))

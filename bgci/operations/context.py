@@ -31,7 +31,7 @@ from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 
 if TYPE_CHECKING:
-    from bgci.engine.observation import Observation
+    from bgci.engine.observation import App, Observation
 
 # Prefixes of a job's last line and of its journal lines. Metronome itself reports only success or failure.
 RESULT_LINE = "bgci-result: "
@@ -61,6 +61,7 @@ class Context(Connections):
         self.ci = Ci(system, os.environ, self.console.command if mixed else None)
         self.command = command
         self.planned: Observation | None = None  # state at the end of a dry run's plan, for the next goal
+        self.known: tuple[App, ...] = ()  # the apps as this command has left or observed them; empty if unknown
         self.lock: AppLock | None = None  # of the app, once this command has taken it
         self.reader_gone = False  # the reader of the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)

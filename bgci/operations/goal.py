@@ -91,6 +91,7 @@ def _reached(
     if by_job:
         require_owned(context, release.group if release else known_group(context))
         keep_for_job(context)
+        context.known = ()
         return follow(context, kind, release, size)
     if kind is Kind.ROLLBACK:
         require_owned(context, known_group(context))
@@ -135,7 +136,9 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     kind, strategy = request.goal.kind.value, request.policy.strategy
     context.console.info(f"Goal: {kind} {request.release.revision} of {context.app_id} ({strategy}).")
     try:
-        outcome = driver.run(request.release, request.goal, request.policy)
+        known, context.known = context.known, ()
+        outcome = driver.run(request.release, request.goal, request.policy, known)
+        context.known = outcome.observation.apps
     except (BgciError, AbortedError):
         if driver.last:
             context.result = replace(context.result, state=summary(driver.last))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bgci.dcos.marathon import Locked, Marathon
 from bgci.engine.decisions import Action, Cause, Done, Fail, Goal, Policy, Release, Step, Wait
-from bgci.engine.memory import Memory
-from bgci.engine.observation import Observation
+from bgci.engine.memory import starting_memory
+from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.errors import UnavailableError
 from bgci.interruption import SLACK, left, within
@@ -50,12 +50,15 @@ class Driver:
         self._diagnosis = Diagnosis(observer)
         self._locked: Action | None = None  # the last step, where a deployment's lock has refused it
 
-    def run(self, release: Release, goal: Goal, policy: Policy) -> RolloutResult:
-        """Reach the goal. Raises the error with the matching exit code; the same command can finish the goal."""
+    def run(self, release: Release, goal: Goal, policy: Policy, known: tuple[App, ...] = ()) -> RolloutResult:
+        """Reach the goal. Raises the error with the matching exit code; the same command can finish the goal.
+
+        ``known``: the apps as this command has left them; empty if it has not observed them yet.
+        """
         with within(policy.timeout + SLACK):
             kept = self.baseline.load() if self.baseline else None
-            rollout, watch, actions = Rollout(goal, policy, Memory(kept=kept)), Stopwatch(), 0
-            self.journal.goal(goal, policy, kept)
+            rollout, watch, actions = Rollout(goal, policy, starting_memory(kept, known)), Stopwatch(), 0
+            self.journal.goal(goal, policy, kept, known)
             self.observer.drain_known_within = 0.0
             while True:
                 observation, step = self._observe(rollout, release, quickly=watch.launches)

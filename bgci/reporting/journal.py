@@ -3,8 +3,8 @@
 The events of a rollout, in this order:
 
 ``goal``
-    A run begins: ``goal``, ``policy`` and ``kept``, the baseline of an earlier command, as ``rollout_record`` writes
-    them.
+    A run begins: ``goal``, ``policy``, ``kept`` (the baseline of an earlier command) and ``known`` (the apps as the
+    same command has left them), as ``rollout_record`` writes them.
 ``observed``
     ``now`` (seconds since the epoch), the observation (``full``, or ``changed``: its merge patch) and ``step``, the
     decision after it. Omitted without a change; a performed step is always written.
@@ -68,10 +68,12 @@ class Journal:
         if path:
             self._guarded(lambda: self._open(path))
 
-    def goal(self, goal: Goal, policy: Policy, kept: App | None = None) -> None:
-        """Append the beginning of a run of the engine. ``kept``: the baseline that an earlier command has kept."""
+    def goal(self, goal: Goal, policy: Policy, kept: App | None = None, known: tuple[App, ...] = ()) -> None:
+        """Append the beginning of a run of the engine. ``kept``: the baseline that an earlier command has kept.
+        ``known``: the apps as the same command has left them."""
         self._observation, self._step = None, {}
-        self._append("goal", {**encode_goal(goal, policy), **({"kept": encoded(kept)} if kept else {})})
+        found = {name: encoded(value) for name, value in (("kept", kept), ("known", known)) if value}
+        self._append("goal", {**encode_goal(goal, policy), **found})
 
     def observed(self, observation: Observation, step: Step) -> None:
         """Append the changes of the observation, and the decision after it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Done, Fail, Goal, Policy, Step, Wait
-from bgci.engine.memory import Memory
+from bgci.engine.memory import starting_memory
 from bgci.engine.observation import App, Observation
 from bgci.engine.rollout import Rollout
 from bgci.reporting.journal_reader import Entry, entries
@@ -62,9 +62,10 @@ def _played(recorded: list[Entry]) -> Iterator[Run]:
     try:
         run = Run(*decode_goal(first))
         kept = decoded(App, first["kept"]) if first.get("kept") else None
-    except (KeyError, ValueError):
+        known = decoded(tuple[App, ...], first.get("known") or {})
+    except (AttributeError, KeyError, TypeError, ValueError):
         return
-    rollout = Rollout(run.goal, run.policy, Memory(kept=kept))
+    rollout = Rollout(run.goal, run.policy, starting_memory(kept, known))
     pending: Step | None = None  # a recorded action: performed, unless the next event says otherwise
     created: App | None = None  # by that action, as Marathon has confirmed
     for entry in recorded[1:]:

@@ -263,3 +263,14 @@ def test_a_rollback_to_a_baseline_that_others_delete_with_the_canary_is_no_succe
     assert step.ending is ConflictError
     assert "/web-blue was deleted by somebody else." in step.message
     assert isinstance(after((), goal=ROLLBACK), Done), "nothing ran before"
+
+
+def test_servers_that_others_take_out_of_rotation_by_the_baseline_have_not_turned_bad() -> None:
+    down = {f"green.{n}": Server(Serving.DOWN) for n in range(4)}
+    for baseline, bad in ((app("blue", 0), False), (BLUE, True)):
+        rollout = Rollout(PROMOTE, Policy())
+        rollout.decide(seen(BLUE, app("green", 4)))
+        rollout.decide(
+            replace(seen(baseline, app("green", 4), now=101.0), replicas=(Replica("http://lb", down, worker=7),))
+        )
+        assert bool(rollout.memory.turned_bad) is bad
