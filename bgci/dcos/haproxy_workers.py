@@ -34,22 +34,17 @@ class Workers:
         self._older: tuple[int, ...] | None = None  # of the current worker; None: not known
         self._starts: dict[int, float] = {}  # of every process that has been the current worker
         self._accepted = now()  # when the last page was read that shows its own moment
-        self._count: int | None = None  # requests, in the last statistics that the current worker surely wrote
-        self._least = 0  # requests that it must have counted; 0: it was seen to count ours
         self._lone = False  # seen with one pid: HAProxy runs without a master process
         self._since = self._asked = now()  # the reload; and the last request for the list, or the reload
         self._pause = 0.0  # from then until the next request
         self._harmless = False
 
-    def answered(self, page: str, *, longest_session: float = 0.0, requests: int | None = None) -> bool:
+    def answered(self, page: str, *, longest_session: float = 0.0) -> bool:
         """Record which worker has answered with this statistics page. False if bgci must read the statistics before
         the page again: the worker is new, or the page shows an earlier moment.
 
         An older worker can answer once more. A cache before the load balancer can answer with the state of some seconds
         ago: a task that was drained then can serve now (hazard 68).
-
-        ``requests``: the count of requests in the statistics before the page; None if unknown. A worker that does not
-        count bgci's own requests has not answered itself.
 
         ``longest_session``: seconds, of those that have ended. An older worker probably lives until such a session has
         ended, so an earlier request is useless.
@@ -65,29 +60,12 @@ class Workers:
         current = self._starts.get(self.worker, 0.0)
         if pid == self.worker and started < current + SAME_START:
             self._starts[pid], self._accepted = min(current, started), now
-            return self._counts_ours(requests)
+            return True
         since = self._accepted if pid in self._starts else current  # a process id can be used again
         if self.worker and started < since - SAME_START and now - self._accepted < REFUSED:
             return False
         self._begin(pid, started, longest_session)
         return False
-
-    def _counts_ours(self, requests: int | None) -> bool:
-        """Whether the current worker counts bgci's own requests, from the first statistics after its first page.
-
-        Those before its first page can be an older worker's, whose higher count it would not reach.
-        """
-        before, self._count = self._count, requests
-        if requests is None:
-            return True
-        if before is None:
-            self._least = requests + 2  # this page, and the statistics after it
-            return False
-        if requests < before:  # one of the two is an older worker's
-            self._count = None
-            return False
-        self._least = 0 if requests >= self._least else self._least + 2
-        return not self._least
 
     def _begin(self, pid: int, started: float, longest_session: float) -> None:
         """This is the current worker from now on."""
@@ -96,7 +74,7 @@ class Workers:
             self._pause = FIRST_ASK if self._harmless else min(LONGEST, max(FIRST_ASK, longest_session))
         self._older = (self.worker,) if self.worker else None
         self.worker, self.started = pid, self._epoch + started
-        self._starts[pid], self._count = started, None
+        self._starts[pid] = started
 
     def older(self, *, matter: bool, within: float, pids: Callable[[], Sequence[int]]) -> tuple[int, ...]:
         """The older workers that may be alive. ``pids`` requests the list.

@@ -135,7 +135,7 @@ class LoadBalancer:
             rows = self._rows()
             # After the statistics, so that a worker that was replaced in between is in the list.
             page, longest = self._page(), self._longest_session
-            if self._workers.answered(page, longest_session=longest, requests=_requests(rows)):
+            if self._workers.answered(page, longest_session=longest):
                 return rows
             pause(LOOK_AGAIN)
         raise UnavailableError(
@@ -318,12 +318,6 @@ def _by_backend(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     for row in rows:
         backends.setdefault(row["pxname"], {})[row["svname"]] = row
     return backends
-
-
-def _requests(rows: Iterable[Row]) -> int | None:
-    """The count of connections to the statistics port; None if unknown."""
-    counted = [row.get("stot", "") for row in rows if (row["pxname"], row["svname"]) == ("stats", "FRONTEND")]
-    return _count(counted[0]) if counted and counted[0] else None
 
 
 def _longest_session(wanted: Mapping[str, Sequence[Endpoint]], backends: Mapping[str, Mapping[str, Row]]) -> float:

@@ -30,14 +30,12 @@ class HAProxy:
         self.asked = 0
         self.answers(21, up=3600)
 
-    def answers(
-        self, pid: int, up: int = 0, *, threads: int = 2, longest_session: float = 0.0, requests: int | None = None
-    ) -> bool:
+    def answers(self, pid: int, up: int = 0, *, threads: int = 2, longest_session: float = 0.0) -> bool:
         """Whether the statistics before this page are used."""
         hours, minutes, seconds = up // 3600, up // 60 % 60, up % 60
         process = f"pid = </b> {pid} (process #1, nbproc = 1, nbthread = {threads})<br>"
         page = f"{process}\n<b>uptime = </b> 0d {hours}h{minutes:02}m{seconds:02}s<br>"
-        return self.workers.answered(page, longest_session=longest_session, requests=requests)
+        return self.workers.answered(page, longest_session=longest_session)
 
     def older(self, *, matter: bool = True, within: float = LONGEST) -> tuple[int, ...]:
         return self.workers.older(matter=matter, within=within, pids=self.list)
@@ -207,28 +205,6 @@ def test_a_load_balancer_whose_clock_was_set_back_is_used_again(haproxy: HAProxy
     haproxy.clock.now += 1
     assert not haproxy.answers(21, up=3501), "asked again, as a new worker"
     assert haproxy.answers(21, up=3501)
-
-
-def test_h68_statistics_that_do_not_count_our_own_requests_are_not_used() -> None:
-    haproxy = HAProxy()
-    haproxy.reload(22)
-    haproxy.answers(23)
-    assert not haproxy.answers(23, requests=7)
-    assert not haproxy.answers(23, requests=8), "7, the page after it and these statistics"
-    assert not haproxy.answers(23, requests=10)
-    assert haproxy.answers(23, requests=13)
-    assert haproxy.answers(23, requests=13), "it was seen to be one that counts"
-
-
-@pytest.mark.parametrize("late", [0, 1])
-def test_h68_a_worker_that_begins_between_statistics_and_page_need_not_reach_the_older_ones_count(late: int) -> None:
-    """``late``: how often the older worker answers once more for the statistics."""
-    haproxy = HAProxy()
-    haproxy.reload(22)
-    counts = [500, *(500 + 2 * number for number in range(1, late + 1)), 3, 5, 7]
-    used = [haproxy.answers(23, requests=count) for count in counts]
-    assert used[-1]
-    assert not any(used[:-2])
 
 
 def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processes(stub, answer) -> None:  # type: ignore[no-untyped-def]

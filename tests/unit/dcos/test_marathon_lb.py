@@ -312,14 +312,3 @@ def test_a_name_that_nobody_knows_is_unavailable():
 def test_a_url_that_is_none_is_a_usage_error(url):
     with pytest.raises(UsageError):
         resolve_replicas([url])
-
-
-def test_h68_a_cache_before_a_load_balancer_is_no_load_balancer(stub, answer):
-    page = "<b>pid = </b> 21 (process #1, nbproc = 1)<br>\n<b>uptime = </b> 1d 2h03m04s<br>"
-    csv = "# pxname,svname,stot,status,\nstats,FRONTEND,{},OPEN,\n"
-    stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
-    told = [answer(200, text, "text/plain") for number in (7, 9) for text in (csv.format(number), page)]
-    stub.tell("GET", "/haproxy", *told)
-    assert LoadBalancer(stub.url).read({}).problem == ""
-    stub.tell("GET", "/haproxy", *[answer(200, text, "text/plain") for text in (csv.format(7), page)] * 3)
-    assert "of an earlier moment" in LoadBalancer(stub.url).read({}).problem
