@@ -40,8 +40,7 @@ SERVERS = {
     seen.Serving.DOWN: DOWN,
     seen.Serving.MAINT: MAINT,
 }
-MOST = 60_000  # states that are looked at between two observations
-FAILING = 12_000  # the same where tasks and checks may fail at any time: the nearest ones
+MOST = 8_000  # states that are looked at between two observations, the nearest ones
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Follower:
         """Whether this look can follow, after this step, if it is one that was performed."""
         before = self.states
         for down, fails in ((False, False), (True, False), (True, True)):
-            self.rules = replace(self.rules, down=down, fails=fails)
+            self.rules, self.states = replace(self.rules, down=down, fails=fails), before
             states: Iterable[State] = before
             if isinstance(step, Action):
                 states = self._performed(step, last)
@@ -126,7 +125,6 @@ class Follower:
 
     def _closure(self, states: Iterable[State], stop: int = MOST) -> list[State]:
         """Everything that can come of these states without bgci, the nearest first."""
-        stop = min(stop, FAILING) if self.rules.down else stop
         found = dict.fromkeys(states)
         todo = list(found)
         for state in todo:
@@ -179,7 +177,7 @@ class Follower:
     def _performed(self, step: Action, last: Look) -> Iterator[State]:
         rules = self.rules
         states = {self._marked(state, step, last) for state in self.states} if isinstance(step, Kill) else self.states
-        for state in self._closure(states, FAILING // 100 if rules.down else MOST // 10):
+        for state in self._closure(states, 1 if rules.down else MOST // 4):
             match step:
                 case Create(instances):
                     if not state[1]:

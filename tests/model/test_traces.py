@@ -15,17 +15,15 @@ from bgci.engine.decisions import Action
 from bgci.engine.observation import App, Observation
 from bgci.reporting.journal_replay import Run, replay
 
-# What the model leaves out (docs/proof.md): tasks that fail at any time, another hand, lost answers; a third app's id.
+# What the model leaves out (docs/proof.md): another hand, lost answers, a load balancer that is away; a third app's id.
 OUTSIDE = (
-    *("restored", "fell_out", "left_not_serving", "surplus"),
-    *(
-        "hand_adds_to_the_baseline",
-        "hand_stops_the_canary",
-        "deaf",
-        "kill_without_effect",
-        "lost_answer",
-        "replica_lost",
-    ),
+    "surplus",
+    "hand_adds_to_the_baseline",
+    "hand_stops_the_canary",
+    "deaf",
+    "kill_without_effect",
+    "lost_answer",
+    "replica_lost",
 )
 JOURNALS = [
     journal
