@@ -77,7 +77,7 @@ def test_unchanged_settings_need_no_preview_unless_asked_for(app: App) -> None:
     app.promote("v1")
     assert "preview" not in canary(app, "v2").text
     app.rollback("v2")
-    assert "The preview of v2 served everywhere" in canary(app, "v2", "--preview", "always").text
+    assert "The preview of v2 served at every load balancer" in canary(app, "v2", "--preview", "always").text
     assert "preview" not in canary(app, "v2", "--preview", "always").text  # it runs already
 
 
