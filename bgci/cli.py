@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import FrameType
@@ -153,12 +154,13 @@ def _sandbox_options() -> None:
 def _tell(error: Failure) -> None:
     """Report to the CI system an error that no command has reported."""
     from bgci.reporting.ci_systems import refused
+    from bgci.reporting.console import write_error
 
     command = next((word for word in sys.argv[1:] if word in (*COMMANDS, "replay", "slug")), "command line")
     try:
-        refused(error, command, os.environ, lambda line: print(redacted(line), file=sys.stderr))
+        refused(error, command, os.environ, lambda line: write_error(redacted(line) + "\n"))
     except (OSError, BgciError) as problem:
-        sys.stderr.write(redacted(f"bgci: bgci could not report to the CI system. {problem}\n"))
+        write_error(redacted(f"bgci: bgci could not report to the CI system. {problem}\n"))
 
 
 def _abort(number: int, frame: FrameType | None) -> None:
@@ -177,7 +179,11 @@ def _closed() -> int:
 def main() -> None:
     """The entry point. Ends the process, even if libraries or threads still run."""
     early_signals.begin()  # until a stage installs its own handler
-    interruption.end(_run())
+    code = BgciError.code
+    try:
+        code = _run()
+    finally:
+        interruption.end(code)
 
 
 def _run() -> int:
@@ -192,10 +198,10 @@ def _run() -> int:
     except BrokenPipeError:  # only answers go to a pipe, so no change is cut off
         return _closed()
     except (BgciError, AbortedError) as error:
-        from bgci.reporting.console import plain_lines
+        from bgci.reporting.console import plain_lines, write_error
 
         # A message can quote an app or a server, so CI commands in it are broken up.
-        sys.stderr.write("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
+        write_error("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         if not error.reported:
             _tell(error)
         return exit_code(error)
@@ -204,7 +210,9 @@ def _run() -> int:
             return _closed()
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception:  # a bug outside of any stage
-        sys.stderr.write(redacted(traceback.format_exc()))
+        from bgci.reporting.console import write_error
+
+        write_error(redacted(traceback.format_exc()))
         return BgciError.code
 
 
@@ -213,7 +221,8 @@ def _refused(error: Any) -> int:
     from typer.rich_utils import rich_format_error
 
     error.message = redacted(error.message)
-    rich_format_error(error)
+    with suppress(OSError, SystemExit):  # the reader of stderr is gone: rich ends the process then
+        rich_format_error(error)
     if error.message:  # without a message it is the help, not an error
         _tell(UsageError(error.format_message(), remedy="See `bgci COMMAND --help`."))
     return UsageError.code

@@ -24,8 +24,10 @@ def begin() -> None:
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
     """The handler outside of any command: there is nothing to roll back. A pipe without a reader does not block it."""
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
-    if poll.poll(WRITE_LIMIT):
-        os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
-    os._exit(128 + number)
+    try:
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if poll.poll(WRITE_LIMIT):
+            os.write(2, f"bgci: aborted: Aborted by {signal.Signals(number).name}.\n".encode())
+    finally:  # also if the reader of stderr is gone
+        os._exit(128 + number)

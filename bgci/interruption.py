@@ -209,7 +209,8 @@ def _free_writers() -> None:
         if unread & stuck:
             # Each thread, because a blocked one holds the stream's lock.
             for thread in sys._current_frames().keys() - {threading.get_ident()}:
-                signal.pthread_kill(thread, signal.SIGURG)
+                with suppress(ProcessLookupError):  # it has just ended
+                    signal.pthread_kill(thread, signal.SIGURG)
         stuck = unread
 
 
@@ -234,11 +235,16 @@ def at_end(work: Callable[[], None]) -> None:
 
 
 def end(code: int) -> NoReturn:
-    """End the process with this exit code, even if threads still run."""
-    last = threading.Thread(target=_finish, daemon=True)
-    last.start()
-    last.join(END_SECONDS)
-    os._exit(code)
+    """End the process with this exit code, even if threads still run.
+
+    The interpreter's own end would wait for each of them without a limit, and ignore signals meanwhile.
+    """
+    try:
+        last = threading.Thread(target=_finish, daemon=True)
+        last.start()
+        last.join(END_SECONDS)
+    finally:
+        os._exit(code)
 
 
 def _finish() -> None:

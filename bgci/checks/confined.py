@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
+import os
 import select
 import signal
 import subprocess
@@ -23,6 +23,7 @@ TRY_SECONDS = 2.0  # of processor time, for one evaluation
 HANG_SECONDS = 60.0  # without an answer, for any reason
 MEMORY_BYTES = 64 << 20  # of the child's data
 MOST_VALUES = 10_000  # of one JSONPath
+END_SECONDS = 1.0  # until the kernel has ended a killed child
 CHILDREN = 2  # at a time: more would share the same cores
 
 
@@ -30,103 +31,137 @@ class TooCostly(Exception):
     """The pattern takes too long or too much memory; the message says which."""
 
 
+class Closed(Exception):
+    """``Confined.close`` was called: there is no result, and nobody needs one any more."""
+
+
 class Confined:
-    """Evaluates patterns in child processes. They are started when needed; ``close`` kills them."""
+    """Evaluates patterns in child processes. They are started when needed; ``close`` kills them.
+
+    No call waits for ever: for a child until ``close``, and for its answer until it has used up its time.
+    """
 
     def __init__(self) -> None:
-        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
-        for _ in range(CHILDREN):
-            self._idle.put(None)
-        self._closed = threading.Event()
+        self._changed = threading.Condition()
+        self._idle: list[_Child | None] = [None] * CHILDREN  # None: not started
+        self._children: set[_Child] = set()
+        self._closed = False
 
     def search(self, pattern: str, text: str, flags: int = 0) -> bool:
-        """Whether the pattern is found in the text. Raises TooCostly."""
+        """Whether the pattern is found in the text. Raises TooCostly, and Closed."""
         return bool(self._ask({"pattern": pattern, "text": text, "flags": flags}))
 
     def values(self, path: str, document: str) -> list[Any]:
-        """The values that the JSONPath finds in a JSON text. Raises TooCostly."""
+        """The values that the JSONPath finds in a JSON text. Raises TooCostly, and Closed."""
         found: list[Any] = self._ask({"path": path, "document": document})
         return found
 
     def close(self) -> None:
-        """Kill the child processes."""
-        self._closed.set()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                child = self._idle.get_nowait()
-                if child:
-                    child.kill()
+        """Kill the child processes. Every call ends with Closed: those that wait, and later ones."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            for child in self._children:
+                child.kill()  # the one that uses it notices
+            for idle in filter(None, self._idle):
+                idle.end()
 
     def _ask(self, request: dict[str, Any]) -> Any:
-        child = self._idle.get() or _Child()
+        child = self._taken()
         try:
             answer = child.ask({**request, "seconds": TRY_SECONDS})
-        except BaseException:
-            child.kill()
-            raise
         finally:
-            if self._closed.is_set():
-                child.kill()
-            self._idle.put(child if child.alive else None)
+            with self._changed:
+                if self._closed or not child.answers:
+                    child.end()
+                    self._children.discard(child)
+                self._idle.append(child if child.answers else None)
+                self._changed.notify()
+        if self._closed:  # which can have killed the child
+            raise Closed
         if "problem" in answer:
             raise TooCostly(answer["problem"])
         return answer["found"]
 
+    def _taken(self) -> _Child:
+        """An idle child; a new one if it was not started."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._closed)
+            if self._closed:
+                raise Closed
+            try:
+                child = self._idle[-1] or _Child()
+            except OSError as error:
+                raise TooCostly(f"the system starts no process for it: {error.strerror}") from None
+            self._idle.pop()
+            self._children.add(child)
+            return child
+
 
 class _Child:
-    """One child process. It gets no environment, so no credential is in it."""
+    """One child process. It gets no environment, so no credential is in it. ``answers``: it can be asked again."""
 
     def __init__(self) -> None:
         code = "import sys; sys.path[:] = sys.argv[1:]; from bgci.checks.confined import serve; serve()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, *sys.path],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={"LANG": "C.UTF-8"},
             start_new_session=True,
         )
-        self._read()  # wait for the start, which is not part of an evaluation
-        self.alive = True
+        assert self._process.stdin  # noqa: S101 - a pipe
+        assert self._process.stdout  # noqa: S101 - a pipe
+        self._input, self._output = self._process.stdin, self._process.stdout
+        os.set_blocking(self._input.fileno(), False)
+        self.answers = True
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The child's answer; a problem if there is none in time or the child ends."""
-        writer = threading.Thread(target=self._write, args=(json.dumps(request).encode() + b"\n",), daemon=True)
-        writer.start()  # a busy child does not read
-        line = self._read()
+        self.answers = False
+        line = self._answer_to(json.dumps(request).encode() + b"\n")
         if not line:
-            self.kill()
             return {"problem": f"it takes longer than {request['seconds']:g} s or too much memory"}
         answer: dict[str, Any] = json.loads(line)
+        self.answers = True
         return answer
 
     def kill(self) -> None:
-        self.alive = False
+        """Kill the process; whoever waits for its answer gets none. Another thread can still use the pipes."""
         self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe:
-                    pipe.close()
 
-    def _write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the child was killed
-            assert self._process.stdin is not None  # noqa: S101 - a pipe
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+    def end(self) -> None:
+        """Kill the process and free what belongs to it."""
+        self.answers = False
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel ends it later
+            self._process.wait(END_SECONDS)
+        self._input.close()
+        self._output.close()
 
-    def _read(self) -> bytes:
-        """One line; empty if there is none in time, or the child has ended."""
-        assert self._process.stdout is not None  # noqa: S101 - a pipe
-        stream, parts, until = self._process.stdout, [], time.monotonic() + HANG_SECONDS
-        while True:
-            ready, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))
-            part = stream.read1(1 << 16) if ready else b""  # type: ignore[attr-defined]
-            if not part:
+    def _answer_to(self, line: bytes) -> bytes:
+        """The child's line for this one; empty if there is none in time, or the child has ended."""
+        unsent, parts, until = memoryview(line), [b""], time.monotonic() + HANG_SECONDS
+        while not parts[-1].endswith(b"\n"):
+            poll = select.poll()
+            poll.register(self._output, select.POLLIN)
+            if unsent:  # a busy child does not read
+                poll.register(self._input, select.POLLOUT)
+            ready = dict(poll.poll(1000 * max(0.0, until - time.monotonic())))
+            if not ready:
                 return b""
-            parts.append(part)
-            if part.endswith(b"\n"):
-                return b"".join(parts)
+            if self._input.fileno() in ready:
+                try:
+                    unsent = unsent[os.write(self._input.fileno(), unsent) :]
+                except BrokenPipeError:  # the child has ended: its output ends too
+                    unsent = unsent[:0]
+            if self._output.fileno() in ready:
+                parts.append(os.read(self._output.fileno(), 1 << 16))
+                if not parts[-1]:
+                    return b""
+        return b"".join(parts)
 
 
 # -- in the child ---------------------------------------------------------------------------------------------------
@@ -138,7 +173,6 @@ def serve() -> None:
 
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, also while the interpreter lock is held
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    print("{}", flush=True)
     for line in sys.stdin:
         try:
             request = json.loads(line)

@@ -14,14 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import requests
 import urllib3
 
 from bgci.checks.assertions import Response, ResponseSums, mismatches
-from bgci.checks.confined import CHILDREN, Confined
+from bgci.checks.confined import CHILDREN, Closed, Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
 from bgci.interruption import signals
@@ -49,18 +49,25 @@ class _Room:
     """What bounds the memory of a run: a body can take up to thirty times its size while it is compared."""
 
     matcher: Confined
+    stop: threading.Event
     large: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(LARGE_BODIES))
     comparing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(CHILDREN))
 
     @contextmanager
     def for_one(self) -> Iterator[Callable[[], float]]:
-        """A function that waits until there is room for one large body, and returns the seconds that it waited."""
+        """A function that waits until there is room for one large body, and returns the seconds that it waited.
+
+        It raises Closed at the end of the run.
+        """
         taken: list[bool] = []
 
         def take() -> float:
             began = time.monotonic()
-            if not taken:
-                taken.append(self.large.acquire())
+            while not taken:
+                if self.stop.is_set():
+                    raise Closed
+                if self.large.acquire(timeout=LOOK):
+                    taken.append(True)
             return time.monotonic() - began
 
         try:
@@ -116,8 +123,9 @@ def run(
     ended: dict[int, Case] = {}
     until = time.monotonic() + timeout
     matcher = Confined()
-    pools = _start(jobs, finished, stop, verify, _Room(matcher))
+    pools: list[ThreadPoolExecutor] = []
     try:
+        pools += _start(jobs, finished, verify, _Room(matcher, stop))
         for job in _ended(len(jobs), finished, until, look):
             ended[id(job)] = _case(job, suite)
             report(ended[id(job)])
@@ -188,7 +196,6 @@ def _unfinished(job: _Job, suite: Suite, timeout: float) -> Case:
 def _start(
     jobs: Sequence[_Job],
     finished: queue.SimpleQueue[Future[_Job]],
-    stop: threading.Event,
     verify: bool | str,
     room: _Room,
 ) -> list[ThreadPoolExecutor]:
@@ -206,28 +213,26 @@ def _start(
         pool = ThreadPoolExecutor(min(len(lanes), MAX_CONCURRENCY, max(1, MAX_CONNECTIONS // len(by_place))))
         # The longest lanes first, because they decide the total time.
         for count, job in sorted(lanes, key=lambda lane: lane[0], reverse=True):
-            pool.submit(_drive, job, count, verify, proxies, stop, room).add_done_callback(finished.put)
+            pool.submit(_drive, job, count, verify, proxies, room).add_done_callback(finished.put)
         pools.append(pool)
     return pools
 
 
-def _drive(
-    job: _Job, count: int, verify: bool | str, proxies: dict[str, str], stop: threading.Event, room: _Room
-) -> _Job:
+def _drive(job: _Job, count: int, verify: bool | str, proxies: dict[str, str], room: _Room) -> _Job:
     """Send one lane's requests; skip the rest when several in a row got no answer."""
     silent = 0
-    with requests.Session() as session:
+    with requests.Session() as session, suppress(Closed):
         session.trust_env = False  # reading the environment and ~/.netrc for each request is a quarter of its cost
         session.verify = verify
         session.proxies = proxies
         for number in range(count):
-            if stop.is_set():
+            if room.stop.is_set():
                 break
             missing = Response(problem=f"the app has no port {job.check.port}")
             with room.for_one() as take:
                 response = send(session, job.check, job.url, take) if job.url else missing
                 with room.comparing:
-                    if stop.is_set():
+                    if room.stop.is_set():
                         break
                     wrong = list(mismatches(job.check.expect, response, room.matcher))
                     with job.lock:

@@ -26,7 +26,7 @@ from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
-from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain
+from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain, write_error
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 
@@ -234,7 +234,7 @@ def _tell_follower(mark: str, document: str) -> None:
 def _beside(masks: Masks) -> tuple[str, ...]:
     """Print GitHub's masks on stderr, which GitHub reads too, where stdout has the answer or a log of JSON lines."""
     for line in masks():
-        print(line, file=sys.stderr, flush=True)
+        write_error(f"{line}\n")
     return ()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -145,6 +146,15 @@ class Console:
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             abandon(self._stream)
+
+
+def write_error(text: str) -> None:
+    """Write to stderr. Without a reader it is discarded, so the exit code stays that of the command."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        abandon(sys.stderr)
 
 
 def abandon(stream: TextIO) -> None:

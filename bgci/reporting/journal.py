@@ -20,7 +20,6 @@ The events of a rollout, in this order:
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,13 +32,14 @@ from bgci.engine.decisions import Action, Goal, Policy, Step
 from bgci.engine.observation import App, Observation
 from bgci.redaction import redacted_json
 from bgci.reporting.artifacts import no_link, refuse_links
+from bgci.reporting.console import write_error
 from bgci.reporting.rollout_record import encode_goal, encode_observation, encode_step, encoded, merge_patch
 
 FULL_AFTER = 50  # lines with changes before the next whole observation, which limits the damage of an incomplete line
 
 
 def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
+    write_error(f"{text}\n")
 
 
 class Journal:

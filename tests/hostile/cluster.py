@@ -103,9 +103,14 @@ class Cluster:
         self.jobs: Mapping[str, Any] = {}
         self.locks: dict[str, Any] = {}  # by path
         self.over = threading.Event()
-        self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=64)]
-        self.port = self._listeners[0].getsockname()[1]
-        self._listeners.append(socket.create_server(("127.0.0.2", self.port), backlog=64))
+        self._listeners: list[socket.socket] = []
+        while len(self._listeners) < 2:  # until a port is free at both addresses
+            for listener in self._listeners:
+                listener.close()
+            self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=64)]
+            self.port = self._listeners[0].getsockname()[1]
+            with suppress(OSError):
+                self._listeners.append(socket.create_server(("127.0.0.2", self.port), backlog=64))
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Cluster:

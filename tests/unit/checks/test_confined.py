@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from e2e.lab import until
 
 from bgci.checks import confined
-from bgci.checks.confined import Confined, TooCostly
+from bgci.checks.confined import CHILDREN, Closed, Confined, TooCostly
 from bgci.checks.json_path import problem
 
 
@@ -54,15 +55,56 @@ def test_path_that_multiplies_is_too_costly(matcher: Confined, path: str) -> Non
 
 def test_a_child_that_gets_no_processor_for_a_while_still_answers(matcher: Confined) -> None:
     assert matcher.search("a", "a")
-    child = matcher._idle.get()
+    child = matcher._idle[-1]
     assert child
-    matcher._idle.put(child)
     child._process.send_signal(signal.SIGSTOP)
     later = threading.Timer(2 * confined.TRY_SECONDS, child._process.send_signal, (signal.SIGCONT,))
     later.start()
     assert matcher.search("b", "b")
     later.join()
-    assert child.alive
+    assert child.answers
+
+
+def test_a_call_after_the_end_has_no_result(matcher: Confined) -> None:
+    assert matcher.search("a", "a")
+    matcher.close()
+    with pytest.raises(Closed):
+        matcher.search("a", "a")
+
+
+def test_the_end_wakes_every_call_that_waits(matcher: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "TRY_SECONDS", 3600.0)
+    monkeypatch.setattr(confined, "HANG_SECONDS", 3600.0)
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(matcher.search, "^(a+)+$", "a" * 45 + "b") for _ in range(6)]
+        until(lambda: len(matcher._children) == CHILDREN)
+        matcher.close()
+        assert all(isinstance(call.exception(60), Closed) for call in calls)
+    assert all(child._process.returncode is not None for child in matcher._children)
+
+
+def test_a_request_that_a_killed_child_has_not_read_ends(matcher: Confined) -> None:
+    assert matcher.search("a", "a")
+    child = matcher._idle[-1]
+    assert child
+    child._process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(matcher.search, "a", "a" * 10_000_000)  # more than a pipe holds
+        until(lambda: child not in matcher._idle)
+        child.kill()
+        assert isinstance(call.exception(60), TooCostly)
+    assert matcher.search("a", "a")
+
+
+def test_a_process_that_cannot_be_started_leaves_room_for_the_next(
+    matcher: Confined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.executable", "/nonexistent")
+        for _ in range(CHILDREN + 1):
+            with pytest.raises(TooCostly, match="starts no process"):
+                matcher.search("a", "a")
+    assert matcher.search("a", "a")
 
 
 def test_many_threads_share_the_children(matcher: Confined) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,12 @@ URLS = {
 TOLD = test_program.variables("/web", "v2", URLS)
 
 
-def run(command: str, *, timeout: float = 20.0, grace: float = 0.5, **base: str) -> tuple[Case, str]:
+def run(
+    command: str, *, timeout: float = 20.0, grace: float = 0.5, look: Callable[[], None] = lambda: None, **base: str
+) -> tuple[Case, str]:
     lines: list[str] = []
     environment = {"PATH": os.environ["PATH"], **base, **TOLD}
-    case = test_program.run(command, environment, timeout=timeout, show=lines.append, grace=grace)
+    case = test_program.run(command, environment, timeout=timeout, show=lines.append, grace=grace, look=look)
     return case, "".join(lines)
 
 
@@ -126,21 +127,10 @@ def test_a_signal_to_us_ends_the_program_first_and_soon(
     class Aborted(Exception):
         pass
 
-    def abort(number: int, frame: object) -> None:
-        raise Aborted
+    def look() -> None:
+        if pids.exists() and pids.read_text().strip():
+            raise Aborted
 
-    def send() -> None:
-        while not (pids.exists() and pids.read_text().strip()):
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, abort)
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        with pytest.raises(Aborted):
-            run(f"{trap}echo $$ > {pids}; sleep 60", grace=60)
-    finally:
-        thread.join()
-        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(Aborted):
+        run(f"{trap}echo $$ > {pids}; sleep 60", grace=60, look=look)
     until_gone(int(pids.read_text()))
