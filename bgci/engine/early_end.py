@@ -68,7 +68,8 @@ def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
     stalled = why_stalled(app, len(memory.failures), now - memory.progress_at, situation.policy.progress_timeout)
     if not stalled:
         return None
-    where = f"the tasks of {app.id}" if app.tasks else f"the cluster's free resources and the constraints of {app.id}"
+    launched = app.tasks or memory.failures  # between two tasks of a crash loop an app has none
+    where = f"the tasks of {app.id}" if launched else f"the cluster's free resources and the constraints of {app.id}"
     return Fail(
         f"{stalled} {wait.reason}{earlier(wait, situation)}",
         f"Look at {where}, correct the revision, and run `bgci rollback` of it.",
@@ -83,7 +84,7 @@ def why_stalled(app: App, failures: int, seconds: float, timeout: float) -> str:
     --progress-timeout, 0 for the health check's own numbers.
     """
     if failures >= CRASHES:
-        return f"{app.id} does not start: {failures} of its tasks failed and none became healthy."
+        return f"{failures} tasks of {app.id} failed, and none became healthy."
     limit = timeout or LAUNCH_TIME + app.health_time
     return f"{app.id} has made no progress for {limit:.0f} s." if seconds >= limit else ""
 
@@ -91,4 +92,4 @@ def why_stalled(app: App, failures: int, seconds: float, timeout: float) -> str:
 def earlier(wait: Wait, situation: Situation) -> str:
     """The last failures of health checks, as a sentence: a task that Marathon has just restarted does not show them."""
     known = situation.memory.complaints.values() if wait.cause is Cause.HEALTH else ()
-    return "".join(f" Its health check failed before: {text}." for text in known if text not in wait.reason)
+    return "".join(f" Earlier: {text}." for text in known if text not in wait.reason)

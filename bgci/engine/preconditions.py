@@ -94,6 +94,9 @@ def until_drained(tasks: Iterable[Task], app: App, situation: Situation) -> Step
 
 def drained(tasks: Iterable[Task], situation: Situation) -> str:
     """Why these tasks may go, after ``until_drained``."""
+    tasks = list(tasks)
+    if not tasks:
+        return "None of its tasks runs."
     busy = [task for task in tasks if not situation.observation.is_drained(task)]
     return "Its time to drain is over (--drain-timeout)." if busy else "All of it is drained."
 

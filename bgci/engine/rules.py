@@ -8,7 +8,7 @@ done so.
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
-from bgci.engine.observation import App, Task
+from bgci.engine.observation import App, Replica, Task
 from bgci.engine.preconditions import unless_starting, until_no_more_than_instances, until_serving, until_settled
 from bgci.engine.proof import until_proven
 from bgci.engine.removal import remove_unused
@@ -22,7 +22,7 @@ def next_step(situation: Situation) -> Step:
     """The one next step towards the goal."""
     step = _by_apps(situation)
     observation = situation.observation
-    unread = [f"{replica.url}: {replica.problem}" for replica in observation.replicas if replica.problem]
+    unread = [_unread(replica) for replica in observation.replicas if replica.problem]
     if unread and not isinstance(step, Done | Fail):
         return Wait(Cause.UNREACHABLE, f"A load balancer cannot be read: {'; '.join(unread)}.")
     if isinstance(step, Kill | Delete) and any(_health_lost(task) for app in observation.apps for task in app.tasks):
@@ -33,6 +33,12 @@ def next_step(situation: Situation) -> Step:
     if isinstance(step, Done):
         return next(filter(None, map(until_no_more_than_instances, observation.apps)), step)
     return step
+
+
+def _unread(replica: Replica) -> str:
+    """The problem, without its full stop, and with the load balancer's address once."""
+    problem = replica.problem.rstrip(".")
+    return problem if replica.url in problem else f"{replica.url}: {problem}"
 
 
 def _health_lost(task: Task) -> bool:

@@ -137,7 +137,7 @@ def _until_healthy(context: Context) -> RunningApp:
         if time.monotonic() > until:
             stalled = f"The preview did not become healthy within {context.settings.timeout:.0f} s (--timeout)."
         if stalled:
-            earlier = f" Its health check failed before: {complaint}." if complaint and complaint not in why else ""
+            earlier = f" Earlier: {complaint}." if complaint and complaint not in why else ""
             raise UnhealthyError(
                 f"{stalled} {why}.{earlier}",
                 remedy="Look at the new revision's tasks and its health check. No user was affected.",

@@ -85,8 +85,10 @@ class Driver:
             step = rollout.unreachable(now := self.observer.now(), error.message)
             self.journal.unobserved(now, step)
             return self.last, step
-        known = len(rollout.memory.outside.changes)
+        known, degraded = len(rollout.memory.outside.changes), rollout.memory.degraded
         step = rollout.decide(self.last)
+        if rollout.memory.degraded != degraded:
+            self.console.warn(f"{rollout.memory.degraded} bgci rolls back.")
         for change in rollout.memory.outside.changes[known:]:
             self.console.warn(str(change))
         draining = isinstance(step, Wait) and step.cause is Cause.DRAIN
@@ -106,14 +108,14 @@ class Driver:
 
     def _perform(self, step: Action, observation: Observation, rollout: Rollout, release: Release) -> Step | None:
         """Perform the step. Returns the next step if it needs no observation."""
-        if step != self._locked:  # else bgci only tries it again
-            self.console.step(step_text(step, release.revision))
-        self._locked = None
+        tried, self._locked = step == self._locked, None
         affected = rollout.needs_confirmation(step)
         try:
             if affected and not rollout.confirms(step, self.observer.apps(affected)):
                 self.journal.refused("changed", self.observer.now())
                 return None
+            if not tried:
+                self.console.step(step_text(step, release.revision))
             created = self.performer.perform(step, observation, release)
         except Gone:
             self.journal.refused("changed", self.observer.now())

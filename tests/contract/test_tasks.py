@@ -64,6 +64,9 @@ def test_task_is_killed_on_the_failure_after_the_maximum_and_relaunched_in_its_i
     kinds = [event["eventType"] for event in mine]
     assert kinds[:3] == ["failed_health_check_event", "failed_health_check_event", "unhealthy_instance_kill_event"]
     assert mine[2]["instanceId"] == second["id"].split("._app.")[0]
+    failure = marathon.app(f"/{name}")["lastTaskFailure"]
+    assert failure["state"] == "TASK_KILLED"
+    assert failure["message"].startswith("Task was killed since health check failed. Reason: 500")
 
 
 @pytest.mark.sandbox_only

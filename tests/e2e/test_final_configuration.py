@@ -42,7 +42,8 @@ def test_h61_a_revision_that_turns_bad_while_the_baseline_drains_is_rolled_back(
     app.write("v2", env={"SANDBOX_CRASH_AFTER": "4"})
     with app.long_session(20):  # the baseline cannot be drained before v2 turns bad
         ended = app.promote("v2", expect=10)
-    assert "turned bad" in ended.text
+    assert "are in rotation. bgci rolls back." in ended.text
+    assert "turned bad" in ended.result["message"]
     assert app.healthy() == {"v1": 2}
     until(lambda: app.least_up() == 2)
 

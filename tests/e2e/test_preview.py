@@ -110,6 +110,6 @@ def test_a_preview_whose_tasks_fail_again_and_again_ends_before_the_timeout(make
     app.promote("v1")
     app.write("v2", env={"SANDBOX_CRASH_AFTER": "0.1"}, labels=CHANGED, backoffSeconds=1, backoffFactor=1.1)
     ran = canary(app, "v2", expect=8)
-    assert f"{app.id}-preview does not start: 3 of its tasks failed and none became healthy." in ran.result["message"]
+    assert f"3 tasks of {app.id}-preview failed, and none became healthy." in ran.result["message"]
     assert "last task failure: TASK_FAILED" in ran.result["message"]
     assert app.runs() == {"v1": 1}

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from bgci.sandbox import clock
-from bgci.sandbox.marathon.model import Condition, Health, Instance, Task
+from bgci.sandbox.marathon.model import Condition, Health, Instance, Task, task_failure
 from bgci.sandbox.marathon.store import Store
 
 Check = Mapping[str, Any]
@@ -114,13 +114,17 @@ class HealthChecker:
         return health.failed(clock.now(), cause)
 
     def _kill(self, instance: Instance, task: Task, health: Health) -> None:
+        """The kill is the app's last task failure, too (marathon: TaskFailure.FromUnhealthyInstanceKillEvent)."""
+        reason = health.last_failure_cause or "unknown"
+        message = f"Task was killed since health check failed. Reason: {reason}"
+        self._store.failures[instance.app_id] = task_failure(instance, task, message, "TASK_KILLED")
         self._store.events.publish(
             "unhealthy_instance_kill_event",
             appId=instance.app_id,
             taskId=task.id,
             instanceId=instance.id,
             version=instance.app.version,
-            reason=health.last_failure_cause or "unknown",
+            reason=reason,
             host=task.host,
             slaveId=task.agent_id,
         )

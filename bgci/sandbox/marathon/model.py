@@ -202,13 +202,13 @@ def new_app(spec: Spec, version: str) -> App:
     return App(spec, version, version, version)
 
 
-def task_failure(instance: Instance, task: Task, message: str) -> dict[str, Any]:
+def task_failure(instance: Instance, task: Task, message: str, state: str = "TASK_FAILED") -> dict[str, Any]:
     """``lastTaskFailure`` of an app."""
     return {
         "appId": instance.app_id,
         "host": task.host,
         "message": message,
-        "state": "TASK_FAILED",
+        "state": state,
         "taskId": task.id,
         "timestamp": clock.now(),
         "version": instance.app.version,

@@ -197,6 +197,9 @@ def test_a_crash_loop_ends_with_the_third_failed_task() -> None:
     steps = [rollout.decide(at(float(n), BLUE, starting(failure=f"failure {n}"))) for n in (1, 2, 3)]
     assert [isinstance(step, Wait) for step in steps] == [True, True, False]
     assert fails(steps[-1], UnhealthyError)
+    assert "the tasks of /web-green" in steps[-1].remedy, (
+        "between two tasks of a crash loop resources are not the cause"
+    )
 
 
 def test_no_progress_ends_after_the_health_checks_time_or_the_option() -> None:
@@ -222,7 +225,9 @@ def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_wai
     lost.decide(at(0.0, BLUE, GREEN))
     for rollout in (never, lost):
         assert isinstance(rollout.decide(replace(deaf, now=1.0)), Wait)
-    assert fails(never.decide(replace(deaf, now=61.0)), UnavailableError)
+    ended = never.decide(replace(deaf, now=61.0))
+    assert fails(ended, UnavailableError)
+    assert "http://lb: refused. It has not answered" in str(ended)
     assert isinstance(lost.decide(replace(deaf, now=600.0)), Wait)
 
 
