@@ -123,7 +123,7 @@ def test_a_release_that_is_aborted_in_its_promotion_is_finished_by_the_same_comm
     ended = running.end()
     assert (ended.code, ended.result["stages"][-1]["name"]) == (143, "aborted")
     again = app.run("release", "v2", BGCI_VIA=via)
-    assert "Keeping the 2 canary instances" in again.text
+    assert "The canary keeps its 2 instances." in again.text
     assert app.healthy() == {"v2": 2}
 
 

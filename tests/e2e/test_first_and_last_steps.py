@@ -242,7 +242,7 @@ def test_a_release_that_marathon_refuses_before_any_change_ends_with_that_code(
     with proxy(app.lab.where["cluster_url"]) as refusing:
         refusing.fault = lambda method, path, body: status if (method, path[-5:]) == ("POST", "/apps") else None
         ran = app.run("release", "v2", expect=code, BGCI_CLUSTER_URL=refusing.url)
-    assert "rolling back" not in ran.text
+    assert "Rolling back" not in ran.text
     assert app.state() == before
 
 
