@@ -195,8 +195,14 @@ class LoadBalancer:
         return About(_version(page), len(older_workers(pids, lone)), lone, forks)
 
     def config(self) -> str:
-        """HAProxy's live configuration. Raises UnavailableError or DeniedError."""
-        return self._text("/_haproxy_getconfig")
+        """HAProxy's live configuration. Raises UnavailableError, also for a text without a section; DeniedError."""
+        text = self._text("/_haproxy_getconfig")
+        if not re.search(r"^\s*(global|defaults|frontend|listen)\b", text, re.MULTILINE):
+            raise UnavailableError(
+                f"{self.url}/_haproxy_getconfig does not answer with HAProxy's configuration.",
+                remedy="--marathon-lb-url must lead to marathon-lb itself; otherwise run the command again.",
+            )
+        return text
 
     def version(self) -> str:
         """HAProxy's version, empty if unknown. Raises UnavailableError or DeniedError."""

@@ -11,7 +11,7 @@ from bgci.appdef.app_definition import as_mapping
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.service import Service
-from bgci.errors import ConflictError, InvalidError
+from bgci.errors import ConflictError, InvalidError, UnavailableError
 
 # The fields of a JobSpec (metronome: jobspec.schema.json); a GET adds others, which a PUT refuses.
 SPEC_FIELDS = ("id", "description", "labels", "dependencies", "run")
@@ -70,14 +70,21 @@ class Metronome(Service):
     def available(self) -> bool:
         """Whether Metronome answers; False if the cluster has none (404 of its router).
 
-        Raises UnavailableError and DeniedError: a Metronome that is down or forbidden still exists.
+        Raises UnavailableError and DeniedError: a Metronome that is down, forbidden or answers something else still
+        exists, and a goal must not run without it by mistake.
         """
         try:
-            return "pong" in self.http.text("/ping")
+            for _ in range(2):  # an incomplete answer is asked for once more
+                if "pong" in self.http.text("/ping"):
+                    return True
         except HttpFailure as failure:
             if failure.status == 404:
                 return False
             raise failure.unavailable("Metronome fails") from failure
+        raise UnavailableError(
+            f"{self.http.base_url} does not answer like Metronome: /ping has no `pong`.",
+            remedy=f"Is {self.http.base_url} the URL of Metronome? Otherwise run the command again.",
+        )
 
     def jobs(self) -> list[Job]:
         """All jobs that the account can read."""

@@ -187,7 +187,7 @@ class Examination:
             return
         if metronome is None or not metronome.available():
             if self.settings.via == "job":
-                raise UsageError("--via job needs Metronome, which does not answer.", remedy="Use --via direct.")
+                raise UsageError("--via job needs Metronome; this cluster has none.", remedy="Use --via direct.")
             yield ok("metronome", "not available: goals run in this process, as with --via direct")
             return
         yield ok("metronome", f"{metronome.http.base_url}: version {metronome_version(metronome) or 'unknown'}")

@@ -111,7 +111,7 @@ def as_job(context: Context) -> bool:
         return False
     there = context.cluster.metronome is not None and context.cluster.metronome.available()
     if via == "job" and not there:
-        raise UsageError("--via job needs Metronome, which does not answer.", remedy="Use --via direct.")
+        raise UsageError("--via job needs Metronome; this cluster has none.", remedy="Use --via direct.")
     return there
 
 

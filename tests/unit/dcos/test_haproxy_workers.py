@@ -8,7 +8,9 @@ import pytest
 
 from bgci.dcos.haproxy_workers import LONGEST, REFUSED, Workers
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
+from bgci.errors import UnavailableError
 
+CONFIG = "frontend stats\n  acl getpid path /_haproxy_getpids\n"
 MASTER = 8
 
 
@@ -210,7 +212,9 @@ def test_a_load_balancer_whose_clock_was_set_back_is_used_again(haproxy: HAProxy
 def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processes(stub, answer) -> None:  # type: ignore[no-untyped-def]
     csv = "# pxname,svname,status,scur,qcur,\nweb_1,10_0_1_7_31001,UP,0,0,\n"
     stub.tell("GET", "/haproxy", answer(200, csv, "text/plain"))
-    stub.tell("GET", "/_haproxy_getconfig", answer(200, "acl getpid path /_haproxy_getpids", "text/plain"))
+    stub.tell(
+        "GET", "/_haproxy_getconfig", answer(200, "frontend stats\nacl getpid path /_haproxy_getpids", "text/plain")
+    )
     balancer = LoadBalancer(stub.url)
     for _ in range(3):
         assert balancer.read({"t": [Endpoint("web_1", "10.0.1.7", (), 31001)]}).problem == ""
@@ -228,7 +232,9 @@ def test_h64_the_longest_session_is_read_from_the_statistics(stub, answer) -> No
         up = f"0d 0h00m{seconds:02}s"
         return answer(200, f"pid = </b> {pid} (nbthread = 2)<br>\n<b>uptime = </b> {up}<br>", "text/html")
 
-    stub.tell("GET", "/_haproxy_getconfig", answer(200, "acl getpid path /_haproxy_getpids", "text/plain"))
+    stub.tell(
+        "GET", "/_haproxy_getconfig", answer(200, "frontend stats\nacl getpid path /_haproxy_getpids", "text/plain")
+    )
     stub.tell("GET", "/_haproxy_getpids", answer(200, "8 21", "text/plain"))
     stub.tell("GET", "/haproxy", csv, page(21, 30), csv, page(21, 30))
     assert balancer.read(drained, within=0).problem == ""
@@ -237,3 +243,9 @@ def test_h64_the_longest_session_is_read_from_the_statistics(stub, answer) -> No
     clock.now += 3.9
     assert balancer.read(drained).older_workers == (21,)
     assert "/_haproxy_getpids" not in {asked.path for asked in stub.asked}, "a session of 4 s may go on"
+
+
+def test_an_empty_answer_in_place_of_the_configuration_is_not_a_load_balancer_without_strangers(stub, answer) -> None:  # type: ignore[no-untyped-def]
+    stub.tell("GET", "/_haproxy_getconfig", answer(200, "", "text/plain"))
+    with pytest.raises(UnavailableError, match="does not answer with HAProxy's configuration"):
+        LoadBalancer(stub.url).strangers([10101], [])

@@ -41,6 +41,17 @@ def test_a_metronome_that_is_down_is_not_absent(stub, metronome, answer):
         metronome.available()
 
 
+def test_an_incomplete_answer_of_metronome_is_asked_for_again(stub, metronome, answer):
+    stub.tell("GET", "/ping", answer(200, "", "text/plain"), answer(200, "pong", "text/plain"))
+    assert metronome.available()
+
+
+def test_something_else_in_place_of_metronome_is_not_a_cluster_without_it(stub, metronome, answer):
+    stub.tell("GET", "/ping", answer(200, "", "text/plain"))
+    with pytest.raises(UnavailableError, match="does not answer like Metronome"):
+        metronome.available()
+
+
 def test_jobs_and_active_runs(stub, metronome):
     stub.json("/v1/jobs", [JOB])
     stub.json("/v1/jobs/team.web/runs", [{"id": "r1"}])
