@@ -37,8 +37,23 @@ MEBIBYTES = 150
 RECORD = Path(__file__).resolve().parent.parent / "build" / "hostile.jsonl"
 ANSWERS: dict[str, Answer] = {**HOSTILE, **LARGE}
 # What a process has used at most: its parent's memory at the fork counts too, so a small one starts it.
+# What all its processes use together is looked at several times a second; pages that they share count once.
 LAUNCHER = """
-import json, os, subprocess, sys, threading, time
+import glob, json, os, subprocess, sys, threading, time
+def kibibytes(pid):
+    found = 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            found = next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        for name in glob.glob(f"/proc/{pid}/task/*/children"):
+            with open(name) as file:
+                found += sum(map(kibibytes, file.read().split()))
+    except (OSError, StopIteration):
+        pass
+    return found
+def starved(pid):
+    with open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
 for line in sys.stdin:
     task = json.loads(line)
     began = time.monotonic()
@@ -47,11 +62,15 @@ for line in sys.stdin:
     timer = threading.Timer(task["term"], os.kill, (process.pid, 15))
     if task["term"]:
         timer.start()
-    _, status, usage = os.wait4(process.pid, 0)
+    together = ended = 0
+    while not ended:
+        together, waited = max(together, kibibytes(process.pid)), starved(process.pid)
+        time.sleep(0.02)
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = max(0.0, time.monotonic() - began - task["term"])
-    print(json.dumps([process.returncode, usage.ru_maxrss / 1024, seconds]), flush=True)
+    print(json.dumps([process.returncode, max(together, usage.ru_maxrss) / 1024, seconds, waited]), flush=True)
 """
 
 
@@ -64,6 +83,7 @@ class Run:
     mebibytes: float
     seconds: float
     term: float
+    starved: float  # seconds in which its main thread could have run and got no processor
     problem: str
 
 
@@ -97,10 +117,12 @@ class Bench:
         self.launcher.stdin.write(json.dumps(task).encode() + b"\n")
         self.launcher.stdin.flush()
         select.select([self.launcher.stdout], [], [])
-        code, mebibytes, seconds = json.loads(self.launcher.stdout.readline())
+        code, mebibytes, seconds, starved = json.loads(self.launcher.stdout.readline())
         text = output.read_text(errors="replace")
-        problem = "; ".join(_problems(text, code, mebibytes, seconds, term, command))
-        return Run(command, endpoint, answer, code, round(mebibytes, 1), round(seconds, 2), term, problem)
+        problem = "; ".join(_problems(text, code, mebibytes, seconds - starved, term, command))
+        return Run(
+            command, endpoint, answer, code, round(mebibytes, 1), round(seconds, 2), term, round(starved, 2), problem
+        )
 
 
 def _problems(text: str, code: int, mebibytes: float, seconds: float, term: float, command: str) -> Iterator[str]:
@@ -134,6 +156,11 @@ def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) 
                     yield command, endpoint, answer
 
 
+def _own_seconds(run: dict[str, Any]) -> float:
+    """Without those in which others had the processor."""
+    return float(run["seconds"]) - float(run["starved"])
+
+
 def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
 
@@ -147,10 +174,10 @@ def table(runs: list[dict[str, Any]]) -> None:
             own = [run for run in runs if run["command"] == command and (run["term"] > 0) == term]
             if not own:
                 continue
-            large, long = (max(own, key=lambda run: run[name]) for name in ("mebibytes", "seconds"))
+            large, long = max(own, key=lambda run: run["mebibytes"]), max(own, key=_own_seconds)
             codes = ",".join(map(str, sorted({run["code"] for run in own})))
             why = "; ".join(f"{run['endpoint']}: {run['answer']}" for run in (large, long))
-            print(f"{command:14} {len(own):5} {codes:24} {large['mebibytes']:6.0f} {long['seconds']:6.1f}  {why}")
+            print(f"{command:14} {len(own):5} {codes:24} {large['mebibytes']:6.0f} {_own_seconds(long):6.1f}  {why}")
     for run in runs:
         if run["problem"]:
             print("WRONG", *run.values())

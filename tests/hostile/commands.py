@@ -16,6 +16,11 @@ checks:
 - {name: text, path: /a, expect: {status: 200, body: hello}, timeout: 1s}
 - {name: json, path: /b, expect: {json: {'$.a': 1}, header_regex: {X: '(a+)+$'}}, timeout: 1s}
 """
+# Large bodies on many connections take most memory.
+SUITE_AT_ONCE = """\
+checks:
+- {path: /a, repeat: 48, concurrency: 32, target: both, expect: {json: {'$..*': 1}, body: qqq, body_regex: 'zz$'}}
+"""
 COMMANDS: dict[str, tuple[str, ...]] = {
     "status": ("status", *APP),
     "status of all": ("status",),
@@ -27,6 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "rollback": ("rollback", *V2, "--via", "direct"),
     "release": ("release", *V2, "--via", "direct", "--suite", "suite.yaml"),
     "test": ("test", *APP, "--revision", "v2", "--suite", "suite.yaml"),
+    "test at once": ("test", *APP, "--revision", "v2", "--suite", "at-once.yaml"),
     "judge": ("test", *APP, "--revision", "v2", "--judge-for", "1s", "--judge-traffic"),
     "undo": ("undo", *APP),
     "remove": ("remove", *APP, "--yes"),
@@ -57,6 +63,7 @@ def prepared(directory: Path, cluster: Cluster) -> Path:
     """The directory with template and suite; the cluster has the jobs of both revisions."""
     (directory / "web.template.json").write_text(json.dumps(DEFINITION))
     (directory / "suite.yaml").write_text(SUITE)
+    (directory / "at-once.yaml").write_text(SUITE_AT_ONCE)
     jobs: dict[str, Mapping[str, object]] = {}
     for revision in ("v1", "v2"):
         words = ["render", *APP, "--revision", revision, "--image", f"image:{revision}"]

@@ -126,10 +126,6 @@ BODIES = {
     "accents": '"é'.encode() + "é".encode() * 500_000 + b'"',
     "one wide character": '"\U0001f600'.encode() + b"x" * 1_000_000 + b'"',
 }
-BODIES_SUITE = """\
-checks:
-- {path: /a, repeat: 48, concurrency: 32, target: both, expect: {json: {'$..*': 1}, body: qqq, body_regex: 'zz$'}}
-"""
 
 
 @pytest.mark.parametrize("label", BODIES)
@@ -137,9 +133,7 @@ def test_large_bodies_on_many_connections_take_no_more_than_150_mebibytes(
     home: Path, cluster: Cluster, label: str
 ) -> None:
     cluster.answering("instance", body(BODIES[label]))
-    (home / "bodies.yaml").write_text(BODIES_SUITE)
-    words = ("test", *V2, "--suite", "bodies.yaml", "--timeout", "5s")
-    assert mebibytes_of(home, cluster, *words) <= MEBIBYTES
+    assert mebibytes_of(home, cluster, *COMMANDS["test at once"], "--timeout", "5s") <= MEBIBYTES
 
 
 @pytest.mark.parametrize("label", ["a wide line of 16 MiB", "a log of observations"])
