@@ -3,7 +3,7 @@
     python bench/hostile.py                          all of it (hours; make bench-hostile)
     python bench/hostile.py --part 30                every thirtieth run
     python bench/hostile.py --command test --answer large --endpoint instance
-    python bench/hostile.py --term 1                 SIGTERM after a second; the seconds are those until the end
+    python bench/hostile.py --term 1                 SIGTERM a second after the endpoint was asked; seconds from there
     python bench/hostile.py --table                  the table of build/hostile.jsonl, without a run
 
 A run is one process of its own, with the patience that it has for users. Each is a line of build/hostile.jsonl and is
@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,41 +38,52 @@ LATE = 5.0  # seconds of its own that a command may take beyond its deadline, or
 MEBIBYTES = 150
 RECORD = Path(__file__).resolve().parent.parent / "build" / "hostile.jsonl"
 ANSWERS: dict[str, Answer] = {**HOSTILE, **LARGE}
-# What a process has used at most: its parent's memory at the fork counts too, so a small one starts it.
-# What all its processes use together is looked at several times a second; pages that they share count once.
+# Starts each command. Its own memory at the fork counts for the command's peak, so it is a small process.
+# A line "term" sends SIGTERM: then the figures are those from there. Looks fifty times a second at all processes of the
+# command: at their memory together (pages that they share count once), and whether each of their threads waits.
 LAUNCHER = """
-import glob, json, os, subprocess, sys, threading, time
-def kibibytes(pid):
-    found = 0
+import glob, json, os, select, subprocess, time
+
+def looked(pid):
+    kibibytes, waiting = 0, True
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
-            found = next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-        for name in glob.glob(f"/proc/{pid}/task/*/children"):
-            with open(name) as file:
-                found += sum(map(kibibytes, file.read().split()))
+            kibibytes = next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        for task in glob.glob(f"/proc/{pid}/task/*"):
+            with open(f"{task}/stat") as file:
+                waiting &= file.read().rpartition(")")[2].split()[0] != "R"
+            with open(f"{task}/children") as file:
+                for child in file.read().split():
+                    more, idle = looked(child)
+                    kibibytes, waiting = kibibytes + more, waiting and idle
     except (OSError, StopIteration):
         pass
-    return found
-def starved(pid):
-    with open(f"/proc/{pid}/schedstat") as file:
-        return int(file.read().split()[1]) / 1e9
-for line in sys.stdin:
+    return kibibytes, waiting
+
+def used(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
+
+commands = os.fdopen(0, "rb", 0)
+for line in commands:
     task = json.loads(line)
-    began = time.monotonic()
     with open(task["output"], "wb") as output:
         process = subprocess.Popen(task["words"], cwd=task["home"], env=task["environ"], stdout=output, stderr=output)
-    timer = threading.Timer(task["term"], os.kill, (process.pid, 15))
-    if task["term"]:
-        timer.start()
-    together = ended = 0
+    began = before = time.monotonic()
+    together = ended = idle = earlier = 0
     while not ended:
-        together, waited = max(together, kibibytes(process.pid)), starved(process.pid)
-        time.sleep(0.02)
+        kibibytes, waiting = looked(process.pid)
+        together, now = max(together, kibibytes), time.monotonic()
+        idle, before = idle + waiting * (now - before), now
+        if select.select([commands], [], [], 0.02)[0]:
+            commands.readline()
+            began, idle, earlier = now, 0, used(process.pid)
+            os.kill(process.pid, 15)
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-    timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = max(0.0, time.monotonic() - began - task["term"])
-    print(json.dumps([process.returncode, max(together, usage.ru_maxrss) / 1024, seconds, waited]), flush=True)
+    work = usage.ru_utime + usage.ru_stime - earlier
+    peak = max(together, usage.ru_maxrss) / 1024
+    print(json.dumps([process.returncode, peak, time.monotonic() - began, idle + work]), flush=True)
 """
 
 
@@ -82,8 +95,8 @@ class Run:
     code: int
     mebibytes: float
     seconds: float
+    own: float  # those in which it waited, and those of processor time: without those in which others had the processor
     term: float
-    starved: float  # seconds in which its main thread could have run and got no processor
     problem: str
 
 
@@ -111,29 +124,43 @@ class Bench:
         self.cluster.answering(endpoint, ANSWERS.get(answer, self.cluster.answer))
         words = [sys.executable, "-m", "bgci", *COMMANDS[command]]
         output = self.home / "output"
-        task = {"words": words, "home": str(self.home), "environ": self.environ, "output": str(output), "term": term}
-        assert self.launcher.stdin
+        task = {"words": words, "home": str(self.home), "environ": self.environ, "output": str(output)}
+        self._tell(json.dumps(task))
+        sent = self._terminated(endpoint, term) if term else False
         assert self.launcher.stdout
-        self.launcher.stdin.write(json.dumps(task).encode() + b"\n")
-        self.launcher.stdin.flush()
-        select.select([self.launcher.stdout], [], [])
-        code, mebibytes, seconds, starved = json.loads(self.launcher.stdout.readline())
+        code, mebibytes, seconds, own = json.loads(self.launcher.stdout.readline())
         text = output.read_text(errors="replace")
-        problem = "; ".join(_problems(text, code, mebibytes, seconds - starved, term, command))
-        return Run(
-            command, endpoint, answer, code, round(mebibytes, 1), round(seconds, 2), term, round(starved, 2), problem
-        )
+        problem = "; ".join(_problems(text, code, mebibytes, own, 0.0 if sent else _deadline(command)))
+        seconds, own = round(seconds, 2), round(own, 2)
+        return Run(command, endpoint, answer, code, round(mebibytes, 1), seconds, own, term, problem)
+
+    def _tell(self, line: str) -> None:
+        assert self.launcher.stdin
+        self.launcher.stdin.write(line.encode() + b"\n")
+        self.launcher.stdin.flush()
+
+    def _terminated(self, endpoint: str, after: float) -> bool:
+        """Send SIGTERM so many seconds after the endpoint was asked; whether the command had not ended before."""
+        assert self.launcher.stdout
+        at = math.inf
+        while not select.select([self.launcher.stdout], [], [], 0.01)[0]:
+            if at == math.inf and endpoint in self.cluster.asked:
+                at = time.monotonic() + after
+            if time.monotonic() >= at:
+                self._tell("term")
+                return True
+        return False
 
 
-def _problems(text: str, code: int, mebibytes: float, seconds: float, term: float, command: str) -> Iterator[str]:
+def _problems(text: str, code: int, mebibytes: float, own: float, deadline: float) -> Iterator[str]:
     if code not in CODES or "Traceback" in text or "bug in bgci" in text:
         yield f"exit code {code}: {text[-300:]}"
     if PASSWORD in text:
         yield "shows the password"
     if mebibytes > MEBIBYTES:
         yield f"{mebibytes:.0f} MiB"
-    if seconds > LATE + (0.0 if term else _deadline(command)):
-        yield f"{seconds:.1f} s"
+    if own > deadline + LATE:
+        yield f"{own:.1f} s"
 
 
 def _deadline(command: str) -> float:
@@ -156,11 +183,6 @@ def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) 
                     yield command, endpoint, answer
 
 
-def _own_seconds(run: dict[str, Any]) -> float:
-    """Without those in which others had the processor."""
-    return float(run["seconds"]) - float(run["starved"])
-
-
 def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
 
@@ -174,10 +196,10 @@ def table(runs: list[dict[str, Any]]) -> None:
             own = [run for run in runs if run["command"] == command and (run["term"] > 0) == term]
             if not own:
                 continue
-            large, long = max(own, key=lambda run: run["mebibytes"]), max(own, key=_own_seconds)
+            large, long = (max(own, key=lambda run: run[name]) for name in ("mebibytes", "own"))
             codes = ",".join(map(str, sorted({run["code"] for run in own})))
             why = "; ".join(f"{run['endpoint']}: {run['answer']}" for run in (large, long))
-            print(f"{command:14} {len(own):5} {codes:24} {large['mebibytes']:6.0f} {_own_seconds(long):6.1f}  {why}")
+            print(f"{command:14} {len(own):5} {codes:24} {large['mebibytes']:6.0f} {long['own']:6.1f}  {why}")
     for run in runs:
         if run["problem"]:
             print("WRONG", *run.values())

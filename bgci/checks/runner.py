@@ -10,6 +10,7 @@ import http.client
 import os
 import queue
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,15 +25,18 @@ from bgci.checks.assertions import Response, ResponseSums, mismatches
 from bgci.checks.confined import CHILDREN, Closed, Confined
 from bgci.checks.model import BASELINE, BOTH, CANARY, MAX_CONCURRENCY, Check, Suite
 from bgci.checks.test_result import Case, Outcome
+from bgci.interim_answers import InterimAnswersError, limit_interim_answers
 from bgci.interruption import signals
 
+limit_interim_answers()
 MAX_CONNECTIONS = 48  # connections in all: more would delay bgci itself and distort the measured times
 MAX_BODY = 1 << 20  # bytes of an answer that are read
 GIVE_UP_AFTER = 3  # requests in a row without an answer
 CHUNK = 1 << 16
 LOOK = 0.1  # seconds until a signal is handled
+TURN = 0.0005  # seconds until a busy thread lets another one run: with 48 of them, the main thread waits for each
 SMALL_BODY = 1 << 16  # bytes; more of it is read while fewer than LARGE_BODIES others are read or compared
-LARGE_BODIES = 8
+LARGE_BODIES = 4
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,19 @@ class _Room:
     comparing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(CHILDREN))
 
     @contextmanager
-    def for_one(self) -> Iterator[Callable[[], float]]:
-        """A function that waits until there is room for one large body, and returns the seconds that it waited.
-
-        It raises Closed at the end of the run.
-        """
+    def for_one(self) -> Iterator[Callable[[bool], float]]:
+        """A function for each part of one body: it waits until there is room if the body is large, and returns the
+        seconds that it waited. It raises Closed at the end of the run."""
         taken: list[bool] = []
 
-        def take() -> float:
+        def take(large: bool) -> float:
             began = time.monotonic()
-            while not taken:
-                if self.stop.is_set():
-                    raise Closed
+            while not self.stop.is_set():
+                if taken or not large:
+                    return time.monotonic() - began
                 if self.large.acquire(timeout=LOOK):
                     taken.append(True)
-            return time.monotonic() - began
+            raise Closed
 
         try:
             yield take
@@ -124,6 +126,8 @@ def run(
     until = time.monotonic() + timeout
     matcher = Confined()
     pools: list[ThreadPoolExecutor] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(TURN)
     try:
         pools += _start(jobs, finished, verify, _Room(matcher, stop))
         for job in _ended(len(jobs), finished, until, look):
@@ -131,6 +135,7 @@ def run(
             report(ended[id(job)])
     finally:
         stop.set()
+        sys.setswitchinterval(interval)
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
         matcher.close()
@@ -249,10 +254,13 @@ def _drive(job: _Job, count: int, verify: bool | str, proxies: dict[str, str], r
 # -- one request ------------------------------------------------------------------------------------------------------
 
 
-def send(session: requests.Session, check: Check, url: str, take: Callable[[], float] = lambda: 0.0) -> Response:
+def send(
+    session: requests.Session, check: Check, url: str, take: Callable[[bool], float] = lambda large: 0.0
+) -> Response:
     """Send one request within the check's timeout. A redirect is an answer like any other.
 
-    take: called before a large body is read on; returns the seconds that it waited, which do not count.
+    take: called before a body is read on, and told whether it is large already; returns the seconds that it waited,
+    which do not count.
     """
     began = time.monotonic()
     until = began + check.timeout
@@ -277,12 +285,11 @@ def send(session: requests.Session, check: Check, url: str, take: Callable[[], f
         return Response(problem=f"the request cannot be sent ({type(error).__name__})")
 
 
-def _read(response: requests.Response, until: float, take: Callable[[], float]) -> tuple[bytes, bool, float]:
+def _read(response: requests.Response, until: float, take: Callable[[bool], float]) -> tuple[bytes, bool, float]:
     """The body, whether it was cut, and the seconds of ``take``. Raises TimeoutError for a body that is too slow."""
     body, waited = bytearray(), 0.0
     while len(body) <= MAX_BODY:
-        if len(body) > SMALL_BODY:
-            waited += take()
+        waited += take(len(body) > SMALL_BODY)
         if time.monotonic() > until + waited:
             raise TimeoutError
         part = response.raw.read1(CHUNK, decode_content=True)
@@ -301,6 +308,8 @@ def _why(error: BaseException, timeout: float) -> str:
     for error in chain:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"no answer: the certificate is not trusted: {error.verify_message}".rstrip(". ")
+        if isinstance(error, InterimAnswersError):
+            return f"no answer: {error}"
     # Before timeouts: urllib3's NewConnectionError is a timeout by its class, also for a refused connection.
     system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
     text = next((one.strerror for one in reversed(system) if one.strerror), "")

@@ -8,6 +8,9 @@ from http.cookiejar import DefaultCookiePolicy
 
 import requests
 
+from bgci.interim_answers import limit_interim_answers
+
+limit_interim_answers()
 MAX_PAUSE = 30.0  # seconds: neither the back-off nor a Retry-After may pause longer
 
 

@@ -9,8 +9,10 @@ import requests
 import urllib3
 
 from bgci.dcos.http_address import proxies
+from bgci.interim_answers import limit_interim_answers
 from bgci.interruption import call
 
+limit_interim_answers()
 TIMEOUT = 2.0  # seconds without data
 LONGEST = 5.0  # seconds for the whole answer: it could arrive endlessly, byte by byte
 CHUNK, MOST = 65536, 4_194_304  # bytes; limit of an answer

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+import requests
 from e2e.lab import until
-from hostile.answers import endless
+from hostile.answers import HOSTILE, endless
 from hostile.cluster import Cluster
 
 from bgci.checks import runner
@@ -34,3 +35,10 @@ def test_requests_that_wait_for_room_end_with_the_run(monkeypatch: pytest.Monkey
             runner.run(Suite("f", (check,)), {"canary": [Place("i", (cluster.url,))]}, timeout=600, look=look)
         until(lambda: len(lanes()) <= 1)  # the one that has the room reads until its own timeout
     until(lambda: not lanes())
+
+
+def test_interim_answers_without_an_end_are_no_answer() -> None:
+    with Cluster() as cluster, requests.Session() as session:
+        cluster.answering("instance", HOSTILE["continue for ever"])
+        check = Check("x", "/", Expect(), timeout=60)
+        assert runner.send(session, check, cluster.url).problem == "no answer: more than 20 interim answers"
