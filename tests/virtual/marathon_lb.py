@@ -17,6 +17,7 @@ from bgci.sandbox.loadbalancer.services import HealthMemory, Service, services_o
 from virtual.clock import Clock
 
 MASTER = 7  # the pid of HAProxy's master
+LISTEN = Listen("127.0.0.1", 9090, 9091)
 RELOAD = 0.1  # seconds from an event to the new configuration
 CHECKS = 2  # that must pass until a server that leaves MAINT is UP
 COLUMNS = "pxname,svname,qcur,scur,stot,econ,eresp,status,rtime"
@@ -38,7 +39,7 @@ class Worker:
     pid: int
     started: float
     servers: Mapping[tuple[str, str], Server] = field(default_factory=dict)
-    config: str = ""
+    config: str = render([], LISTEN)
 
     def up(self, now: float) -> set[Place]:
         return {server.place for server in self.servers.values() if server.up_at <= now}
@@ -143,7 +144,7 @@ class Replica:
                 else:
                     up_at = earlier.up_at if earlier.up_at != float("inf") else now + CHECKS * interval
                 servers[key] = Server(place, up_at)
-        config = render(services, Listen("127.0.0.1", 9090, 9091))
+        config = render(services, LISTEN)
         self.history.append(Worker(before.pid + 1, now, servers, config))
         up = self.worker.up(now)
         self._ended.update(dict.fromkeys(before.up(now) - up, now))
