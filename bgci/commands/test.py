@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bgci.appdef.names import suite_candidates
 from bgci.errors import UsageError
+from bgci.interruption import SLACK, within
 from bgci.operations.canary_test import carry_out, planned
 from bgci.operations.context import stage
 from bgci.operations.exclusion import warn_of_others
@@ -22,7 +23,8 @@ def run(settings: Settings) -> None:
                 f"none of {names}.",
                 remedy="Write a suite (docs/testing.md), or give one with --suite.",
             )
-        warn_of_others(context)
         outside = OutsideWatch(context)
-        outside.remember()
+        with within(settings.timeout + SLACK):
+            warn_of_others(context)
+            outside.remember()
         carry_out(context, tests, outside)

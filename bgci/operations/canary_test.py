@@ -17,6 +17,7 @@ from bgci.checks.test_result import Case, Folding, Outcome, require_some
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES, without_credentials
 from bgci.dcos.tls import verification
 from bgci.errors import AbortedError, BgciError, ConflictError, InconclusiveError, RejectedError, UsageError
+from bgci.interruption import SLACK, within
 from bgci.operations import canary_analysis
 from bgci.operations.canary_watch import CanaryLostError, CanaryWatch
 from bgci.operations.concealment import conceal
@@ -70,7 +71,8 @@ def carry_out(
     ``step``: the canary's size in a release by steps; ``earlier``: the cases of the earlier steps; the new ones are
     added. Raises RejectedError when one fails or none was executed.
     """
-    hybrid = healthy_hybrid(context)
+    with within(context.settings.timeout + SLACK):
+        hybrid = healthy_hybrid(context)
     require_same_image(hybrid.canary, context.settings.image)
     if hybrid.baseline is None:
         context.console.info(f"{context.revision} serves alone: there is no baseline to compare it with.")
