@@ -1,4 +1,4 @@
-"""Marathon v2 over HTTP: the routes, and what all of them share."""
+"""Marathon v2 over HTTP: the routes, and their shared middlewares."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def negotiation(dialect: Dialect) -> Middleware:
-    """Refuses what the resources do not read or write: anything but JSON.
+    """Refuses every content type except JSON, because the resources read and write JSON only.
 
     Until 1.7 ``/v2/tasks`` writes text as well."""
 

@@ -1,4 +1,4 @@
-"""What Marathon reads of an app definition (marathon: docs/docs/rest-api/public/api/v2/types).
+"""The fields that Marathon reads from an app definition (marathon: docs/docs/rest-api/public/api/v2/types).
 
 The generator rounds limits down to whole numbers: ``cpus`` may be 0, although the RAML says 0.001."""
 

@@ -57,13 +57,13 @@ class AppRoutes:
         return reply({"app": views.app_info(self._store, app, embed)})
 
     def _permitted(self, request: web.Request, action: str) -> App:
-        """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
+        """The app in the path. Raises ApiError 404, and 403 without the permission for that action."""
         app = self._marathon.app(paths.absolute(request.match_info["id"]))
         rights.require(request, app.id, action)
         return app
 
     def _changeable(self, request: web.Request, action: str) -> App:
-        """The app in the path. Raises ApiError 403 and 404, which is told in another way here."""
+        """The app in the path. Raises ApiError 403 and 404; the message of the 404 differs here."""
         app_id = paths.absolute(request.match_info["id"])
         if app_id not in self._store.apps:
             raise missing_app(app_id)
@@ -89,7 +89,7 @@ class AppRoutes:
             specs[app_id] = spec
 
         deployment = self._marathon.deployments.change(add, force=flag(request, "force"))
-        # As the real one: the reply shows the definition before service ports were assigned.
+        # As in Marathon, the reply shows the definition before service ports were assigned.
         shown = views.app_definition(new_app(spec, deployment.version), version_info=False) | NO_COUNTS
         self._post_event(request, self._store.apps[app_id])
         headers = {"Location": app_id, **deployment_header(deployment)}
@@ -131,7 +131,7 @@ class AppRoutes:
         return deployment_result(deployment)
 
     def _updated(self, app_id: str, body: Json, *, partial: bool) -> Spec:
-        """The definition that an update leads to; ``version`` alone means: as it was in that version."""
+        """The definition after an update; ``version`` alone restores the definition of that version."""
         current = self._store.apps.get(app_id)
         if current is None or not partial:
             return definition.create(body, self._dialect, app_id)
@@ -194,7 +194,7 @@ def app_filter(query: Mapping[str, str]) -> Callable[[App], bool]:
 
 
 def refuse_group(app_id: str, specs: Specs) -> None:
-    """An id may not be both an app and a group. Raises ApiError 422."""
+    """Refuses an app above or below another one: an id cannot be both an app and a group. Raises ApiError 422."""
     below = any(other.startswith(f"{app_id}/") for other in specs)
     above = any(app_id.startswith(f"{other}/") for other in specs)
     if below or above:

@@ -47,7 +47,7 @@ class Marathon:
         await self.health.close()
 
     def app(self, app_id: str) -> App:
-        """Raises ApiError 404."""
+        """The app with this id. Raises ApiError 404."""
         try:
             return self.store.apps[app_id]
         except KeyError:
@@ -58,8 +58,8 @@ class Marathon:
         return ApiError(404, {"message": message, **({"details": []} if self.dialect.modern else {})})
 
     def resolve(self, task_ids: list[str]) -> list[Instance]:
-        """The instances that these task ids belong to, also those of earlier incarnations; ids that are unknown are
-        ignored. Raises ApiError 400 and 422 for ids of no known form."""
+        """The instances of these task ids, also of task ids of earlier incarnations; unknown ids are ignored.
+        Raises ApiError 400 and 422 for ids of an unknown form."""
         ids = dict.fromkeys(instance_id(task_id) for task_id in task_ids)
         return [self.store.instances[i] for i in ids if i in self.store.instances]
 
@@ -69,7 +69,7 @@ class Marathon:
         return {"versions": versions, "current": {app_id: app.version for app_id, app in self.store.apps.items()}}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Takes over what was saved, and launches what is wanted."""
+        """Restores the saved apps and launches their instances."""
         for app_id, definitions in saved["versions"].items():
             for definition in definitions:
                 self.store.save_version(_app(definition))
@@ -86,7 +86,7 @@ def _app(definition: dict[str, Any]) -> App:
 
 def instance_id(task_id: str) -> str:
     """The instance of a task id, in the forms of all versions (marathon: S/core/task/Task.scala). Raises ApiError 400
-    for no such form, and 422 for one without a UUID in it."""
+    for an id of another form, and 422 for an id without a UUID."""
     found = _INSTANCE_ID.fullmatch(task_id)
     legacy = None if found else _RESIDENT_ID.fullmatch(task_id) or _LEGACY_ID.fullmatch(task_id)
     if found is None and legacy is None:

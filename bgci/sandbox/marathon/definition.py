@@ -1,4 +1,4 @@
-"""From what a client sends to what Marathon stores (marathon: AppsResource.scala, AppHelpers.scala)."""
+"""Converts a client's app definition to the stored one (marathon: AppsResource.scala, AppHelpers.scala)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deployments: locks, and what each action waits for (marathon: S/core/deployment/impl)."""
+"""Deployments: locks, and the condition that ends each action (marathon: S/core/deployment/impl)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Deployments:
         to_kill: Mapping[str, Sequence[str]] | None = None,
         restored: Mapping[str, App] | None = None,
     ) -> Deployment:
-        """Applies ``mutate`` to the definitions by app id and starts what follows from it. Raises ApiError, and then
-        nothing is changed: 422 for dependencies in a circle, 409 if a touched app is locked, 403 with too many
+        """Applies ``mutate`` to the definitions by app id and starts the resulting deployment. Raises ApiError, and
+        then changes nothing: 422 for dependencies in a circle, 409 if a touched app is locked, 403 with too many
         deployments, 500 without a free service port."""
         store = self._store
         version = clock.next_version()
@@ -94,7 +94,7 @@ class Deployments:
             self.cancel(conflict)
 
     def cancel(self, deployment: Deployment) -> None:
-        """Stops it where it is; the apps stay half-way."""
+        """Stops the deployment at its current step; the apps keep their partly changed state."""
         if self._store.deployments.pop(deployment.id, None) is None:
             return
         if deployment.runner is not None:
@@ -104,10 +104,10 @@ class Deployments:
         self._store.notify()
 
     def revert(self, deployment: Deployment) -> Deployment:
-        """A new deployment that brings the affected apps back to what they were; a created app is deleted.
+        """Starts a deployment that restores the earlier definitions of the affected apps; it deletes a created app.
 
-        An app of which no task was replaced yet has its earlier version again, so that there is nothing to restart:
-        cancelling was measured to be the way out of an upgrade that cannot begin (docs/platform.md)."""
+        An app whose tasks were not replaced yet gets its earlier version again, so Marathon restarts nothing.
+        Measured: cancelling ends an upgrade that cannot begin (docs/platform.md)."""
         before = {i: deployment.original[i] for i in deployment.app_ids & deployment.original.keys()}
         restored = {i: app for i, app in before.items() if self._modern and self._is_untouched(app)}
 
@@ -175,13 +175,13 @@ class Deployments:
         return instance.condition.is_terminal or instance.id not in self._store.instances
 
     async def _scale(self, action: Action, deployment: Deployment) -> None:
-        """Kills what is too many and waits for its end, then starts what is missing and waits until that is ready."""
+        """Kills surplus instances and waits for their end, then starts missing ones and waits until they are ready."""
         app = action.app
         instances = self._store.of_app(app.id)
         agents = self._store.options.agents
         doomed = plan.scaling_proposition(instances, action.to_kill, app, action.scale_to, agents)
         await self._decommission(doomed)
-        # As the real one: who is still dying counts as there. Once it is gone, the scale check makes up for it.
+        # As in Marathon, an instance that is being killed still counts. Once it has ended, the scale check replaces it.
         there = [i for i in self._store.of_app(app.id) if i.condition.is_active or i.is_scheduled]
         missing = max(0, action.scale_to - len(there))
         self._launcher.add(app, missing)
@@ -189,7 +189,7 @@ class Deployments:
             await self._until_ready(app, deployment, lambda ready: len(ready) >= missing)
 
     def scale_check(self, app_id: str) -> None:
-        """Brings an app that no deployment holds to its number of instances, after one of its instances is gone
+        """Scales an app that no deployment locks to its number of instances, after one of its instances has ended
         (marathon: ScaleAppUpdateStepImpl, SchedulerActions.scale)."""
         app = self._store.apps.get(app_id)
         if app is None or any(app_id in deployment.app_ids for deployment in self._store.deployments.values()):
@@ -254,6 +254,6 @@ class Deployments:
 
 
 def light_plan(deployment: Deployment) -> dict[str, Any]:
-    """The plan as events carry it."""
+    """The plan in the form used in events."""
     steps = [{"actions": [action.as_json() for action in step]} for step in deployment.steps]
     return {"id": deployment.id, "steps": steps, "version": deployment.version}

@@ -1,4 +1,4 @@
-"""What differs between the versions of Marathon that the sandbox can be."""
+"""Differences between the Marathon versions that the sandbox simulates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_ROLE = "*"
 
 @dataclass(frozen=True)
 class Dialect:
-    """One version. ``modern``: what came after 1.7: roles, checks, resource limits, task statistics."""
+    """One version. ``modern``: the features added after 1.7: roles, checks, resource limits, task statistics."""
 
     version: str
     app: Object

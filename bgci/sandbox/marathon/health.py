@@ -39,7 +39,7 @@ class HealthChecker:
             await self._session.close()
 
     def start(self, instance: Instance, task: Task) -> None:
-        """Begins to check a task that has just started to run."""
+        """Starts the checks of a task that has just started to run."""
         checks = enumerate(instance.app.health_checks)
         self._loops[task.id] = [asyncio.ensure_future(self._loop(instance, task, i, check)) for i, check in checks]
 
@@ -48,7 +48,7 @@ class HealthChecker:
             loop.cancel()
 
     def forget_results(self) -> None:
-        """What a change of leader does: no results until the new leader's first checks (hazard 39)."""
+        """Drops all results, as a change of leader does: none until the new leader's first checks (hazard 39)."""
         for instance in self._store.instances.values():
             instance.health, instance.healthy = {}, None
         self._store.notify()
@@ -64,7 +64,7 @@ class HealthChecker:
             await asyncio.sleep(max(0.0, started + interval - time.monotonic()))
 
     async def _failure(self, task: Task, check: Check) -> str | None:
-        """None if the check passes, else why not."""
+        """None if the check passes, otherwise the reason of the failure."""
         try:
             return await asyncio.wait_for(self._ask(task, check), float(check["timeoutSeconds"]))
         except (asyncio.TimeoutError, OSError, aiohttp.ClientError) as error:
@@ -144,7 +144,7 @@ class HealthChecker:
 
 
 def endpoint(task: Task, check: Check) -> tuple[str, int]:
-    """Where a check by the network goes."""
+    """The address of a check over the network."""
     if "port" in check:
         return task.endpoints[0][0] if task.endpoints else task.ip, int(check["port"])
     return task.endpoints[int(check.get("portIndex", 0))]

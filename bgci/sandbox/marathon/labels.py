@@ -12,7 +12,7 @@ _TOKENS = re.compile(r"\s*(==|!=|[(),]|(?:\\.|[-A-Za-z0-9_.])+)")
 
 
 class SelectorError(ValueError):
-    """The text is no label selector."""
+    """The text is not a valid label selector."""
 
 
 def parse(text: str) -> Selector:

@@ -1,4 +1,4 @@
-"""What Marathon keeps: apps, instances and their tasks, health, deployments."""
+"""Marathon's state: apps, instances and their tasks, health, deployments."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Condition(str, Enum):
 
     @property
     def task_state(self) -> str:
-        """The Mesos state shown for a task; what Mesos does not know is staging."""
+        """The Mesos state shown for a task; a condition unknown to Mesos is shown as staging."""
         unknown = self in (Condition.SCHEDULED, Condition.PROVISIONED)
         return "TASK_STAGING" if unknown else f"TASK_{self.value.upper()}"
 
 
 @dataclass(frozen=True)
 class App:
-    """One version of an app. The three times are what ``versionInfo`` shows; ``version`` identifies it."""
+    """One version of an app. ``versionInfo`` shows the three times; ``version`` identifies it."""
 
     spec: Spec
     version: str
@@ -139,7 +139,7 @@ class Instance:
 
     @property
     def healthy_for_mesos(self) -> bool:
-        """Whether the checks that Mesos does say so; an app without checks is healthy."""
+        """Whether the checks that Mesos runs have passed; an app without checks is healthy."""
         checks = enumerate(self.app.health_checks)
         by_mesos = [index for index, check in checks if check["protocol"].startswith(("MESOS_", "COMMAND"))]
         results = [self.health.get(index) for index in by_mesos]

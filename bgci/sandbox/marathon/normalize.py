@@ -1,4 +1,4 @@
-"""Legacy fields in canonical form, what is missing filled in, and the form that is stored
+"""Converts legacy fields to canonical form, fills in missing fields, and builds the stored form
 (marathon: AppNormalization.scala, and the conversions of S/raml)."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Refusal(ApiError):
 
 
 def _fail(message: str) -> Refusal:
-    """What becomes of an exception that Marathon does not expect."""
+    """The refusal for an exception that Marathon does not expect."""
     return Refusal(500, {"message": message})
 
 
@@ -53,7 +53,7 @@ def canonical(app: Json) -> Json:
 
 
 def canonical_update(given: Json) -> Json:
-    """The fields of a partial update without legacy ones; nothing is filled in but where Marathon does.
+    """The fields of a partial update without legacy ones; only the fields that Marathon fills in are filled in.
     Raises Refusal (marathon: forDeprecatedUpdates, forUpdates)."""
     update = _translated(given)
     ports = update.pop("ports", None)
@@ -181,7 +181,7 @@ def _with_container(app: Json) -> Json:
 
 
 def stored(app: Json, *, modern: bool) -> Json:
-    """As Marathon's model writes it: what the model does not know is gone. Raises Refusal (marathon: S/raml)."""
+    """The definition as Marathon's model writes it, without unknown fields. Raises Refusal (marathon: S/raml)."""
     app = {name: value for name, value in app.items() if name not in ("residency", "version", "versionInfo")}
     for constraint in app.get("constraints", []):
         if constraint[1] not in OPERATORS:

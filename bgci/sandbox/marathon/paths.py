@@ -20,7 +20,7 @@ def absolute(app_id: str) -> str:
 
 
 def errors_of(app_id: str) -> list[str]:
-    """What is wrong with an absolute id; the root is not an error here."""
+    """The errors of an absolute id; the root is not an error here."""
     segments = [segment for segment in app_id.split("/") if segment]
     errors = []
     if not all(_SEGMENT.fullmatch(segment) for segment in segments):

@@ -1,4 +1,4 @@
-"""Constraints: which agent may take the next instance of an app, and which instances go first when it is scaled down
+"""Constraints: the agents allowed for an app's next instance, and the instances to kill first when it is scaled down
 (marathon: src/main/scala/mesosphere/mesos/Constraints.scala)."""
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ Attributes = Mapping[str, str]
 
 
 def value_of(field: str, agent: Attributes) -> str | None:
-    """What an agent has for the field of a constraint; None without such an attribute."""
+    """An agent's value for the field of a constraint; None without such an attribute."""
     return agent.get({"@hostname": "hostname", "@region": "region", "@zone": "zone"}.get(field, field))
 
 
 @dataclass(frozen=True)
 class Situation:
-    """``agents``: all there are; ``placed``: those of the app's instances; ``wanted``: how many instances there
-    should be."""
+    """Input of a placement. ``agents``: all agents; ``placed``: the agents of the app's instances; ``wanted``: the
+    target number of instances."""
 
     agents: Sequence[Attributes]
     placed: Sequence[Attributes]
@@ -43,7 +43,7 @@ def _meets(constraint: Sequence[str], agent: Attributes, now: Situation) -> bool
     if operator == "CLUSTER":
         return offered == argument if argument else not taken or taken[0] == offered
     if operator == "GROUP_BY":
-        # Without a number Marathon counts the values it has seen in offers; here these are those of all agents.
+        # Without a number, Marathon counts the values seen in offers; the sandbox counts the values of all agents.
         groups = int(argument or 0) or len({value_of(field, other) for other in now.agents} - {None})
         return _spreads(offered, Counter(taken), now.wanted, groups)
     if operator == "MAX_PER":

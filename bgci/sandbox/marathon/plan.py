@@ -42,7 +42,7 @@ def fixed_ports(app: App) -> list[int]:
 
 
 def assign_service_ports(spec: Spec, old: Spec | None, used: Iterable[int]) -> Spec:
-    """The definition with every 0 replaced: the app's own earlier ports first, then the lowest that nobody has."""
+    """The definition with every 0 replaced: the app's own earlier ports first, then the lowest free ones."""
     ports = service_ports(spec)
     if 0 not in ports:
         return spec
@@ -67,7 +67,7 @@ def _with_service_ports(spec: Spec, ports: Sequence[int]) -> Spec:
 
 
 def is_scaling(old: Spec, new: Spec) -> bool:
-    """True if nothing but the number of instances differs."""
+    """True if only the number of instances differs."""
     return old["instances"] != new["instances"] and not is_upgrade(old, new)
 
 
@@ -77,8 +77,8 @@ def is_upgrade(old: Spec, new: Spec) -> bool:
 
 
 def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False, modern: bool = True) -> App:
-    """The app after an update: which of its times move depends on what has changed, and with a restart on the version
-    (marathon: GroupVersioningUtil.scala; MARATHON-8771)."""
+    """The app after an update: the changed fields decide which of its times move; for a restart, Marathon's version
+    decides (marathon: GroupVersioningUtil.scala; MARATHON-8771)."""
     if old is None or is_upgrade(old.spec, spec):
         return new_app(spec, version)
     if old.instances != spec["instances"]:
@@ -93,7 +93,7 @@ def next_app(old: App | None, spec: Spec, version: str, *, restart: bool = False
 def steps(
     original: Mapping[str, App], target: Mapping[str, App], to_kill: Mapping[str, Sequence[str]]
 ) -> list[list[Action]]:
-    """Stop what is gone, start what is new with no instance, then scale or restart in the order of dependencies."""
+    """Stop removed apps, start new apps with no instance, then scale or restart in the order of dependencies."""
     stop = [Action("Stop", app) for app_id, app in original.items() if app_id not in target]
     start = [Action("Start", app) for app_id, app in target.items() if app_id not in original]
     changed = {app_id: app for app_id, app in target.items() if original.get(app_id) != app}
@@ -135,7 +135,7 @@ def has_cycle(specs: Mapping[str, Spec]) -> bool:
 
 
 def is_below(app_id: str, name: str) -> bool:
-    """Whether that is the app of that name, or one in the group of that name."""
+    """Whether the id is the app of that name, or an app in the group of that name."""
     return app_id == name or app_id.startswith(f"{name}/")
 
 
@@ -143,8 +143,8 @@ _WEIGHTS = {Condition.UNREACHABLE: 1, Condition.STAGING: 2, Condition.STARTING: 
 
 
 def kill_order(instances: Iterable[Instance], selection: str) -> list[Instance]:
-    """Who goes first when an app is scaled down (marathon: ScalingProposition.scala): by condition, where everything
-    that is not unreachable, staging, starting or running comes last, then by start time."""
+    """The order in which scaling down kills instances (marathon: ScalingProposition.scala): by condition,
+    where every condition but unreachable, staging, starting and running comes last, then by start time."""
     sign = -1 if selection == "YOUNGEST_FIRST" else 1
 
     def rank(instance: Instance) -> tuple[int, int, float]:
@@ -161,8 +161,8 @@ def kill_order(instances: Iterable[Instance], selection: str) -> list[Instance]:
 def scaling_proposition(
     instances: Iterable[Instance], sentenced: Iterable[str], app: App, scale_to: int, agents: Mapping[str, Attributes]
 ) -> list[Instance]:
-    """The instances to decommission: the sentenced ones, and as many more as are too many: first those that keep a
-    GROUP_BY even. ``agents``: their attributes by address."""
+    """The instances to decommission: those in ``sentenced``, then further surplus instances: first those whose
+    end keeps a GROUP_BY even. ``agents``: their attributes by address."""
     wanted = [instance for instance in instances if instance.wanted]
     doomed = set(sentenced)
     named = [instance for instance in wanted if instance.id in doomed]
@@ -178,9 +178,9 @@ def restart_bounds(app: App, current: Sequence[Instance], *, modern: bool = True
     """How many old instances a restart kills at once, and how many instances may run at a time
     (marathon: TaskReplaceActor.computeRestartStrategy).
 
-    Since 1.10.5 Marathon counts the instances that Mesos says are healthy. Of an app with checks by Marathon alone
-    there are none, so that it kills none; where the strategy has no over-capacity either, it starts none: the
-    deployment never ends (docs/platform.md). Before, it counted the instances that run."""
+    Since 1.10.5 Marathon counts the instances that Mesos reports as healthy. An app with checks by Marathon alone
+    has no such instance, so Marathon kills none. If the strategy has no over-capacity either, Marathon starts none:
+    the deployment never ends (docs/platform.md). Before 1.10.5, Marathon counted the running instances."""
     strategy: Mapping[str, Any] = app.spec["upgradeStrategy"]
     if modern:
         counted = sum(1 for instance in current if instance.wanted and instance.healthy_for_mesos)

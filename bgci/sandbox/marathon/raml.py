@@ -137,7 +137,7 @@ class Field:
 
     @property
     def empty(self) -> Any:
-        """What is stored when the field is absent."""
+        """The stored value of an absent field."""
         if self.default is not None:
             return copy.deepcopy(self.default)
         if self.force_optional or self.omit_empty:
@@ -170,7 +170,7 @@ class Object:
 
     @property
     def strict(self) -> bool:
-        """Whether something else than an object is refused as such. The readers of types with limits, lists or
+        """Whether a value other than an object is refused for its type. The readers of types with limits, lists or
         defaults look only at the fields."""
         simple = (not (f.limited or f.default is not None) for f in self.fields.values())
         return all(simple) and not any(isinstance(f.type, (Array, Map)) for f in self.fields.values())

@@ -1,4 +1,4 @@
-"""What needs a permission in Marathon (docs: deploying-services/service-groups, security/ent/perms-reference)."""
+"""The permissions that Marathon requires (docs: deploying-services/service-groups, security/ent/perms-reference)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def may(request: web.Request, app_id: str, action: str = "read") -> bool:
 
 
 def require(request: web.Request, app_id: str, action: str) -> None:
-    """Raises ApiError 403."""
+    """Checks a permission for an app. Raises ApiError 403."""
     rights.require(request, f"{SERVICES}:{app_id}", action)
 
 
 def require_admin(request: web.Request, what: str, action: str = "read") -> None:
-    """``what``: events, config or leader. Raises ApiError 403."""
+    """Checks an administrative permission. ``what``: events, config or leader. Raises ApiError 403."""
     rights.require(request, f"{ADMIN}:{what}", action)

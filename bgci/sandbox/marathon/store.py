@@ -16,7 +16,7 @@ from bgci.sandbox.marathon.plan import fixed_ports
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen about the cluster. Seconds, CPUs per agent, MiB per agent."""
+    """The settings of the cluster. Seconds, CPUs per agent, MiB per agent."""
 
     hosts: tuple[str, ...] = ("127.0.0.1",)
     offer_delay: float = 0.2
@@ -50,12 +50,12 @@ class Store:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Wakes everybody who waits for a change."""
+        """Wakes every coroutine that waits for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Returns as soon as the condition holds; it is looked at again after every change."""
+        """Returns as soon as the condition holds; the condition is evaluated after every change."""
         while not holds():
             await self._changed.wait()
 
@@ -71,7 +71,7 @@ class Store:
         return f"5ab8fc1e-0000-4000-8000-000000000000-S{self.options.hosts.index(host)}"
 
     def enter(self, instance: Instance, condition: Condition, message: str = "") -> None:
-        """Changes an instance's condition and tells everybody; with a task this is a Mesos status update, too."""
+        """Changes an instance's condition, publishes events (with a task a Mesos status update, too), notifies."""
         instance.enter(condition)
         task = instance.task
         if task is not None and condition not in (Condition.SCHEDULED, Condition.PROVISIONED):
@@ -113,7 +113,7 @@ class Store:
         return used.isdisjoint(fixed_ports(app))
 
     def kill(self, instance: Instance) -> None:
-        """SIGTERM to the task, SIGKILL after its grace period. It stays listed, with its health, until it is gone."""
+        """Sends SIGTERM to the task, SIGKILL after its grace period. Task and health stay listed until its end."""
         task = instance.task
         if task is None or not instance.condition.is_active or instance.condition is Condition.KILLING:
             return
@@ -122,7 +122,7 @@ class Store:
             task.child.stop(float(instance.app.spec.get("taskKillGracePeriodSeconds", self.options.kill_grace)))
 
     def decommission(self, instance: Instance) -> None:
-        """Never to be relaunched: its task is killed, and the instance goes with it."""
+        """Ends an instance for good: kills its task, which is never relaunched; the instance ends with it."""
         instance.wanted = False
         instance.wake.set()
         self.kill(instance)

@@ -17,7 +17,7 @@ FEATURES = ("external_volumes", "gpu_resources", "secrets", "task_killing")
 
 
 class SystemRoutes:
-    """Handlers for everything that is neither app nor task."""
+    """Handlers for all routes except those of apps and tasks."""
 
     def __init__(self, marathon: Marathon) -> None:
         self._marathon = marathon

@@ -26,8 +26,8 @@ BACKOFF_MEMORY_SECONDS = 60.0
 
 
 class Launcher:
-    """The life of every instance: wait for an offer, run the task, and again. ``ended`` is told the app of each task
-    that has ended."""
+    """Runs every instance: waits for an offer, runs the task, repeats. Calls ``ended`` with the app of each task that
+    has ended."""
 
     ended: Callable[[str], None]
 
@@ -79,7 +79,7 @@ class Launcher:
         self.ended(instance.app_id)
 
     def _replace_ended(self, instance: Instance) -> None:
-        """Until 1.7 a task that ends takes its instance with it: another one takes its place."""
+        """Replaces the instance of an ended task: until 1.7 an instance ends with its task."""
         if not self._modern and instance.wanted and instance.condition.is_terminal:
             instance.wanted = False
             self.add(self._current(instance), 1)
@@ -154,7 +154,7 @@ class Launcher:
         self._ended(instance, task, code, f"Command {how}")
 
     def _provision(self, instance: Instance, host: str, claims: list[tuple[str, int]]) -> Task:
-        """Host ports for every port of the app, noted in ``claims``, and where each answers. Raises NoPortError."""
+        """Host ports for every port of the app, noted in ``claims``, and the endpoint of each. Raises NoPortError."""
         app = instance.app
         mode = app.spec["networks"][0].get("mode", "container")
         if mode == "host":
@@ -205,7 +205,7 @@ class Launcher:
         return await self._processes.start(argv, env=env, directory=sandbox)
 
     def _ended(self, instance: Instance, task: Task, code: int, message: str) -> None:
-        """The end of a process: killed if that was asked for, finished with exit code 0, else failed."""
+        """Records the end of a process: killed if a kill was requested, finished with exit code 0, else failed."""
         if instance.condition is Condition.KILLING:
             condition = Condition.KILLED
         else:

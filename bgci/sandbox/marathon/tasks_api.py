@@ -80,8 +80,9 @@ class TaskRoutes:
         return reply({"task": killed[0]})
 
     def _named(self, task_id: str, *, scale: bool) -> str:
-        """The instance of a task id; empty for one of no known form. Raises ApiError for one without a UUID: since 1.8
-        the failure is told as a failure of Marathon, but not when scaling (marathon: AppTasksResource.scala)."""
+        """The instance of a task id; empty for an id of an unknown form. Raises ApiError for an id without a UUID:
+        since 1.8 the response is an internal error of Marathon, but not when scaling
+        (marathon: AppTasksResource.scala)."""
         try:
             return instance_id(task_id)
         except ApiError as error:
@@ -93,7 +94,7 @@ class TaskRoutes:
             raise ApiError(500, {"message": text}) from None
 
     def _permitted(self, request: web.Request, action: str) -> App:
-        """The app in the path. Raises ApiError 404, and 403 for one with which that may not be done."""
+        """The app in the path. Raises ApiError 404, and 403 without the permission for that action."""
         app = self._marathon.app(paths.absolute(request.match_info["id"]))
         rights.require(request, app.id, action)
         return app
@@ -129,7 +130,7 @@ def scaled(spec: Mapping[str, Any], killed: Sequence[Instance]) -> int:
 
 
 def scale_and_wipe(request: web.Request) -> tuple[bool, bool]:
-    """Raises ApiError 400 if both are asked for."""
+    """The flags ``scale`` and ``wipe``. Raises ApiError 400 if both are requested."""
     scale, wipe = flag(request, "scale"), flag(request, "wipe")
     if scale and wipe:
         raise ApiError(400, {"message": "You cannot use scale and wipe at the same time."})
@@ -137,7 +138,7 @@ def scale_and_wipe(request: web.Request) -> tuple[bool, bool]:
 
 
 def endpoints_table(tasks: Sequence[Mapping[str, Any]]) -> str:
-    """The tab-separated form: app, service port, and where its tasks answer."""
+    """The tab-separated form: app, service port, and the endpoints of its tasks."""
     rows: dict[tuple[str, int], list[str]] = {}
     for task in tasks:
         name = task["appId"].strip("/").replace("/", "_")

@@ -1,7 +1,8 @@
-"""What Marathon refuses of a definition that it can read: errors by path, ``/`` for the whole app.
+"""Validates an app definition that Marathon can read: errors by path, ``/`` for the whole app.
 
-Three passes, each of which refuses before the next one looks: legacy fields, the canonical definition, the model
-(marathon: AppValidation.scala validateOldAppAPI and validateCanonicalAppAPI, AppDefinition.scala validAppDefinition).
+There are three passes; a pass runs only if the earlier ones found no error: legacy fields, the canonical
+definition, the model (marathon: AppValidation.scala validateOldAppAPI and validateCanonicalAppAPI,
+AppDefinition.scala validAppDefinition).
 All features are enabled: secrets, gpu_resources, external_volumes."""
 
 from __future__ import annotations
@@ -69,14 +70,14 @@ def _deprecated_port_errors(app: Json, errors: Errors) -> None:
 
 
 def update_errors(given: Json) -> Errors:
-    """``version`` in an update means: go back to that version, and nothing else."""
+    """The errors of an update with ``version``: such an update restores that version and cannot have other fields."""
     if "version" in given and given.keys() - {"version", "id"}:
         return {"/": ["The 'version' field may only be combined with the 'id' field."]}
     return {}
 
 
 def canonical_errors(app: Json, roles: Collection[str] | None) -> Errors:
-    """What is wrong with a definition without legacy fields. ``roles``: those it may have; None: it has none (1.7)."""
+    """The errors of a definition without legacy fields. ``roles``: the allowed roles; None: no role field (1.7)."""
     errors: Errors = {}
     if "container" in app:
         container_errors(app, errors)
@@ -275,7 +276,7 @@ def _role_errors(app: Json, roles: Collection[str], errors: Errors) -> None:
 
 
 def constraint_problem(constraint: Sequence[str]) -> str | None:
-    """What is wrong with one (marathon: SchedulingValidation.scala). The operator may be in any case here."""
+    """The error of one constraint (marathon: SchedulingValidation.scala). The operator's case is ignored here."""
     if len(constraint) not in (2, 3):
         return "Each constraint must have either 2 or 3 fields"
     field, operator, *rest = constraint
@@ -308,7 +309,7 @@ def _expression_problem(value: str | None) -> str | None:
         re.compile(value.replace("(?<", "(?P<") if re.search(r"\(\?<[A-Za-z]", value) else value)
     except re.error:
         return "is not a valid regular expression"
-    # Java takes no brace that is neither escaped nor a quantifier or a class.
+    # Java refuses a brace unless it is escaped or belongs to a quantifier or a class.
     return "is not a valid regular expression" if re.search(r"(?<!\\)(?<!\\[pPxN])\{(?!\d+(,\d*)?\})", value) else None
 
 
@@ -317,7 +318,7 @@ def _is_int(text: str | None) -> bool:
 
 
 def model_errors(app: Json, *, checks: bool) -> Errors:
-    """What is wrong with a definition that is filled in; ``checks``: whether there is ``check`` (since 1.8)."""
+    """The errors of a filled-in definition; ``checks``: whether the field ``check`` exists (since 1.8)."""
     errors: Errors = {}
     container = app.get("container")
     _require_command(app, container is not None and "docker" in container, errors)
@@ -361,6 +362,6 @@ _URI = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^\s\x00-\x1f\x7f\"<>\\^`{|}%])*")
 
 
 def _uri(errors: Errors, path: str, uri: str) -> None:
-    """As java.net.URI: which characters, and something after ``scheme:`` and ``//``."""
+    """Checks a URI as java.net.URI does: allowed characters, and text after ``scheme:`` and ``//``."""
     if not _URI.fullmatch(uri) or re.fullmatch(r"[A-Za-z][-A-Za-z0-9+.]*:(//)?|//", uri) or uri.startswith(":"):
         add(errors, path, "URI has invalid syntax.")

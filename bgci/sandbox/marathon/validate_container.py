@@ -16,7 +16,7 @@ _DRIVER = "dvdi/driver"
 
 
 def container_errors(app: Json, errors: Errors) -> None:
-    """Errors below ``/container``, and those that its volumes cause for the app."""
+    """Errors below ``/container``, and errors of the app that its volumes cause."""
     container = app["container"]
     _mapping_errors(app, container.get("portMappings", []), errors)
     _image_errors(container, app.get("secrets", {}), errors)

@@ -1,4 +1,4 @@
-"""What Marathon shows: JSON from its state (marathon: S/core/appinfo, S/raml)."""
+"""JSON responses from Marathon's state (marathon: S/core/appinfo, S/raml)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def embeds(values: Iterable[str]) -> set[str]:
-    """What is to be embedded; unknown values are ignored (marathon: InfoEmbedResolver.scala)."""
+    """The requested embeds; unknown values are ignored (marathon: InfoEmbedResolver.scala)."""
     found: set[str] = set()
     for value in values:
         name = value
@@ -34,7 +34,7 @@ def app_definition(app: App, *, version_info: bool = True) -> Json:
 
 
 def app_info(store: Store, app: App, embed: Collection[str]) -> Json:
-    """An app with counts and deployments, and what else is asked for."""
+    """An app with counts and deployments, and the requested embeds."""
     instances = store.of_app(app.id)
     mine = [deployment for deployment in store.deployments.values() if app.id in deployment.app_ids]
     shown = app_definition(app) | counts(instances)

@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def errors(metronome: Metronome, *, behind_router: bool) -> Middleware:
-    """A middleware that answers refusals as Metronome does, and as nobody does while it is down."""
+    """A middleware that answers refusals as Metronome does, and simulates its outages."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -39,7 +39,7 @@ def errors(metronome: Metronome, *, behind_router: bool) -> Middleware:
 
 
 def unanswered(request: web.Request, *, behind_router: bool) -> web.Response:
-    """What a client meets while Metronome is down: Admin Router's page, or a connection that ends."""
+    """The answer while Metronome is down: Admin Router's error page, or a closed connection."""
     if not behind_router and request.transport is not None:
         request.transport.abort()
     title = "<title>502 Bad Gateway</title>"
@@ -109,7 +109,7 @@ class Routes:
         return reply({"start": None, "gauges": gauges, "counters": {}, "histograms": {}})
 
     async def queue(self, request: web.Request) -> web.Response:
-        """The runs that wait for an offer; as the real one, a dotted job id is cut to its first segment."""
+        """The runs that wait for an offer; as in Metronome, a dotted job id is cut to its first segment."""
         waiting: dict[str, list[Json]] = {}
         for run in self._metronome.runs.values():
             if run.status == "INITIAL" and rights.may(request, run.job_id):
@@ -135,7 +135,7 @@ class Routes:
 
     async def update(self, request: web.Request) -> web.Response:
         spec, name = job_spec(await json_body(request)), job_id(request)
-        rights.require(request, name, "update")  # before it is looked for (metronome: JobSpecController.updateJob)
+        rights.require(request, name, "update")  # before the job is looked up (metronome: JobSpecController.updateJob)
         changed = self._metronome.update(name, lambda old: {**spec, "id": name, "schedules": old["schedules"]})
         return reply(shown_job(changed))
 

@@ -104,11 +104,11 @@ class Metronome:
 
     @property
     def is_down(self) -> bool:
-        """Whether nobody answers, as while DC/OS starts the process again. Runs and their tasks go on."""
+        """Whether Metronome does not answer, as while DC/OS restarts the process. Runs and their tasks continue."""
         return time.monotonic() < self._down_until
 
     def go_down(self, seconds: float) -> None:
-        """Ends the process, so to speak, for so long (0: it answers again at once)."""
+        """Simulates an ended process for that many seconds (0: Metronome answers again at once)."""
         self._down_until = time.monotonic() + seconds
         self._in_flight.clear()
 
@@ -119,18 +119,18 @@ class Metronome:
         await asyncio.gather(*executions, return_exceptions=True)
 
     def job(self, job_id: str) -> Json:
-        """Raises ApiError 404."""
+        """The job with this id. Raises ApiError 404."""
         try:
             return self.jobs[job_id]
         except KeyError:
             raise no_job(job_id) from None
 
     def runs_of(self, job_id: str) -> list[Run]:
-        """The active ones only."""
+        """The active runs of a job."""
         return [run for run in self.runs.values() if run.job_id == job_id]
 
     def create(self, spec: Json) -> Json:
-        """Raises ApiError 422 for a dependency that is no job, 409 if the id is taken."""
+        """Adds a job. Raises ApiError 422 for a dependency that does not exist, 409 if the id is taken."""
         self._check_dependencies(spec)
         if spec["id"] in self.jobs:
             raise ApiError(409, {"message": "Job with this id already exists"})
@@ -139,7 +139,7 @@ class Metronome:
         return spec
 
     def update(self, job_id: str, change: Callable[[Json], Json]) -> Json:
-        """Replaces a job by what ``change`` makes of it.
+        """Replaces a job by the result of ``change``.
 
         Raises ApiError 404; ServerError while an earlier change has not ended; 422 for an unknown dependency or a
         cycle, and then the change never ends (metronome: JobSpecServiceActor.updateJobSpec)."""
@@ -161,7 +161,7 @@ class Metronome:
         return start == end or any(self._leads_to(one["id"], end) for one in self.jobs[start]["dependencies"])
 
     def _check_dependencies(self, spec: Json) -> None:
-        """Raises ApiError 422."""
+        """Checks that the dependencies exist and have no cycle. Raises ApiError 422."""
         wanted = [dependency["id"] for dependency in spec["dependencies"]]
         unknown = [name for name in wanted if name not in self.jobs]
         if unknown:
@@ -170,7 +170,7 @@ class Metronome:
             raise ApiError(422, {"message": "Dependencies have a cycle."})
 
     def delete(self, job_id: str, *, stop_runs: bool) -> Json:
-        """The job with its history. Raises ApiError 404; 409 with active runs or with jobs that depend on it."""
+        """Deletes a job and its history. Raises ApiError 404; 409 with active runs or with jobs that depend on it."""
         spec = self.job(job_id)
         runs = self.runs_of(job_id)
         if runs and not stop_runs:
@@ -196,7 +196,7 @@ class Metronome:
         return run
 
     def stop(self, run: Run) -> None:
-        """The run is FAILED and gone from the runs at once; its task may live through its grace period."""
+        """Stops a run: it is FAILED and removed from the runs at once; its task can run until its grace period ends."""
         run.stopped = True
         self._finish(run, success=False)
         if run.child is not None:
@@ -208,7 +208,7 @@ class Metronome:
         execution.add_done_callback(self._executions.discard)
 
     async def _execute(self, run: Run) -> None:
-        """Launches the task, again after a failure if the policy says so and the deadline has not passed."""
+        """Launches the task, and relaunches it after a failure if the policy allows it before the deadline."""
         started, delay = time.monotonic(), RELAUNCH_SECONDS
         restart = run.spec["restart"]
         deadline = float(restart.get("activeDeadlineSeconds", float("inf")))
@@ -224,7 +224,7 @@ class Metronome:
             self._finish(run, success=code == 0)
 
     async def _one_task(self, run: Run) -> int:
-        """One task of a run as a process group; its exit code."""
+        """Runs one task of a run as a process group; returns its exit code."""
         task: Json = {"id": task_id(run), "startedAt": metronome_time(utc_now()), "status": "TASK_STARTING"}
         run.tasks.append(task)
         run.status = "ACTIVE"
@@ -255,7 +255,7 @@ class Metronome:
         return code
 
     def _finish(self, run: Run, *, success: bool) -> None:
-        """Gone from the runs at once, in the history a little later: for a while it is in neither place."""
+        """Removes the run from the runs at once and adds it to the history later: for a while it is in neither."""
         run.status = "SUCCESS" if success else "FAILED"
         run.completed_at = metronome_time(utc_now())
         del self.runs[run.id]
@@ -274,7 +274,7 @@ class Metronome:
         return {"jobs": self.jobs, "history": {job_id: vars(history) for job_id, history in self.history.items()}}
 
     def load(self, saved: Json) -> None:
-        """Takes over what was saved."""
+        """Restores the saved jobs and their history."""
         self.jobs = saved["jobs"]
         self.history = {job_id: History(**history) for job_id, history in saved["history"].items()}
 

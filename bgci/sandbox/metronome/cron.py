@@ -1,4 +1,4 @@
-"""Cron expressions as Metronome reads them, and when one is due next (metronome: CronSpec.scala).
+"""Cron expressions as Metronome reads them, and their next due time (metronome: CronSpec.scala).
 
 Minute, hour, day of month, month, day of week, and perhaps a year. Both days have to match, unlike in Unix."""
 
@@ -37,7 +37,7 @@ class Cron:
     weekdays: tuple[DayRule, ...]
 
     def next_after(self, moment: datetime, zone: tzinfo) -> datetime | None:
-        """The next time that is later than this moment; None if there is none in the next nine years."""
+        """The first due time after this moment; None without one in the next nine years."""
         local = moment.astimezone(zone)
         for day in self._dates(local.date()):
             for hour in sorted(self.hours):
@@ -78,7 +78,7 @@ def parse(text: str) -> Cron:
 
 
 def _numbers(field: str, text: str) -> frozenset[int]:
-    """The numbers that a field stands for."""
+    """The numbers that match a field."""
     low, high = _RANGES[field]
     found: set[int] = set()
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""What a request to Metronome says, and how Metronome refuses what it cannot read (metronome: Binders.scala)."""
+"""Reads requests to Metronome, and refuses unreadable ones as Metronome does (metronome: Binders.scala)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ID_PART = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9]")
 
 
 def route_path(request: web.Request) -> str:
-    """The path as Metronome sees and shows it: without what Admin Router strips, safe in HTML."""
+    """The path as Metronome sees and shows it: without the prefix that Admin Router strips, safe in HTML."""
     return html.escape(request.path.removeprefix("/service/metronome"))
 
 
@@ -40,7 +40,7 @@ def permitted(metronome: Metronome, request: web.Request, action: str) -> str:
 
 
 def job_id(request: web.Request) -> str:
-    """The id in the path. Raises ApiError 400 for one that no job can have."""
+    """The id in the path. Raises ApiError 400 for an invalid job id."""
     name = request.match_info["job"]
     parts = [part for part in name.split(".") if part]
     if not all(ID_PART.fullmatch(part) for part in parts):
@@ -70,7 +70,7 @@ def bad_request(request: web.Request, text: str, status: int = 400) -> ApiError:
 
 
 async def json_body(request: web.Request) -> Any:
-    """Raises ApiError 415 for another content type, 413 for more than 102,400 bytes, 400 for what is no JSON."""
+    """The body. Raises ApiError 415 for another content type, 413 for more than 102,400 bytes, 400 for invalid JSON."""
     if request.content_type not in ("application/json", "text/json"):
         raise bad_request(request, "Expecting text/json or application/json body", 415)
     body = await request.read()

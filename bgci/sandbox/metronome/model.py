@@ -1,7 +1,7 @@
-"""From a body to the job that Metronome stores (metronome: v1/models/package.scala, JobRunSpec.scala, JobSpec.scala).
+"""Converts a request's body to the stored job (metronome: v1/models/package.scala, JobRunSpec.scala, JobSpec.scala).
 
-The real one reads all fields, then it asks its own rules. Each of the two collects its errors; a number that is no
-duration ends with 500."""
+Metronome reads all fields, then it applies its own rules. Each of the two passes collects its errors; a number that
+is not a valid duration ends with 500."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOST_VOLUME, SECRET_VOLUME = {"containerPath", "hostPath", "mode"}, {"containerP
 
 
 class ServerError(Exception):
-    """The real one ends this request with 500."""
+    """Metronome answers this request with 500."""
 
 
 def job_spec(body: Any, shape: Shape = JOB) -> Json:
@@ -156,14 +156,14 @@ def _read_secret(name: str, secret: Json, errors: Errors) -> Json:
 
 
 def _duration(seconds: float) -> int:
-    """Whole seconds. Raises ServerError for more than a duration can be."""
+    """Whole seconds. Raises ServerError for a number above the largest duration."""
     if abs(seconds) > LONGEST:
         raise ServerError(f"not a duration: {seconds}")
     return int(seconds)
 
 
 def _violations(job: Json) -> Iterator[tuple[str, str]]:
-    """What is against the rules, with its path. Raises ServerError."""
+    """The violated rules, each with its path. Raises ServerError."""
     run = job["run"]
     for index, schedule in enumerate(job["schedules"]):
         if schedule["startingDeadlineSeconds"] < 60:

@@ -1,4 +1,4 @@
-"""What one needs a permission for in Metronome (docs: deploying-jobs/job-groups). Without *read* a job seems absent."""
+"""The permissions that Metronome requires (docs: deploying-jobs/job-groups). Without *read* a job seems absent."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def may(request: web.Request, job_id: str, action: str = "read") -> bool:
 
 
 def require(request: web.Request, job_id: str, action: str) -> None:
-    """Raises ApiError 403."""
+    """Checks a permission for a job. Raises ApiError 403."""
     rights.require(request, f"{JOBS}:{job_id}", action)

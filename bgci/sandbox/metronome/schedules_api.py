@@ -86,7 +86,7 @@ class ScheduleRoutes:
 
 
 def _schedule(job: Json, schedule_id: str) -> Json:
-    """Raises ApiError 404."""
+    """The schedule of a job with this id. Raises ApiError 404."""
     for one in job["schedules"]:
         if one["id"] == schedule_id:
             found: Json = one

@@ -1,4 +1,4 @@
-"""What a job specification and a schedule must look like (metronome: jobspec.schema.json, schedulespec.schema.json).
+"""The schemas of a job specification and a schedule (metronome: jobspec.schema.json, schedulespec.schema.json).
 
 Unlike Marathon, Metronome refuses unknown fields and nulls. ``model`` has the rules beyond the schema."""
 
@@ -84,11 +84,11 @@ def job_of(run: dict[str, Shape]) -> Shape:
 
 JOB = job_of(RUN)
 JOB_V0 = job_of({name: shape for name, shape in RUN.items() if name != "taskKillGracePeriodSeconds"})
-"""What ``/v0/scheduled-jobs`` takes."""
+"""The shape of a job in ``/v0/scheduled-jobs``."""
 
 
 def check_shape(body: Any, shape: Shape) -> None:
-    """Raises ApiError 422 with the errors by path."""
+    """Checks a value against its schema. Raises ApiError 422 with the errors by path."""
     errors: Errors = {}
     unknown: dict[str, list[str]] = {}
     for problem in problems(body, shape):
@@ -108,14 +108,14 @@ def check_shape(body: Any, shape: Shape) -> None:
 
 
 def refuse(errors: Errors) -> None:
-    """Raises ApiError 422 if there are any."""
+    """Refuses a request with errors. Raises ApiError 422 if there are any."""
     if errors:
         details = [{"path": path, "errors": texts} for path, texts in errors.items()]
         raise ApiError(422, {"message": "Object is not valid", "details": details})
 
 
 def _sentence(problem: Problem) -> str:
-    """A problem in the words of Metronome's JSON schema validator."""
+    """The message of Metronome's JSON schema validator for a problem."""
     shape, value = problem.shape, problem.value
     if problem.path[:2] == ENV and len(problem.path) > 2:
         return "Instance does not match any schema."
