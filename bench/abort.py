@@ -3,7 +3,7 @@
     python bench/abort.py          the table of docs/engine.md, three times each (about five minutes)
     python bench/abort.py --times 1
 
-"platform": what nobody can hurry, that is health, load balancers and ends of tasks on the way back (`timings` of
+"platform": time outside bgci's control: health, load balancers and ends of tasks in the rollback (`timings` of
 result.json), and Metronome's launch of its job. "own": the rest, with the interpreter's start inside that job.
 """
 
@@ -52,7 +52,7 @@ def new_app(lab: Lab) -> Iterator[App]:
 
 
 def begun(app: App, stage: str, via: str, on_abort: str) -> Running:
-    """The stage, in the midst of what takes long: a canary or a second instance that starts, a test program."""
+    """The stage during its slow step: a canary or a second instance that starts, a test program."""
     slow, environment = {"SANDBOX_START_SECONDS": "60"}, {"BGCI_VIA": via, "BGCI_ON_ABORT": on_abort}
     app.write("v2", **({"env": slow} if stage == "canary" else {}))
     if via == "job" and stage != "release":

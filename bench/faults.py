@@ -1,10 +1,10 @@
-"""Every fault at every request of a release, on virtual time: each must end in the goal, or be finished by the same
-command.
+"""Every fault at every request of a release, on virtual time: each must reach the goal, or the same command
+must finish the release.
 
-    python bench/faults.py                        all of it, or what is missing of it (make prove-faults)
+    python bench/faults.py                        all cases without a result yet (make prove-faults)
     python bench/faults.py --part 0/2             the first half, for a second process
     python bench/faults.py --case rolling --fault SIGKILL
-    python bench/faults.py --every 7              each seventh request that reads, and all that change something
+    python bench/faults.py --every 7              each seventh reading request, and all changing requests
 
 Canary and promote, canary and rollback; both strategies; directly and by jobs. tests/virtual is the cluster. Each
 release with one kind of fault is a line of the results file; a line without a wrong story is not played again.
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from virtual.faults import Exchange
 from virtual.scenario import ALL_CASES, parts, play, play_one, requests_of
 
-STORIES = 25  # between two collections of garbage: a story leaves circles, and Python would look for them all the time
+STORIES = 25  # between two garbage collections: a story leaves reference cycles, that Python would always collect
 
 
 def home() -> Path:
@@ -39,7 +39,7 @@ def home() -> Path:
 
 @cache
 def exchanges_of(case: str) -> tuple[Exchange, ...]:
-    """The requests of the release without a fault of its own."""
+    """The requests of the release without an injected fault."""
     return tuple(play(ALL_CASES[case], home()).exchanges)
 
 

@@ -3,8 +3,8 @@
     python bench/faults_real.py                            both strategies, canary + promote and canary + rollback
     python bench/faults_real.py --strategy rolling --fault reset
 
-Real Marathon API of the sandbox, real HAProxy, traffic all the while: no request may fail. bench/faults.py plays every
-request and every fault on virtual time.
+Real Marathon API of the sandbox, real HAProxy, traffic all the while: no request is allowed to fail. bench/faults.py
+plays every request and every fault on virtual time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Door:
 
 
 def story(lab: Lab, strategy: str, goal: str, fault: str, number: int) -> tuple[str, bool]:
-    """How it went, and whether the fault has happened: there may be fewer requests."""
+    """The outcome, and whether the fault has happened: the release can have fewer requests."""
     with new_app(lab) as app, proxy(lab.where["cluster_url"]) as server, app.load():
         door = Door(server, fault, number)
         codes = [code for command in ("canary", goal) for code in ended(app, command, strategy, server.url, door)]

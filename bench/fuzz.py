@@ -1,11 +1,11 @@
 """The tests of tests/fuzz, driven by the branches that an input takes (Atheris, libFuzzer).
 
     python bench/fuzz.py --seconds 300               each target for five minutes (make fuzz)
-    python bench/fuzz.py --target journal            those with this in their name
+    python bench/fuzz.py --target journal            the targets with this text in their name
     python bench/fuzz.py --target journal --input build/fuzz/crash-1f2e
 
 A target is a test of tests/fuzz; Hypothesis makes its arguments of the bytes. The inputs of earlier nights are in
-build/fuzz, and the next one goes on from them. Atheris has no release for Python 3.10.
+build/fuzz, and the next one continues from them. Atheris has no release for Python 3.10.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Each command against each hostile answer of each endpoint that it asks: peak memory, seconds, exit code.
+"""Each command against each hostile answer of each endpoint that it requests: peak memory, seconds, exit code.
 
     python bench/hostile.py                          all of it (hours; make bench-hostile)
     python bench/hostile.py --part 30                every thirtieth run
     python bench/hostile.py --command test --answer large --endpoint instance
-    python bench/hostile.py --term 1                 SIGTERM a second after the endpoint was asked; seconds from there
+    python bench/hostile.py --term 1                 SIGTERM a second after the endpoint's request; seconds from there
     python bench/hostile.py --table                  the table of build/hostile.jsonl, without a run
 
-A run is one process of its own, with the patience that it has for users. Each is a line of build/hostile.jsonl and is
-not repeated.
+A run is one separate process with the same timeouts as for users. Each run is a line of build/hostile.jsonl and is not
+repeated.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from hostile.command import CODES
 from hostile.commands import COMMANDS, PASSWORD, environment, prepared
 
 TIMEOUT = 2.0  # seconds: --timeout of each command
-LATE = 5.0  # seconds of its own that a command may take beyond its deadline, or after SIGTERM
+LATE = 5.0  # extra seconds that a command can take beyond its deadline, or after SIGTERM
 MEBIBYTES = 150
 RECORD = Path(__file__).resolve().parent.parent / "build" / "hostile.jsonl"
 ANSWERS: dict[str, Answer] = {**HOSTILE, **LARGE}
 # Starts each command. Its own memory at the fork counts for the command's peak, so it is a small process.
-# A line "term" sends SIGTERM: then the figures are those from there. Looks fifty times a second at all processes of the
-# command: at their memory together (pages that they share count once), and whether each of their threads waits.
+# A line "term" sends SIGTERM: then the figures start there. Reads fifty times a second, for all processes of the
+# command: their memory together (shared pages count once), and whether each of their threads waits.
 LAUNCHER = """
 import glob, json, os, select, subprocess, time
 
@@ -115,7 +115,7 @@ class Bench:
         )
 
     def endpoints(self, command: str) -> list[str]:
-        """The endpoints that the command asks of a good cluster, in the order of the first request."""
+        """The endpoints that the command requests on a good cluster, in the order of the first request."""
         self.run(command, "", "")
         return list(dict.fromkeys(self.cluster.asked))
 
@@ -140,7 +140,7 @@ class Bench:
         self.launcher.stdin.flush()
 
     def _terminated(self, endpoint: str, after: float) -> bool:
-        """Send SIGTERM so many seconds after the endpoint was asked; whether the command had not ended before."""
+        """Send SIGTERM so many seconds after the endpoint's request. Returns whether the command was still running."""
         assert self.launcher.stdout
         at = math.inf
         while not select.select([self.launcher.stdout], [], [], 0.01)[0]:
@@ -164,7 +164,7 @@ def _problems(text: str, code: int, mebibytes: float, own: float, deadline: floa
 
 
 def _deadline(command: str) -> float:
-    """Seconds of the command's own deadlines: --timeout, and that of each stage."""
+    """Seconds of the command's deadlines: --timeout, and the timeout of each stage."""
     return {"release": 5 * TIMEOUT, "judge": TIMEOUT + 1, "status": 60.0, "status of all": 60.0}.get(command, TIMEOUT)
 
 
@@ -188,7 +188,7 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def table(runs: list[dict[str, Any]]) -> None:
-    """For each command: how many runs, the largest figures with the answers that made them, and what was wrong."""
+    """For each command: the number of runs, the largest figures with the answers that caused them, and the faults."""
     print(f"{'command':14} {'runs':>5} {'codes':24} {'MiB':>6} {'s':>6}  most memory by; longest by")
     for term in sorted({run["term"] > 0 for run in runs}):
         print("SIGTERM:" if term else "to the end:")

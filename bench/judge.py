@@ -104,7 +104,7 @@ def divergence(rate: float, other: float) -> float:
 
 
 def bound(p0: float, p1: float, share: float) -> float:
-    """How many times Wald's number (his formula) every test needs that does not know the baseline's rate.
+    """The factor over Wald's number (his formula) that every test needs without the baseline's rate.
 
     By Wald's own inequality, for any test of "the rates are equal" with these error probabilities, and for every rate q
     that the null allows: the mean number of requests is at least a number of the error probabilities alone, divided by
@@ -116,7 +116,7 @@ def bound(p0: float, p1: float, share: float) -> float:
 
 
 def wald_simulated(p0: float, p1: float, beta: float, releases: int, rng: np.random.Generator) -> float:
-    """The same, of the test as it is run: with its overshoot."""
+    """The same number, simulated: with the overshoot."""
     up, low = math.log((1 - beta) / ALPHA), math.log(beta / (1 - ALPHA)) if beta else -math.inf
     error, success = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
     level, requests, running = np.zeros(releases), np.zeros(releases), np.arange(releases)
@@ -191,7 +191,7 @@ def false_alarms_over_steps(releases: int, rng: np.random.Generator) -> None:
 
 
 def release(p0: float, p1: float, share: float, canary_requests: int, rng: np.random.Generator) -> tuple[str, int]:
-    """One release under the judge itself, up to its verdict: the outcome and the canary requests that it took."""
+    """One release under the judge itself, up to its verdict: the outcome and the number of canary requests."""
     judge, canary, baseline = Judge.under(POLICY), Counts(), Counts()
     beside = round(25 * (1 - share) / share)
     while canary.requests < canary_requests:
@@ -236,7 +236,7 @@ def response_times(releases: int, rng: np.random.Generator) -> None:
 def times_of_one(
     policy: JudgePolicy, limits: LatencyPolicy, times: float, spread: float, rng: np.random.Generator
 ) -> tuple[str, int]:
-    """One release of 60 pairs at most: the outcome, and the pairs that it took."""
+    """One release of 60 pairs at most: the outcome, and the number of pairs."""
     latency = Latency.under(policy, limits)
     for _ in range(60):
         canary, baseline = np.exp(rng.normal(0, spread, 2)) * (100 * times, 100)

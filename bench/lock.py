@@ -1,4 +1,4 @@
-"""What the lock of an app costs (docs/lock.md): the seconds of its requests in releases on a sandbox.
+"""Measures the cost of an app lock (docs/lock.md): the seconds of its requests in releases on a sandbox.
 
     python bench/lock.py --times 3
 

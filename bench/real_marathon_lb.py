@@ -1,7 +1,7 @@
-"""Runs real marathon-lb replicas beside a sandbox: ``marathon_lb.py`` of a checkout, its head with paths of our own.
+"""Runs real marathon-lb replicas beside a sandbox: ``marathon_lb.py`` of a checkout, its head with our paths.
 
-The checkout of mesosphere/marathon-lb is the caller's; ``venv/bin/python`` in it must have marathon-lb's requirements.
-Each replica has process ids of its own, as in a container (``unshare``, as root), so that its `pidof` finds no others.
+The caller provides the checkout of mesosphere/marathon-lb; its ``venv/bin/python`` needs marathon-lb's requirements.
+Each replica has a separate process id namespace, as in a container (``unshare``, as root): its `pidof` finds no others.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ fi
 
 
 class RealMarathonLb:
-    """One replica on an address of its own; ``url`` is its statistics port."""
+    """One replica on a separate address; ``url`` is its statistics port."""
 
     def __init__(self, checkout: Path, home: Path, address: str, marathon_url: str, more: list[str]) -> None:
         self.home = home
@@ -107,7 +107,7 @@ class RealMarathonLb:
             "HAPROXY_HTTP_FRONTEND_APPID_HEAD": f"\nfrontend appid\n  bind {address}:{appid}\n  mode http\n",
             "HAPROXY_FRONTEND_HEAD": FRONTEND.format(address=address),
         }
-        # Not in the path: marathon-lb would take "haproxy.service" for a reason not to use --command.
+        # Not in the path: with a "haproxy.service" marathon-lb would not use --command.
         options = ["--group", "*", "--haproxy-config", str(home / "haproxy.cfg"), "--command", str(reload), "--sse"]
         options += ["--health-check", "--dont-bind-http-https", "--skip-validation", "--syslog-socket", "/dev/null"]
         alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]

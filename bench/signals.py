@@ -1,10 +1,10 @@
-"""Sends signals at random moments and counts those that were lost, that hung, or that ended with a wrong code.
+"""Sends signals at random moments and counts lost signals, hung commands, and wrong exit codes.
 
     python bench/signals.py                  20,000 of the first two, and 200 of the third (some hours)
     python bench/signals.py --signals 0 --stages 2000 --commands 0
 
 `--signals`, in one process: at a random moment of pauses, abandonable calls and garbage that is collected.
-`--stages`: to shipped commands as processes of their own on virtual time (tests/virtual/signalled.py): each stage,
+`--stages`: to shipped commands as separate processes on virtual time (tests/virtual/signalled.py): each stage,
 both strategies, directly and by jobs, at a random moment of their work or of their waits, SIGTERM and SIGINT, two of
 five with a second signal. Each eighth command is run again afterwards and must reach the goal.
 `--commands`: to `canary`, `promote` and `test` on a sandbox in real time, from their first moment on.
@@ -51,7 +51,7 @@ def in_one_process(count: int) -> Counter[str]:
 
 
 def to_stages(count: int, home: Path, turn: int, every: int) -> int:
-    """Plays so many signals, ``turn`` to each stage in turns. Returns how many ended wrong."""
+    """Plays so many signals, ``turn`` to each stage in turns. Returns the number of wrong ends."""
     chance, met, wrong, slowest, second = random.Random(), Counter[str](), 0, 0.0, 0
     began = time.perf_counter()
     while sum(met.values()) < count:
@@ -78,7 +78,7 @@ def to_stages(count: int, home: Path, turn: int, every: int) -> int:
 
 
 def to_commands(lab: Lab, count: int) -> tuple[Counter[str], float]:
-    """How they ended, and the longest time from the signal to the end."""
+    """The commands' outcomes, and the longest time from the signal to the end."""
     chance, found, longest = random.Random(), Counter[str](), 0.0
     with new_app(lab) as app:
         app.write("v2", env={"SANDBOX_HEALTH": "fail"})

@@ -1,8 +1,8 @@
-"""How long a suite of 200 checks over 10 instances takes, beside its slowest chain and beside the sum of all requests.
+"""Measures a suite of 200 checks over 10 instances against its slowest chain and the sum of all requests.
 
     python bench/suite.py
 
-Instances are the sandbox's tasks, processes of their own. 199 checks send one request to each instance; one sends 200
+Instances are the sandbox's tasks, as separate processes. 199 checks send one request to each instance; one sends 200
 of them one after the other, which is the slowest chain. Each request takes 50 ms to answer.
 """
 

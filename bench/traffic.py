@@ -1,13 +1,13 @@
-"""Swaps apps under load on a sandbox, counts what was lost, and tells the cause of each failure.
+"""Swaps apps under load on a sandbox, counts failed requests, and reports the cause of each failure.
 
-    python bench/traffic.py                               100 swaps and 1,000,000 requests, or what is missing of them
-    python bench/traffic.py --seconds 240                 as many as fit; the next call goes on
+    python bench/traffic.py                               100 swaps and 1,000,000 requests; a second call does the rest
+    python bench/traffic.py --seconds 240                 as many as fit; the next call continues
     python bench/traffic.py --only bluegreen,4,2          one cell: strategy, instances, replicas
-    python bench/traffic.py --table                       what there is, as the table of docs/traffic.md
+    python bench/traffic.py --table                       the results so far, as the table of docs/traffic.md
 
 A swap is `canary` and `promote` of the next revision; before every third one there is a `canary` and a `rollback`. All
 the while: short requests on new and on kept connections, and always some requests of 8 seconds, websockets and uploads.
---out gets a JSON line for each swap and each round (an app of its own with up to three swaps).
+--out gets a JSON line for each swap and each round (a separate app with up to three swaps).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ADDRESSES = ["127.0.9.11", "127.0.9.12"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is varied."""
+    """The varied parameters."""
 
     strategy: str
     instances: int
@@ -71,7 +71,7 @@ CELLS = [Cell(s, n, r) for n in (1, 2, 4, 10) for r in (1, 2) for s in ("bluegre
 
 @dataclass
 class Ledger:
-    """What was measured, here and in earlier calls; and which cell is next."""
+    """The measurements of this and earlier calls, and the next cell."""
 
     path: Path
     lines: list[Json] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Ledger:
 
 
 class Load:
-    """The load generator, as a process of its own."""
+    """The load generator, as a separate process."""
 
     def __init__(self, app: App, given: argparse.Namespace) -> None:
         self.file = app.directory / "load.jsonl"
@@ -153,7 +153,7 @@ def new_app(lab: Lab, cell: Cell) -> Iterator[App]:
 
 
 class Bench:
-    """Rounds on one sandbox until there is enough or the time is over."""
+    """Rounds on one sandbox until the target is reached or the time is over."""
 
     def __init__(self, lab: Lab, ledger: Ledger, given: argparse.Namespace) -> None:
         self.lab, self.ledger, self.given = lab, ledger, given
@@ -260,7 +260,7 @@ def table(ledger: Ledger, out: IO[str]) -> None:
 
 
 def started(home: Path, given: argparse.Namespace, stack: contextlib.ExitStack) -> Lab:
-    """A sandbox with two replicas of its own load balancer, or of the real marathon-lb; the stack ends them."""
+    """A sandbox with two replicas of the sandbox's load balancer, or of the real marathon-lb; the stack ends them."""
     offers = ["--offer-delay", "0.1"]
     stack.callback(control.down, home)
     if not given.marathon_lb:
@@ -280,7 +280,7 @@ def started(home: Path, given: argparse.Namespace, stack: contextlib.ExitStack) 
 
 
 def write_log(path: Path, log: Path) -> None:
-    """Writes what HAProxy logs to that socket."""
+    """Writes HAProxy's log lines from that socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver, log.open("w", buffering=1) as file:
         receiver.bind(str(path))
         while True:

@@ -1,4 +1,4 @@
-"""Why a request failed: HAProxy's log line, the task's life, the task's own words and bgci's steps at that moment."""
+"""Why a request failed: HAProxy's log line, the task's life, the task's log and bgci's steps at that moment."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ENDS = ("TASK_KILLING", "TASK_KILLED", "TASK_FAILED", "TASK_FINISHED", "TASK_LOS
 
 @dataclass
 class Evidence:
-    """All that is known about one failure. ``log``: HAProxy's line; ``state``: its termination state, such as SH--."""
+    """The evidence about one failure. ``log``: HAProxy's line; ``state``: its termination state, such as SH--."""
 
     failure: Json
     log: str = ""
     state: str = ""
     server: str = ""
     task_ended: float | None = None  # seconds after the request began; negative: before
-    task_end: str = ""  # TASK_KILLING: somebody asked for it
+    task_end: str = ""  # TASK_KILLING: the kill was requested
     reload: float | None = None  # seconds from the nearest reload to the failure
     task_said: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
@@ -108,7 +108,7 @@ def nearest(times: Iterable[float], moment: float) -> float | None:
 
 
 def steps_near(journal: Path, began: float, ended: float) -> list[str]:
-    """What bgci did at about that time."""
+    """bgci's steps at about that time."""
     found = []
     for line in journal.read_text().splitlines() if journal.exists() else []:
         entry = json.loads(line)

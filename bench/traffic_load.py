@@ -40,7 +40,7 @@ class Failed(Exception):
 
 @dataclass
 class Connection:
-    """A client's socket and all that a failure must tell about it."""
+    """A client's socket and the facts that a failure reports about it."""
 
     address: Address
     sock: socket.socket | None = None
@@ -64,7 +64,7 @@ class Connection:
         self.sent += len(data)
 
     async def more(self) -> None:
-        """Reads what comes next."""
+        """Reads the next bytes."""
         assert self.sock is not None
         data = await asyncio.get_running_loop().sock_recv(self.sock, CHUNK)
         if not data:
@@ -139,7 +139,7 @@ class Totals:
 
 
 class Load:
-    """Clients of each kind, each at one address after the other, until told to stop."""
+    """Clients of each kind, each at one address after the other, until stopped."""
 
     def __init__(self, addresses: list[Address], out: IO[str]) -> None:
         self.addresses = addresses

@@ -8,7 +8,7 @@ TYPES_DIRECTORY is `docs/docs/rest-api/public/api/v2/types` of a checkout of mes
 JOBSPEC_SCHEMA is `api/src/main/resources/public/api/v1/schema/jobspec.schema.json` of dcos/metronome.
 
 Marathon generates its readers from the RAML types, and the generator (marathon: type-generator) has its own rules.
-The schema states what these readers accept, which is not always what the RAML says:
+The schema describes the input that these readers accept. It differs from the RAML in these points:
 
 * A named type's limits (pattern, length, range) hold for a field of that type, not for an array's items.
 * A limit of a floating-point number loses its fraction: a minimum of 0.001 is a minimum of 0.

@@ -50,7 +50,7 @@ def up(
 
     ``replicas``: how many load balancers; each binds the service ports on its own address: 127.0.0.1, 127.0.0.2 ...
     ``addresses``: other loopback addresses for them, one per replica.
-    ``persist``: saves apps and jobs every second; those that an earlier ``down`` kept are started in any case.
+    ``persist``: saves apps and jobs every second. Apps and jobs kept by an earlier ``down`` start in any case.
     ``secured``: a DC/OS Enterprise with https, logins, permissions and secrets. The description then has the paths
     ``ca_cert`` (the CA's certificate), ``iam`` (user and password of the superuser, as JSON) and ``password_file``
     (the password alone); Metronome's own port is closed. ``iam``: such a file, to choose the superuser.
@@ -187,7 +187,7 @@ def _start(module_and_options: Sequence[str], log: Path) -> int:
 
 
 def _await(path: Path, pid: int, log: Path) -> dict[str, Any]:
-    """The file that the process writes when it is ready. Raises UnavailableError if it ends, or takes too long."""
+    """The file that the process writes when it is ready. Raises UnavailableError if it ends or times out."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         ready = _read(path)

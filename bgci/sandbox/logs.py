@@ -85,7 +85,7 @@ class LogRoutes:
         return reply({**cluster, "slaves": self._slaves(), "frameworks": frameworks})
 
     async def find(self, request: web.Request) -> web.Response:
-        """303 from the master's log service to the agent's; 500, not 404, for a task that Mesos does not know."""
+        """303 from the master's log service to the agent's; 500, not 404, for a task that Mesos does not list."""
         task = self._mesos.find(request.match_info["task"])
         if task is None or not self._sees(request, task, "master"):
             name = request.match_info["task"]

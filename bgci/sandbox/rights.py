@@ -1,4 +1,4 @@
-"""The permissions of the sender of a request. Without a gate in front, as on open DC/OS, every sender has all."""
+"""The permissions of the sender of a request. Without a gate, as on open DC/OS, every sender has all permissions."""
 
 from __future__ import annotations
 

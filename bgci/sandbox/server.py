@@ -144,7 +144,7 @@ class Server:
         write_json(self._state / "cluster.json", {**urls, **paths, "pid": os.getpid()})
 
     async def _serve(self, name: str, app: web.Application, context: ssl.SSLContext | None = None) -> str:
-        """Its URL."""
+        """Starts serving and returns the URL."""
         runner, port = await listen(app, getattr(self._options, f"{name}_port"), context)
         self._runners.append(runner)
         return f"{'https' if context else 'http'}://{ADDRESS}:{port}"

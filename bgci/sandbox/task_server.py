@@ -39,7 +39,7 @@ def number(name: str, default: float = 0.0) -> float:
 
 
 def default_body(image: str, version: str) -> str:
-    """What the image of that name would answer on ``/``."""
+    """The answer of the image of that name on ``/``."""
     name = image.rsplit("/", 1)[-1]
     if "httpd" in name or "apache" in name:
         return "<html><body><h1>It works!</h1></body></html>\n"
@@ -97,7 +97,7 @@ def parse_query(text: str) -> dict[str, str]:
 
 
 def answer(path: str, query: dict[str, str], headers: Headers) -> tuple[int, bytes]:
-    """Status and body for one request. ``/`` as health path is a check only for those who do not say who they are."""
+    """Status and body for one request. With ``/`` as health path, only requests without a User-Agent are checks."""
     if path == "/idle":
         return (200, b"idle\n") if TRAFFIC.in_flight <= 1 else (503, b"busy\n")
     if path == HEALTH_PATH and (path != "/" or "user-agent" not in headers):
@@ -113,7 +113,7 @@ def answer(path: str, query: dict[str, str], headers: Headers) -> tuple[int, byt
 
 
 def read_head(connection: socket.socket, buffer: bytes) -> tuple[str, Headers, bytes] | None:
-    """The request line, the headers (names in lower case) and what was read beyond them; None at the end."""
+    """The request line, the headers (names in lower case) and the bytes read after them; None at the end."""
     while b"\r\n\r\n" not in buffer:
         chunk = connection.recv(MAX_HEAD)
         if not chunk or len(buffer) > MAX_HEAD:
@@ -126,7 +126,7 @@ def read_head(connection: socket.socket, buffer: bytes) -> tuple[str, Headers, b
 
 
 def skip_body(connection: socket.socket, headers: Headers, rest: bytes) -> bytes | None:
-    """What follows the request's body; None if the connection ended inside it."""
+    """The bytes after the request's body; None if the connection ended inside it."""
     missing = int(headers.get("content-length") or 0) - len(rest)
     if missing <= 0:
         return rest[len(rest) + missing :]
@@ -245,7 +245,7 @@ def accept(listener: socket.socket) -> None:
 
 
 def addresses() -> list[tuple[str, int]]:
-    """Where to listen."""
+    """The addresses and ports to listen on."""
     listen = os.environ.get("SANDBOX_LISTEN", "")
     if listen:
         pairs = (part.rpartition(":") for part in listen.split(","))

@@ -28,7 +28,7 @@ class Acls:
         del self.descriptions[rid], self.grants[rid]
 
     def grant(self, rid: str, uid: str, action: str) -> None:
-        """The resource is named if it was not."""
+        """Grants the action. A new resource is added first."""
         if rid not in self.grants:
             self.add(rid)
         self.grants[rid].setdefault(uid, set()).add(action)
@@ -37,11 +37,11 @@ class Acls:
         self.actions(rid, uid).discard(action)
 
     def actions(self, rid: str, uid: str) -> set[str]:
-        """What was granted there, as it was granted."""
+        """The granted actions, as they were granted."""
         return self.grants.get(rid, {}).get(uid, set())
 
     def allows(self, uid: str, rid: str, action: str) -> bool:
-        """Whether the user's grants include it. A superuser has all permissions."""
+        """Whether the user's grants include the action. A superuser has all permissions."""
         if "full" in self.actions(SUPERUSER, uid):
             return True
         granted = [one for one, users in self.grants.items() if users.get(uid, set()) & {action, "full"}]
@@ -65,7 +65,7 @@ def covers(granted: str, wanted: str) -> bool:
 
 
 def _parts(rid: str) -> tuple[str, tuple[str, ...]]:
-    """What kind of resource, and the segments of its path.
+    """The kind of resource, and the segments of its path.
 
     Jobs are spelled in four ways, with dots or slashes and with or without one in front, and ``jobs`` alone means all;
     secrets with or without a slash in front.

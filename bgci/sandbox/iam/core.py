@@ -1,4 +1,4 @@
-"""The parts of a secured cluster, and what of them is kept."""
+"""The parts of a secured cluster, and their persistent state."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ADDRESSES = tuple(f"127.0.0.{number}" for number in range(1, 9))
 
 
 class Iam:
-    """Users, permissions, tokens, secrets and certificates, all of them in one directory that is its owner's alone.
+    """Users, permissions, tokens, secrets and certificates, all in one directory that only its owner can read.
 
-    ``seed``: a file with user and password of the superuser; it is written, with a random password, if there is none.
+    ``seed``: a file with user and password of the superuser; a missing file is written with a random password.
     ``life``: seconds that a token lives.
     """
 

@@ -1,4 +1,4 @@
-"""What Admin Router looks at before a request reaches a service: whose it is, and whether that user may go there
+"""Admin Router's checks before a request reaches a service: the user's identity, and that user's permission
 (dcos: AR/lib/auth/common.lua; docs: security/ent/perms-reference)."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPEN = (
     *(f"/acs/api/v1/auth/{name}" for name in ("login", "logout", "providers", "jwks")),
     *("/dcos-metadata/", "/ca/dcos-ca.crt", "/_sandbox/"),
 )
-"""What nobody needs a login for: paths, and folders with a slash behind."""
+"""Public resources, which need no login: paths, and folders with a slash at the end."""
 GUARDED = {
     "/service/marathon": "dcos:adminrouter:service:marathon",
     "/marathon": "dcos:adminrouter:service:marathon",
@@ -41,7 +41,7 @@ GUARDED = {
 
 
 def gate(iam: Iam) -> Middleware:
-    """A middleware for the cluster's port. Every refusal of Admin Router itself is HTML."""
+    """A middleware for the cluster's port. Every refusal by Admin Router itself is HTML."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -67,7 +67,7 @@ def gate(iam: Iam) -> Middleware:
 
 
 def basic_gate(uid: str, password: str) -> Middleware:
-    """A middleware for Marathon's own port: basic authentication, as its option ``http_credentials`` asks for."""
+    """A middleware for Marathon's own port: basic authentication, as with its option ``http_credentials``."""
     expected = f"{uid}:{password}".encode()
 
     @web.middleware
@@ -93,7 +93,7 @@ def guard(path: str) -> str:
 
 
 def token_of(request: web.Request) -> str:
-    """The token of the header; the cookie counts only where there is no such header."""
+    """The token of the header; the cookie counts only without such a header."""
     header = request.headers.get("Authorization")
     if header is None:
         return request.cookies.get(COOKIE, "")

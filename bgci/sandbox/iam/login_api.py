@@ -1,4 +1,4 @@
-"""``/acs/api/v1/auth`` and what of the cluster is open to everybody (bouncer: bouncer/app/auth.py)."""
+"""``/acs/api/v1/auth`` and the public paths of the cluster (bouncer: bouncer/app/auth.py)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LoginRoutes:
         if uid is None or not self._iam.users.login(uid, password=given.get("password"), token=given.get("token")):
             raise invalid_credentials()
         user = self._iam.users.all[uid]
-        # Only a service account may choose how long its token lives.
+        # Only a service account can choose the lifetime of its token.
         token = self._iam.signer.issue(uid, exp if user.public_key else None)
         about = {"uid": uid, "description": user.description, "is_remote": False}
         info = base64.b64encode(json.dumps(about).encode()).decode()
@@ -78,12 +78,12 @@ class LoginRoutes:
         return web.Response(body=pem, content_type="application/x-x509-ca-cert")
 
     async def logins(self, request: web.Request) -> web.Response:
-        """Of the sandbox alone: how often each account was logged in to, and in vain."""
+        """Only in the sandbox: the numbers of logins and of failed logins of each account."""
         return reply({uid: asdict(count) for uid, count in self._iam.users.logins.items()})
 
 
 def login_object(body: bytes) -> Json:
-    """The body of a login. Raises ApiError 400 for what is none."""
+    """The body of a login. Raises ApiError 400 for an invalid body."""
     found = json_object(body)
     texts = [found.get(name) for name in ("uid", "password", "token")]
     number = found.get("exp")
@@ -102,7 +102,7 @@ def login_object(body: bytes) -> Json:
 
 
 def json_object(body: bytes) -> Json:
-    """Raises ApiError 400."""
+    """The JSON object in the body. Raises ApiError 400."""
     try:
         found = json.loads(body)
     except ValueError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: str) -> None:
-    """Writes it at once with mode 0600, in a directory with mode 0700 if there is none yet."""
+    """Writes the file with mode 0600 from its creation; a missing directory is made with mode 0700."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.tmp")
     scratch.unlink(missing_ok=True)

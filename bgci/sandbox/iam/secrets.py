@@ -16,7 +16,7 @@ class SecretError(Exception):
 
 @dataclass(frozen=True)
 class Secret:
-    """``about``: author, created and what else the store tells with the value."""
+    """``about``: author, created and the other fields that the store returns with the value."""
 
     value: bytes
     binary: bool
@@ -56,7 +56,7 @@ class Secrets:
 
 
 def secret_environment(secrets: Secrets | None, spec: Mapping[str, Any], service: str) -> dict[str, str]:
-    """What the variables ``{"secret": name}`` of an app's or a run's ``env`` are; nothing where there is no store.
+    """Values of the variables ``{"secret": name}`` of an app's or a run's ``env``; empty without a secret store.
 
     Raises SecretError.
     """
@@ -67,6 +67,7 @@ def secret_environment(secrets: Secrets | None, spec: Mapping[str, Any], service
 
 
 def usable(path: str, service: str) -> bool:
-    """Spaces: a secret without a folder is for all, one in a folder for the services of that name and below it."""
+    """Whether the service can use the secret (spaces). A secret without a folder is for all services; a secret in a
+    folder is for the services of that name and below it."""
     folder = path.strip("/").split("/")[:-1]
     return service.strip("/").split("/")[: len(folder)] == folder

@@ -83,7 +83,7 @@ class SecretRoutes:
         return web.Response(status=204)
 
     def _known(self, path: str) -> Secret:
-        """Raises ApiError 404."""
+        """The secret at that path. Raises ApiError 404 without one."""
         if path not in self._secrets.all:
             raise refusal(404, f"Secret with path '{path}' not found.", "ERR_SECRET_NOT_FOUND")
         return self._secrets.all[path]
@@ -94,7 +94,7 @@ def path_of(request: web.Request) -> str:
 
 
 def allowed(request: web.Request, rid: str, action: str) -> None:
-    """Raises ApiError 403: also for a secret that is not there."""
+    """Raises ApiError 403, also for a missing secret."""
     if not rights.may(request, rid, action):
         raise refusal(403, f"Not permitted: {action} {rid}", "ERR_FORBIDDEN")
 

@@ -27,20 +27,20 @@ _USAGES = (
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files in PEM. ``ca``: for everybody; ``server``: chain and key of the server, for its owner alone."""
+    """Files in PEM. ``ca``: public; ``server``: the server's chain and key, readable only by its owner."""
 
     ca: Path
     server: Path
 
     def context(self) -> ssl.SSLContext:
-        """For a server."""
+        """The TLS context of a server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.server)
         return context
 
 
 def certificates(directory: Path, addresses: Iterable[str]) -> Certificates:
-    """Those in that directory, or new ones for these loopback addresses and the names of a DC/OS master."""
+    """The certificates in that directory, or new ones for these loopback addresses and the names of a DC/OS master."""
     found = Certificates(directory / "dcos-ca.crt", directory / "server.pem")
     if not (found.ca.exists() and found.server.exists()):
         _create(found, directory / "ca.key", addresses)

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: the cluster's own, and those that service accounts log in with (bouncer: bouncer/app/crypt.py)."""
+"""JSON Web Tokens of the cluster, and login tokens of service accounts (bouncer: bouncer/app/crypt.py)."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ LIFE_SECONDS = 5 * 86400.0
 
 
 class Signer:
-    """Gives out the cluster's tokens and knows them again. ``life``: seconds."""
+    """Issues and verifies the cluster's tokens. ``life``: seconds."""
 
     def __init__(self, key_file: Path, life: float = LIFE_SECONDS) -> None:
         self._key = _private_key(key_file)
         self._life = life
 
     def issue(self, uid: str, exp: float | None = None) -> str:
-        """A token. ``exp``: a Unix time, 0 for never; the usual life without it."""
+        """A new token. ``exp``: a Unix time, 0 for never; by default the usual life."""
         payload: Json = {"uid": uid}
         if exp is None or exp:
             payload["exp"] = int(time.time() + self._life if exp is None else exp)
         return jwt.encode(payload, self._key, algorithm=ALGORITHM)
 
     def uid(self, token: str) -> str | None:
-        """Whom a token of this cluster is for; None if it is none, or has expired."""
+        """The uid in a token of this cluster; None if the token is invalid or has expired."""
         return _uid(token, self._key.public_key())
 
     def jwks(self) -> Json:
@@ -58,12 +58,12 @@ class Signer:
 
 
 def service_uid(token: str, public_key: str) -> str | None:
-    """Who signed a service login token, by its public key; None if somebody else did, or if it has expired."""
+    """The uid in a service login token; None if this public key does not verify it, or if it has expired."""
     return _uid(token, rsa_public_key(public_key))
 
 
 def rsa_public_key(pem: str) -> rsa.RSAPublicKey:
-    """Raises ValueError."""
+    """The RSA key in the PEM text. Raises ValueError."""
     try:
         key = load_pem_public_key(pem.encode("ascii"))
     except UnsupportedAlgorithm as error:
@@ -83,7 +83,7 @@ def _uid(token: str, key: rsa.RSAPublicKey) -> str | None:
 
 
 def _private_key(path: Path) -> rsa.RSAPrivateKey:
-    """The key in that file; a new one is written there if there is none."""
+    """The key in that file; a missing file is written with a new key."""
     if not path.exists():
         new = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private.write(path, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())

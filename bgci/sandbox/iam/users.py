@@ -1,4 +1,4 @@
-"""Who may log in, and who tried to: people with passwords, service accounts with public keys."""
+"""Accounts and their login attempts: people have passwords, service accounts have public keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class User:
 
 @dataclass
 class Logins:
-    """How often an account was logged in to: what a real cluster locks accounts by."""
+    """Counts of an account's logins. A real cluster locks accounts by these counts."""
 
     succeeded: int = 0
     failed: int = 0
@@ -46,7 +46,7 @@ class Users:
         self.logins: dict[str, Logins] = {}
 
     def add(self, uid: str, *, description: str = "", password: str = "", public_key: str = "") -> None:
-        """A new account. Raises ValueError for a password or a key that cannot be."""
+        """Adds an account. Raises ValueError for an invalid password or key."""
         if public_key:
             rsa_public_key(public_key)
         elif len(password) < MIN_PASSWORD:

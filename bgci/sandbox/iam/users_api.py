@@ -76,7 +76,7 @@ class UserRoutes:
         return web.Response(status=204)
 
     async def of_user(self, request: web.Request) -> web.Response:
-        """What was granted to one user, as it was granted."""
+        """The grants of one user, as they were granted."""
         superuser(request)
         uid = self._user(request).uid
         direct = [
@@ -113,7 +113,7 @@ class UserRoutes:
         return web.Response(status=204)
 
     async def of_acl(self, request: web.Request) -> web.Response:
-        """Who was granted what with one resource."""
+        """The users and actions granted on one resource."""
         superuser(request)
         rid = self._rid(request)
         users = [
@@ -127,7 +127,7 @@ class UserRoutes:
         return reply({"users": users, "groups": []})
 
     async def allowed(self, request: web.Request) -> web.Response:
-        """Whether one user may do that, by whatever was granted."""
+        """Whether any grant permits the action to one user."""
         superuser(request)
         uid, action = self._user(request).uid, known_action(request)
         return reply({"allowed": self._acls.allows(uid, resource(request), action)})
@@ -173,7 +173,7 @@ def resource(request: web.Request) -> str:
 
 
 def known_action(request: web.Request) -> str:
-    """Raises ApiError 400."""
+    """The action in the path. Raises ApiError 400 for an unknown one."""
     action = request.match_info["action"]
     if action not in ACTIONS:
         raise bad_request(f"Action `{action}` not known.", "ERR_INVALID_ACTION")

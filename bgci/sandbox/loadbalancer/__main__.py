@@ -84,7 +84,7 @@ async def serve(options: argparse.Namespace) -> None:
         stack.callback(release.cancel)
         tasks = [asyncio.ensure_future(job) for job in jobs]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        while pending:  # until Python 3.12 wait_for loses a cancellation that comes together with what it waits for
+        while pending:  # until Python 3.12 wait_for loses a cancellation that arrives together with the awaited result
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=0.2)
@@ -93,7 +93,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 class RequestLog(asyncio.DatagramProtocol):
-    """Writes what HAProxy logs, each line with the time at which it came."""
+    """Writes HAProxy's log lines, each with its time of arrival."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class RequestLog(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def request_log() -> AsyncIterator[None]:
-    """Listens where HAProxy logs to."""
+    """Listens on HAProxy's log socket."""
     Path(LOG_SOCKET).unlink(missing_ok=True)
     with open(REQUESTS, "a", buffering=1, encoding="utf-8") as file:
         make = asyncio.get_running_loop().create_datagram_endpoint
@@ -116,7 +116,7 @@ async def request_log() -> AsyncIterator[None]:
 
 
 async def release_claims(balancer: Balancer, claimed: Sequence[socket.socket]) -> None:
-    """Closes what keeps the ports for HAProxy, as soon as that has them."""
+    """Closes the sockets that reserve the ports for HAProxy, as soon as HAProxy has bound them."""
     await balancer.opened.wait()
     for sock in claimed:
         sock.close()
@@ -131,7 +131,7 @@ def basic(file: Path | None) -> dict[str, str]:
 
 
 def announce(listen: Listen) -> None:
-    """Writes ``ready.json``: where this replica answers."""
+    """Writes ``ready.json`` with this replica's addresses."""
     ready = {
         "url": f"http://{listen.address}:{listen.stats_port}",
         "appid_url": f"http://{listen.address}:{listen.appid_port}",
@@ -145,7 +145,7 @@ def announce(listen: Listen) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one replica; its exit code is bgci's."""
+    """Runs one replica; the exit codes are those of bgci."""
     options = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     options.state_dir.mkdir(parents=True, exist_ok=True)

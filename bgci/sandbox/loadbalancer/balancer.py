@@ -1,4 +1,4 @@
-"""The load balancer's process: looks at Marathon, writes the configuration, reloads HAProxy, answers its endpoints."""
+"""The load balancer's process: polls Marathon, writes the configuration, reloads HAProxy, serves the endpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PERIOD = 300.0
 
 
 class Balancer:
-    """Follows one Marathon. Looks and reloads never overlap; what happens meanwhile is one more look."""
+    """Follows one Marathon. Polls and reloads never overlap; all events during one cause one more poll."""
 
     def __init__(
         self, marathon: Marathon, haproxy: HAProxy, listen: Listen, *, groups: Sequence[str], health_check: bool
@@ -42,17 +42,17 @@ class Balancer:
         """Whether HAProxy was started."""
 
     def look_soon(self) -> None:
-        """Asks for another look at Marathon (SIGHUP, an event)."""
+        """Requests another poll of Marathon (SIGHUP, an event)."""
         self._look = True
         self._wake.set()
 
     def reload_soon(self) -> None:
-        """Asks for a reload of the configuration as it is (SIGUSR1)."""
+        """Requests a reload of the unchanged configuration (SIGUSR1)."""
         self._reload = True
         self._wake.set()
 
     async def start(self) -> None:
-        """Starts HAProxy with Marathon's apps. Until these make a configuration no port is open, as in marathon-lb.
+        """Starts HAProxy with Marathon's apps. No port is open before the first valid configuration, as in marathon-lb.
 
         :raises UnavailableError: HAProxy does not start
         """
@@ -69,7 +69,7 @@ class Balancer:
         self.opened.set()
 
     async def run(self) -> None:
-        """Looks or reloads whenever asked to, and now and then without; an error leaves everything as it was."""
+        """Polls or reloads on each request, and periodically; an error leaves everything unchanged."""
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), PERIOD)
@@ -84,7 +84,7 @@ class Balancer:
                 log.exception("the configuration stays as it was")
 
     async def update(self) -> None:
-        """Makes HAProxy serve what Marathon says, if that has changed."""
+        """Makes HAProxy serve Marathon's current apps and tasks, if they have changed."""
         text = await self._valid(await self._marathon.apps())
         if text and not self.opened.is_set():
             await self._open(text)
@@ -105,7 +105,7 @@ class Balancer:
                 log.error("%s", error)
 
     async def _valid(self, apps: Sequence[Json]) -> str | None:
-        """The configuration for these apps, without those that make it invalid; None if nothing is left."""
+        """The configuration for these apps, except the apps that make it invalid; None if no app remains."""
         text = await asyncio.to_thread(self._render, apps)
         if text == self._haproxy.running or not (problem := await self._haproxy.check(text)):
             return text
@@ -125,7 +125,7 @@ class Balancer:
         return render((one for one in services if self._bindable(one, ours)), self._listen, self._groups)
 
     def _bindable(self, service: Service, ours: set[tuple[str, int]]) -> bool:
-        """False if somebody else has the port: HAProxy would pause all its listeners, try for a while, and give up."""
+        """False if another process has the port: HAProxy would pause all its listeners, retry for a while, and fail."""
         place = (service.settings.bind_addr or self._listen.address, service.port)
         if place not in ours and is_taken(*place):
             log.warning("left out, as %s:%d is taken: %s", *place, service.app_id)
@@ -139,7 +139,7 @@ def _address(host: str) -> str:
 
 
 def resolve(host: str) -> str:
-    """A host's IPv4 address; "" if it has none (asked again next time)."""
+    """A host's IPv4 address; "" if it has none (resolved again next time)."""
     try:
         return _address(host)
     except OSError:
@@ -147,7 +147,7 @@ def resolve(host: str) -> str:
 
 
 def control_app(balancer: Balancer, haproxy: HAProxy) -> web.Application:
-    """What marathon-lb answers by Lua inside HAProxy."""
+    """The endpoints that marathon-lb serves by Lua inside HAProxy."""
 
     async def pids(_: web.Request) -> web.Response:
         return web.Response(text=" ".join(map(str, haproxy.pids())))
@@ -177,7 +177,7 @@ def control_app(balancer: Balancer, haproxy: HAProxy) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def control_site(app: web.Application) -> AsyncIterator[None]:
-    """Serves the endpoints on the socket where HAProxy's stats port finds them."""
+    """Serves the endpoints on the socket to which HAProxy's stats port forwards."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

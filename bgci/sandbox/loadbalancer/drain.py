@@ -1,7 +1,7 @@
-"""Who drains in a blue/green pair: marathon-lb's rules, quirks included (marathon-lb: ``get_apps``).
+"""Selects the draining tasks of a blue/green pair by marathon-lb's rules, quirks included (``get_apps``).
 
-Whatever is raised here (KeyError, TypeError, ValueError, IndexError) stops the real one from updating *any* app; the
-caller keeps its configuration as it was.
+An error raised here (KeyError, TypeError, ValueError, IndexError) stops the real marathon-lb from updating *any* app;
+the caller keeps its configuration unchanged.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _ISO = re.compile(
 
 
 def parse_time(text: str) -> datetime:
-    """An ISO 8601 date and time, zoned only if the text is (Python 3.10's ``fromisoformat`` knows no ``Z``).
+    """An ISO 8601 date and time, zoned only if the text is (Python 3.10's ``fromisoformat`` rejects ``Z``).
 
-    :raises ValueError: the text is no such date
+    :raises ValueError: the text is not such a date
     """
     found = _ISO.fullmatch(text.strip())
     if found is None:
@@ -58,8 +58,8 @@ def merge_groups(apps: Iterable[Json]) -> list[Json]:
     Each app needs ``id``, ``labels``, ``tasks`` and, in a group, ``instances`` and ``versionInfo``. A merged app is the
     *old* one with the tasks of both, as ``/<group>``; a third is merged into it.
 
-    It changes the apps that it is given, as marathon-lb does. A second call with the same ones adds the new app's tasks
-    once more and counts with them: servers stand in a backend twice, or all of them are in maintenance.
+    It changes the given apps in place, as marathon-lb does. A second call with the same apps adds the new app's tasks
+    once more and counts them twice: a backend lists servers twice, or all its servers are in maintenance.
     """
     alone: list[Json] = []
     groups: dict[str, Json] = {}
@@ -74,7 +74,7 @@ def merge_groups(apps: Iterable[Json]) -> list[Json]:
 
 
 def merge_pair(first: Json, last: Json) -> Json:
-    """Makes the old app of the two the one with the tasks of both. ``first`` is listed before ``last``."""
+    """Adds the new app's tasks to the old app of the pair. ``first`` is listed before ``last``."""
     # The app listed last decides whether health counts, be it the old or the new one.
     healthy_matters = bool(last.get("healthChecks"))
     old, new = (first, last) if _started_at(first) < _started_at(last) else (last, first)
@@ -94,7 +94,7 @@ def merge_pair(first: Json, last: Json) -> Json:
 
 
 def drain_count(*, tasks: int, instances: int, healthy_new: int, target: int) -> int:
-    """How many of the old app's tasks are taken out of rotation."""
+    """The number of the old app's tasks to take out of rotation."""
     return min(tasks, healthy_new, max(0, healthy_new + instances - target))
 
 
@@ -104,7 +104,7 @@ def healthy_tasks(app: Json) -> int:
 
 
 def _started_at(app: Json) -> datetime:
-    # Without the label: the earliest, and without a zone, so a zoned date beside it raises TypeError.
+    # Without the label: the earliest date, without a zone. Comparing it with a zoned date raises TypeError.
     text = app["labels"].get(STARTED_AT)
     return datetime.min if text is None else parse_time(text)
 

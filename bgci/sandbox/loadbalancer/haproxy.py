@@ -30,7 +30,7 @@ class HAProxy:
     """One master in the working directory, where its files and sockets are (a socket's path holds 107 bytes only)."""
 
     def __init__(self, *, patience: float = 10.0) -> None:
-        """``patience``: seconds until a worker that does not answer counts as failed."""
+        """``patience``: the timeout in seconds after which an unresponsive worker counts as failed."""
         found = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if found is None:
             raise UnavailableError(
@@ -59,7 +59,7 @@ class HAProxy:
         return children(self.master)
 
     async def check(self, text: str) -> str:
-        """What HAProxy has to say against a configuration; "" if it is valid."""
+        """HAProxy's errors about a configuration; "" if it is valid."""
         Path(CANDIDATE).write_text(text)
         process = await asyncio.create_subprocess_exec(
             self._executable, "-c", "-f", CANDIDATE,
@@ -85,11 +85,11 @@ class HAProxy:
         self.running = text
 
     async def reload(self, text: str) -> None:
-        """Replaces the worker by one with this configuration, which takes over the listeners and the servers' states.
+        """Replaces the worker. The new one has this configuration, the same listeners and the servers' states.
 
-        The old one lives until its last connection ends. Returns when the new one answers.
+        The old worker runs until its last connection ends. Returns when the new worker answers.
 
-        :raises UnavailableError: HAProxy could not load it, or no new worker answered in time; the old one goes on
+        :raises UnavailableError: HAProxy could not load it, or no new worker answered in time; the old one serves on
         """
         async with self._reloading:
             before, said = set(self.workers()), log_size()
@@ -99,20 +99,20 @@ class HAProxy:
             try:
                 await self._answer(beside=before, said=said, seconds=self._patience / 3)
             except NoWorkerError:
-                # A master that is just giving up its last load loses the signal; twice does no harm.
+                # A master loses the signal while it aborts a failed load. A second signal does no harm.
                 os.kill(self.master, signal.SIGUSR2)
                 await self._answer(beside=before, said=said, seconds=self._patience)
             self.running = text
 
     async def settled(self) -> str:
-        """``running``, once no reload is under way: nobody sees a new worker with an old text."""
+        """``running``, once no reload is in progress: no client sees a new worker with an old configuration."""
         async with self._reloading:
             return self.running
 
     async def query(self, command: str) -> str:
         """The current worker's answer on its runtime socket.
 
-        :raises OSError: nobody listens there
+        :raises OSError: no process listens there
         """
         reader, writer = await asyncio.open_unix_connection(STATS_SOCKET)
         try:
@@ -137,7 +137,7 @@ class HAProxy:
         try:
             await asyncio.wait_for(self._master.wait(), 3)
         except asyncio.TimeoutError:
-            # Workers end when their master is gone; those that do not are ended below.
+            # Workers end when their master has ended. The code below ends the remaining workers.
             self._master.kill()
             await self._master.wait()
         deadline = time.monotonic() + 1
@@ -148,7 +148,7 @@ class HAProxy:
                 os.kill(pid, signal.SIGKILL)
 
     async def _answer(self, beside: set[int], said: int, seconds: float) -> None:
-        """Waits until a worker that is none of ``beside`` answers; ``said`` is the size of the log before."""
+        """Waits until a worker not in ``beside`` answers; ``said`` is the size of the log before."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._master is not None and self._master.returncode is not None:
@@ -168,7 +168,7 @@ class HAProxy:
 
 
 def children(parent: int) -> list[int]:
-    """The living child processes of a process (the kernel's own list may leave some out while others end)."""
+    """The living child processes of a process (the kernel's list can miss some while others end)."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -193,13 +193,13 @@ def log_size() -> int:
 
 
 def log_since(offset: int) -> str:
-    """What HAProxy has said since its log had this size."""
+    """The text of HAProxy's log after this size."""
     with open(LOG, "rb") as log:
         log.seek(offset)
         return log.read().decode(errors="replace")
 
 
 def alerts(since: int) -> str:
-    """HAProxy's complaints since its log had this size; all it said if there are none."""
+    """HAProxy's alerts in its log after this size; the whole text if there are no alerts."""
     lines = log_since(since).splitlines()
     return "\n".join([line for line in lines if line.startswith("[ALERT]")] or lines)

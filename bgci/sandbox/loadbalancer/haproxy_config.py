@@ -1,4 +1,4 @@
-"""The HAProxy configuration: services in, text out (marathon-lb: ``config``, and the templates in config.py)."""
+"""Renders the HAProxy configuration of the services (marathon-lb: ``config``, and the templates in config.py)."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ LOG_HEAD = f"""\
 LOG_FORMAT = (
     '  log-format "%ci:%cp %b/%s %bi:%bp %si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %pid %{+Q}r"\n'
 )
-# Until 2.3, and so in marathon-lb's image, a worker that is replaced answers one more request on an idle connection.
-# Later ones cut it at once, which fails clients that reuse it at that moment (haproxy#1506), unless told otherwise by
-# the last option.
+# Until 2.3, and so in marathon-lb's image, a replaced worker answers one more request on an idle connection. Later
+# versions close the connection at once, which fails clients that reuse it at that moment (haproxy#1506). The last
+# option prevents that.
 
 
 @dataclass(frozen=True)
 class Listen:
-    """Where this replica listens: service ports too are bound on ``address``, unless an app's label says otherwise.
+    """This replica's listening address and ports. An app's label can bind its service port elsewhere than ``address``.
 
     ``log_requests``: HAProxy logs each request that did not end normally."""
 
@@ -122,7 +122,7 @@ def server_id(name: str, taken: set[int]) -> int:
 
 
 def _stats(text: str, listen: Listen) -> str:
-    """The page and the endpoints. Our own process answers what Lua does in marathon-lb; the CSV does not show it."""
+    """The statistics page and the endpoints. Our own process replaces marathon-lb's Lua; the CSV does not show it."""
     shown = ["stats", *re.findall(r"^(?:frontend|backend|listen) (\S+)", text, re.MULTILINE)]
     scopes = "".join(f"  stats scope {name}\n" for name in dict.fromkeys(shown))
     return f"""\
@@ -211,7 +211,7 @@ def _frontend(service: Service, listen: Listen) -> str:
 
 
 def _backend(service: Service, siblings: Sequence[Service]) -> str:
-    """``siblings`` are the app's services (this one too), sorted by port: one of them may be checked for this one."""
+    """``siblings``: the app's services (this one too), sorted by port. The check can use a sibling's port."""
     settings = service.settings
     head = settings.template("BACKEND_HEAD")
     lines = [head.format(backend=backend_name(service), balance=settings.balance, mode=service.mode)]
@@ -267,7 +267,7 @@ def _server(service: Service, siblings: Sequence[Service], index: int, taken: se
 
 
 def _check_template(service: Service, name: str) -> str:
-    """The template for the kind of check; "" without one. In TCP mode even an HTTP check is a mere connect."""
+    """The template for the kind of check; "" without one. In TCP mode even an HTTP check only connects."""
     if service.health_check is None:
         return ""
     if service.mode == "tcp" or service.health_check["protocol"] in ("TCP", "MESOS_TCP"):
@@ -276,7 +276,7 @@ def _check_template(service: Service, name: str) -> str:
 
 
 def _checked_port(service: Service, siblings: Sequence[Service], index: int) -> int:
-    """The port where the server at this index is checked: its own, or that of the sibling that a label names."""
+    """The port where the server at this index is checked: its own port, or the port of the sibling named by a label."""
     checked = service.settings.check_port_index
     if checked is None or abs(checked) > len(siblings):
         return service.servers[index].port

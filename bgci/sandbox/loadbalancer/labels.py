@@ -1,7 +1,7 @@
-"""What an app's labels ``HAPROXY_{n}_<name>`` say about its service port n (marathon-lb: config.py).
+"""Reads an app's labels ``HAPROXY_{n}_<name>`` into the settings of its service port n (marathon-lb: config.py).
 
-A label that cannot be read raises ValueError. marathon-lb then updates no app at all, even if this app has no task and
-is none of the balancer's groups."""
+An unreadable label raises ValueError. marathon-lb then updates no app at all, even if this app has no task and is not
+in one of the balancer's groups."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Settings:
 
 
 def is_true(text: str) -> bool:
-    """A label's truth. Every other text is false."""
+    """Whether a label's text means true. Every other text is false."""
     return text.lower() in ("true", "t", "yes", "y")
 
 
@@ -80,7 +80,7 @@ _READ: Mapping[str, tuple[str, Callable[[str], object]]] = {
 
 
 def settings_of(labels: Mapping[str, str], index: int, port: int, mode: str | None) -> Settings:
-    """What the labels make of this service port. Raises ValueError for a label that cannot be read."""
+    """The settings of this service port by the labels. Raises ValueError for an unreadable label."""
     settings, prefix = Settings(port, mode), f"HAPROXY_{index}_"
     for key, value in labels.items():
         name = key.removeprefix(prefix) if key.startswith(prefix) else ""

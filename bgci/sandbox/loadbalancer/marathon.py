@@ -1,4 +1,4 @@
-"""What the load balancer needs from Marathon: the apps with their tasks, and the events that call for another look."""
+"""The load balancer's client of Marathon: the apps with their tasks, and the events that require another poll."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SILENCE = 300.0
 
 
 class Marathon:
-    """One Marathon, by its base URL. The session is the caller's to close."""
+    """One Marathon, by its base URL. The caller closes the session."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession, *, max_backoff: float = 300.0) -> None:
         self._url = url.rstrip("/")

@@ -1,4 +1,4 @@
-"""Ports: HAProxies share one silently (SO_REUSEPORT), and with it their traffic, so we look before they bind."""
+"""Ports: two HAProxies silently share a port and its traffic (SO_REUSEPORT), so the sandbox checks before they bind."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def claim(address: str, port: int) -> socket.socket:
 
 
 def is_taken(address: str, port: int) -> bool:
-    """Whether somebody listens there, or HAProxy could not; False for what is not a plain IPv4 address."""
+    """Whether a process listens there, or HAProxy cannot; False if the text is not a plain IPv4 address."""
     try:
         ipaddress.IPv4Address(address)
     except ValueError:
         return False
     with socket.socket() as probe:
-        # Else connections that have just ended count.
+        # Without this option, connections that have just ended make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

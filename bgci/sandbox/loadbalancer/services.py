@@ -1,4 +1,4 @@
-"""What is served: from Marathon's apps to services, ports with their servers (marathon-lb: ``get_apps``, utils.py)."""
+"""Turns Marathon's apps into services: service ports with their servers (marathon-lb: ``get_apps``, utils.py)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class HealthMemory:
         self._alive: dict[str, bool] = {}
 
     def alive(self, task: Json) -> bool:
-        """Whether any result of this task is alive; without results what was known, else False."""
+        """Whether any result of this task is alive; without results, the last known health, else False."""
         known = self._alive.pop(task["id"], False)
         if "healthCheckResults" in task:
             known = any(result["alive"] for result in task["healthCheckResults"])
@@ -96,10 +96,10 @@ def _services_of_app(app: Json, resolve: Resolve, memory: HealthMemory | None) -
             continue
         ip, task_ports = task_address(app, task, resolve)
         if ip:
-            # Revisions may differ in their number of ports: as many as both have.
+            # Revisions can differ in their number of ports. zip() stops at the shorter list.
             for service_port, port in zip(ports, task_ports, strict=False):
                 servers[service_port].append(Server(task["host"], ip, port, task.get("draining", False)))
-    # An app that names a service port twice has the settings of the last one there; those of the first are read too.
+    # If an app names a service port twice, the last settings count. The first ones are read too.
     services = {port: _service(app, index, port, tuple(servers[port])) for index, port in enumerate(ports)}
     return [service for service in services.values() if service.servers]
 
@@ -119,13 +119,13 @@ def _service(app: Json, index: int, port: int, servers: tuple[Server, ...]) -> S
 
 
 def health_check_of(app: Json, index: int) -> Json | None:
-    """The app's first check that names a port of its own, or this port index."""
+    """The app's first health check with an explicit port, or with this port index."""
     checks: list[Json] = app.get("healthChecks", [])
     return next((check for check in checks if check.get("port") or check.get("portIndex") == index), None)
 
 
 def network_mode(app: Json) -> str:
-    """``host``, ``container/bridge`` or ``container`` (each task has an address of its own); legacy forms too."""
+    """``host``, ``container/bridge`` or ``container`` (a separate address for each task); reads legacy forms too."""
     legacy = {"USER": "container", "BRIDGE": "container/bridge"}
     mode = "container" if app.get("ipAddress") else "host"
     mode = legacy.get(app.get("container", {}).get("docker", {}).get("network", ""), mode)
@@ -156,7 +156,7 @@ def definition_ports(app: Json) -> list[int]:
 
 
 def task_address(app: Json, task: Json, resolve: Resolve) -> tuple[str, list[int]]:
-    """Where a task is reached: its IP address ("" if it has none yet) and its ports by position."""
+    """The task's IP address ("" if it has none yet) and its ports by position."""
     mode = network_mode(app)
     container_ports = [mapping["containerPort"] for mapping in port_mappings(app) if "containerPort" in mapping]
     if mode == "container":

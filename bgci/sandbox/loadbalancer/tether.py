@@ -11,11 +11,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Becomes the command. The kernel sends it SIGKILL when the parent is gone, however that ended."""
+    """Replaces this process by the command. The kernel sends it SIGKILL when the parent ends, for any reason."""
     parent, command = int(arguments[0]), arguments[1:]
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it ended before the kernel was told
+    if os.getppid() != parent:  # the parent ended before prctl
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606
 

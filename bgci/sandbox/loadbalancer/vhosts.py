@@ -11,8 +11,8 @@ from bgci.sandbox.loadbalancer.services import Service
 class Routes:
     """The rules for one service.
 
-    Each template is formatted with the values that marathon-lb gives it at that place, and no others: a template of
-    the app's own that names another one raises KeyError."""
+    Each template is formatted only with the values that marathon-lb passes at that place: an app's template with
+    another placeholder raises KeyError."""
 
     def __init__(self, service: Service, backend: str, bind_addr: str) -> None:
         self._settings = service.settings
@@ -94,5 +94,5 @@ class Routes:
 
 
 def safe(text: str) -> str:
-    """A name that HAProxy takes."""
+    """A name that HAProxy accepts."""
     return re.sub(r"[^a-zA-Z0-9\-]", "_", text)
