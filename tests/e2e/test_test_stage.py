@@ -156,7 +156,7 @@ def test_a_canary_that_dies_during_the_test_ends_it_early_and_a_release_goes_bac
     found = report(done.artifacts)
     assert failed(found["canary"]) == ["stays healthy [instance 1]"]
     assert [str(case.get("name")).partition(" [")[0] for case in found["canary"]] == ["home", "stays healthy"]
-    assert f"task {task} is " in done.result["tests"]["failures"][-1]["why"]
+    assert f"task {task} " in done.result["tests"]["failures"][-1]["why"]
     assert "commands" not in found, "the program was ended, and its exit code says nothing"
     assert app.runs() == {"v1": 2}
 
