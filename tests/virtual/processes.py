@@ -249,7 +249,11 @@ class Host:
         assert self._listener
         connection, _ = self._listener.accept()
         stream = connection.makefile("rb")
-        pid, noted, method, url, body = pickle.load(stream)
+        try:
+            pid, noted, method, url, body = pickle.load(stream)
+        except (EOFError, pickle.UnpicklingError):  # the process ended before it had written all of its request
+            connection.close()
+            return
         process = next((one for one in self.processes if one.pid == pid), None)
         if process is None:  # it has ended
             connection.close()
