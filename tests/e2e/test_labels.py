@@ -64,7 +64,7 @@ def test_h54_service_port_that_would_be_lost_is_a_conflict(app: App, command: st
     before = app.state()
     app.write("v2", container=mapped(app, app.port + 5000))
     ran = app.run(command, "v2", expect=6)
-    assert f"serves on port {app.port} now" in ran.err
+    assert f"serves on port {app.port}, but v2 does not" in ran.err
     assert "--allow-port-change" in ran.err
     assert app.state() == before
 
