@@ -101,7 +101,7 @@ class Commands:
 
     def _job(self, words: Sequence[str], env: Mapping[str, str], directory: Path) -> Program:
         artifacts = directory / "bgci-artifacts"
-        out = (directory / "stdout").open("a", buffering=1)
+        out = Appended(directory / "stdout")
         return self._program(words, {**env, "BGCI_ARTIFACTS": str(artifacts), "PATH": "/nonexistent"}, out)
 
     def _program(self, words: Sequence[str], environment: dict[str, str], out: TextIO) -> Program:
@@ -152,6 +152,19 @@ class Commands:
         answer = await self.world.dispatch(method, url, body)
         await asyncio.sleep(LATENCY)
         return answer
+
+
+class Appended(io.StringIO):
+    """A job's output. It holds no file open: a job that is killed would leave it to the garbage collector, which warns
+    in whatever test runs then."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def write(self, text: str, /) -> int:
+        with self._path.open("a") as file:
+            return file.write(text)
 
 
 class Ended:
