@@ -39,7 +39,7 @@ def run(journal: str) -> None:
 
 
 def _folded(line: str) -> str:
-    """The line in the width of the terminal; as it is where the output is none."""
+    """The line, folded to the width of the terminal; unchanged if the output is not a terminal."""
     if not sys.stdout.isatty():
         return line
     start = re.match(r" *([0-9.]+s +|[-!]. )?", line)

@@ -98,7 +98,7 @@ def drained(tasks: Iterable[Task], situation: Situation) -> str:
     if not tasks:
         return "None of its tasks runs."
     busy = [task for task in tasks if not situation.observation.is_drained(task)]
-    return "Its time to drain is over (--drain-timeout)." if busy else "All of it is drained."
+    return "It was not drained within --drain-timeout." if busy else "All of its tasks are drained."
 
 
 def _undrained(busy: list[Task], app: App, observation: Observation) -> str:

@@ -33,7 +33,7 @@ def finish_stand_in(hybrid: Hybrid) -> Step:
     surplus = app.instances - (app.target or app.instances)
     if hybrid.roles_swapped or surplus <= 0:
         return until_drained(stand_in.tasks, stand_in, hybrid) or Delete(
-            stand_in.id, because="What was too much is removed, and the stand-in is drained."
+            stand_in.id, because="The surplus is removed, and the stand-in is drained."
         )
     missing = stand_in.instances - len(stand_in.tasks)
     if missing > 0 and not hybrid.memory.no_room:

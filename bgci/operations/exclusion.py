@@ -20,7 +20,7 @@ JOB_WAIT_LIMIT = 15.0
 
 
 def take_lock(context: Context, way: Way) -> None:
-    """Hold the lock of the app until the block ends; nothing in a dry run, or if this command holds it already.
+    """Hold the lock of the app until the command ends; nothing in a dry run, or if this command holds it already.
 
     An account without permission to create a lock works without one if it changes no app itself (its jobs do, and take
     locks), and at the root, where no permission can cover locks. Raises ConflictError, DeniedError.
@@ -63,7 +63,7 @@ def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
 
 
 def other_locks(context: Context) -> list[Lock]:
-    """The live locks of other commands, as text."""
+    """The live locks of other commands. One whose owner has certainly ended is not among them."""
     listed, at = context.cluster.marathon.locks(context.app_id)
     gone = HasEnded(context.cluster.task_log)
     others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]

@@ -90,11 +90,11 @@ def _abandon(hybrid: Hybrid) -> Step | None:
         # A task that was never healthy stays: it may be the placeholder of a removal.
         failed = [task for task in useless if task.ever_healthy]
         ids = tuple(task.id for task in failed)
-        useless_text = "They do not serve any more, and keep as many of the baseline out of rotation."
-        return (until_ended(canary) or Kill(ids, because=useless_text)) if failed else None
+        reason = "They do not serve any more, and keep as many of the baseline out of rotation."
+        return (until_ended(canary) or Kill(ids, because=reason)) if failed else None
     if baseline.instances < hybrid.initial_instances:  # first: a killed run must not lose them
         return Scale(baseline.id, hybrid.initial_instances, because=AS_BEFORE)
-    return Delete(canary.id, because="Nothing of it serves.")
+    return Delete(canary.id, because="None of its tasks serves.")
 
 
 def _holds_sessions(task: Task, hybrid: Hybrid) -> bool:

@@ -202,7 +202,7 @@ def test_the_summary_has_stages_verdict_reason_remedy_and_options() -> None:
                 app="web",
                 revision="v2",
                 message="v2 was rolled back: 0 of 1 healthy: <b>500</b> | [x](http://evil)",
-                remedy="mend it",
+                remedy="correct it",
                 cause={"message": "0 of 1 healthy: <b>500</b> | [x](http://evil)"},
                 stages=[
                     {"command": "canary", "code": 0, "name": "ok", "step": "1 instance", "seconds": 4.0},
@@ -217,7 +217,7 @@ def test_the_summary_has_stages_verdict_reason_remedy_and_options() -> None:
     assert "## bgci release web v2: ❌ rolled-back (exit code 10)" in text
     assert "| canary at 1 instance | ok | 4.0 s |" in text
     assert "| canary | unhealthy | 25.0 s |" in text
-    assert "**Remedy:** mend it" in text
+    assert "**Remedy:** correct it" in text
     assert "<b>" not in text
     assert "](http" not in text
     assert "\nv2 was rolled back\n" in text
