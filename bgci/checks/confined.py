@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from bgci.bounded import UnusableJsonError, json_value
+
 TRY_SECONDS = 2.0  # of processor time, for one evaluation
 HANG_SECONDS = 60.0  # without an answer, for any reason
 MEMORY_BYTES = 64 << 20  # of the child's data
@@ -49,11 +51,13 @@ class Confined:
 
     def search(self, pattern: str, text: str, flags: int = 0) -> bool:
         """Whether the pattern is found in the text. Raises TooCostly, and Closed."""
-        return bool(self._ask({"pattern": pattern, "text": text, "flags": flags}))
+        subject = text.encode("utf-8", "surrogatepass")
+        return bool(self._ask({"pattern": pattern, "flags": flags}, subject))
 
-    def values(self, path: str, document: str) -> list[Any]:
-        """The values that the JSONPath finds in a JSON text. Raises TooCostly, and Closed."""
-        found: list[Any] = self._ask({"path": path, "document": document})
+    def values(self, path: str, content: bytes) -> list[Any]:
+        """The values that the JSONPath finds in a JSON text. Raises ValueError for other content, UnusableJsonError as
+        `json_value` does, TooCostly, and Closed."""
+        found: list[Any] = self._ask({"path": path}, content)
         return found
 
     def close(self) -> None:
@@ -66,10 +70,10 @@ class Confined:
             for idle in filter(None, self._idle):
                 idle.end()
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _ask(self, request: dict[str, Any], subject: bytes) -> Any:
         child = self._taken()
         try:
-            answer = child.ask({**request, "seconds": TRY_SECONDS})
+            answer = child.ask({**request, "seconds": TRY_SECONDS}, subject)
         finally:
             with self._changed:
                 if self._closed or not child.answers:
@@ -81,6 +85,10 @@ class Confined:
             raise Closed
         if "problem" in answer:
             raise TooCostly(answer["problem"])
+        if "unusable" in answer:
+            raise UnusableJsonError(answer["unusable"])
+        if not answer:
+            raise ValueError("it is not JSON")
         return answer["found"]
 
     def _taken(self) -> _Child:
@@ -118,10 +126,10 @@ class _Child:
         os.set_blocking(self._input.fileno(), False)
         self.answers = True
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], subject: bytes) -> dict[str, Any]:
         """The child's answer; a problem if there is none in time or the child ends."""
         self.answers = False
-        line = self._answer_to(json.dumps(request).encode() + b"\n")
+        line = self._answer_to(json.dumps({**request, "size": len(subject)}).encode() + b"\n", subject)
         if not line:
             return {"problem": f"it takes longer than {request['seconds']:g} s or too much memory"}
         answer: dict[str, Any] = json.loads(line)
@@ -141,9 +149,10 @@ class _Child:
         self._input.close()
         self._output.close()
 
-    def _answer_to(self, line: bytes) -> bytes:
+    def _answer_to(self, line: bytes, subject: bytes) -> bytes:
         """The child's line for this one; empty if there is none in time, or the child has ended."""
-        unsent, parts, until = memoryview(line), [b""], time.monotonic() + HANG_SECONDS
+        later, unsent = memoryview(subject), memoryview(line)
+        parts, until = [b""], time.monotonic() + HANG_SECONDS
         while not parts[-1].endswith(b"\n"):
             poll = select.poll()
             poll.register(self._output, select.POLLIN)
@@ -156,7 +165,9 @@ class _Child:
                 try:
                     unsent = unsent[os.write(self._input.fileno(), unsent) :]
                 except BrokenPipeError:  # the child has ended: its output ends too
-                    unsent = unsent[:0]
+                    unsent = later = later[:0]
+                if not unsent:
+                    unsent, later = later, later[:0]
             if self._output.fileno() in ready:
                 parts.append(os.read(self._output.fileno(), 1 << 16))
                 if not parts[-1]:
@@ -168,24 +179,32 @@ class _Child:
 
 
 def serve() -> None:
-    """Answer requests, one JSON line each, until stdin ends."""
+    """Answer requests until stdin ends. Each is a JSON line, then as many bytes as its ``size``: sent as they are,
+    because a megabyte of accents would take ten as JSON in JSON."""
     import resource
 
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, also while the interpreter lock is held
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    for line in sys.stdin:
+    for line in iter(sys.stdin.buffer.readline, b""):
+        request = json.loads(line)
+        print(json.dumps(_answer(request, sys.stdin.buffer.read(request["size"]))), flush=True)
+
+
+def _answer(request: dict[str, Any], subject: bytes) -> dict[str, Any]:
+    try:
+        if "pattern" in request:
+            return {"found": _searched(request, subject.decode("utf-8", "surrogatepass"))}
         try:
-            request = json.loads(line)
-            if "path" in request:
-                import jsonpath  # noqa: F401 - loading it is not part of an evaluation
-            with _limited(request["seconds"]):
-                found = _searched(request) if "pattern" in request else _found(request)
-            answer = json.dumps({"found": found})
-        except MemoryError:
-            answer = json.dumps({"problem": "it takes too much memory"})
-        except _TooMany:
-            answer = json.dumps({"problem": f"it finds more than {MOST_VALUES} values"})
-        print(answer, flush=True)
+            document = json_value(subject)
+        except UnusableJsonError as error:
+            return {"unusable": str(error)}
+        except ValueError:
+            return {}
+        return {"found": _found(request, document)}
+    except MemoryError:
+        return {"problem": "it takes too much memory"}
+    except _TooMany:
+        return {"problem": f"it finds more than {MOST_VALUES} values"}
 
 
 class _TooMany(Exception):
@@ -202,18 +221,22 @@ def _limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _searched(request: dict[str, Any]) -> bool:
+def _searched(request: dict[str, Any], text: str) -> bool:
     import re
 
-    return bool(re.search(request["pattern"], request["text"], request["flags"]))
+    with _limited(request["seconds"]):
+        return bool(re.search(request["pattern"], text, request["flags"]))
 
 
-def _found(request: dict[str, Any]) -> list[Any]:
+def _found(request: dict[str, Any], document: Any) -> list[Any]:
+    import jsonpath  # noqa: F401 - loading it is not part of an evaluation
+
     from bgci.checks.json_path import iterate
 
     found: list[Any] = []
-    for value in iterate(request["path"], json.loads(request["document"])):
-        found.append(value)
-        if len(found) > MOST_VALUES:
-            raise _TooMany
+    with _limited(request["seconds"]):
+        for value in iterate(request["path"], document):
+            found.append(value)
+            if len(found) > MOST_VALUES:
+                raise _TooMany
     return found

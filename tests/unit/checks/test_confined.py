@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from e2e.lab import until
 
+from bgci.bounded import UnusableJsonError
 from bgci.checks import confined
 from bgci.checks.confined import CHILDREN, Closed, Confined, TooCostly
 from bgci.checks.json_path import problem
@@ -37,7 +39,7 @@ def test_catastrophic_pattern_is_too_costly_and_the_next_one_is_tried(matcher: C
 
 
 def test_values_of_a_path_that_finds_nothing_or_cannot_be_applied(matcher: Confined) -> None:
-    document = json.dumps({"n": 1, "items": [{"price": 3}]})
+    document = b'{"n": 1, "items": [{"price": 3}]}'
     assert matcher.values("$.items[*].price", document) == [3]
     assert matcher.values("$.nope", document) == []
     assert matcher.values("$.n[?@.x > 1]", document) == []
@@ -49,8 +51,34 @@ def test_path_that_multiplies_is_too_costly(matcher: Confined, path: str) -> Non
     for _ in range(60):
         deep = {"a": deep, "b": [1, 2, 3]}
     with pytest.raises(TooCostly):
-        matcher.values(path, json.dumps(deep))
-    assert matcher.values("$.a", '{"a": 1}') == [1]
+        matcher.values(path, json.dumps(deep).encode())
+    assert matcher.values("$.a", b'{"a": 1}') == [1]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", ValueError),
+        (b"{", ValueError),
+        (b"\xff\xfe{", ValueError),
+        (b"[NaN]", UnusableJsonError),
+        (b"[" * 100_000, UnusableJsonError),
+        (b"[" + b"{}," * 260_000 + b"{}]", UnusableJsonError),
+    ],
+)
+def test_content_that_is_not_json_or_is_unusable_has_no_values(
+    matcher: Confined, content: bytes, error: type[ValueError]
+) -> None:
+    with pytest.raises(error) as raised:
+        matcher.values("$", content)
+    assert raised.type is error
+    assert matcher.values("$", b"[1]") == [[1]]
+
+
+@pytest.mark.parametrize("text", ["\n", "é\r\n", "\U0001f600", "\ud800 alone", "a\x00b"])
+def test_every_text_arrives_as_it_is(matcher: Confined, text: str) -> None:
+    assert matcher.search(f"^{re.escape(text)}\\Z", text)
+    assert matcher.values("$", json.dumps(text).encode()) == [text]
 
 
 def test_a_child_that_gets_no_processor_for_a_while_still_answers(matcher: Confined) -> None:
@@ -115,4 +143,4 @@ def test_many_threads_share_the_children(matcher: Confined) -> None:
 @pytest.mark.parametrize("path", ["$[?length(@)>" + "9" * 500 + "]", "$." + "a" * 2000, "", "$[", "$..", "$[" * 500])
 def test_an_invalid_path_has_a_reason_or_selects_nothing(matcher: Confined, path: str) -> None:
     if not problem(path):
-        assert matcher.values(path, "[1]") == []
+        assert matcher.values(path, b"[1]") == []
