@@ -54,9 +54,7 @@ def checked(
     ("command", "shown"),
     [("", "empty"), ("\n", "empty"), ("deploy", "deploy"), ("--help", "--help"), ("a\n::stop", "astop")],
 )
-def test_a_command_that_there_is_not_is_refused_before_anything_is_installed(
-    command: str, shown: str, tmp_path: Path
-) -> None:
+def test_an_unknown_command_is_refused_before_anything_is_installed(command: str, shown: str, tmp_path: Path) -> None:
     code, log, told = checked(tmp_path, BGCI_ACTION_COMMAND=command)
     assert (code, told) == (2, {"result": "usage", "exit-code": "2"})
     assert log.startswith(
@@ -72,7 +70,7 @@ def test_the_check_is_the_first_step_and_installs_nothing() -> None:
     assert "pip install" not in (ROOT / "action" / "check.sh").read_text()
 
 
-def test_other_systems_than_linux_are_refused_with_the_reason() -> None:
+def test_operating_systems_other_than_linux_are_refused_with_the_reason() -> None:
     steps = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
     step = steps[0]
     assert (step["if"], step["shell"]) == ("runner.os != 'Linux'", "bash")
@@ -89,7 +87,7 @@ def test_other_systems_than_linux_are_refused_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("command", ["release", "release\n", "release\r\n"])
-def test_a_newline_behind_a_command_does_no_harm(command: str, tmp_path: Path) -> None:
+def test_a_newline_after_a_command_is_ignored(command: str, tmp_path: Path) -> None:
     assert checked(tmp_path, BGCI_ACTION_COMMAND=command)[0] == 0
 
 
@@ -107,7 +105,7 @@ def test_the_runners_own_python_is_used_where_it_can_run_bgci(tmp_path: Path) ->
     assert "python-path does not name a Python 3.10 or later" in log
 
 
-def test_an_input_that_there_is_not_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unknown_input_is_refused_by_name(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     done = act_on({"command": "render", "draintimeout": "5s"}, GITHUB_OUTPUT=str(outputs))
     assert done.returncode == 2
@@ -160,7 +158,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RENDER = {"command": "render", "app": "testapp", "revision": "v2", "image": "testapp:v2"}
 
 
-def test_it_installs_itself_without_a_network_from_a_directory_of_wheels(wheels: Path, tmp_path: Path) -> None:
+def test_the_action_installs_bgci_without_a_network_from_a_directory_of_wheels(wheels: Path, tmp_path: Path) -> None:
     inputs = {**RENDER, "wheels": str(wheels), "template-dir": str(ROOT / "examples")}
     done = act_on(inputs, BASE, tmp_path, RUNNER_TEMP=str(tmp_path), PIP_NO_INDEX="1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -183,7 +181,7 @@ def test_a_package_with_other_bytes_is_not_installed(wheels: Path, tmp_path: Pat
     assert not list(tmp_path.glob("bgci-*/bgci"))
 
 
-def test_the_installation_sees_no_credential_but_the_way_to_the_index(wheels: Path, tmp_path: Path) -> None:
+def test_the_installation_gets_no_credential_except_those_of_the_package_index(wheels: Path, tmp_path: Path) -> None:
     """The Python that runs the action notes the environment of the Python that it starts for pip."""
     spy = tmp_path / "spy"
     spy.mkdir()

@@ -70,7 +70,7 @@ def written(directory: Path) -> Sequence[str]:
     return [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
 
 
-def test_the_action_takes_them_from_its_environment(
+def test_the_action_takes_credentials_from_its_environment(
     secured_lab: SecuredLab, accounts: dict[str, Any], tmp_path: Path
 ) -> None:
     ways = [
@@ -100,7 +100,7 @@ def test_the_action_takes_them_from_its_environment(
 
 
 @needs_groovy
-def test_the_jenkins_steps_take_them_by_their_id(
+def test_the_jenkins_steps_take_credentials_by_id(
     secured_lab: SecuredLab, accounts: dict[str, Any], tmp_path: Path
 ) -> None:
     executable = tmp_path / "bgci"
@@ -124,7 +124,7 @@ def test_the_jenkins_steps_take_them_by_their_id(
 
 
 @needs_runner
-def test_the_jobs_of_gitlab_take_them_from_variables_of_the_project(
+def test_the_gitlab_jobs_take_credentials_from_project_variables(
     secured_lab: SecuredLab, accounts: dict[str, Any], tmp_path: Path
 ) -> None:
     directory = tmp_path / "repository"

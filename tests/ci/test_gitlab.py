@@ -169,7 +169,9 @@ def test_the_example_releases_to_the_sandbox_and_a_failing_canary_brings_the_old
 
 @needs_runner
 @pytest.mark.timeout(600)
-def test_without_approval_the_canary_stands_until_its_environment_is_stopped(make_app: Callable[..., App]) -> None:
+def test_a_pipeline_without_approval_keeps_the_canary_until_its_environment_is_stopped(
+    make_app: Callable[..., App],
+) -> None:
     app, directory = released(make_app)
     second = commit(directory)
     waiting = run(directory, "--needs", "bgci-test", app=app)  # gitlab-ci-local cannot wait for a person
@@ -182,7 +184,7 @@ def test_without_approval_the_canary_stands_until_its_environment_is_stopped(mak
 
 @needs_runner
 @pytest.mark.timeout(600)
-def test_a_cancelled_job_does_as_on_abort_says(make_app: Callable[..., App]) -> None:
+def test_a_cancelled_job_follows_on_abort(make_app: Callable[..., App]) -> None:
     app, directory = released(make_app, env={"SANDBOX_START_SECONDS": "5"})
     second = commit(directory)
     runner = start(directory, "--manual", "bgci-promote", app=app)
@@ -201,7 +203,7 @@ def test_a_cancelled_job_does_as_on_abort_says(make_app: Callable[..., App]) -> 
 
 @needs_runner
 @pytest.mark.timeout(600)
-def test_from_nothing_on_a_release_is_made_and_made_again_and_each_job_may_be_repeated(
+def test_a_first_release_and_its_repetition_succeed_and_each_job_can_be_repeated(
     make_app: Callable[..., App],
 ) -> None:
     app = make_app(2, name="/web", group="web-{}")
@@ -423,7 +425,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gitlab.md").read_t
 
 @needs_runner
 @pytest.mark.parametrize(("number", "promotions"), [(0, 1), (1, 1), (2, 2), (3, 2)])
-def test_the_examples_of_the_page_are_pipelines(tmp_path: Path, number: int, promotions: int) -> None:
+def test_the_documented_examples_are_valid_pipelines(tmp_path: Path, number: int, promotions: int) -> None:
     directory = repository(tmp_path)
     text = re.sub(r"component: .*", "local: templates/bgci.yml", EXAMPLES[number])
     text = re.sub(r"    rules:\n      - changes: .*\n", "", text)  # nothing has changed in this repository
@@ -464,7 +466,7 @@ def test_an_input_that_the_component_does_not_know_is_an_error(tmp_path: Path) -
     ],
     ids=["defaults", "all-kinds"],
 )
-def test_the_jobs_are_as_the_schema_of_gitlab_says(tmp_path: Path, inputs: str) -> None:
+def test_the_jobs_match_the_schema_of_gitlab(tmp_path: Path, inputs: str) -> None:
     directory = repository(tmp_path)
     pipeline(directory, f"{WEB}\n{inputs}", before=BUILD.format(script="ls"))
     text = run(directory, "--preview").log.partition("\n---\n")[2]

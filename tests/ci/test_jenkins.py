@@ -53,7 +53,7 @@ def test_values_go_through_the_environment_and_credentials_through_bindings(tmp_
     assert "t0k3n" not in str(ran.steps("sh"))
 
 
-def test_a_pipeline_asks_outside_of_the_agent_and_promotes(tmp_path: Path) -> None:
+def test_a_pipeline_asks_for_approval_outside_of_the_agent_and_promotes(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, label: 'linux', approval: true, submitter: 'ops')")
     assert (ran.result, ran.error) == ("SUCCESS", None)
@@ -76,7 +76,7 @@ def went_back(ran: Build, failed: str, code: int) -> None:
 @pytest.mark.parametrize(
     ("stage", "code", "name"), [("canary", 8, "unhealthy"), ("test", 7, "rejected"), ("promote", 9, "timeout")]
 )
-def test_a_stage_that_fails_is_an_error_with_its_name_and_the_pipeline_goes_back(
+def test_a_failed_stage_is_an_error_with_its_name_and_the_pipeline_rolls_back(
     tmp_path: Path, stage: str, code: int, name: str
 ) -> None:
     stand_in(tmp_path, **{stage: code})
@@ -86,7 +86,7 @@ def test_a_stage_that_fails_is_an_error_with_its_name_and_the_pipeline_goes_back
     went_back(ran, stage, code)
 
 
-def test_a_rollback_that_fails_leaves_the_failure_before_it_as_the_error(tmp_path: Path) -> None:
+def test_a_failed_rollback_keeps_the_first_failure_as_the_error(tmp_path: Path) -> None:
     stand_in(tmp_path, test=7, rollback=6)
     ran = build(tmp_path, f"bgciPipeline({RELEASE})")
     assert ran.result == "FAILURE"
@@ -94,7 +94,7 @@ def test_a_rollback_that_fails_leaves_the_failure_before_it_as_the_error(tmp_pat
     assert "bgci rollback: conflict" in ran.steps("caught")[0]["details"]
 
 
-def test_nothing_goes_back_before_anything_began_or_where_it_is_to_be_left(tmp_path: Path) -> None:
+def test_a_failed_pipeline_does_not_roll_back_before_the_canary_or_with_on_failure_leave(tmp_path: Path) -> None:
     stand_in(tmp_path, publish=4)
     assert build(tmp_path, f"bgciPipeline({RELEASE})").commands == [("publish", 4)]
     stand_in(tmp_path, canary=8)
@@ -103,14 +103,14 @@ def test_nothing_goes_back_before_anything_began_or_where_it_is_to_be_left(tmp_p
 
 
 @pytest.mark.parametrize("answer", ["refuse", "timeout"])
-def test_without_approval_the_pipeline_goes_back_and_is_aborted(tmp_path: Path, answer: str) -> None:
+def test_a_pipeline_without_approval_rolls_back_and_is_aborted(tmp_path: Path, answer: str) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input=answer)
     assert ran.result == "ABORTED"
     went_back(ran, "test", 0)
 
 
-def test_an_abort_reaches_bgci_which_goes_back_by_itself(tmp_path: Path) -> None:
+def test_an_abort_reaches_bgci_which_rolls_back_by_itself(tmp_path: Path) -> None:
     stand_in(tmp_path, canary="abort")
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abort="waiting")
     assert ran.result == "ABORTED"
@@ -149,7 +149,7 @@ def test_a_killed_bgci_is_a_named_failure_and_rolls_back(tmp_path: Path) -> None
     went_back(ran, "canary", 137)
 
 
-def test_on_abort_is_heeded_where_the_environment_gives_it(tmp_path: Path) -> None:
+def test_on_abort_from_the_environment_is_honoured(tmp_path: Path) -> None:
     stand_in(tmp_path, canary="abort")
     ran = build(tmp_path, f"withEnv(['BGCI_ON_ABORT=rollback']) {{ bgciPipeline({RELEASE}) }}", lose="waiting")
     assert ran.commands[-1] == ("rollback", 0)
@@ -285,13 +285,13 @@ def test_artifacts_that_cannot_be_kept_do_not_fail_a_release(tmp_path: Path) -> 
     assert "could not be archived" in ran.steps("caught")[0]["details"]
 
 
-def test_an_earlier_result_is_not_taken_for_that_of_a_run_that_never_was(tmp_path: Path) -> None:
+def test_the_result_of_an_earlier_run_is_not_used_for_a_run_that_did_not_start(tmp_path: Path) -> None:
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciRender({RELEASE}); bgciCanary({RELEASE}, executable: 'no-such-bgci')")
     assert ran.error == "bgci canary: it could not be run; is it installed on this agent? (exit code 127)"
 
 
-def test_the_declarative_example_promotes_and_goes_back(tmp_path: Path) -> None:
+def test_the_declarative_example_promotes_and_rolls_back(tmp_path: Path) -> None:
     stand_in(tmp_path)
     example = ROOT / "Jenkinsfile.example"
     wanted: dict[str, Any] = {"params": {"REVISION": "v2", "IMAGE": "web:2"}, "credentials": {"dcos": SECRETS["login"]}}
@@ -308,7 +308,7 @@ def test_the_declarative_example_promotes_and_goes_back(tmp_path: Path) -> None:
     assert lost.commands == [("publish", 0), ("canary", None), ("rollback", 0)]
 
 
-def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
+def test_the_documented_examples_run(tmp_path: Path) -> None:
     stand_in(tmp_path)
     examples = re.findall(
         r"```groovy\n@Library\('bgci'\) _\n(.*?)```", (ROOT / "docs" / "jenkins.md").read_text(), re.S
@@ -417,7 +417,7 @@ def test_an_agent_lost_during_the_canary_is_rolled_back_from_another_one(make_se
 
 
 @pytest.mark.timeout(600)
-def test_from_nothing_on_a_release_is_made_and_made_again_and_each_stage_may_be_repeated(
+def test_a_first_release_and_its_repetition_succeed_and_each_stage_can_be_repeated(
     make_secured_app: Callable[..., App],
 ) -> None:
     app = begun(make_secured_app)

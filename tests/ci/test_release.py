@@ -67,7 +67,7 @@ def test_a_release_has_its_tags_its_changelog_and_files_with_checksums(clone: Pa
     assert (clone / "dist" / "SHA256SUMS").read_text() == sums, "the same commit gives the same bytes"
 
 
-def test_a_release_is_refused_where_it_would_be_another_than_the_commit(clone: Path) -> None:
+def test_a_release_that_differs_from_its_commit_is_refused(clone: Path) -> None:
     assert "Which version?" in run(clone, "tools/release", "next", expect=2)
     (clone / "README.md").write_text("changed")
     assert "The work tree has changes" in run(clone, "tools/release", "7.8.9", expect=2)
@@ -103,14 +103,14 @@ def test_the_test_workflow_calls_the_same_command_as_ci() -> None:
 
 
 @pytest.mark.skipif(not (TOOLS / "zizmor").exists(), reason="zizmor is missing: make ci-tools")
-def test_an_auditor_finds_nothing_in_the_workflows() -> None:
+def test_an_auditor_has_no_findings_in_the_workflows() -> None:
     words = [str(TOOLS / "zizmor"), "--offline", "--pedantic", *map(str, WORKFLOWS), str(ROOT / "action.yml")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif(not (TOOLS / "check-jsonschema").exists(), reason="check-jsonschema is missing: make ci-tools")
-def test_the_workflows_are_what_github_expects() -> None:
+def test_the_workflows_match_the_schema_of_github() -> None:
     words = [str(TOOLS / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

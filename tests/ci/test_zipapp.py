@@ -73,7 +73,7 @@ def test_two_builds_are_equal_byte_for_byte(pyz: Path, tmp_path: Path) -> None:
         assert {info.date_time for info in file.infolist()} == {(2023, 11, 14, 22, 13, 20)}
 
 
-def test_nothing_in_it_is_compiled_and_the_licences_are_there(pyz: Path) -> None:
+def test_the_zipapp_has_no_compiled_code_and_has_the_licences(pyz: Path) -> None:
     with zipfile.ZipFile(pyz) as file:
         names = file.namelist()
     assert [name for name in names if Path(name).suffix in (".so", ".pyd", ".pyc")] == []
@@ -83,7 +83,7 @@ def test_nothing_in_it_is_compiled_and_the_licences_are_there(pyz: Path) -> None
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_each_python_runs_it_alone(python: str, pyz: Path, tmp_path: Path) -> None:
+def test_each_python_runs_the_zipapp_without_other_packages(python: str, pyz: Path, tmp_path: Path) -> None:
     version = run(python, pyz, "--version")
     assert (version.stdout, version.stderr, version.returncode) == (f"bgci {bgci.__version__}\n", "", 0)
     what = ("--app", "testapp", "--revision", "v2", "--image", "testapp:v2")
@@ -94,7 +94,7 @@ def test_each_python_runs_it_alone(python: str, pyz: Path, tmp_path: Path) -> No
     assert (tmp_path / "out" / "testapp-v2-rollback-single-canary.json").exists()
 
 
-def test_a_service_account_releases_with_it(
+def test_a_service_account_releases_with_the_zipapp(
     pyz: Path, secured_lab: SecuredLab, make_secured_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_secured_app()

@@ -87,7 +87,7 @@ def test_h57_every_combination_of_checks_and_strategy_is_adopted_with_no_dip(clu
 
 
 @pytest.mark.parametrize("version", ["1.11", "1.7"])
-def test_h57_an_adoption_that_gets_no_room_is_cancelled_and_nothing_is_lost(
+def test_h57_an_adoption_without_room_is_cancelled_and_loses_no_task(
     server: Callable[..., Sandbox], version: str
 ) -> None:
     """The one agent has no room for a third task. Marathon's own way back hangs too, and is stopped by force."""
@@ -108,7 +108,7 @@ def test_h57_an_adoption_that_gets_no_room_is_cancelled_and_nothing_is_lost(
     marathon.settled()
 
 
-def test_h57_an_app_that_is_caught_already_is_unlocked_by_cancelling(cluster: Marathon) -> None:
+def test_h57_an_app_that_is_already_locked_is_unlocked_by_cancelling(cluster: Marathon) -> None:
     before = cluster.deploy(definition("caught", "http", 0.5, 0, 2))
     client = Client(Http(cluster.url))
     plan = planned(client, "/caught")
@@ -119,7 +119,7 @@ def test_h57_an_app_that_is_caught_already_is_unlocked_by_cancelling(cluster: Ma
     assert (after["labels"], after["tasksHealthy"]) == (before["labels"], 2)
 
 
-def test_h57_a_marathon_that_is_away_leaves_the_command_that_cancels(cluster: Marathon) -> None:
+def test_h57_an_unreachable_marathon_is_reported_with_the_command_that_cancels(cluster: Marathon) -> None:
     cluster.deploy(definition("away", "none", 1, 1, 1))
     plan = planned(Client(Http(cluster.url)), "/away")
     with socket.socket() as closed:
@@ -128,7 +128,7 @@ def test_h57_a_marathon_that_is_away_leaves_the_command_that_cancels(cluster: Ma
         assert "`dcos marathon deployment stop d1`" in unlock(away, plan, "d1", 1.0)
 
 
-def test_cancelling_with_force_starts_no_way_back(cluster: Marathon) -> None:
+def test_cancelling_with_force_starts_no_reverting_deployment(cluster: Marathon) -> None:
     cluster.create(definition("new", "http", 1, 1, 1))
     client = Client(Http(cluster.url))
     deployment = client.http.get("/v2/deployments")[0]["id"]

@@ -322,6 +322,6 @@ def test_ping_answers_by_accept(marathon: Marathon) -> None:
     assert marathon.get("/ping", headers={"Accept": "image/png"}).status_code == 204
 
 
-def test_root_leads_to_the_ui(sandbox: Sandbox) -> None:
+def test_root_redirects_to_the_ui(sandbox: Sandbox) -> None:
     reply = requests.get(sandbox.marathon_url, allow_redirects=False, timeout=10)
     assert (reply.status_code, reply.headers["Location"]) == (302, "/ui/")

@@ -32,7 +32,7 @@ def test_creation_is_two_steps_and_waits_for_health(marathon: Marathon, name: st
 
 
 @pytest.mark.sandbox_only
-def test_deployment_of_a_sick_app_never_ends_and_locks_it(marathon: Marathon, name: str) -> None:
+def test_deployment_of_an_unhealthy_app_never_ends_and_locks_it(marathon: Marathon, name: str) -> None:
     marathon.create(web_app(name, env=SICK))
     until(lambda: marathon.app(f"/{name}")["tasksRunning"] == 1)
     holder = of(marathon, f"/{name}")[0]["id"]
@@ -221,7 +221,7 @@ def test_dependencies_are_deployed_first(marathon: Marathon, name: str) -> None:
     marathon.settled()
 
 
-def test_app_that_no_agent_can_hold_waits_in_the_queue(server: Callable[..., Sandbox], name: str) -> None:
+def test_app_that_fits_on_no_agent_waits_in_the_queue(server: Callable[..., Sandbox], name: str) -> None:
     marathon = Marathon(server("--cpus", "1", "--offer-delay", "0.05").marathon_url)
     marathon.deploy(web_app(f"{name}-small", cpus=0.8))
     marathon.create(web_app(f"{name}-big", cpus=0.5))
@@ -254,6 +254,6 @@ def test_crash_loop_backs_off_visibly_until_the_delay_is_reset(marathon: Maratho
     until(lambda: marathon.tasks(f"/{name}")[0]["id"].endswith("._app.2"))
 
 
-def test_reset_of_a_delay_that_is_not_there_is_404(marathon: Marathon, name: str) -> None:
+def test_reset_of_a_missing_delay_is_404(marathon: Marathon, name: str) -> None:
     reply = marathon.delete(f"/v2/queue/{name}/delay")
     assert missing(reply) == f"Application /{name} not found in tasks queue."

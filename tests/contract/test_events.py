@@ -39,7 +39,7 @@ def test_idle_stream_has_a_heartbeat_of_a_bare_crlf(marathon: Marathon) -> None:
     connection.close()
 
 
-def test_life_of_an_app_is_told(marathon: Marathon, name: str) -> None:
+def test_events_report_the_life_of_an_app(marathon: Marathon, name: str) -> None:
     with marathon.events() as events:
         marathon.deploy(web_app(name))
         task = marathon.tasks(f"/{name}")[0]["id"]
@@ -77,7 +77,7 @@ def test_only_single_app_writes_are_posted(marathon: Marathon, name: str) -> Non
     assert [e["uri"] for e in mine] == ["/v2/apps", f"/v2/apps/{name}", f"/v2/apps/{name}"]
 
 
-def test_filter_lets_only_these_types_through(marathon: Marathon, name: str) -> None:
+def test_filter_passes_only_the_listed_types(marathon: Marathon, name: str) -> None:
     with marathon.events("deployment_success", "status_update_event") as events:
         marathon.deploy(web_app(name))
         until(lambda: [e for e in events if e["eventType"] == "deployment_success" and plan_apps(e) == {f"/{name}"}])

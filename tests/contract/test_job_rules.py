@@ -24,7 +24,7 @@ VERDICTS = [json.loads(line) for line in gzip.decompress((DATA / "verdicts.jsonl
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict["name"][:60])
-def test_job_gets_the_verdict_of_the_real_one(metronome: Metronome, verdict: dict[str, Any]) -> None:
+def test_job_gets_the_verdict_of_the_real_metronome(metronome: Metronome, verdict: dict[str, Any]) -> None:
     reply = metronome.create(verdict["definition"])
     details = reply.json().get("details", [])
     assert reply.status_code == verdict["status"]

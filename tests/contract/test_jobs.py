@@ -173,7 +173,7 @@ def test_run_is_initial_then_active_then_in_the_history(metronome: Metronome, na
 
 
 @pytest.mark.sandbox_only
-def test_finished_run_is_nowhere_for_a_moment(server: Callable[..., Sandbox], name: str) -> None:
+def test_finished_run_is_briefly_neither_active_nor_in_the_history(server: Callable[..., Sandbox], name: str) -> None:
     metronome = Metronome(server("--history-gap", "1").metronome_url)
     run = start(metronome, job(name))
     path = f"/v1/jobs/team.{name}/runs/{run['id']}"

@@ -110,7 +110,7 @@ def answers(url: str) -> bool:
     return False
 
 
-def test_down_leaves_nothing(up: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_down_leaves_no_process_and_no_directory(up: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     pids = up()["pids"]
     control.down(tmp_path / "s")
     assert not (tmp_path / "s").exists()
@@ -149,7 +149,7 @@ def test_persistent_sandbox_survives_kill_9(up: Callable[..., dict[str, Any]], t
     until(lambda: marathon.app(f"/{name}")["tasksHealthy"] == 1)
 
 
-def test_server_that_cannot_start_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_server_that_cannot_start_is_reported_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="unrecognized arguments: --nonsense"):
         control.up(tmp_path / "s", replicas=0, server_options=["--nonsense"])
 

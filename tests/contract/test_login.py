@@ -35,7 +35,7 @@ def anonymous(secured: Secured, path: str, **options: Any) -> requests.Response:
     return requests.get(secured.url + path, verify=secured.ca_cert, timeout=20, **options)
 
 
-def test_a_person_gets_a_token_in_the_body_and_as_cookies(secured: Secured, name: str) -> None:
+def test_a_user_gets_a_token_in_the_body_and_as_cookies(secured: Secured, name: str) -> None:
     secured.user(name, PASSWORD)
     reply = secured.post_login({"uid": name, "password": PASSWORD})
     token = reply.json()["token"]
@@ -58,14 +58,14 @@ def test_a_service_account_gets_a_token_for_a_signed_login(secured: Secured, acc
     assert without_exp.status_code == 200
 
 
-def test_a_service_account_may_choose_how_long_it_lives(secured: Secured, account: dict[str, Any]) -> None:
+def test_a_service_account_can_choose_the_lifetime_of_its_token(secured: Secured, account: dict[str, Any]) -> None:
     body = {"uid": account["uid"], "token": login_token(account)}
     assert "exp" not in claims(secured.post_login({**body, "exp": 0}).json()["token"])
     until_then = int(time.time()) + 77
     assert claims(secured.post_login({**body, "exp": until_then}).json()["token"])["exp"] == until_then
 
 
-def test_a_user_cannot_choose_it(secured: Secured, name: str) -> None:
+def test_a_user_cannot_choose_the_lifetime_of_a_token(secured: Secured, name: str) -> None:
     body = secured.user(name)
     assert "exp" in claims(secured.post_login({**body, "exp": 0}).json()["token"])
 
@@ -84,7 +84,7 @@ def test_a_user_cannot_choose_it(secured: Secured, name: str) -> None:
         [],
     ],
 )
-def test_a_login_without_sense_is_a_bad_request(secured: Secured, body: Any) -> None:
+def test_a_malformed_login_is_a_bad_request(secured: Secured, body: Any) -> None:
     reply = secured.post_login(body)
     assert reply.status_code == 400
     assert reply.json().keys() == {"title", "description", "code"}
@@ -132,7 +132,7 @@ def test_the_kinds_of_login_are_public(secured: Secured) -> None:
     assert expected.items() <= kinds.items()
 
 
-def test_logout_takes_the_cookie_back(secured: Secured) -> None:
+def test_logout_deletes_the_cookie(secured: Secured) -> None:
     reply = anonymous(secured, f"{API}/auth/logout")
     assert reply.status_code == 200
     assert f'{COOKIE}="";' in reply.headers["Set-Cookie"]
@@ -160,7 +160,7 @@ def test_without_a_login_admin_router_answers_in_html(secured: Secured) -> None:
         assert reply.headers["Content-Type"].startswith("text/html")
 
 
-def test_no_token_of_another_key_is_known(secured: Secured) -> None:
+def test_a_token_signed_with_another_key_is_refused(secured: Secured) -> None:
     forged = jwt.encode({"uid": secured.superuser["uid"]}, key_pair()[0], algorithm="RS256")
     assert secured.request("GET", "/metadata", token=forged).status_code == 401
 

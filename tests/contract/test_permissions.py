@@ -316,7 +316,7 @@ def test_in_strict_mode_a_log_needs_mesos_permissions_as_well(server: Callable[.
 # -- how accounts and permissions are made -----------------------------------------------------------------------------
 
 
-def test_only_a_superuser_looks_at_accounts_and_changes_them(secured: Secured, name: str) -> None:
+def test_only_a_superuser_reads_and_changes_accounts(secured: Secured, name: str) -> None:
     person = secured.person()
     user, acl = f"{API}/users/{name}", acl_path(f"{SERVICES}:/{name}")
     granted = f"{acl}/users/{person.uid}/read"
@@ -327,7 +327,7 @@ def test_only_a_superuser_looks_at_accounts_and_changes_them(secured: Secured, n
     assert {person.gets(method, path, {}) for method, path in requests} == {403}
 
 
-def test_an_account_is_made_once(secured: Secured, name: str) -> None:
+def test_an_account_is_created_only_once(secured: Secured, name: str) -> None:
     secured.user(name)
     reply = secured.request("PUT", f"{API}/users/{name}", json={"password": "a password"})
     assert (reply.status_code, reply.json()["code"]) == (409, "ERR_USER_EXISTS")

@@ -88,7 +88,7 @@ def test_group_by_spreads_evenly_and_stays_even_when_scaled_down(agents: Maratho
     assert Counter(RACKS[host] for host in hosts(agents, f"/{name}")) == {"r1": 1, "r2": 1}
 
 
-def test_group_by_waits_for_a_group_that_there_is_not(agents: Marathon, name: str) -> None:
+def test_group_by_waits_for_a_missing_group(agents: Marathon, name: str) -> None:
     agents.create(app(name, 3, "rack", "GROUP_BY", "3"))
     until(lambda: len(hosts(agents, f"/{name}")) == 2)
     until(lambda: "UnfulfilledConstraint" in reasons(agents))

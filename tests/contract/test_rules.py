@@ -43,12 +43,12 @@ def test_scale_down_takes_unreachable_staging_starting_running_then_all_others()
 
 @pytest.mark.parametrize(("selection", "order"), [("YOUNGEST_FIRST", "cba"), ("OLDEST_FIRST", "abc")])
 @pytest.mark.parametrize("condition", [Condition.RUNNING, Condition.STAGING, Condition.STARTING])
-def test_equals_go_by_age(selection: str, order: str, condition: Condition) -> None:
+def test_scale_down_orders_equal_instances_by_age(selection: str, order: str, condition: Condition) -> None:
     instances = [instance("b", condition, 20), instance("a", condition, 30), instance("c", condition, 10)]
     assert [made.id for made in plan.kill_order(instances, selection)] == list(order)
 
 
-def test_sentenced_instances_go_first_and_all_of_them() -> None:
+def test_instances_marked_for_kill_are_all_killed_first() -> None:
     instances = [instance(name, Condition.RUNNING, age) for name, age in (("a", 30), ("b", 20), ("c", 10))]
     doomed = plan.scaling_proposition(instances, ["a", "b"], APP, 2, AGENTS)
     assert [made.id for made in doomed] == ["a", "b"]
@@ -56,7 +56,7 @@ def test_sentenced_instances_go_first_and_all_of_them() -> None:
     assert [made.id for made in doomed] == ["a", "c"]
 
 
-def test_instance_that_is_given_up_does_not_count() -> None:
+def test_instance_that_is_no_longer_wanted_does_not_count() -> None:
     instances = [instance(name, Condition.RUNNING, 10) for name in "ab"]
     instances[0].wanted = False
     assert plan.scaling_proposition(instances, [], APP, 1, AGENTS) == []
@@ -99,7 +99,7 @@ def test_service_ports_end_with_the_range() -> None:
         ("a in (x,y)", True), ("a notin (x, y)", False), ("a notin ()", True), ("a,b", False), (r"c\/d==e\,f", True),
     ],
 )  # fmt: skip
-def test_label_selector_chooses(selector: str, selected: bool) -> None:
+def test_label_selector_selects_apps(selector: str, selected: bool) -> None:
     assert labels.parse(selector)({"a": "x", "c/d": "e,f"}) is selected
 
 
@@ -152,7 +152,7 @@ def accepted(read: Callable[[Any], dict[str, Any]], body: Any) -> dict[str, Any]
 
 
 @given(st.dictionaries(st.sampled_from(sorted(DIALECT.app.fields)), JSON, max_size=4))
-def test_any_definition_is_refused_or_stays_as_it_is_when_nothing_is_updated(changes: dict[str, Any]) -> None:
+def test_any_definition_is_refused_or_unchanged_by_an_empty_update(changes: dict[str, Any]) -> None:
     spec = accepted(create, {"id": "/web", "cmd": "sleep 1", **changes})
     if spec is not None:
         # The first update can add a portIndex: only then there are ports that were not given (AppNormalization.scala).

@@ -51,7 +51,7 @@ def test_a_folder_is_listed_relative_to_itself(secured: Secured, name: str) -> N
     assert {f"{name}/a", f"{name}-other/e"} <= set(secured.request("GET", f"{SECRET}/?list=true").json()["array"])
 
 
-def test_the_store_is_open(secured: Secured) -> None:
+def test_the_secret_store_is_unsealed(secured: Secured) -> None:
     assert secured.request("GET", "/secrets/v1/ping").status_code == 200
     assert secured.request("GET", "/secrets/v1/seal-status/default").json()["sealed"] is False
     assert [one["name"] for one in secured.request("GET", "/secrets/v1/store").json()["array"]] == ["default"]

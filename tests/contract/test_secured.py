@@ -45,7 +45,7 @@ def started(server: Callable[..., Sandbox]) -> Sandbox:
 
 
 @pytest.mark.sandbox_only
-def test_keys_and_passwords_are_their_owners_alone(started: Sandbox) -> None:
+def test_keys_and_passwords_are_readable_by_their_owner_only(started: Sandbox) -> None:
     secrets = [path for path in (started.directory / "iam").iterdir() if path.suffix != ".crt"]
     assert {"ca.key", "token.key", "server.pem", "superuser.json"} <= {path.name for path in secrets}
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
@@ -53,7 +53,7 @@ def test_keys_and_passwords_are_their_owners_alone(started: Sandbox) -> None:
 
 
 @pytest.mark.sandbox_only
-def test_marathon_itself_wants_other_credentials_and_metronome_is_closed(started: Sandbox) -> None:
+def test_marathons_own_port_needs_other_credentials_and_metronomes_is_closed(started: Sandbox) -> None:
     assert started.metronome_url == ""
     apps = f"{started.marathon_url}/v2/apps"
     refusal = requests.get(apps, timeout=20)
@@ -76,7 +76,7 @@ def test_no_password_is_an_argument_of_a_process(started: Sandbox) -> None:
 
 
 @pytest.mark.sandbox_only
-def test_the_superuser_may_be_chosen(server: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_the_superusers_name_can_be_set(server: Callable[..., Sandbox], tmp_path: Path) -> None:
     file = tmp_path / "superuser.json"
     file.write_text(json.dumps({"uid": "admin", "password": "of my own choice"}))
     cluster = of_sandbox(server("--secured", "--iam", str(file)))

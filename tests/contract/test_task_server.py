@@ -53,7 +53,7 @@ def test_body_follows_the_image(task_server: Start, port: int, get: Any, image: 
     assert (get().headers["X-App-Version"], get().headers["X-Task-Id"]) == ("v1", "t")
 
 
-def test_body_may_be_given(task_server: Start, port: int, get: Any) -> None:
+def test_body_can_be_set(task_server: Start, port: int, get: Any) -> None:
     task_server(port, BGCI_SANDBOX_BODY="hello")
     started(get)
     assert get("/any/path?x=y").text == "hello"
@@ -138,7 +138,7 @@ def test_idle_is_503_while_a_request_runs(task_server: Start, port: int, get: An
     assert get("/idle").status_code == 200
 
 
-def test_term_ends_it_at_once_and_cuts_the_request(task_server: Start, port: int, get: Any) -> None:
+def test_sigterm_ends_the_task_at_once_and_cuts_the_request(task_server: Start, port: int, get: Any) -> None:
     process = task_server(port)
     started(get)
     answers: list[Any] = []
@@ -151,7 +151,7 @@ def test_term_ends_it_at_once_and_cuts_the_request(task_server: Start, port: int
     assert answers == [None]
 
 
-def test_graceful_task_goes_on_serving_after_term(task_server: Start, port: int, get: Any) -> None:
+def test_graceful_task_still_serves_after_sigterm(task_server: Start, port: int, get: Any) -> None:
     process = task_server(port, SANDBOX_STOP_SECONDS="1")
     started(get)
     process.send_signal(signal.SIGTERM)
@@ -179,7 +179,7 @@ def test_a_websocket_sends_each_message_back(task_server: Start, port: int, get:
         assert reader.read() == expected
 
 
-def test_an_answer_tells_how_much_of_the_body_arrived(task_server: Start, port: int, get: Any) -> None:
+def test_an_answer_reports_the_received_size_of_the_body(task_server: Start, port: int, get: Any) -> None:
     task_server(port)
     started(get)
     reply = requests.post(f"http://127.0.0.1:{port}/", data=b"x" * 70_000, timeout=10)

@@ -155,7 +155,9 @@ def test_dying_task_stays_listed_with_its_health_and_is_not_counted_twice(marath
 
 
 @pytest.mark.sandbox_only
-def test_kill_asked_back_at_once_is_made_up_for_when_the_dying_task_is_gone(marathon: Marathon, name: str) -> None:
+def test_kill_with_scale_that_is_reversed_at_once_is_replaced_when_the_dying_task_has_ended(
+    marathon: Marathon, name: str
+) -> None:
     victim = marathon.deploy(web_app(name, 2, env={"SANDBOX_STOP_SECONDS": "1"}))["tasks"][0]["id"]
     marathon.post("/v2/tasks/delete?scale=true", {"ids": [victim]})
     refused = marathon.put(f"/v2/apps/{name}", {"instances": 2})

@@ -42,7 +42,7 @@ def active_runs(app: App, job: str) -> int:
 
 
 @BOTH_WAYS
-def test_a_signal_ends_the_canary_and_the_way_back_is_gone_as_on_abort_says(app: App, via: str) -> None:
+def test_a_signal_ends_the_canary_which_is_rolled_back_as_on_abort_says(app: App, via: str) -> None:
     running = under_way(app, via, **ROLLBACK)
     running.process.terminate()
     ended = running.end()
@@ -53,7 +53,7 @@ def test_a_signal_ends_the_canary_and_the_way_back_is_gone_as_on_abort_says(app:
 
 
 @BOTH_WAYS
-def test_a_promotion_goes_back_too(app: App, via: str) -> None:
+def test_an_aborted_promote_rolls_back(app: App, via: str) -> None:
     running = half_way(app, via, **ROLLBACK)
     running.process.send_signal(signal.SIGINT)
     ended = running.end()
@@ -63,7 +63,7 @@ def test_a_promotion_goes_back_too(app: App, via: str) -> None:
 
 
 @BOTH_WAYS
-def test_what_is_left_is_finished_by_the_same_command(app: App, via: str) -> None:
+def test_an_aborted_promote_that_left_a_hybrid_is_finished_by_the_same_command(app: App, via: str) -> None:
     running = half_way(app, via)
     running.process.terminate()
     ended = running.end()
@@ -88,7 +88,7 @@ def test_the_same_signal_from_several_senders_is_one(app: App, via: str, environ
     assert app.runs() == ({"v1": 2} if environment else {"v1": 2, "v2": 1})
 
 
-def test_a_later_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> None:
+def test_a_later_signal_ends_the_command_and_the_rollback_job_continues(app: App) -> None:
     app.write("v1", env={"SANDBOX_START_SECONDS": "5"})
     running = half_way(app, "job", **ROLLBACK)
     running.process.terminate()
@@ -102,7 +102,7 @@ def test_a_later_signal_leaves_the_rollback_going_in_the_cluster(app: App) -> No
     until(lambda: app.healthy() == {"v1": 2})
 
 
-def test_a_release_that_is_aborted_in_its_tests_goes_back(app: App) -> None:
+def test_a_release_that_is_aborted_in_its_tests_rolls_back(app: App) -> None:
     app.promote("v1")
     running = app.start("release", "v2", "--test-command", "echo began > began; exec sleep 100", **ROLLBACK)
     until((app.directory / "began").exists)

@@ -37,7 +37,7 @@ def pasted(app: App, command: str) -> Ran:
     return ran
 
 
-def test_an_app_by_hand_is_adopted_at_its_price_only_when_that_is_wanted(app: App) -> None:
+def test_a_manually_deployed_app_is_restarted_for_adoption_only_on_request(app: App) -> None:
     with foreign(app, app.id, {}, upgradeStrategy={"minimumHealthCapacity": 1, "maximumOverCapacity": 0.5}):
         before = tasks(app, app.id)
         refused = app.run("canary", "v1", expect=6)
@@ -92,7 +92,7 @@ def test_h57_an_adoption_that_does_not_end_in_time_is_cancelled_and_leaves_no_lo
         until(lambda: app.lab.marathon.counts(app.id) == (1, 1, []))
 
 
-def test_h57_an_abort_leaves_no_lock_either(app: App) -> None:
+def test_h57_an_aborted_adoption_leaves_no_lock(app: App) -> None:
     with no_room_for_another_task(app):
         before = tasks(app, app.id)
         command = app.start("doctor", "v9", *RESTART)
@@ -105,14 +105,14 @@ def test_h57_an_abort_leaves_no_lock_either(app: App) -> None:
         assert tasks(app, app.id) == before
 
 
-def test_an_app_without_tasks_is_adopted_for_nothing(app: App) -> None:
+def test_an_app_without_tasks_is_adopted_without_a_restart(app: App) -> None:
     with foreign(app, app.id, {}, instances=0, upgradeStrategy=NO_ROOM):
         assert "is adopted" in row(doctor(app, "--adopt"), "adopt", "ok")["found"]
         assert running(app, app.id)["labels"][APP_ID] == app.id
         assert running(app, app.id)["upgradeStrategy"] == NO_ROOM
 
 
-def test_a_member_of_the_group_is_taken_by_the_release_that_is_offered(app: App) -> None:
+def test_a_member_of_the_group_is_adopted_by_the_suggested_release(app: App) -> None:
     with foreign(app, f"{app.id}-blue", {GROUP: app.group}, upgradeStrategy=NO_ROOM):
         before = tasks(app, f"{app.id}-blue")
         offered = row(doctor(app, "--adopt"), "adopt", "warning")
@@ -123,7 +123,7 @@ def test_a_member_of_the_group_is_taken_by_the_release_that_is_offered(app: App)
         assert app.healthy() == {"v9": 2}
 
 
-def test_an_app_in_another_group_is_taken_with_its_group_in_the_template(app: App) -> None:
+def test_an_app_in_another_group_is_adopted_with_its_group_in_the_template(app: App) -> None:
     other = f"{app.group}-old"
     with foreign(app, app.id, {GROUP: other}):
         before = tasks(app, app.id)
@@ -143,7 +143,7 @@ def renamed(make_app: Callable[..., App]) -> App:
     return make_app(2)
 
 
-def test_h51_an_app_under_another_name_is_moved_by_the_release_that_is_offered(renamed: App) -> None:
+def test_h51_an_app_under_another_name_is_moved_by_the_suggested_release(renamed: App) -> None:
     old = f"{renamed.id}-old"
     with foreign(renamed, old, {GROUP: renamed.group}):
         refused = renamed.run("canary", "v9", expect=6)
@@ -181,6 +181,6 @@ def test_two_apps_side_by_side_are_not_adopted(app: App) -> None:
         assert "side by side" in row(doctor(app, "--adopt", expect=6), "adopt", "failure")["found"]
 
 
-def test_what_bgci_deployed_needs_no_adoption(app: App) -> None:
+def test_an_app_deployed_by_bgci_needs_no_adoption(app: App) -> None:
     app.promote("v1")
     assert "nothing to adopt" in row(doctor(app, "--adopt"), "adopt", "ok")["found"]

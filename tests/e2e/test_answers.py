@@ -13,7 +13,7 @@ import pytest
 from e2e.lab import BGCI, App
 
 
-def test_status_when_nothing_runs(app: App) -> None:
+def test_status_without_running_apps_is_empty(app: App) -> None:
     app.publish("v1")
     assert "nothing runs" in app.run("status").out
     assert app.status()["state"]["apps"] == []
@@ -39,7 +39,7 @@ def test_the_share_at_a_load_balancer_that_cannot_be_read_is_unknown(app: App) -
     assert "0%" not in ran.out
 
 
-def test_an_answer_into_a_closed_pipe_ends_as_the_platform_says(app: App) -> None:
+def test_output_into_a_closed_pipe_ends_with_141(app: App) -> None:
     app.promote("v1")
     reader, writer = os.pipe()
     os.close(reader)
@@ -68,7 +68,7 @@ def test_status_of_a_hybrid_as_text_and_as_json(make_app: Callable[..., App]) ->
     assert found["group"] == app.group
 
 
-def test_release_from_nothing_and_to_the_next(app: App) -> None:
+def test_release_deploys_a_first_revision_and_replaces_it_with_the_next(app: App) -> None:
     app.run("release", "v1", BGCI_VIA="job")
     assert app.healthy() == {"v1": 2}
     with app.load():
@@ -89,7 +89,7 @@ def test_release_that_fails_is_rolled_back_and_names_the_cause(app: App) -> None
     assert "0 of 1 instances" in failed.result["cause"]["message"]
 
 
-def test_release_that_fails_is_left_as_it_is_when_asked_to(app: App) -> None:
+def test_release_that_fails_is_not_rolled_back_with_on_failure_leave(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
     failed = app.run("release", "v2", "--timeout", "3s", "--on-failure", "leave", expect=8)
@@ -97,27 +97,27 @@ def test_release_that_fails_is_left_as_it_is_when_asked_to(app: App) -> None:
     assert app.runs() == {"v1": 2, "v2": 1}
 
 
-def test_release_that_fails_with_nothing_to_go_back_to_keeps_its_own_code(app: App) -> None:
+def test_release_that_fails_without_a_baseline_keeps_its_exit_code(app: App) -> None:
     app.write("v1", env={"SANDBOX_HEALTH": "fail"})
     failed = app.run("release", "v1", "--timeout", "3s", expect=8)
     assert failed.result["cause"]["exit_code"] == 8
 
 
 @pytest.mark.parametrize("missing", ["BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL"])
-def test_release_that_cannot_begin_does_not_go_back(app: App, missing: str) -> None:
+def test_release_that_cannot_begin_does_not_roll_back(app: App, missing: str) -> None:
     failed = app.run("release", "v1", expect=2, **{missing: ""})
     assert "Give --" in failed.err
     assert "Rolling back" not in failed.text
     assert [stage["command"] for stage in failed.result["stages"]] == ["render"]
 
 
-def test_release_by_jobs_reaches_no_load_balancer_from_here(app: App) -> None:
+def test_release_by_jobs_needs_no_load_balancer_from_the_ci_runner(app: App) -> None:
     app.promote("v1")
     app.run("release", "v2", "--test-command", "true", BGCI_VIA="job", BGCI_MARATHON_LB_URL="")
     assert app.healthy() == {"v2": 2}
 
 
-def test_release_of_a_dry_run_says_what_would_fail_and_does_not_go_back(app: App) -> None:
+def test_dry_run_of_a_release_reports_the_expected_failure_and_does_not_roll_back(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     before = app.state()
@@ -127,7 +127,7 @@ def test_release_of_a_dry_run_says_what_would_fail_and_does_not_go_back(app: App
     assert app.state() == before
 
 
-def test_dry_run_tells_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
+def test_dry_run_shows_the_plan_and_the_difference_and_changes_nothing(app: App) -> None:
     would = app.canary("v1", "--dry-run")
     assert app.apps() == []
     assert "Plan: Create v1 with 2 instances." in would.out
@@ -169,7 +169,7 @@ def test_rendering_twice_gives_identical_bytes_and_the_manifest_their_hashes(app
     assert manifest["revision"] == "v1"
 
 
-def test_what_was_rendered_is_what_is_deployed_later_without_a_template(app: App) -> None:
+def test_a_rendered_definition_is_deployed_later_without_a_template(app: App) -> None:
     app.run("render", "v1")
     (app.directory / app.template("v1")).unlink()
     words = ("promote", "--app", app.id, "--revision", "v1")
@@ -201,7 +201,7 @@ def test_the_result_of_a_failure_has_message_and_remedy(app: App) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_every_line_of_the_log_is_ours(app: App, form: str) -> None:
+def test_every_line_of_the_log_has_the_chosen_format(app: App, form: str) -> None:
     done = app.promote("v1", "--log-format", form)
     lines = done.out.splitlines()
     assert lines

@@ -66,7 +66,7 @@ def test_a_missing_variable_is_invalid_and_named(app: App) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
-def test_every_finding_of_a_definition_is_told_at_once(app: App) -> None:
+def test_all_findings_of_a_definition_are_reported_at_once(app: App) -> None:
     definition = app.definition
     definition["labels"] = {"HAPROXY_GROUP": "external"}
     definition["healthChecks"] = []
@@ -76,7 +76,7 @@ def test_every_finding_of_a_definition_is_told_at_once(app: App) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_missing_template_is_named_with_every_place_that_was_looked_at(app: App) -> None:
+def test_a_missing_template_is_reported_with_every_searched_path(app: App) -> None:
     app.write("v2")
     running = app.lab.start("canary", "--app", app.id, "--revision", "v1", "--image", "i", directory=app.directory)
     ran = running.end()
@@ -115,13 +115,13 @@ def test_a_missing_name_is_a_usage_error(app: App, flag: str, words: list[str]) 
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("setting", ["BGCI_CLUSTER_URL", "BGCI_MARATHON_LB_URL"])
-def test_no_cluster_or_no_load_balancer_named_is_a_usage_error(app: App, setting: str) -> None:
+def test_a_missing_url_of_cluster_or_load_balancer_is_a_usage_error(app: App, setting: str) -> None:
     ran = app.canary("v1", expect=2, **{setting: ""})
     assert f"--{setting[5:].lower().replace('_', '-')} is missing" in message(ran)
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_configuration_file_that_is_none_is_a_usage_error(app: App) -> None:
+def test_an_invalid_configuration_file_is_a_usage_error(app: App) -> None:
     (app.directory / "bgci.toml").write_text("timeout = ")
     assert "bgci.toml is not TOML" in message(app.canary("v1", expect=2))
     (app.directory / "bgci.toml").write_text('tiemout = "3s"')
@@ -137,35 +137,35 @@ def test_an_unreachable_cluster_is_unavailable(app: App, closed_port: str, comma
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("command", ["canary", "status"])
-def test_a_plain_web_server_is_no_cluster(app: App, command: str) -> None:
+def test_a_plain_web_server_is_not_accepted_as_a_cluster(app: App, command: str) -> None:
     with web_server() as url:
         ran = app.run(command, "" if command == "status" else "v1", expect=5, BGCI_CLUSTER_URL=url)
     assert f"Is {url} the URL of DC/OS?" in message(ran)
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_plain_web_server_is_no_marathon_and_no_metronome(app: App) -> None:
+def test_a_plain_web_server_is_not_accepted_as_marathon_or_metronome(app: App) -> None:
     with web_server() as url:
         assert url in message(app.canary("v1", expect=5, BGCI_CLUSTER_URL="", BGCI_MARATHON_URL=url))
         assert url in message(app.publish("v1", expect=5, BGCI_METRONOME_URL=url))
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_plain_web_server_is_no_load_balancer(app: App) -> None:
+def test_a_plain_web_server_is_not_accepted_as_a_load_balancer(app: App) -> None:
     with web_server() as url:
         ran = app.canary("v1", "--timeout", "2s", expect=5, BGCI_MARATHON_LB_URL=url)
     assert url in message(ran)
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_load_balancer_whose_name_is_unknown_is_unavailable(app: App) -> None:
+def test_a_load_balancer_with_an_unknown_host_name_is_unavailable(app: App) -> None:
     ran = app.canary("v1", "--timeout", "2s", expect=5, BGCI_MARATHON_LB_URL="http://nowhere.invalid:9090")
     assert "nowhere.invalid" in message(ran)
 
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("goal", GOALS)
-def test_a_revision_without_jobs_is_a_conflict_that_says_publish(app: App, goal: str) -> None:
+def test_a_revision_without_jobs_is_a_conflict_that_names_publish(app: App, goal: str) -> None:
     ran = app.run(goal, "v1", "--via", "job", expect=6)
     assert "bgci publish" in message(ran)
 

@@ -38,7 +38,9 @@ def by_zdd(app: App, started_at: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("started_at", ["2020-05-01T10:00:00.000000+02:00", "2020-05-01T10:00:00.000000"])
-def test_h13_h33_a_baseline_by_zdd_with_a_time_zone_or_without(app: App, started_at: str) -> None:
+def test_h13_h33_a_baseline_of_zdd_is_replaced_whether_or_not_its_date_has_a_time_zone(
+    app: App, started_at: str
+) -> None:
     deployed(app, foreign(app, **by_zdd(app, started_at)))
     with app.load() as load:
         app.canary("v1")
@@ -48,7 +50,7 @@ def test_h13_h33_a_baseline_by_zdd_with_a_time_zone_or_without(app: App, started
     assert load.answered_by("v1") > 0
 
 
-def test_h13_a_baseline_of_a_clock_ahead_of_ours(app: App) -> None:
+def test_h13_a_baseline_dated_in_the_future_is_replaced(app: App) -> None:
     deployed(app, foreign(app, **by_zdd(app, "2099-01-01T00:00:00.000000")))
     with app.load():
         app.canary("v1")
@@ -56,7 +58,7 @@ def test_h13_a_baseline_of_a_clock_ahead_of_ours(app: App) -> None:
     assert app.healthy() == {"v1": 2}
 
 
-def test_h33_a_baseline_whose_date_is_none_is_a_conflict_before_anything_changes(app: App) -> None:
+def test_h33_a_baseline_with_an_invalid_date_is_a_conflict_before_any_change(app: App) -> None:
     deployed(app, foreign(app, **by_zdd(app, "yesterday")))
     before = app.state()
     refused = app.canary("v1", expect=6)
@@ -64,7 +66,7 @@ def test_h33_a_baseline_whose_date_is_none_is_a_conflict_before_anything_changes
     assert app.state() == before
 
 
-def test_h09_a_baseline_by_other_means_is_replaced_without_a_lost_request(app: App) -> None:
+def test_h09_a_baseline_deployed_by_another_tool_is_replaced_without_a_lost_request(app: App) -> None:
     deployed(app, foreign(app))
     with app.load(), app.watched() as watch:
         canary = app.canary("v1")
@@ -74,7 +76,7 @@ def test_h09_a_baseline_by_other_means_is_replaced_without_a_lost_request(app: A
     assert app.healthy() == {"v1": 2}
 
 
-def test_h09_a_canary_beside_a_baseline_by_other_means_goes_back_when_its_sessions_may_be_cut(app: App) -> None:
+def test_h09_a_canary_beside_a_baseline_of_another_tool_is_rolled_back_by_force(app: App) -> None:
     """marathon-lb would stop on a swap of roles there, so nothing can drain the canary."""
     deployed(app, foreign(app))
     app.canary("v1")
@@ -85,7 +87,7 @@ def test_h09_a_canary_beside_a_baseline_by_other_means_goes_back_when_its_sessio
     until(lambda: app.least_up() == 2)
 
 
-def test_h14_a_baseline_by_other_means_is_never_taken_for_the_revision(app: App) -> None:
+def test_h14_a_baseline_deployed_by_another_tool_is_never_taken_for_the_revision(app: App) -> None:
     deployed(app, foreign(app))
     before = app.state()
     nothing = app.rollback("v1")
@@ -93,7 +95,7 @@ def test_h14_a_baseline_by_other_means_is_never_taken_for_the_revision(app: App)
     assert app.state() == before
 
 
-def test_h15_a_baseline_without_a_health_check_needs_a_word_from_the_user(app: App) -> None:
+def test_h15_a_baseline_without_a_health_check_is_refused_unless_allowed(app: App) -> None:
     definition = foreign(app)
     definition["healthChecks"] = []
     app.lab.marathon.create(definition)

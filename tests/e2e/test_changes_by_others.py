@@ -18,7 +18,7 @@ def by_hand(app: App, revision: str, method: str, path: str = "", **body: Any) -
     assert reply.status_code < 300, reply.text
 
 
-def test_what_another_hand_does_is_named_and_finished_or_refused_and_never_undone(app: App) -> None:
+def test_an_outside_change_is_reported_and_never_undone(app: App) -> None:
     app.promote("v1")
     # The canary cannot become healthy, so that each command waits until the other hand has done its work.
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
@@ -51,7 +51,7 @@ def test_what_another_hand_does_is_named_and_finished_or_refused_and_never_undon
     assert app.runs() == {"v2": 2}
 
 
-def test_what_another_hand_does_while_a_release_tests_is_named_and_a_deleted_canary_is_not_created_again(
+def test_an_outside_change_during_the_tests_is_reported_and_a_deleted_canary_is_not_created_again(
     make_app: Callable[..., App],
 ) -> None:
     app = make_app(1)

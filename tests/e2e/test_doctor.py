@@ -58,7 +58,7 @@ def foreign(app: App, app_id: str, labels: dict[str, str], **fields: Any) -> Ite
         until(lambda: requests.get(f"{app.lab.marathon.url}/v2/apps{app_id}", timeout=10).status_code == 404)
 
 
-def test_a_healthy_cluster_is_green_before_the_first_release_and_after_it(app: App) -> None:
+def test_a_healthy_cluster_has_no_finding_before_and_after_the_first_release(app: App) -> None:
     before = doctor(app)
     assert outcomes(before) == {"ok"}
     assert {"url", "tls", "cluster", "clock", "login", "marathon", "metronome", "permissions", "load-balancer"} <= {
@@ -69,7 +69,7 @@ def test_a_healthy_cluster_is_green_before_the_first_release_and_after_it(app: A
     assert outcomes(doctor(app)) == {"ok"}
 
 
-def test_it_changes_nothing(app: App) -> None:
+def test_doctor_changes_nothing(app: App) -> None:
     app.promote("v1")
     before, jobs = app.state(), app.lab.jobs()
     doctor(app, BGCI_VIA="auto")
@@ -85,7 +85,7 @@ def test_a_stuck_hybrid_is_a_warning_with_the_command_that_ends_it(app: App) -> 
     assert outcomes(doctor(app)) == {"ok"}
 
 
-def test_a_group_and_a_port_that_others_have_are_conflicts(app: App) -> None:
+def test_a_group_or_a_port_of_another_app_is_a_conflict(app: App) -> None:
     alternative = app.definition["labels"]["HAPROXY_DEPLOYMENT_ALT_PORT"]
     mapping = [{**app.definition["container"]["portMappings"][0], "servicePort": int(alternative)}]
     container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": mapping}
@@ -98,7 +98,7 @@ def test_a_group_and_a_port_that_others_have_are_conflicts(app: App) -> None:
         assert f"{app.id}-api" in row(doctor(app, expect=6), "group", "failure")["found"]
 
 
-def test_start_times_of_other_tools_and_a_name_of_one_colour(app: App) -> None:
+def test_invalid_start_times_and_vips_of_one_colour_are_reported(app: App) -> None:
     mappings = [{**app.definition["container"]["portMappings"][0], "labels": {"VIP_0": f"{app.id}-blue:80"}}]
     container = {**app.definition["container"], "docker": {"image": "x"}, "portMappings": mappings}
     labels = {GROUP: app.group, STARTED: "yesterday", TARGET: "2"}
@@ -110,7 +110,7 @@ def test_start_times_of_other_tools_and_a_name_of_one_colour(app: App) -> None:
         row(doctor(app), "started-at", "warning")
 
 
-def test_a_template_that_is_not_valid(app: App) -> None:
+def test_an_invalid_template_is_a_failure_and_the_apps_are_still_checked(app: App) -> None:
     app.write("v9", labels={GROUP: f"{app.id.strip('/')}-blue"})
     rows = doctor(app, expect=3)
     assert "one colour" in row(rows, "template", "failure")["found"]
@@ -118,7 +118,7 @@ def test_a_template_that_is_not_valid(app: App) -> None:
     row(rows, "apps", "ok")
 
 
-def test_a_load_balancer_that_is_away_stops_nothing_else(app: App) -> None:
+def test_an_unreachable_load_balancer_does_not_stop_the_other_checks(app: App) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -128,7 +128,7 @@ def test_a_load_balancer_that_is_away_stops_nothing_else(app: App) -> None:
     row(rows, "state", "ok")
 
 
-def test_a_cluster_that_is_away_or_none_is_named_and_the_rest_is_still_looked_at(app: App) -> None:
+def test_an_unreachable_or_wrong_cluster_is_reported_and_the_other_checks_still_run(app: App) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -140,7 +140,7 @@ def test_a_cluster_that_is_away_or_none_is_named_and_the_rest_is_still_looked_at
     assert "not a DC/OS" in row(stranger, "cluster", "failure")["found"]
 
 
-def test_without_an_app_the_cluster_is_looked_at(app: App, tmp_path: Any) -> None:
+def test_doctor_without_an_app_checks_the_cluster(app: App, tmp_path: Any) -> None:
     app.promote("v1")
     app.canary("v2")
     ran = app.lab.start("doctor", directory=tmp_path).end()
@@ -149,13 +149,13 @@ def test_without_an_app_the_cluster_is_looked_at(app: App, tmp_path: Any) -> Non
     assert "give --app" in ran.out
 
 
-def test_without_any_url(app: App) -> None:
+def test_doctor_without_any_url_is_a_usage_error(app: App) -> None:
     rows = doctor(app, expect=2, BGCI_CLUSTER_URL="", BGCI_MARATHON_LB_URL="")
     row(rows, "url", "failure")
     row(rows, "load-balancer", "failure")
 
 
-def test_a_plain_marathon(app: App) -> None:
+def test_doctor_accepts_a_marathon_without_dcos(app: App) -> None:
     rows = doctor(app, BGCI_CLUSTER_URL="", BGCI_MARATHON_URL=str(app.lab.where["marathon_url"]))
     assert outcomes(rows) == {"ok"}
     assert "without DC/OS" in row(rows, "cluster", "ok")["found"]
@@ -205,7 +205,7 @@ def on_terminal(app: App, columns: int) -> str:
     return b"".join(parts).decode()
 
 
-def test_an_abort_ends_it(app: App) -> None:
+def test_a_signal_ends_doctor(app: App) -> None:
     """A look that takes its failures as findings must not take a signal for one."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -79,7 +79,7 @@ def test_a_superuser_sees_all_of_its_permissions(team: Team) -> None:
     ("lacking", "what"),
     [("service:metronome full", "metronome"), ("jobs:", "permissions"), ("ops:mesos full", "permissions")],
 )
-def test_what_is_not_granted_is_named_with_the_command_that_grants_it(team: Team, lacking: str, what: str) -> None:
+def test_a_missing_permission_is_reported_with_the_command_that_grants_it(team: Team, lacking: str, what: str) -> None:
     wanted = team.needed(via_job=True)
     team.grant(*(one for one in wanted if lacking not in str(one)))
     team.lab.put_secret(team.secret, "{}")
@@ -104,7 +104,7 @@ def test_writing_apps_is_probed_on_an_app_that_runs_without_touching_it(team: Te
     assert team.app.state() == before
 
 
-def test_a_secret_that_is_missing_and_one_of_another_folder(team: Team) -> None:
+def test_a_missing_secret_and_a_secret_of_another_folder_are_failures(team: Team) -> None:
     team.grant(*team.needed(via_job=True))
     missing = row(team.doctor(expect=6), "secret", "failure")
     assert team.secret in missing["command"]
@@ -112,7 +112,7 @@ def test_a_secret_that_is_missing_and_one_of_another_folder(team: Team) -> None:
     assert team.secret in other["remedy"]
 
 
-def test_a_secret_that_one_may_not_see_is_no_failure(team: Team) -> None:
+def test_a_secret_that_is_not_readable_is_not_a_failure(team: Team) -> None:
     team.grant(*(one for one in team.needed(via_job=True) if "secrets" not in one.rid))
     team.lab.put_secret(team.secret, "{}")
     rows = team.doctor()
@@ -129,7 +129,7 @@ def test_a_wrong_password_is_one_failure_and_the_rest_is_skipped(team: Team) -> 
     assert team.lab.logins(f"{team.uid}-p") == (0, 1)
 
 
-def test_a_certificate_that_nobody_vouches_for_and_one_that_is_not_looked_at(team: Team) -> None:
+def test_an_untrusted_certificate_is_a_failure_and_an_unverified_one_a_warning(team: Team) -> None:
     rows = team.doctor(expect=5, BGCI_CA_CERT="")
     assert "not trusted" in row(rows, "tls", "failure")["found"]
     assert "not trusted" in row(rows, "cluster", "failure")["found"]

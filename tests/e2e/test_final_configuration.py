@@ -14,7 +14,7 @@ BLIND = ("--preview", "never", "--check-config", "never")
 
 
 @pytest.mark.parametrize("labels", [FAILING, LEFT_OUT], ids=["failing", "left out"])
-def test_h45_h49_h50_settings_that_do_not_serve_after_the_commit_end_with_10_and_the_baseline_is_back(
+def test_h45_h49_h50_settings_that_do_not_serve_after_the_commit_end_with_10_and_the_baseline_restored(
     app: App, labels: dict[str, str]
 ) -> None:
     app.promote("v1")
@@ -26,7 +26,7 @@ def test_h45_h49_h50_settings_that_do_not_serve_after_the_commit_end_with_10_and
     assert app.answers() == {"v1": 20}
 
 
-def test_h56_a_revision_that_is_left_not_serving_is_rolled_back_from_the_kept_baseline(app: App) -> None:
+def test_h56_a_revision_that_does_not_serve_is_rolled_back_from_the_kept_baseline(app: App) -> None:
     app.promote("v1")
     app.write("v2", labels=LEFT_OUT)
     ended = app.promote("v2", *BLIND, "--on-degraded", "leave", expect=8)
@@ -48,7 +48,7 @@ def test_h61_a_revision_that_turns_bad_while_the_baseline_drains_is_rolled_back(
     until(lambda: app.least_up() == 2)
 
 
-def test_a_lost_answer_to_a_request_that_changes_something_ends_nothing(app: App) -> None:
+def test_a_lost_answer_to_a_changing_request_does_not_end_the_run(app: App) -> None:
     lost: set[str] = set()
 
     def once(method: str, path: str, body: bytes) -> int | None:

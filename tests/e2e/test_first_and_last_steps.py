@@ -66,7 +66,7 @@ def in_empty_directory(app: App, directory: Path, *words: str, expect: int = 0, 
 # -- the first deployment ---------------------------------------------------------------------------------------------
 
 
-def test_a_first_deployment_in_stages_is_green_and_each_stage_again_is_too(app: App, via: str) -> None:
+def test_a_first_deployment_in_stages_succeeds_and_each_stage_can_be_repeated(app: App, via: str) -> None:
     suite(app, SUITE)
     published(app, via, "v1")
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_a_first_deployment_that_never_gets_healthy_is_removed_by_its_rollback(a
     assert app.rollback("v1", BGCI_VIA=via).result["message"].startswith("Nothing to do.")
 
 
-def test_a_release_of_a_first_revision_that_never_gets_healthy_ends_with_8_and_leaves_nothing(
+def test_a_release_of_a_first_revision_that_never_gets_healthy_ends_with_8_and_leaves_no_app(
     app: App, via: str
 ) -> None:
     sick(app, "v1")
@@ -108,7 +108,7 @@ def test_a_first_revision_that_serves_cannot_be_rolled_back_and_remove_is_named(
 # -- undo -------------------------------------------------------------------------------------------------------------
 
 
-def test_undo_brings_back_the_revision_before_with_nothing_but_the_app(app: App, via: str, tmp_path: Path) -> None:
+def test_undo_brings_back_the_earlier_revision_with_only_the_app_given(app: App, via: str, tmp_path: Path) -> None:
     published(app, via, "v1", "v2")
     app.write("v1", env={"OWN": "{{ revision }} 'and' {# text #}"})
     app.promote("v1", BGCI_VIA="direct")
@@ -124,7 +124,7 @@ def test_undo_brings_back_the_revision_before_with_nothing_but_the_app(app: App,
     assert app.healthy() == {"v2": 2}
 
 
-def test_undo_where_the_jobs_are_gone_uses_what_the_app_records(app: App, tmp_path: Path) -> None:
+def test_undo_without_jobs_uses_the_records_in_the_app(app: App, tmp_path: Path) -> None:
     app.promote("v1")
     app.promote("v2")
     refused = in_empty_directory(app, tmp_path / "empty", "undo", expect=6, BGCI_VIA="job")
@@ -142,7 +142,7 @@ def test_undo_of_a_first_revision_and_beside_a_canary_is_a_conflict(app: App, tm
     assert app.healthy() == {"v1": 2, "v2": 1}
 
 
-def test_undo_brings_back_an_app_that_was_deployed_by_other_means(app: App, tmp_path: Path) -> None:
+def test_undo_brings_back_an_app_that_was_deployed_by_another_tool(app: App, tmp_path: Path) -> None:
     app.promote("v1")
     by_hand = app.apps()[0]
     labels = {name: value for name, value in by_hand["labels"].items() if not name.startswith("BGCI_")}
@@ -207,7 +207,7 @@ def test_an_emergency_rollback_needs_only_app_and_revision(app: App, via: str, t
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_a_rejected_canary_that_is_cut_is_gone_sooner_than_a_drained_one(
+def test_a_rejected_canary_is_removed_sooner_with_cut_than_by_draining(
     make_app: Callable[..., App], via: str, strategy: str
 ) -> None:
     app = make_app(3)
@@ -224,7 +224,7 @@ def test_a_rejected_canary_that_is_cut_is_gone_sooner_than_a_drained_one(
     assert app.healthy() == {"v1": 3}
 
 
-def test_a_cut_is_of_one_rollback_and_not_kept_in_its_job(app: App) -> None:
+def test_a_cut_holds_for_one_rollback_and_is_not_kept_in_its_job(app: App) -> None:
     app.publish("v2")
     app.promote("v1")
     for cut in (True, False):
@@ -234,7 +234,7 @@ def test_a_cut_is_of_one_rollback_and_not_kept_in_its_job(app: App) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(422, 3), (409, 6)])
-def test_a_release_that_marathon_refuses_before_any_change_ends_with_that_code(
+def test_a_release_that_marathon_refuses_before_any_change_ends_with_the_code_of_the_refusal(
     app: App, status: int, code: int
 ) -> None:
     app.promote("v1")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from e2e.lab import App
 
 
-def test_from_nothing_rollback_is_reached_and_canary_deploys_everything(app: App) -> None:
+def test_without_apps_rollback_is_done_and_canary_deploys_all_instances(app: App) -> None:
     nothing = app.rollback("v1")
     assert "Nothing to do" in nothing.out
     assert nothing.result["changed"] is False
@@ -20,13 +20,13 @@ def test_from_nothing_rollback_is_reached_and_canary_deploys_everything(app: App
     assert app.answers() == {"v1": 20}
 
 
-def test_from_nothing_promote_deploys_everything(app: App) -> None:
+def test_without_apps_promote_deploys_all_instances(app: App) -> None:
     app.promote("v1")
     assert app.healthy() == {"v1": 2}
     assert app.least_up() == 2
 
 
-def test_that_revision_fully_deployed_leaves_canary_and_promote_nothing_to_do_and_rollback_no_way(app: App) -> None:
+def test_with_the_revision_alone_canary_and_promote_are_done_and_rollback_is_a_conflict(app: App) -> None:
     app.promote("v1")
     before = app.state()
     for command in ("canary", "promote"):
@@ -39,7 +39,7 @@ def test_that_revision_fully_deployed_leaves_canary_and_promote_nothing_to_do_an
     assert app.state() == before
 
 
-def test_another_revision_fully_deployed_rollback_is_reached_canary_is_created_grows_and_promote_completes_it(
+def test_with_another_revision_alone_rollback_is_done_a_canary_grows_and_promote_completes_it(
     make_app: Callable[..., App],
 ) -> None:
     app = make_app(3)
@@ -68,7 +68,7 @@ def test_another_revision_fully_deployed_rollback_is_reached_canary_is_created_g
     assert app.answers() == {"v2": 20}
 
 
-def test_another_revision_fully_deployed_promote_is_a_full_swap_and_an_older_one_comes_back_the_same_way(
+def test_with_another_revision_alone_promote_swaps_fully_also_to_an_older_revision(
     app: App,
 ) -> None:
     app.promote("v1")
@@ -79,7 +79,7 @@ def test_another_revision_fully_deployed_promote_is_a_full_swap_and_an_older_one
     assert app.answers() == {"v1": 20}
 
 
-def test_hybrid_with_this_canary_rollback_removes_it(app: App) -> None:
+def test_with_a_hybrid_rollback_removes_the_canary(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     back = app.rollback("v2")
@@ -88,7 +88,7 @@ def test_hybrid_with_this_canary_rollback_removes_it(app: App) -> None:
     assert back.result["state"]["apps"][0]["revision"] == "v1"
 
 
-def test_h04_h14_hybrid_with_another_canary_is_a_conflict_for_every_goal(app: App) -> None:
+def test_h04_h14_with_another_canary_every_goal_is_a_conflict(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     before = app.state()
@@ -98,7 +98,7 @@ def test_h04_h14_hybrid_with_another_canary_is_a_conflict_for_every_goal(app: Ap
     assert app.state() == before
 
 
-def test_hybrid_with_this_canary_is_a_conflict_for_its_baseline_too(app: App) -> None:
+def test_with_a_hybrid_a_goal_of_the_baseline_is_a_conflict(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     before = app.state()

@@ -21,7 +21,7 @@ def document(app: App, job: str) -> Json:
     return found
 
 
-def test_an_option_that_only_the_stage_is_given_is_honoured(app: App) -> None:
+def test_an_option_that_is_given_only_to_the_stage_is_honoured(app: App) -> None:
     app.promote("v1")
     app.publish("v2")
     canary, promote, _ = names(app, "v2")
@@ -43,7 +43,7 @@ def test_the_deadline_of_a_run_follows_the_timeout_of_its_stage(app: App) -> Non
     assert run["restart"]["activeDeadlineSeconds"] == 365
 
 
-def test_another_image_or_definition_than_was_published_is_a_conflict_with_both(app: App) -> None:
+def test_an_image_or_definition_that_differs_from_the_published_one_is_a_conflict_with_both(app: App) -> None:
     app.publish("v1")
     words = ("canary", "--app", app.id, "--revision", "v1", *BY_JOB)
     other = app.lab.start(*words, "--image", "image:other", directory=app.directory).end()
@@ -107,7 +107,7 @@ def replaced(app: App, job: str) -> None:
     assert created.status_code == 201, created.text
 
 
-def test_h59_a_run_whose_job_is_replaced_is_said_to_be_gone_at_once(app: App) -> None:
+def test_h59_a_run_whose_job_is_replaced_is_reported_as_gone_at_once(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", *BY_JOB)
     until(lambda: runs(app, job))
@@ -128,7 +128,7 @@ def test_a_definition_that_is_too_large_as_text_is_carried_compressed_and_runs(a
     assert app.apps()[0]["env"]["LARGE"] == "ab" * 55_000
 
 
-def test_h58_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_makes_it_large(app: App) -> None:
+def test_h58_a_definition_too_large_for_a_job_is_refused_by_render_with_its_largest_parts(app: App) -> None:
     noise = random.Random(1)  # nothing compresses it
     app.write("v1", env={"NOISE": noise.randbytes(90_000).hex()})
     refused = app.run("render", "v1", expect=3)
@@ -136,7 +136,7 @@ def test_h58_a_definition_that_no_job_can_carry_is_refused_by_render_with_what_m
     assert "102400" in refused.err
 
 
-def test_publish_without_an_image_for_the_jobs_is_a_usage_error_that_says_what_to_give(app: App) -> None:
+def test_publish_without_an_image_for_the_jobs_is_a_usage_error_that_names_the_option(app: App) -> None:
     refused = app.publish("v1", expect=2, BGCI_JOB_IMAGE="")
     assert "--job-artifact" in refused.err
     assert not [job for job in app.lab.jobs() if job.startswith(app.id.strip("/"))]

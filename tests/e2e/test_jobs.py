@@ -120,7 +120,7 @@ def test_publish_that_fails_half_way_puts_the_earlier_jobs_back(app: App) -> Non
     assert [app.lab.job(job) for job in names(app, "v1")] == before
 
 
-def test_publish_that_fails_half_way_leaves_none_where_there_was_none(app: App) -> None:
+def test_publish_that_fails_half_way_removes_its_jobs_where_there_were_none(app: App) -> None:
     third = names(app, "v1")[2].encode()
     with proxy(app.lab.metronome_url) as metronome:
         metronome.fault = lambda method, path, body: 422 if method == "POST" and third in body else None
@@ -129,7 +129,7 @@ def test_publish_that_fails_half_way_leaves_none_where_there_was_none(app: App) 
     assert mine(app) == []
 
 
-def test_publish_that_cannot_put_back_what_was_there_does_not_say_so(app: App) -> None:
+def test_publish_that_cannot_restore_the_earlier_jobs_does_not_claim_it(app: App) -> None:
     third = names(app, "v1")[2].encode()
     with proxy(app.lab.metronome_url) as metronome:
         metronome.fault = lambda method, path, body: 422 if third in body or method == "DELETE" else None
@@ -140,7 +140,7 @@ def test_publish_that_cannot_put_back_what_was_there_does_not_say_so(app: App) -
     assert mine(app) == sorted(names(app, "v1"))
 
 
-def test_a_revision_that_is_written_alike_is_no_ground_to_replace_its_jobs(app: App) -> None:
+def test_a_revision_with_the_same_job_name_does_not_replace_the_jobs_of_another(app: App) -> None:
     app.publish("1.0")
     before = [app.lab.job(job) for job in mine(app)]
     conflict = app.publish("1-0", expect=6)
@@ -184,7 +184,7 @@ def test_a_whole_release_by_jobs_under_load_in_a_folder(make_app: Callable[..., 
     assert any(step.get("do") == "delete" for step in done.decisions())
 
 
-def test_the_codes_of_a_run_come_through(app: App) -> None:
+def test_the_exit_code_of_a_job_run_is_the_exit_code_of_the_stage(app: App) -> None:
     app.publish("v1")
     app.canary("v1", "--via", "job")
     conflict = app.rollback("v1", "--via", "job", expect=6)
@@ -198,7 +198,7 @@ def test_the_codes_of_a_run_come_through(app: App) -> None:
     assert app.healthy() == {"v1": 2}
 
 
-def test_h36_the_code_of_a_run_whose_log_may_not_be_read_follows_from_the_group(app: App) -> None:
+def test_h36_without_a_readable_log_the_exit_code_follows_from_the_state_of_the_group(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
     app.publish("v2")
@@ -210,7 +210,7 @@ def test_h36_the_code_of_a_run_whose_log_may_not_be_read_follows_from_the_group(
     assert "0 of 1 instances" in ended.err
 
 
-def test_the_log_of_a_job_cannot_forge_a_line_of_ours(app: App) -> None:
+def test_the_log_of_a_job_cannot_forge_a_line_of_bgci(app: App) -> None:
     forged = r"printf '::error::one\n##[error]two\n\033[2Ksection_start:0:x\n\r::set-output name=x::y\n'"
     app.publish("v1", "--job-template", job_template(app, forged + "; {{ cmd }}"))
     ran = app.canary("v1", "--via", "job")
@@ -248,7 +248,7 @@ def test_a_signal_stops_the_run(app: App, number: signal.Signals, code: int) -> 
     assert runs(app, job) == []
 
 
-def test_h22_a_run_of_another_goal_of_the_same_app_is_in_the_way(app: App) -> None:
+def test_h22_a_run_of_another_goal_of_the_same_app_is_a_conflict(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", "--via", "job")
     until(lambda: runs(app, job))
@@ -258,7 +258,7 @@ def test_h22_a_run_of_another_goal_of_the_same_app_is_in_the_way(app: App) -> No
     assert job in conflict.err
 
 
-def test_on_abort_rollback_goes_back_before_it_ends(app: App) -> None:
+def test_on_abort_rollback_rolls_back_before_the_command_ends(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
     running = app.start("canary", "v2", "--on-abort", "rollback")
@@ -269,7 +269,7 @@ def test_on_abort_rollback_goes_back_before_it_ends(app: App) -> None:
     assert app.healthy() == {"v1": 2}
 
 
-def test_an_abort_leaves_everything_to_be_finished(app: App) -> None:
+def test_an_aborted_promote_leaves_a_hybrid_that_the_same_command_finishes(app: App) -> None:
     app.promote("v1")
     running = app.start("promote", "v2")
     until(lambda: len(app.apps()) == 2)
@@ -280,7 +280,7 @@ def test_an_abort_leaves_everything_to_be_finished(app: App) -> None:
     assert app.healthy() == {"v2": 2}
 
 
-def test_auto_takes_jobs_where_metronome_answers_and_goes_directly_elsewhere(app: App) -> None:
+def test_via_auto_uses_jobs_where_metronome_answers_and_runs_directly_elsewhere(app: App) -> None:
     app.publish("v1")
     by_job = app.canary("v1", "--via", "auto")
     assert by_job.result["job"] == names(app, "v1")[0]
@@ -291,7 +291,7 @@ def test_auto_takes_jobs_where_metronome_answers_and_goes_directly_elsewhere(app
     assert "Metronome" in refused.err
 
 
-def test_prune_keeps_what_runs_and_the_latest_and_touches_no_other(app: App, stranger: str) -> None:
+def test_prune_keeps_the_jobs_of_running_and_latest_revisions_and_touches_no_other(app: App, stranger: str) -> None:
     for revision in ("v1", "v2", "v3"):
         app.publish(revision, "--job-template", job_template(app, "true"))
         job = names(app, revision)[0]

@@ -63,7 +63,7 @@ def released(make_app: Callable[..., App]) -> Callable[..., App]:
     return make
 
 
-def test_two_percent_errors_at_fifty_requests_a_second_are_rejected_within_twice_walds_number(
+def test_a_canary_with_two_percent_errors_is_rejected_within_twice_walds_number_of_requests(
     released: Callable[..., App],
 ) -> None:
     app = released(4, SANDBOX_ERROR_SHARE="0.02")
@@ -106,7 +106,7 @@ def test_a_good_canary_passes_also_when_the_load_balancers_reload_meanwhile(rele
     ("then", "code", "runs"),
     [("rollback", 10, {"v1": 2}), ("leave", 11, {"v1": 2, "v2": 1}), ("promote", 0, {"v2": 2})],
 )
-def test_without_traffic_it_is_inconclusive_and_a_release_does_as_it_was_told(
+def test_a_judgement_without_traffic_is_inconclusive_and_the_release_follows_on_inconclusive(
     app: App, then: str, code: int, runs: dict[str, int]
 ) -> None:
     app.promote("v1")
@@ -122,7 +122,7 @@ def test_without_traffic_it_is_inconclusive_and_a_release_does_as_it_was_told(
         assert done.result["cause"]["result"] == "inconclusive"
 
 
-def test_where_there_is_no_traffic_the_judge_sends_its_own(released: Callable[..., App]) -> None:
+def test_without_live_traffic_the_judge_sends_synthetic_traffic(released: Callable[..., App]) -> None:
     app = released(2, SANDBOX_ERROR_SHARE="0.1")
     done = app.run("test", "v2", "--judge-for", "60s", "--judge-traffic", "--judge-path", "/?bytes=10", expect=7)
     judge = done.result["judge"]
@@ -132,7 +132,7 @@ def test_where_there_is_no_traffic_the_judge_sends_its_own(released: Callable[..
     assert judge["canary"]["requests"] <= 40
 
 
-def test_what_a_canary_may_cost_refuses_it_or_makes_it_smaller(make_app: Callable[..., App]) -> None:
+def test_max_failed_requests_refuses_a_canary_or_reduces_its_size(make_app: Callable[..., App]) -> None:
     app = make_app(4)
     app.promote("v1")
     options = ["--instances", "3", "--judge-for", "1s", "--on-inconclusive", "leave"]
@@ -147,7 +147,7 @@ def test_what_a_canary_may_cost_refuses_it_or_makes_it_smaller(make_app: Callabl
 
 
 @pytest.mark.parametrize(("strategy", "via"), [("bluegreen", "direct"), ("rolling", "direct"), ("bluegreen", "job")])
-def test_a_release_by_steps_judges_each_of_them(make_app: Callable[..., App], strategy: str, via: str) -> None:
+def test_a_release_by_steps_judges_each_step(make_app: Callable[..., App], strategy: str, via: str) -> None:
     app = make_app(4)
     app.promote("v1")
     options = ["--steps", "1,25%,50%", "--strategy", strategy, "--via", via, "--judge-for", "1s"]
@@ -164,7 +164,7 @@ def test_a_release_by_steps_judges_each_of_them(make_app: Callable[..., App], st
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_a_step_that_fails_brings_the_baseline_back_in_full(make_app: Callable[..., App], strategy: str) -> None:
+def test_a_failed_step_brings_the_baseline_back_in_full(make_app: Callable[..., App], strategy: str) -> None:
     app = make_app(4)
     app.promote("v1")
     (app.directory / f"{app.id.strip('/')}.canary.yaml").write_text(SHARES)

@@ -38,7 +38,9 @@ def killed_again_and_again(app: App, random: Random, *words: str) -> Ran:
 
 
 @pytest.mark.parametrize(("strategy", "seed"), [("bluegreen", 1), ("rolling", 2)])
-def test_killed_on_the_way_forward_and_back(make_app: Callable[..., App], strategy: str, seed: int) -> None:
+def test_each_stage_reaches_its_goal_after_repeated_kills(
+    make_app: Callable[..., App], strategy: str, seed: int
+) -> None:
     random = Random(seed)
     app = make_app(3, env=SLOW)
     app.promote("v1")
@@ -54,7 +56,9 @@ def test_killed_on_the_way_forward_and_back(make_app: Callable[..., App], strate
     assert app.healthy() == {"v2": 3}
 
 
-def test_killed_on_the_way_back_from_a_canary_of_all(make_app: Callable[..., App]) -> None:
+def test_a_rollback_of_a_canary_as_large_as_the_baseline_ends_after_repeated_kills(
+    make_app: Callable[..., App],
+) -> None:
     app = make_app(2, env=SLOW)
     app.promote("v1")
     with app.load():
@@ -64,7 +68,7 @@ def test_killed_on_the_way_back_from_a_canary_of_all(make_app: Callable[..., App
     assert app.healthy() == {"v1": 2}
 
 
-def test_killed_during_the_first_deployment(app: App) -> None:
+def test_a_killed_first_deployment_is_finished_by_the_same_command(app: App) -> None:
     running = app.start("promote", "v1")
     until(lambda: app.apps())
     running.kill()
@@ -89,7 +93,7 @@ def process_of_the_job(app: App) -> int | None:
     return None
 
 
-def test_the_job_is_killed(app: App) -> None:
+def test_a_killed_job_ends_the_stage_with_9_and_the_same_command_finishes(app: App) -> None:
     app.promote("v1")
     app.publish("v2")
     with app.load():
@@ -103,7 +107,7 @@ def test_the_job_is_killed(app: App) -> None:
     assert app.healthy() == {"v2": 2}
 
 
-def test_the_follower_is_killed_and_joins_the_run_that_is_under_way(app: App) -> None:
+def test_a_stage_whose_follower_was_killed_joins_the_active_run(app: App) -> None:
     app.promote("v1")
     app.publish("v2")
     with app.load():

@@ -104,7 +104,9 @@ def test_h42_frozen_load_balancer_is_named_with_its_cause(app: App) -> None:
     app.run("doctor", "v1")
 
 
-def test_h44_app_that_is_left_out_is_told_from_a_frozen_load_balancer(app: App, make_app: Callable[..., App]) -> None:
+def test_h44_app_that_is_left_out_is_distinguished_from_a_frozen_load_balancer(
+    app: App, make_app: Callable[..., App]
+) -> None:
     app.write("v1", labels=BAD["syntax"])
     running = app.start("canary", "v1", "--check-config", "never", "--timeout", "40s")
     until(lambda: app.healthy() == {"v1": 2})

@@ -59,7 +59,7 @@ def test_h05_h18_a_server_in_maint_lives_until_its_session_in_an_old_worker_has_
     assert done.result["timings"]["waited_seconds"]["drain"] > 0
 
 
-def test_h18_the_drain_timeout_aborts_and_the_same_command_goes_on(app: App) -> None:
+def test_h18_the_drain_timeout_aborts_and_the_same_command_continues(app: App) -> None:
     app.promote("v1")
     with app.long_session(14) as session:
         until(lambda: sum(int(row["scur"]) for row in app.rows(app.lab.balancers[0])) == 1)
@@ -80,7 +80,7 @@ def test_h18_the_drain_timeout_cuts_the_session_when_asked_to(app: App) -> None:
     assert session.status != 200
 
 
-def test_h18_a_task_that_says_it_is_idle_need_not_wait_for_sessions_of_others(make_app: Callable[..., App]) -> None:
+def test_h18_a_task_whose_idle_probe_passes_does_not_wait_for_older_workers(make_app: Callable[..., App]) -> None:
     """An old worker lives on for another app's session."""
     other = make_app(1)
     other.promote("v1")
@@ -107,9 +107,7 @@ def test_h19_a_replica_that_is_down_from_the_start_changes_nothing_and_ends_with
     assert app.state() == before
 
 
-def test_h19_a_replica_that_hangs_on_the_way_changes_nothing_more_and_when_it_is_back_the_goal_is_reached(
-    app: App, tmp_path: Path
-) -> None:
+def test_h19_a_replica_that_hangs_stops_all_changes_until_it_answers_again(app: App, tmp_path: Path) -> None:
     with replica(tmp_path / "lb3", app.lab.marathon.url) as third, proxy(third.url) as door:
         with_replica(app, Replica(third.process, door.url))
         app.promote("v1")
@@ -129,7 +127,7 @@ def test_h19_a_replica_that_hangs_on_the_way_changes_nothing_more_and_when_it_is
     assert app.healthy() == {"v2": 2}
 
 
-def test_h38_a_load_balancer_that_missed_an_event_is_nudged(app: App, tmp_path: Path) -> None:
+def test_h38_a_load_balancer_that_missed_an_event_is_asked_to_reload(app: App, tmp_path: Path) -> None:
     app.promote("v1")
     with (
         proxy(app.lab.marathon.url) as door,

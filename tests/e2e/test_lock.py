@@ -26,7 +26,9 @@ def hand_made(app: App, **labels: str) -> str:
     return lock_id
 
 
-def test_h65_of_two_releases_one_goes_on_and_the_other_names_it_or_waits(make_app: Callable[..., App]) -> None:
+def test_h65_of_two_releases_the_second_is_refused_with_the_owner_of_the_lock_or_waits(
+    make_app: Callable[..., App],
+) -> None:
     app, other = make_app(2), make_app(1)
     app.promote("v1")
     app.write("v2", env=NEVER)
@@ -53,7 +55,7 @@ def test_h65_of_two_releases_one_goes_on_and_the_other_names_it_or_waits(make_ap
     assert app.locks() == other.locks() == []
 
 
-def test_h65_a_killed_holder_blocks_nobody_longer_than_its_lease(app: App) -> None:
+def test_h65_a_killed_holder_blocks_no_command_longer_than_its_lease(app: App) -> None:
     killed = app.start("promote", "v1")
     until(app.apps)
     killed.kill()
@@ -67,7 +69,7 @@ def test_h65_a_killed_holder_blocks_nobody_longer_than_its_lease(app: App) -> No
     assert app.locks() == []
 
 
-def test_h65_by_jobs_everybody_else_is_kept_out_and_the_job_is_let_in(app: App) -> None:
+def test_h65_by_jobs_every_other_command_is_refused_and_the_job_enters(app: App) -> None:
     app.promote("v1")
     app.write("v2", env=NEVER)
     app.publish("v2")

@@ -64,7 +64,9 @@ def by_token(lab: SecuredLab, uid: str, directory: Path) -> Json:
 
 
 @pytest.mark.parametrize("way", [by_password, by_service_account, by_token])
-def test_whoever_logs_in_releases(app: App, secured_lab: SecuredLab, tmp_path: Path, way: Callable[..., Json]) -> None:
+def test_each_kind_of_login_can_release(
+    app: App, secured_lab: SecuredLab, tmp_path: Path, way: Callable[..., Json]
+) -> None:
     uid = f"{way.__name__}-{app.group}"
     given = way(secured_lab, uid, tmp_path)
     secured_lab.grant("dcos:superuser", uid)
@@ -76,7 +78,7 @@ def test_whoever_logs_in_releases(app: App, secured_lab: SecuredLab, tmp_path: P
     assert (succeeded - before[0], failed) == (0 if way is by_token else 2, 0)  # one for each command
 
 
-def test_a_token_that_ends_in_mid_rollout_is_renewed(brief_app: App, brief_lab: BriefLab, tmp_path: Path) -> None:
+def test_a_token_that_expires_during_a_rollout_is_renewed(brief_app: App, brief_lab: BriefLab, tmp_path: Path) -> None:
     uid = f"ci-{brief_app.group}"
     given = by_service_account(brief_lab, uid, tmp_path)
     brief_lab.grant("dcos:superuser", uid)
@@ -89,7 +91,7 @@ def test_a_token_that_ends_in_mid_rollout_is_renewed(brief_app: App, brief_lab: 
     assert brief_app.healthy() == {"v2": 2}
 
 
-def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_end(
+def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_expire(
     brief_app: App, brief_lab: BriefLab, tmp_path: Path
 ) -> None:
     """Outside we know the CA by its fingerprint alone, and so does the job."""
@@ -106,7 +108,9 @@ def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_end(
     assert "Create v1 with 2 instances" in done.text  # its log
 
 
-def test_a_token_that_nobody_can_renew_says_that_it_ended(brief_app: App, brief_lab: BriefLab, tmp_path: Path) -> None:
+def test_an_expired_token_without_a_login_is_reported_as_expired(
+    brief_app: App, brief_lab: BriefLab, tmp_path: Path
+) -> None:
     superuser = {"BGCI_USERNAME": brief_lab.superuser["uid"], "BGCI_PASSWORD": brief_lab.superuser["password"]}
     brief_app.promote("v1", **superuser)
     with brief_app.load(slow=1.0, slow_seconds=4.0):
@@ -129,7 +133,7 @@ def test_a_wrong_password_is_tried_once(app: App, secured_lab: SecuredLab, comma
     assert app.apps() == []
 
 
-def test_github_is_told_of_a_secret_that_no_line_follows(app: App, secured_lab: SecuredLab, tmp_path: Path) -> None:
+def test_github_gets_masks_also_when_no_line_follows(app: App, secured_lab: SecuredLab, tmp_path: Path) -> None:
     superuser, file = secured_lab.superuser, tmp_path / "password"
     file.write_text(superuser["password"])
     given = {"BGCI_USERNAME": superuser["uid"], "BGCI_PASSWORD_FILE": str(file), "GITHUB_ACTIONS": "true"}
@@ -202,7 +206,7 @@ def test_a_pinned_ca_is_fetched_and_trusted(app: App) -> None:
     assert "are both given" in both["said"]
 
 
-def test_insecure_is_loud(app: App) -> None:
+def test_insecure_logs_a_warning(app: App) -> None:
     done = status(app, "--insecure", BGCI_CA_CERT="")
     assert "warning: --insecure" in done["said"]
     assert done["insecure"] is True

@@ -69,7 +69,7 @@ def test_h51_an_app_of_the_same_name_in_another_folder_is_another_app(make_app: 
     assert theirs.state() == before
 
 
-def test_an_app_that_has_a_new_name_is_released_when_the_user_says_so(pair: tuple[App, App]) -> None:
+def test_an_app_with_a_new_name_is_released_when_replaces_names_the_old_one(pair: tuple[App, App]) -> None:
     other, ours = pair
     ours.definition["container"]["portMappings"] = other.definition["container"]["portMappings"]
     ours.definition["labels"]["HAPROXY_DEPLOYMENT_ALT_PORT"] = other.definition["labels"]["HAPROXY_DEPLOYMENT_ALT_PORT"]
@@ -101,7 +101,7 @@ def test_h53_a_stranger_on_the_service_port_is_named_before_anything_is_created(
     assert app.apps() == []
 
 
-def test_h53_a_stranger_during_a_release_is_a_warning_and_stands_in_status(
+def test_h53_a_stranger_during_a_release_is_a_warning_and_is_listed_by_status(
     app: App, make_app: Callable[..., App]
 ) -> None:
     app.promote("v1")

@@ -82,7 +82,7 @@ def browse(tmp_path: Path, *arguments: str) -> str:
 
 
 @on_each_screen
-def test_everything_is_on_the_screen_and_no_label_lies_over_another(written: Path, tmp_path: Path, width: int) -> None:
+def test_every_element_is_visible_and_no_label_overlaps_another(written: Path, tmp_path: Path, width: int) -> None:
     html = re.sub(r"<meta http-equiv[^>]*>", "", written.read_text())
     copy = tmp_path / "measured.html"
     inside = html.replace("</body>", f"{MEASURE}</body>").replace("<details>", "<details open>")

@@ -116,7 +116,7 @@ def said(permissions: Sequence[Permission]) -> set[str]:
     return {str(one) for one in permissions if not one.optional}
 
 
-def test_a_release_without_jobs_is_refused_whatever_the_page_lists_and_nothing_else(team: Team) -> None:
+def test_a_release_without_jobs_needs_exactly_the_documented_permissions(team: Team) -> None:
     for command in ("canary", "rollback", "canary", "promote"):
         team.run(command, "v2")
     assert team.ci.granted == said(needed(team.app.id, via_job=False).ci)
@@ -124,7 +124,7 @@ def test_a_release_without_jobs_is_refused_whatever_the_page_lists_and_nothing_e
     assert team.app.healthy() == {"v2": 2}
 
 
-def test_a_baseline_that_may_not_be_read_is_not_taken_for_none(team: Team) -> None:
+def test_an_unreadable_baseline_is_not_taken_for_an_absent_one(team: Team) -> None:
     team.give_all(but="read")
     before = team.app.state()
     for command, revision in (("canary", "v2"), ("promote", "v2"), ("rollback", "v2"), ("status", "")):
@@ -133,7 +133,7 @@ def test_a_baseline_that_may_not_be_read_is_not_taken_for_none(team: Team) -> No
     assert team.app.state() == before
 
 
-def test_a_first_deployment_without_the_right_to_read_creates_nothing(
+def test_a_first_deployment_without_read_permission_creates_no_app(
     secured_lab: SecuredLab, make_secured_app: Callable[..., App]
 ) -> None:
     team = new_team(secured_lab, make_secured_app)
@@ -143,7 +143,7 @@ def test_a_first_deployment_without_the_right_to_read_creates_nothing(
     assert team.apps() == []
 
 
-def test_at_the_root_no_colour_is_created_without_the_right_to_read_it(
+def test_at_the_root_no_colour_is_created_without_read_permission(
     secured_lab: SecuredLab, make_secured_app: Callable[..., App]
 ) -> None:
     name = f"root-{uuid.uuid4().hex[:6]}"
@@ -164,7 +164,7 @@ def test_at_the_root_no_colour_is_created_without_the_right_to_read_it(
     assert team.apps() == [f"/{name}-blue"]
 
 
-def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(team: Team) -> None:
+def test_a_release_by_jobs_needs_exactly_the_documented_permissions(team: Team) -> None:
     page = needed(team.app.id, via_job=True, secret=f"{team.app.id.split('/')[1]}/bgci-service-account")
     optional = [one for one in page.ci if one.optional]
     for one in optional:
@@ -183,7 +183,7 @@ def test_a_release_by_jobs_is_refused_whatever_the_page_lists_and_nothing_else(t
     assert team.ci.granted == said(page.ci)
 
 
-def test_in_strict_mode_the_log_takes_what_the_page_lists_for_it(strict_lab: SecuredLab, tmp_path: Path) -> None:
+def test_in_strict_mode_the_log_needs_the_documented_permissions(strict_lab: SecuredLab, tmp_path: Path) -> None:
     for make in app_maker(strict_lab, tmp_path):
         team = new_team(strict_lab, make)
         page = needed(

@@ -28,7 +28,7 @@ def canary(app: App, revision: str, *options: str, expect: int = 0, via: str = "
 
 
 @pytest.mark.parametrize("via", ["direct", "job"])
-def test_h45_h50_settings_that_do_not_fit_the_app_are_found_before_any_user_meets_them(app: App, via: str) -> None:
+def test_h45_h50_settings_that_do_not_fit_the_app_are_found_before_they_serve_users(app: App, via: str) -> None:
     app.promote("v1")
     before = app.state()
     app.write("v2", labels={"HAPROXY_0_BACKEND_SERVER_OPTIONS": TLS})
@@ -73,7 +73,7 @@ def test_a_failing_check_for_the_preview_rejects_the_revision(app: App, via: str
     assert app.runs() == {"v1": 2}
 
 
-def test_unchanged_settings_need_no_preview_unless_asked_for(app: App) -> None:
+def test_unchanged_settings_are_previewed_only_on_request(app: App) -> None:
     app.promote("v1")
     assert "preview" not in canary(app, "v2").text
     app.rollback("v2")
@@ -99,13 +99,13 @@ def test_a_dry_run_plans_the_preview(app: App) -> None:
     assert preview_apps(app) == []
 
 
-def test_h45_a_first_deployment_whose_settings_do_not_fit_is_not_green(app: App) -> None:
+def test_h45_a_first_deployment_whose_settings_do_not_fit_ends_with_8(app: App) -> None:
     app.write("v1", labels={"HAPROXY_0_BACKEND_SERVER_OPTIONS": TLS})
     ran = app.run("promote", "v1", expect=8, BGCI_TIMEOUT="60s")
     assert "HAProxy's own checks fail with its load-balancer settings" in ran.text
 
 
-def test_a_preview_whose_tasks_fail_again_and_again_ends_before_the_timeout(make_app: Callable[..., App]) -> None:
+def test_a_preview_whose_tasks_fail_repeatedly_ends_before_the_timeout(make_app: Callable[..., App]) -> None:
     app = make_app(1)
     app.promote("v1")
     app.write("v2", env={"SANDBOX_CRASH_AFTER": "0.1"}, labels=CHANGED, backoffSeconds=1, backoffFactor=1.1)

@@ -42,7 +42,7 @@ def signal(app: App) -> None:
         assert requests.get(f"{balancer}/_mlb_signal/hup", timeout=10).status_code == 200
 
 
-def test_app_that_an_account_cannot_read_stands_in_the_backend_all_the_same(
+def test_app_that_an_account_cannot_read_is_still_in_the_backend(
     make_secured_app: Callable[..., App], secured_lab: SecuredLab
 ) -> None:
     app = make_secured_app(1, name="/ours-{}/web")
@@ -58,7 +58,7 @@ def test_app_that_an_account_cannot_read_stands_in_the_backend_all_the_same(
     assert [one["id"] for one in reply.json()["apps"]] == [app.id]
 
 
-def test_other_app_on_a_service_port_takes_its_share_of_the_users(app: App, create: Callable[[Json], None]) -> None:
+def test_other_app_on_a_service_port_gets_its_share_of_the_requests(app: App, create: Callable[[Json], None]) -> None:
     app.definition["labels"]["BGCI_REVISION"] = "ours"
     app.lab.marathon.create(app.definition)
     until(lambda: app.least_up() == 2)
@@ -69,7 +69,7 @@ def test_other_app_on_a_service_port_takes_its_share_of_the_users(app: App, crea
     until(lambda: set(app.answers(10)) == {"ours", "stranger"})
 
 
-def test_label_that_cannot_be_read_freezes_the_load_balancers_until_its_app_is_deleted(
+def test_unreadable_label_freezes_the_load_balancers_until_its_app_is_deleted(
     app: App, create: Callable[[Json], None]
 ) -> None:
     labels = {"HAPROXY_GROUP": "another", "HAPROXY_0_BACKEND_WEIGHT": "high"}

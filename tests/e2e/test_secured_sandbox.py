@@ -19,7 +19,7 @@ from e2e.lab import App, claim_port, until
 from e2e.secured import SecuredLab
 
 
-def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
+def test_up_prints_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bgci", "sandbox", "up", "--secured", "--state-dir", str(tmp_path / "state")]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -39,7 +39,7 @@ def test_up_says_how_to_log_in_but_not_the_password(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not (which("curl") and which("openssl")), reason="curl or openssl is missing: apt-get install curl openssl"
 )
-def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None:
+def test_the_documented_commands_give_a_team_its_folder(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
     [block] = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     claims = [claim_port() for _ in range(4)]
@@ -60,7 +60,7 @@ def test_the_commands_of_the_page_give_a_team_its_folder(tmp_path: Path) -> None
     assert ran.stdout.splitlines()[-1] == "ended with 4", ran.stdout + ran.stderr
 
 
-def test_its_load_balancers_serve(make_secured_app: Callable[..., App]) -> None:
+def test_the_load_balancers_of_a_secured_sandbox_serve(make_secured_app: Callable[..., App]) -> None:
     app = make_secured_app()
     app.lab.marathon.create(app.definition)
     until(lambda: app.least_up() == 2)

@@ -19,7 +19,7 @@ from bgci.reporting.journal import Journal
 from e2e.lab import App, Lab, until
 
 
-def test_h21_a_stale_task_id_kills_nothing_and_the_count_stays(lab: Lab, make_app: Callable[..., App]) -> None:
+def test_h21_a_stale_task_id_kills_no_task_and_changes_no_count(lab: Lab, make_app: Callable[..., App]) -> None:
     app = make_app(1)
     assert app.canary("v1").code == 0
     (running,) = app.apps()

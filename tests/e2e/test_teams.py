@@ -51,7 +51,7 @@ def jobs(app: App, lab: SecuredLab) -> list[Json]:
     return [lab.job(name) for name in lab.jobs() if name.startswith(f"{folder_of(app)}.web-")]
 
 
-def test_a_team_releases_in_its_folder_and_nowhere_else(
+def test_a_team_can_release_only_in_its_folder(
     app: App, make_secured_app: Callable[..., App], secured_lab: SecuredLab, account: Json
 ) -> None:
     secret = f"{folder_of(app)}/bgci-service-account"
@@ -76,12 +76,14 @@ def test_a_team_releases_in_its_folder_and_nowhere_else(
     assert other.apps() == []
 
 
-def test_a_secret_of_another_folder_is_refused_before_anything_is_touched(app: App, account: Json) -> None:
+def test_a_secret_of_another_folder_is_refused_before_any_change(app: App, account: Json) -> None:
     refused = app.publish("v1", "--job-secret", "other/bgci", expect=3, **environment(account))
     assert "cannot use the secret other/bgci" in refused.text
 
 
-def test_a_login_in_the_jobs_works_and_stands_nowhere_else(app: App, secured_lab: SecuredLab, account: Json) -> None:
+def test_a_login_embedded_in_the_jobs_works_and_is_written_nowhere_else(
+    app: App, secured_lab: SecuredLab, account: Json
+) -> None:
     key = account["private_key"].splitlines()[5]
     options = ("--job-service-account", "embed")
     done = app.publish("v1", *options, **environment(account))
@@ -97,7 +99,7 @@ def test_a_login_in_the_jobs_works_and_stands_nowhere_else(app: App, secured_lab
     assert key not in "".join(ran.text for ran in (done, promoted, again, other_way)) + written(done.artifacts)
 
 
-def test_a_job_without_a_login_says_so(app: App, account: Json) -> None:
+def test_a_job_without_a_login_ends_with_the_remedy(app: App, account: Json) -> None:
     denied = app.run("release", "v1", "--job-service-account", "none", expect=4, **environment(account))
     assert denied.result["name"] == "denied"
     assert "--job-service-account secret" in denied.result["remedy"]

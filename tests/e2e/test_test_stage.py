@@ -60,7 +60,7 @@ def failed(cases: list[ET.Element]) -> list[str]:
     return [str(case.get("name")) for case in cases if case.find("failure") is not None]
 
 
-def test_a_good_canary_passes_and_the_report_says_what_was_tested(make_app: Callable[..., App]) -> None:
+def test_a_good_canary_passes_and_the_report_lists_the_tests(make_app: Callable[..., App]) -> None:
     app = make_app(2)
     app.promote("v1")
     app.canary("v2")
@@ -91,7 +91,7 @@ def test_a_good_canary_passes_and_the_report_says_what_was_tested(make_app: Call
     assert app.state() == before
 
 
-def test_a_bad_canary_is_rejected_and_a_release_of_it_goes_back(app: App) -> None:
+def test_a_bad_canary_is_rejected_and_its_release_rolls_back(app: App) -> None:
     app.promote("v1")
     suite(app, BROKEN)
     done = app.run("release", "v2", expect=10)
@@ -103,7 +103,7 @@ def test_a_bad_canary_is_rejected_and_a_release_of_it_goes_back(app: App) -> Non
     assert app.least_up() == 2
 
 
-def test_a_canary_that_has_failed_its_checks_is_not_judged_on_live_traffic_as_well(app: App) -> None:
+def test_a_canary_that_failed_its_checks_is_not_judged_on_live_traffic(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     suite(app, BROKEN)
@@ -126,7 +126,7 @@ def test_a_release_tests_a_first_deployment_too_and_one_that_passes_is_promoted(
     assert app.runs() == {"v2": 2}
 
 
-def test_without_a_canary_there_is_nothing_to_test_and_no_report(app: App) -> None:
+def test_a_test_without_a_canary_is_refused_and_leaves_no_report(app: App) -> None:
     suite(app, SUITE)
     earlier = app.directory / "bgci-artifacts" / "junit" / "bgci.xml"
     earlier.parent.mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_without_a_canary_there_is_nothing_to_test_and_no_report(app: App) -> No
     assert not earlier.exists()
 
 
-def test_a_canary_that_dies_during_the_test_ends_it_early_and_a_release_goes_back(app: App) -> None:
+def test_a_canary_that_dies_during_the_test_ends_it_early_and_the_release_rolls_back(app: App) -> None:
     app.promote("v1")
     suite(app, "checks: [{name: home, path: /, expect: {status: 200}}]")
     # The program ends by itself only when it is not ended early: its failure would be another one.
@@ -189,7 +189,7 @@ def test_a_signal_ends_test_programs_and_a_canary_that_loses_a_task_meanwhile_is
     assert len(found["canary"]) == 2
 
 
-def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green(app: App) -> None:
+def test_the_report_of_an_interrupted_test_has_the_finished_checks_and_a_failure(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     quick = "{name: quick, path: /, expect: {status: 200}}"
@@ -213,7 +213,7 @@ def test_what_was_tested_before_a_signal_stands_in_the_report_which_is_not_green
     assert done.result["tests"]["failed"] == 1
 
 
-def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(app: App) -> None:
+def test_an_invalid_suite_ends_a_release_before_any_change(app: App) -> None:
     suite(app, "checks:\n  - path: /\n    expects: {status: 200}\n")
     done = app.run("release", "v1", expect=3)
     assert "canary.yaml, line 3: checks[0].expects is an unknown field" in done.err
@@ -221,16 +221,16 @@ def test_a_suite_that_is_not_valid_stops_a_release_before_anything_is_touched(ap
     assert app.apps() == []
 
 
-def test_no_suite_and_no_program_is_said_to_be_nothing(app: App) -> None:
+def test_a_test_without_suite_and_program_is_a_usage_error(app: App) -> None:
     assert "No tests are given" in app.run("test", "v1", expect=2).err
 
 
-def test_an_empty_program_tests_nothing_and_is_refused(app: App) -> None:
+def test_an_empty_test_command_is_refused(app: App) -> None:
     done = app.run("test", "v1", "--test-command", " ", expect=2)
     assert "--test-command is empty" in done.err
 
 
-def test_a_program_whose_own_tests_were_all_skipped_has_tested_nothing(app: App) -> None:
+def test_a_program_whose_tests_were_all_skipped_does_not_pass(app: App) -> None:
     app.promote("v1")
     app.canary("v2")
     document = "<testsuite name='smoke'><testcase name='reads'><skipped/></testcase></testsuite>"

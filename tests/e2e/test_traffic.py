@@ -51,7 +51,9 @@ def test_h01_h18_canary_promote_and_rollback_lose_no_request(
     assert forward.least >= (instances if strategy == "bluegreen" else instances - 1)
 
 
-def test_rolling_in_waves_of_two_needs_room_for_two_more_only(make_app: Callable[..., App]) -> None:
+def test_rolling_in_waves_of_two_needs_room_for_two_more_instances_and_one_placeholder(
+    make_app: Callable[..., App],
+) -> None:
     app = make_app(4)
     app.promote("v1")
     with app.load():
@@ -61,7 +63,7 @@ def test_rolling_in_waves_of_two_needs_room_for_two_more_only(make_app: Callable
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h07_more_instances_than_before(app: App, strategy: str) -> None:
+def test_h07_a_release_with_more_instances_loses_no_request(app: App, strategy: str) -> None:
     app.promote("v1")
     app.write("v2", instances=3)
     with app.load(), app.watched() as watch:
@@ -72,7 +74,7 @@ def test_h07_more_instances_than_before(app: App, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h07_fewer_instances_than_before(make_app: Callable[..., App], strategy: str) -> None:
+def test_h07_a_release_with_fewer_instances_loses_no_request(make_app: Callable[..., App], strategy: str) -> None:
     app = make_app(3)
     app.promote("v1")
     app.write("v2", instances=2)
@@ -83,7 +85,7 @@ def test_h07_fewer_instances_than_before(make_app: Callable[..., App], strategy:
     assert watch.least >= (2 if strategy == "bluegreen" else 1)
 
 
-def test_h08_resized_by_hand_before_the_canary(app: App) -> None:
+def test_h08_a_baseline_resized_before_the_canary_is_replaced_without_a_lost_request(app: App) -> None:
     """The label says 2, 3 run: a stale TARGET."""
     app.promote("v1")
     app.lab.marathon.scale(app.id_of("v1"), 3)
@@ -97,7 +99,7 @@ def test_h08_resized_by_hand_before_the_canary(app: App) -> None:
     assert watch.least >= 2
 
 
-def test_h08_a_baseline_of_another_size_than_its_label_is_no_ground_for_rolling(app: App) -> None:
+def test_h08_rolling_refuses_a_baseline_whose_size_differs_from_its_label(app: App) -> None:
     app.promote("v1")
     app.lab.marathon.scale(app.id_of("v1"), 3)
     before = app.state()
@@ -106,7 +108,7 @@ def test_h08_a_baseline_of_another_size_than_its_label_is_no_ground_for_rolling(
     assert app.state() == before
 
 
-def test_h08_resized_by_hand_between_canary_and_promote(app: App) -> None:
+def test_h08_a_baseline_resized_between_canary_and_promote_is_replaced_without_a_lost_request(app: App) -> None:
     app.promote("v1")
     with app.load(), app.watched() as watch:
         app.canary("v2")
@@ -117,7 +119,7 @@ def test_h08_resized_by_hand_between_canary_and_promote(app: App) -> None:
     assert watch.least >= 1
 
 
-def test_h08_resized_by_hand_between_canary_and_rollback(app: App) -> None:
+def test_h08_a_baseline_resized_between_canary_and_rollback_comes_back_without_a_lost_request(app: App) -> None:
     app.promote("v1")
     with app.load():
         app.canary("v2")
@@ -126,7 +128,7 @@ def test_h08_resized_by_hand_between_canary_and_rollback(app: App) -> None:
     assert app.healthy() in ({"v1": 2}, {"v1": 3})
 
 
-def test_the_canary_resized_by_hand_before_promote(make_app: Callable[..., App]) -> None:
+def test_a_canary_resized_before_promote_is_promoted_without_a_lost_request(make_app: Callable[..., App]) -> None:
     app = make_app(3)
     app.promote("v1")
     with app.load():
@@ -137,7 +139,7 @@ def test_the_canary_resized_by_hand_before_promote(make_app: Callable[..., App])
 
 
 @pytest.mark.parametrize("instances", [2, 4])
-def test_h40_back_from_a_promote_that_stopped_with_all_of_the_canary_up(
+def test_h40_a_rollback_after_the_whole_baseline_was_drained_keeps_the_stated_capacity(
     make_app: Callable[..., App], instances: int
 ) -> None:
     app = make_app(instances)
@@ -150,7 +152,7 @@ def test_h40_back_from_a_promote_that_stopped_with_all_of_the_canary_up(
     assert watch.least >= instances - 1
 
 
-def test_h10_two_service_ports(make_app: Callable[..., App]) -> None:
+def test_h10_an_app_with_two_service_ports_is_released_without_a_lost_request(make_app: Callable[..., App]) -> None:
     app = make_app(2, ports=2)
     app.promote("v1")
     with app.load(), app.watched() as watch:
@@ -163,7 +165,7 @@ def test_h10_two_service_ports(make_app: Callable[..., App]) -> None:
     assert app.healthy() == {"v2": 2}
 
 
-def test_h11_a_group_and_an_app_in_a_folder(make_app: Callable[..., App]) -> None:
+def test_h11_an_app_and_a_group_in_a_folder_are_released_without_a_lost_request(make_app: Callable[..., App]) -> None:
     app = make_app(2, name="/team-{}/web", group="team-{}/web")
     app.promote("v1")
     with app.load():
@@ -174,7 +176,7 @@ def test_h11_a_group_and_an_app_in_a_folder(make_app: Callable[..., App]) -> Non
     assert app.id_of("v2") == f"{app.id}-green"
 
 
-def test_h12_host_networking(make_app: Callable[..., App]) -> None:
+def test_h12_an_app_with_host_networking_is_released_without_a_lost_request(make_app: Callable[..., App]) -> None:
     app = make_app(2)
     app.definition |= {"networks": [{"mode": "host"}], "portDefinitions": [{"port": app.port, "protocol": "tcp"}]}
     app.definition["container"].pop("portMappings")
@@ -186,7 +188,7 @@ def test_h12_host_networking(make_app: Callable[..., App]) -> None:
     assert app.healthy() == {"v2": 2}
 
 
-def test_container_networking(make_app: Callable[..., App]) -> None:
+def test_an_app_with_container_networking_is_released_without_a_lost_request(make_app: Callable[..., App]) -> None:
     app = make_app(2)
     app.definition |= {"networks": [{"mode": "container", "name": "dcos"}]}
     app.promote("v1")

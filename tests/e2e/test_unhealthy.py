@@ -16,7 +16,7 @@ def waits(ran: Ran) -> str:
     return "\n".join(step["why"] for step in ran.decisions() if "wait" in step)
 
 
-def test_h02_h03_a_canary_that_is_never_healthy_ends_with_8_in_time_and_rollback_is_quick(app: App) -> None:
+def test_h02_h03_a_canary_that_never_becomes_healthy_ends_with_8_and_is_rolled_back_quickly(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"}, healthChecks=impatient(app))
     with app.load(), app.watched() as watch:
@@ -28,7 +28,7 @@ def test_h02_h03_a_canary_that_is_never_healthy_ends_with_8_in_time_and_rollback
     assert app.healthy() == {"v1": 2}
 
 
-def test_a_crash_looping_canary_is_named_with_its_last_task_failure(app: App) -> None:
+def test_a_crash_looping_canary_is_reported_with_its_last_task_failure(app: App) -> None:
     app.promote("v1")
     app.write("v2", env={"SANDBOX_CRASH_AFTER": "0.1"}, backoffSeconds=1, backoffFactor=1.1)
     failed = app.canary("v2", "--timeout", "5s", expect=8)
@@ -37,7 +37,7 @@ def test_a_crash_looping_canary_is_named_with_its_last_task_failure(app: App) ->
     assert app.healthy() == {"v1": 2}
 
 
-def test_a_canary_without_offers_is_named_with_what_is_lacking(app: App) -> None:
+def test_a_canary_without_offers_is_reported_with_the_missing_resource(app: App) -> None:
     app.promote("v1")
     app.write("v2", cpus=1000)
     failed = app.canary("v2", "--timeout", "3s", expect=8)
@@ -46,14 +46,14 @@ def test_a_canary_without_offers_is_named_with_what_is_lacking(app: App) -> None
     assert app.healthy() == {"v1": 2}
 
 
-def test_h06_a_first_deployment_that_is_never_healthy_is_no_success_and_another_revision_replaces_it(app: App) -> None:
+def test_h06_a_first_deployment_that_never_becomes_healthy_fails_and_another_revision_replaces_it(app: App) -> None:
     app.write("v1", env={"SANDBOX_HEALTH": "fail"})
     app.promote("v1", "--timeout", "3s", expect=8)
     app.promote("v2")
     assert app.healthy() == {"v2": 2}
 
 
-def test_a_promote_that_sticks_half_way_goes_back_without_a_lost_request(app: App) -> None:
+def test_a_promote_that_stops_half_way_is_rolled_back_without_a_lost_request(app: App) -> None:
     """Healthy as a canary, but there is no room for all of it."""
     app.promote("v1")
     app.write("v2", cpus=40)

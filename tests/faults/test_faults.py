@@ -46,7 +46,7 @@ def wrong(case: Case, fault: str, home: Path, chosen: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("fault", AFTER_THE_EFFECT)
 @pytest.mark.parametrize("case", [case for case in CASES if " direct " in case])
-def test_a_fault_after_any_change_ends_in_the_goal_or_is_finished_by_the_same_command(
+def test_a_command_with_a_fault_after_any_change_reaches_its_goal_or_is_finished_by_the_same_command(
     tmp_path: Path, case: str, fault: str
 ) -> None:
     assert played(CASES[case], fault, tmp_path / "world") == []
@@ -54,14 +54,14 @@ def test_a_fault_after_any_change_ends_in_the_goal_or_is_finished_by_the_same_co
 
 @pytest.mark.parametrize("number", range(len(OTHERS)))
 @pytest.mark.parametrize("case", [case for case in CASES if " direct " in case])
-def test_another_fault_at_any_change_ends_in_the_goal_or_is_finished_by_the_same_command(
+def test_a_command_with_another_fault_at_any_change_reaches_its_goal_or_is_finished_by_the_same_command(
     tmp_path: Path, case: str, number: int
 ) -> None:
     assert played(CASES[case], OTHERS[number], tmp_path / "world", number, len(OTHERS)) == []
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if " direct " in case])
-def test_a_fault_at_a_request_that_reads_ends_in_the_goal_or_is_finished_by_the_same_command(
+def test_a_command_with_a_fault_at_any_read_reaches_its_goal_or_is_finished_by_the_same_command(
     tmp_path: Path, case: str
 ) -> None:
     home, faults = tmp_path / "world", [fault for fault in OTHERS if "409" not in fault]  # nobody refuses reading so
@@ -73,7 +73,7 @@ def test_a_fault_at_a_request_that_reads_ends_in_the_goal_or_is_finished_by_the_
 
 @pytest.mark.parametrize("number", range(len(AFTER_THE_EFFECT)))
 @pytest.mark.parametrize("case", [case for case in CASES if " job " in case])
-def test_a_fault_of_a_release_by_jobs_ends_in_the_goal_or_is_finished_by_the_same_command(
+def test_a_release_by_jobs_with_a_fault_reaches_its_goal_or_is_finished_by_the_same_command(
     tmp_path: Path, case: str, number: int
 ) -> None:
     assert played(CASES[case], AFTER_THE_EFFECT[number], tmp_path / "world", 4 * number, 8) == []
@@ -93,7 +93,7 @@ def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_reports_i
 
 @pytest.mark.parametrize("via", ["direct", "job"])
 @pytest.mark.parametrize("goal", ["promote", "rollback"])
-def test_a_cluster_that_hangs_ends_a_command_within_5_seconds_of_its_deadline(
+def test_a_command_against_a_hanging_cluster_ends_within_5_seconds_of_its_deadline(
     tmp_path: Path, goal: str, via: str
 ) -> None:
     case, home = Case(goal=goal, via=via, timeout=20.0), tmp_path / "world"
@@ -105,14 +105,14 @@ def test_a_cluster_that_hangs_ends_a_command_within_5_seconds_of_its_deadline(
 
 
 @pytest.mark.parametrize("case", [case for case in FAST_CASES if "canary=2" in case])
-def test_h66_a_kill_between_two_requests_leaves_no_surplus_of_tasks_that_are_healthy_at_once(
+def test_h66_a_kill_between_two_requests_leaves_no_surplus_of_immediately_healthy_tasks(
     tmp_path: Path, case: str
 ) -> None:
     assert played(FAST_CASES[case], "SIGKILL after", tmp_path / "world", step=2) == []
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h67_an_observation_of_half_a_minute_ago_is_not_used(tmp_path: Path, strategy: str) -> None:
+def test_h67_an_observation_30_seconds_old_is_not_used(tmp_path: Path, strategy: str) -> None:
     case, home = Case(strategy, "rollback"), tmp_path / "world"
     exchanges = exchanges_of(case, home)
     kill = next(n for n, one in enumerate(exchanges) if "/tasks/delete" in one.url)
@@ -123,9 +123,7 @@ def test_h67_an_observation_of_half_a_minute_ago_is_not_used(tmp_path: Path, str
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_command_itself(
-    tmp_path: Path, strategy: str
-) -> None:
+def test_h20_h41_a_release_waits_until_a_lock_met_by_any_of_its_changes_is_gone(tmp_path: Path, strategy: str) -> None:
     case, home = Case(strategy, "promote"), tmp_path / "world"
     exchanges = exchanges_of(case, home)
     urls = {n: one.url for n, one in enumerate(exchanges) if one.changes and "-lock-" not in one.url}
@@ -142,7 +140,7 @@ def test_h20_h41_a_lock_met_by_any_change_of_a_release_is_waited_out_by_the_comm
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
 @pytest.mark.parametrize("goal", ["promote", "rollback"])
-def test_statistics_of_10_seconds_ago_do_no_harm(tmp_path: Path, goal: str, strategy: str) -> None:
+def test_statistics_10_seconds_old_do_no_harm(tmp_path: Path, goal: str, strategy: str) -> None:
     assert played(Case(strategy, goal), "statistics stale by 10 s", tmp_path / "world", step=2) == []
 
 
@@ -165,7 +163,9 @@ def test_a_restart_of_metronome_during_a_release_by_jobs_does_no_harm(tmp_path: 
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_h39_h67_no_deletion_is_sent_again_to_a_new_leader_before_it_is_observed(tmp_path: Path, strategy: str) -> None:
+def test_h39_h67_a_deletion_is_not_repeated_to_a_new_leader_before_an_observation(
+    tmp_path: Path, strategy: str
+) -> None:
     case, home = Case(strategy, "promote", "job"), tmp_path / "world"
     exchanges = exchanges_of(case, home)
     deletions = [n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url]
@@ -179,9 +179,7 @@ def test_a_change_of_marathons_leader_at_any_change_does_no_harm(tmp_path: Path,
 
 
 @pytest.mark.parametrize("case", [case for case in WORLDS if "bluegreen rollback direct" in case])
-def test_a_kill_where_something_is_wrong_from_the_start_is_finished_by_the_same_command(
-    tmp_path: Path, case: str
-) -> None:
+def test_a_killed_command_in_a_faulty_cluster_is_finished_by_the_same_command(tmp_path: Path, case: str) -> None:
     assert played(WORLDS[case], "SIGKILL after", tmp_path / "world", first=1, step=4) == []
 
 

@@ -63,7 +63,7 @@ def released(
 
 
 @pytest.mark.parametrize("hand", HANDS)
-def test_what_others_do_at_any_moment_of_a_release_is_named_and_not_undone(tmp_path: Path, hand: str) -> None:
+def test_an_outside_change_at_any_moment_of_a_release_is_reported_and_not_undone(tmp_path: Path, hand: str) -> None:
     home = tmp_path / "world"
     _, exchanges, _, _ = released(home)
     _, created = [n for n, one in enumerate(exchanges) if one.method == "POST"]  # the lock, and the canary

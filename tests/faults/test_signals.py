@@ -10,7 +10,7 @@ BENCH = Path(__file__).parents[2] / "bench/signals.py"
 SIGNALS, TURN, EVERY = 60, 6, 4  # to each fourth stage; the bench sends as many as one likes
 
 
-def test_h62_a_signal_at_a_random_moment_of_a_stage_ends_it_and_the_same_command_finishes() -> None:
+def test_h62_a_stage_ended_by_a_signal_at_a_random_moment_is_finished_by_the_same_command() -> None:
     """Real signals to real processes on virtual time, forked from a process without threads."""
     words = [f"--stages={SIGNALS}", f"--turn={TURN}", f"--every={EVERY}", "--signals=0", "--commands=0"]
     done = subprocess.run([sys.executable, BENCH, *words], capture_output=True, text=True, check=False)

@@ -24,7 +24,7 @@ OFFSETS = (0.0, 0.013, 0.2)  # seconds by which the second command begins later
     ],
     ids=["promote and rollback", "rollback and promote", "two releases", "two images of one revision"],
 )
-def test_h65_of_two_commands_one_ends_with_0_and_the_other_with_6_and_the_name_of_the_first(
+def test_h65_of_two_commands_the_first_ends_with_0_and_the_second_with_6_and_the_owner_of_the_lock(
     tmp_path: Path,
     via: str,
     delay: float,
@@ -49,7 +49,7 @@ def test_h65_of_two_commands_one_ends_with_0_and_the_other_with_6_and_the_name_o
 
 
 @pytest.mark.parametrize("via", ["direct", "job"])
-def test_h65_a_waiting_release_starts_from_the_state_that_the_other_one_left(tmp_path: Path, via: str) -> None:
+def test_h65_a_waiting_release_starts_from_the_state_after_the_other_release(tmp_path: Path, via: str) -> None:
     with prepared(Case(via=via), tmp_path / "world") as (cluster, commands):
         both = commands.both(("release",), ("release", *V3, "--lock-timeout", "100s"), 0.1)
         assert [ended.code for ended in both] == [0, 0], both

@@ -66,7 +66,7 @@ def _of_one_line(text: str) -> str:
     more=headers,
     error=st.integers(0, 1),
 )
-def test_an_answer_with_wrong_parts(
+def test_an_answer_with_mutated_parts_ends_within_the_contract(
     command: str,
     place: int,
     done: list[Change],
@@ -110,7 +110,7 @@ def recorded() -> tuple[dict[str, object], ...]:
     whole_result=st.booleans(),
     ends=st.sampled_from(["\n", "", "\r\n", "\n\n"]),
 )
-def test_a_log_of_a_job_with_wrong_lines(
+def test_a_job_log_with_mutated_lines_ends_within_the_contract(
     at: int,
     event: list[Change],
     result: list[Change],
@@ -140,7 +140,9 @@ ACCOUNT = {"uid": "ci", "private_key": "-----BEGIN PRIVATE KEY-----", "scheme": 
 
 @few
 @given(done=changes, texts=text_changes, how=st.sampled_from(["object", "text", "cut"]))
-def test_a_service_account_with_wrong_parts(done: list[Change], texts: list[Change], how: str) -> None:
+def test_a_service_account_with_mutated_parts_ends_within_the_contract(
+    done: list[Change], texts: list[Change], how: str
+) -> None:
     text = written(changed(ACCOUNT, done)).decode("utf-8", "replace")
     text = (
         changed_text(json.dumps(ACCOUNT), texts) if how == "text" else text[: len(text) // 2] if how == "cut" else text

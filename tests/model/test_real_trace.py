@@ -33,7 +33,7 @@ def test_a_release_on_a_real_marathon_with_real_load_balancers_is_one_of_the_mod
 
 
 @pytest.mark.parametrize(("place", "steps"), [(1, [[4, 0], [4, 3]]), (4, [[4, 1], [3, 1], [4, 0]])])
-def test_a_release_that_no_load_balancer_can_show_is_found_out(place: int, steps: list[list[int]]) -> None:
+def test_an_impossible_sequence_of_rotations_is_not_explained_by_the_model(place: int, steps: list[list[int]]) -> None:
     _, phases = recorded()
     phases[place]["rotation"] = {"lb-1": steps, "lb-2": steps}
     assert unexplained(phases) is not None

@@ -141,7 +141,7 @@ def play(world: World, stage: Stage) -> str:
 
 
 @pytest.mark.parametrize("scope", [Scope(2, 2, 2), Scope(2, 1, 1), Scope(2, 2, 1, lists_running=True)], ids=str)
-def test_a_run_that_remembers_reaches_its_goal_from_each_state(scope: Scope) -> None:
+def test_a_run_with_memory_reaches_its_goal_from_each_state(scope: Scope) -> None:
     graph = scope.graph()
     graph.explore(scope.starts())
     for number, state in enumerate(graph.states):

@@ -51,7 +51,7 @@ def test_the_decisions_of_the_model_are_those_of_the_engine() -> None:
         ("bgci.engine.strategies.bluegreen.until_serving", Scope(1, 1, 1)),
     ],
 )
-def test_an_engine_without_one_of_its_rules_is_found_out(
+def test_an_engine_without_one_of_its_rules_fails_the_proof(
     rule: str, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rule, lambda *_: None)

@@ -33,14 +33,14 @@ JOURNALS = [
 
 
 @pytest.mark.parametrize("journal", JOURNALS, ids=lambda journal: journal.name.removesuffix(".jsonl.gz"))
-def test_each_observation_of_a_recorded_run_follows_by_moves_of_the_model(journal: Path) -> None:
+def test_each_observation_of_a_recorded_run_is_explained_by_the_model(journal: Path) -> None:
     runs = list(replay(gzip.decompress(journal.read_bytes()).decode().splitlines()))
     assert runs
     for run in runs:
         assert followed(run) >= min(2, len(run.moments))
 
 
-def test_a_run_in_which_another_task_is_drained_is_found_out() -> None:
+def test_a_run_in_which_another_task_is_drained_is_not_explained_by_the_model() -> None:
     """marathon-lb drains the lowest ids: with the highest ones in MAINT the run is none of the model."""
     journal = next(journal for journal in JOURNALS if journal.name.startswith("back"))
     runs = list(replay(gzip.decompress(journal.read_bytes()).decode().splitlines()))

@@ -146,7 +146,7 @@ def assert_exclusive(clients: list[Client]) -> None:
 
 
 @given(worlds(), st.floats(0, 0.05), st.floats(0, 0.1), st.booleans())
-def test_h65_never_two_hold_whoever_crashes_pauses_or_is_slow(
+def test_h65_two_commands_never_hold_the_lock_at_once_despite_crashes_and_pauses(
     world: tuple[Server, list[Client], Random], crash: float, pause: float, noticed: bool
 ) -> None:
     server, clients, random = world
@@ -187,7 +187,7 @@ def test_h65_never_two_hold_whoever_crashes_pauses_or_is_slow(
 
 
 @given(worlds())
-def test_patient_commands_all_get_their_turn(world: tuple[Server, list[Client], Random]) -> None:
+def test_commands_without_a_time_limit_all_get_the_lock(world: tuple[Server, list[Client], Random]) -> None:
     server, clients, random = world
     for one in clients:
         one.contender = Contender(one.owner, 10_000.0, one.clock)
@@ -207,7 +207,9 @@ def test_patient_commands_all_get_their_turn(world: tuple[Server, list[Client], 
 
 
 @given(worlds())
-def test_two_commands_at_once_without_a_wait_limit_one_goes_on(world: tuple[Server, list[Client], Random]) -> None:
+def test_of_two_simultaneous_commands_without_a_wait_exactly_one_gets_the_lock(
+    world: tuple[Server, list[Client], Random],
+) -> None:
     server, clients, random = world
     two = clients[:2]
     for one in two:
@@ -234,7 +236,7 @@ def test_two_commands_at_once_without_a_wait_limit_one_goes_on(world: tuple[Serv
         (Owner(Way.JOB), None, True),
     ],
 )
-def test_only_the_job_of_the_followed_revision_is_let_in(one: Owner, other: Owner | None, excluded: bool) -> None:
+def test_only_the_job_of_the_followed_revision_enters_the_lock(one: Owner, other: Owner | None, excluded: bool) -> None:
     assert excludes(one, other) is excludes(other, one) is excluded
 
 

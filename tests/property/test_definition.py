@@ -62,7 +62,7 @@ def test_any_text_survives_yaml_rendering(image: str, text: str) -> None:
 
 
 @given(value=json_values)
-def test_any_json_value_survives_being_inserted(value: Any) -> None:
+def test_any_json_value_survives_insertion(value: Any) -> None:
     rendered = render_template(
         '{"a": {{ v | tojson }}, "b": {{ w }}}', name="t.json", variables={"v": value, "w": [value]}
     )
@@ -70,7 +70,7 @@ def test_any_json_value_survives_being_inserted(value: Any) -> None:
 
 
 @given(app_id=app_ids, revision=revisions)
-def test_every_job_id_is_one_that_metronome_takes(app_id: str, revision: str) -> None:
+def test_every_job_id_is_accepted_by_metronome(app_id: str, revision: str) -> None:
     ids = list(job_ids(app_id, revision).values())
     assert all(JOB_ID.fullmatch(job_id) for job_id in ids)
     assert len(set(ids)) == 3
@@ -79,7 +79,7 @@ def test_every_job_id_is_one_that_metronome_takes(app_id: str, revision: str) ->
 
 
 @given(text=st.text(alphabet="ab1-./_ A\n", max_size=12))
-def test_an_app_that_is_taken_is_one_that_marathon_takes(text: str) -> None:
+def test_every_accepted_app_id_is_accepted_by_marathon(text: str) -> None:
     if is_app_id(text):
         assert PATH_ID.fullmatch(text)
         assert parse_app(text) == text
@@ -87,7 +87,7 @@ def test_an_app_that_is_taken_is_one_that_marathon_takes(text: str) -> None:
 
 
 @given(definition=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5))
-def test_validation_of_anything_ends_in_findings(definition: dict[str, Any]) -> None:
+def test_validation_of_any_value_ends_in_findings(definition: dict[str, Any]) -> None:
     normalised = normalise(definition)
     assert normalise(normalised) == normalised
     assert all(finding.path for finding in check_definition(normalised, app_id="/web", allow_no_health_check=True))
@@ -118,7 +118,7 @@ def test_two_colours_never_share_a_service_port(own: list[int], order: list[bool
 
 @settings(max_examples=30)
 @given(image=st.text(), text=st.text(), name=st.text(), app_id=app_ids, revision=revisions)
-def test_any_definition_survives_the_way_through_a_job(
+def test_any_definition_survives_the_transport_in_a_job(
     image: str, text: str, name: str, app_id: str, revision: str
 ) -> None:
     definition = {"id": app_id, "labels": {name: text}, "env": {text: image}}

@@ -27,7 +27,7 @@ def expected(bet: EProcess, bet_on: Distribution, truth: Distribution) -> float:
 
 @settings(max_examples=100)
 @given(strata, st.sampled_from([UP, DOWN]), st.sampled_from([1.0, 2.0]), st.floats(1.5, 100), st.data())
-def test_a_bet_is_fair_after_any_past(
+def test_an_e_process_is_fair_after_any_history(
     past: list[tuple[int, int, int]], tilts: tuple[float, ...], odds: float, threshold: float, data: st.DataObject
 ) -> None:
     bet = EProcess(tilts, threshold)
@@ -41,7 +41,7 @@ def test_a_bet_is_fair_after_any_past(
 
 @settings(max_examples=100)
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 20), st.floats(0.05, 1.0), st.floats(1.5, 100))
-def test_a_better_canary_makes_the_bet_against_it_unfavourable(
+def test_an_e_process_against_a_better_canary_is_unfavourable(
     canary: int, baseline: int, errors: int, odds: float, threshold: float
 ) -> None:
     errors = min(errors, canary + baseline)
@@ -53,13 +53,15 @@ def test_a_better_canary_makes_the_bet_against_it_unfavourable(
 
 @settings(max_examples=60)
 @given(st.integers(1, 400), st.floats(0.001, 0.5), st.floats(1.0, 1.9))
-def test_a_rate_above_the_floor_makes_the_bet_under_it_unfavourable(trials: int, floor: float, times: float) -> None:
+def test_an_e_process_for_a_rate_below_the_floor_is_unfavourable_above_it(
+    trials: int, floor: float, times: float
+) -> None:
     assert expected(EProcess(DOWN, 20), binomial(trials, floor), binomial(trials, floor * times)) <= 1 + 1e-9
 
 
 @settings(max_examples=60)
 @given(requests, requests, st.integers(0, 400), st.floats(0.01, 100))
-def test_laws_add_up_to_one(canary: int, baseline: int, errors: int, odds: float) -> None:
+def test_distributions_sum_to_one(canary: int, baseline: int, errors: int, odds: float) -> None:
     dist = hypergeometric(canary, baseline, min(errors, canary + baseline), odds)
     assert math.isclose(math.fsum(dist.mass), 1, rel_tol=1e-12)
     assert max(0, min(errors, canary + baseline) - baseline) <= dist.start <= dist.end <= min(canary, errors)
@@ -67,7 +69,7 @@ def test_laws_add_up_to_one(canary: int, baseline: int, errors: int, odds: float
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(requests, requests, st.data()), max_size=5), st.booleans())
-def test_looks_without_news_change_nothing_and_numbers_are_finite(steps: list, over: bool) -> None:  # type: ignore[type-arg]
+def test_polls_without_new_requests_change_nothing_and_numbers_are_finite(steps: list, over: bool) -> None:  # type: ignore[type-arg]
     bench, canary, baseline = Judge.under(), Counts(), Counts()
     for more, beside, data in steps:
         canary += Counts(more, data.draw(st.integers(0, more)))
@@ -88,7 +90,7 @@ def test_no_pass_without_the_canarys_own_requests(baseline: int, errors: int) ->
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.booleans(), max_size=30), min_size=1, max_size=5))
-def test_tally_never_counts_more_than_was_answered(workers: list[list[bool]]) -> None:
+def test_counters_never_exceed_the_number_of_answers(workers: list[list[bool]]) -> None:
     """Each inner list: what one worker process answered (True: an error), read after every answer."""
     sums = CounterSums().fold("lb", 0, {"s": Counts()})
     for failed in workers:

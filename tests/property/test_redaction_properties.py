@@ -70,7 +70,7 @@ def _knowing(*secrets: str) -> Redactor:
 
 
 @given(SECRETS, st.sampled_from(sorted(ENCODINGS)))
-def test_nothing_remains_of_an_encoded_secret(secret: str, encoding: str) -> None:
+def test_an_encoded_secret_is_removed_completely(secret: str, encoding: str) -> None:
     text = _knowing(secret).redacted(f"<{ENCODINGS[encoding](secret)}>")
     assert "Q7" not in text
     assert "7Z" not in text
@@ -86,7 +86,7 @@ IN_BASE64: dict[str, Encode] = {name: ENCODINGS[name] for name in ("as it is", "
     *(st.text(max_size=5), st.text(max_size=5)),
     *(st.booleans(), st.booleans()),
 )
-def test_nothing_remains_of_base64(
+def test_a_secret_in_base64_is_removed_completely(
     secret: str, encoding: str, before: str, after: str, safe: bool, padded: bool
 ) -> None:
     known, secret = secret, IN_BASE64[encoding](secret)
@@ -100,7 +100,7 @@ def test_nothing_remains_of_base64(
 
 
 @given(SECRETS, st.sampled_from(sorted(ENCODINGS)), st.integers(0, 9), st.integers(1, 60), st.binary(max_size=40))
-def test_nothing_remains_of_a_secret_that_parts_of_the_output_cut(
+def test_a_secret_split_between_chunks_of_the_output_is_removed_completely(
     secret: str, encoding: str, common: int, size: int, noise: bytes
 ) -> None:
     """``common``: another secret is a beginning, and one an end, of so many characters."""
@@ -115,14 +115,14 @@ def test_nothing_remains_of_a_secret_that_parts_of_the_output_cut(
 
 
 @given(st.lists(SECRETS, min_size=1, max_size=5), st.data())
-def test_several_secrets_in_one_text(secrets: list[str], data: st.DataObject) -> None:
+def test_several_secrets_in_one_text_are_all_removed(secrets: list[str], data: st.DataObject) -> None:
     pieces = data.draw(st.lists(st.sampled_from([*secrets, "plain", " ", "0"]), max_size=8))
     text = _knowing(*secrets).redacted("".join(pieces))
     assert not any(secret in text for secret in secrets)
 
 
 @given(st.text("abc", min_size=4, max_size=8), st.text("abc", min_size=4, max_size=8), st.text("abc", max_size=40))
-def test_secrets_that_overlap(one: str, other: str, text: str) -> None:
+def test_secrets_that_overlap_are_removed_completely(one: str, other: str, text: str) -> None:
     redacted = _knowing(one, other).redacted(text)
     assert one not in redacted
     assert other not in redacted
@@ -132,7 +132,7 @@ def test_secrets_that_overlap(one: str, other: str, text: str) -> None:
 
 
 @given(SECRETS, st.text("xyz \n,;({", max_size=20), st.text("xyz \n,;)}", max_size=20))
-def test_the_text_around_is_unharmed(secret: str, before: str, after: str) -> None:
+def test_the_text_around_a_secret_is_unchanged(secret: str, before: str, after: str) -> None:
     assert _knowing(secret).redacted(before + secret + after) == before + MASK + after
 
 

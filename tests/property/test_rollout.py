@@ -161,7 +161,7 @@ def test_first_deployment_is_done_when_all_instances_serve(release: Release) -> 
 
 @simulated
 @given(releases(), prefixes())
-def test_promote_reaches_its_goal_from_wherever_a_run_was_killed(
+def test_promote_reaches_its_goal_after_a_run_was_killed_anywhere(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
     world = release.world()
@@ -193,7 +193,7 @@ def test_promote_reaches_its_goal_after_a_rollback_was_killed(
 
 @simulated
 @given(releases(("bluegreen",)), prefixes())
-def test_a_standing_bluegreen_canary_leaves_the_baseline_whole(
+def test_a_bluegreen_canary_keeps_all_tasks_of_the_baseline(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
     world = release.world()
@@ -208,7 +208,7 @@ def test_a_standing_bluegreen_canary_leaves_the_baseline_whole(
 
 @simulated
 @given(releases(("rolling",)), prefixes())
-def test_h37_a_standing_rolling_canary_has_taken_the_place_of_as_many(
+def test_h37_a_rolling_canary_replaces_as_many_instances_of_the_baseline(
     release: Release, prefix: list[tuple[Kind, int, int]]
 ) -> None:
     world = release.world()
@@ -236,7 +236,7 @@ def test_a_goal_that_is_reached_stays_reached_without_an_action(release: Release
 
 @simulated
 @given(releases(("rolling",), same=True))
-def test_rolling_without_room_for_a_placeholder_goes_on(release: Release) -> None:
+def test_rolling_without_room_for_a_placeholder_continues(release: Release) -> None:
     """Only while a wave is no more than half of what serves: otherwise the run waits for room, and names it."""
     wave = release.policy.wave
     world = release.world()
@@ -255,7 +255,7 @@ def test_rolling_without_room_for_a_placeholder_goes_on(release: Release) -> Non
 
 @simulated
 @given(releases(), prefixes(), st.integers(0, 12))
-def test_rollback_reaches_its_goal_from_wherever_a_run_was_killed(
+def test_rollback_reaches_its_goal_after_a_run_was_killed_anywhere(
     release: Release, prefix: list[tuple[Kind, int, int]], actions: int
 ) -> None:
     world = release.world()
@@ -307,7 +307,7 @@ def test_a_baseline_without_labels_is_replaced_by_bluegreen(
 
 @simulated
 @given(releases(("bluegreen",)))
-def test_going_back_to_a_baseline_without_labels_cuts_sessions_only_by_force(release: Release) -> None:
+def test_a_rollback_to_a_baseline_without_labels_cuts_sessions_only_by_force(release: Release) -> None:
     world = release.world(**FOREIGN)
     assert isinstance(play(world, release, Kind.CANARY), Done)
     overdue = play(world, replace(release, policy=replace(release.policy, drain_timeout=20.0)), Kind.ROLLBACK)
@@ -331,7 +331,7 @@ def test_rolling_refuses_a_baseline_whose_target_is_missing_or_stale(release: Re
 
 @simulated
 @given(releases(("bluegreen",)), st.integers(1, 8), prefixes())
-def test_a_baseline_resized_by_hand_is_replaced_by_bluegreen(
+def test_a_resized_baseline_is_replaced_by_bluegreen(
     release: Release, stale: int, prefix: list[tuple[Kind, int, int]]
 ) -> None:
     world = release.world(target=stale)
@@ -343,7 +343,7 @@ def test_a_baseline_resized_by_hand_is_replaced_by_bluegreen(
 
 @simulated
 @given(releases(("bluegreen",)), st.integers(1, 8))
-def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) -> None:
+def test_a_rollback_brings_a_resized_baseline_back(release: Release, stale: int) -> None:
     world = release.world(target=stale)
     assert isinstance(play(world, release, Kind.CANARY), Done)
     world.force = stale > release.before  # with roles swapped nothing would ever drain
@@ -359,7 +359,7 @@ def test_going_back_to_a_baseline_resized_by_hand(release: Release, stale: int) 
 
 @simulated
 @given(releases(), st.sampled_from([10, 30, 100]))
-def test_a_change_of_leader_makes_nobody_kill_what_serves(release: Release, elections: int) -> None:
+def test_a_change_of_leader_never_leads_to_a_kill_of_serving_tasks(release: Release, elections: int) -> None:
     """Hazard 39: all health results are gone for a moment. What marathon-lb does then is not ours; what we kill is.
 
     The engine has to remember who was healthy: nothing in Marathon says it then. A change just between a look and the
@@ -383,7 +383,7 @@ def test_a_change_of_leader_makes_nobody_kill_what_serves(release: Release, elec
 
 @simulated
 @given(releases(), st.sampled_from([5, 20, 60]))
-def test_crashing_tasks_make_nobody_kill_what_serves(release: Release, crashes: int) -> None:
+def test_crashing_tasks_never_lead_to_a_kill_of_serving_tasks(release: Release, crashes: int) -> None:
     """A crash just between a look and the act that follows is a moment that nobody can close."""
     release = replace(release, weather=replace(release.weather, lag=0, reload=0))
     world = release.world()
@@ -423,7 +423,7 @@ def test_a_revision_whose_own_settings_do_not_serve_is_not_done_and_the_baseline
 
 @simulated
 @given(bad_labels())
-def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted(release: Release) -> None:
+def test_a_revision_whose_own_settings_do_not_serve_stays_with_on_degraded_leave(release: Release) -> None:
     world = release.world()
     left = replace(release, policy=replace(release.policy, leave_degraded=True))
     ended = play(world, left, Kind.PROMOTE)
@@ -434,7 +434,7 @@ def test_a_revision_whose_own_settings_do_not_serve_is_left_where_that_is_wanted
 
 @simulated
 @given(bad_labels(), st.integers(0, 3), st.integers(1, 60))
-def test_h56_rollback_ends_from_wherever_the_restoring_run_was_killed(
+def test_h56_rollback_ends_after_the_restoring_run_was_killed_anywhere(
     release: Release, actions: int, looks: int
 ) -> None:
     world = release.world()
@@ -501,7 +501,7 @@ HANDS: dict[str, Callable[[World, str], None]] = {
     st.sampled_from(Kind),
     st.integers(1, 70),
 )
-def test_what_another_hand_does_is_named_and_nothing_that_serves_is_cut_for_it(
+def test_an_outside_change_is_reported_and_leads_to_no_kill_of_serving_tasks(
     release: Release, what: str, name: str, kind: Kind, at: int
 ) -> None:
     """The world raises Broken where the engine stops what serves. It ends, done or refused, and names the change."""

@@ -35,7 +35,7 @@ def test_a_recorded_rollout_is_decided_the_same_today(journal: Path) -> None:
         assert not run.differences, "\n".join(run_lines(run))
 
 
-def test_a_run_that_was_killed_and_the_one_that_finished_it_are_two_runs() -> None:
+def test_a_killed_run_and_the_run_that_finished_it_are_two_runs() -> None:
     *_, killed, finished = runs("resumed")
     assert killed.goal == finished.goal
     assert killed.goal.kind is Kind.PROMOTE
@@ -98,7 +98,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize("name", HOLDS)
-def test_a_recording_of_a_defect_holds_what_it_is_named_for(name: str) -> None:
+def test_a_recording_of_a_defect_contains_that_defect(name: str) -> None:
     text = "\n".join(line for run in runs(name) for line in run_lines(run))
     assert HOLDS[name] in text
 

@@ -90,7 +90,7 @@ def test_the_cost_says_how_many_tasks_are_replaced_and_how(strategy: Any, least:
         assert part in found.cost
 
 
-def test_an_app_without_tasks_is_adopted_for_nothing() -> None:
+def test_an_app_without_tasks_is_adopted_without_a_restart() -> None:
     found = plan({}, instances=0, tasks=[])
     assert found.free
     assert "nothing" in found.cost
