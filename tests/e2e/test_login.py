@@ -212,6 +212,6 @@ def test_insecure_logs_a_warning(app: App) -> None:
     assert done["insecure"] is True
 
 
-def test_no_secret_is_sent_in_the_clear(app: App) -> None:
+def test_no_secret_is_sent_unencrypted(app: App) -> None:
     done = status(app, "--cluster-url", "http://dcos.example.com", expect=2)
     assert "unencrypted to dcos.example.com" in done["said"]

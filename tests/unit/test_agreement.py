@@ -34,7 +34,7 @@ def test_the_shared_options_are_those_of_the_exposed_commands() -> None:
     assert set(OPTIONS) == set(taken()) - {"help"}
 
 
-def test_every_command_but_the_machines_own_is_exposed() -> None:
+def test_every_command_except_the_local_ones_is_exposed() -> None:
     commands = set(get_command(cli.app).commands)  # type: ignore[attr-defined]
     assert commands - set(EXPOSED) <= {"prune", "sandbox", "demo", "slug", "replay"}
 
@@ -64,12 +64,12 @@ def test_the_inputs_of_the_action_are_the_options_and_its_own() -> None:
     assert [name for name, entry in inputs.items() if entry.get("required")] == ["command"]
 
 
-def test_the_actions_command_names_every_exposed_one() -> None:
+def test_the_command_input_of_the_action_lists_every_exposed_command() -> None:
     words = ACTION["inputs"]["command"]["description"].partition(": ")[2].replace(" or ", ", ")
     assert tuple(words.split(", ")) == EXPOSED
 
 
-def test_the_outputs_of_the_action_are_those_that_are_told() -> None:
+def test_the_outputs_of_the_action_are_those_that_bgci_writes() -> None:
     told = outputs({}, 0, Path("somewhere"))
     assert set(ACTION["outputs"]) == set(told)
     for name in told:
@@ -78,7 +78,7 @@ def test_the_outputs_of_the_action_are_those_that_are_told() -> None:
         assert ACTION["outputs"][name]["value"] == f"${{{{ {value} }}}}"
 
 
-def test_no_expression_stands_in_a_script_of_the_action() -> None:
+def test_no_script_of_the_action_contains_an_expression() -> None:
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step.get("run", "")
 

@@ -58,7 +58,7 @@ def test_the_jenkins_steps_accept_the_options_and_credentials() -> None:
     assert set(quoted(block(groovy("bgciRun"), "OWN"))) == JENKINS_ONLY
 
 
-def test_the_keys_of_the_jenkins_pipeline_are_no_options() -> None:
+def test_the_keys_of_the_jenkins_pipeline_are_not_options() -> None:
     keys = {kebab(key) for key in re.findall(r"^    (\w+):", block(groovy("bgciPipeline"), "DEFAULTS"), re.M)}
     assert keys == PIPELINE_ONLY
     assert not keys & (set(OPTIONS) | JENKINS_ONLY)
@@ -77,7 +77,7 @@ def test_each_command_is_a_jenkins_step_with_its_help(command: str) -> None:
     assert f"<code>bgci {command}</code>" in help_text
 
 
-def test_every_key_that_a_help_text_names_is_one() -> None:
+def test_every_key_in_a_help_text_exists() -> None:
     known = set(OPTIONS) | JENKINS_ONLY | PIPELINE_ONLY
     for file in (ROOT / "vars").glob("*.txt"):
         named = {
@@ -110,11 +110,11 @@ def test_the_component_passes_each_input_on_and_has_no_other() -> None:
     assert used == inputs
 
 
-def test_the_component_has_nothing_that_reaches_other_jobs_of_a_pipeline() -> None:
+def test_every_top_level_key_of_the_component_has_the_job_prefix() -> None:
     assert all(name.lstrip(".").startswith("$[[ inputs.job-prefix ]]") for name in documents()[1])
 
 
-def test_the_component_takes_texts_of_any_form_as_gitlab_inserts_them() -> None:
+def test_the_component_accepts_any_text_that_gitlab_inserts() -> None:
     """GitLab replaces an input in the text of the file, before it is YAML: lists and numbers as JSON."""
     values = {
         "test-command": ["pytest -k \"smoke\" 'a b'", "C:\\tests"],

@@ -54,7 +54,7 @@ def ended(home: Path, cluster: Cluster, words: tuple[str, ...], *, bug: bool = F
 
 
 @pytest.mark.parametrize("words", dict.fromkeys(FILES.values()))
-def test_the_commands_do_write_these_files(home: Path, cluster: Cluster, words: tuple[str, ...]) -> None:
+def test_the_commands_write_the_listed_files(home: Path, cluster: Cluster, words: tuple[str, ...]) -> None:
     ended(home, cluster, words)
     ended(home, cluster, RENDER, bug=True)
     written = content(home / ARTIFACTS)
@@ -75,7 +75,7 @@ def shown(home: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["file", "dangling", "directory"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_link_in_the_place_of_a_file_is_not_followed(home: Path, cluster: Cluster, name: str, kind: str) -> None:
+def test_a_link_in_place_of_a_file_is_not_followed(home: Path, cluster: Cluster, name: str, kind: str) -> None:
     outside, place = home.parent / "outside", home / ARTIFACTS / name
     target = outside / "target"
     if kind == "file":
@@ -124,7 +124,7 @@ def test_a_definition_behind_a_link_is_not_published(home: Path, cluster: Cluste
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "result.json", "manifest.json", "junit/other.xml"])
-def test_a_pipe_in_the_place_of_a_file_holds_up_no_command(home: Path, cluster: Cluster, name: str) -> None:
+def test_a_pipe_in_place_of_a_file_blocks_no_command(home: Path, cluster: Cluster, name: str) -> None:
     import os
 
     place = home / ARTIFACTS / name

@@ -33,7 +33,7 @@ def written(directory: Path, text: str) -> str:
         ("marathon_version = 1.11", {"marathon_version": "1.11"}),
     ],
 )
-def test_natural_toml_is_read(tmp_path: Path, text: str, values: dict[str, object]) -> None:
+def test_toml_with_native_types_is_read(tmp_path: Path, text: str, values: dict[str, object]) -> None:
     assert command_options.read_file(written(tmp_path, text)) == values
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_type_is_refused_with_file_and_line(tmp_path: Path, text: str, w
 
 
 @pytest.mark.parametrize("text", ["25", "25%", " 25% ", 25, "0", "100%"])
-def test_a_share_is_written_with_or_without_its_sign(text: str | int) -> None:
+def test_a_percentage_is_accepted_with_or_without_its_sign(text: str | int) -> None:
     assert option.share(text) == int(str(text).strip(" %"))
 
 
@@ -80,6 +80,6 @@ def test_every_option_and_own_variable_is_known() -> None:
     ("name", "nearest"),
     [("BGCI_REVSION", "BGCI_REVISION"), ("BGCI_MARATHON_URLS", "BGCI_MARATHON_URL"), ("BGCI_PASSWRD", "BGCI_PASSWORD")],
 )
-def test_an_unknown_variable_is_refused_with_the_nearest(name: str, nearest: str) -> None:
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"{name} is not a variable of bgci. Did you mean {nearest}?"):
         command_options.require_known_variables({name: "secret"})

@@ -21,5 +21,5 @@ def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 90.0, 1785.0, 5_000_000.0])
-def test_a_duration_survives_being_written_down(seconds: float) -> None:
+def test_a_duration_survives_writing_and_reading(seconds: float) -> None:
     assert parse_duration(duration_text(seconds)) == seconds

@@ -46,7 +46,7 @@ def test_each_code_has_one_class() -> None:
 
 
 @pytest.mark.parametrize("expected", [Exception, BgciError])
-def test_a_signal_is_never_taken_for_a_failure_that_is_handled(expected: type[Exception]) -> None:
+def test_a_signal_is_never_caught_as_a_handled_failure(expected: type[Exception]) -> None:
     assert not isinstance(AbortedError("aborted", signal_number=signal.SIGTERM), expected)
 
 
@@ -58,7 +58,7 @@ def test_a_signal_is_never_taken_for_a_failure_that_is_handled(expected: type[Ex
         Locked("/web", ["d1"], "said"),
     ],
 )
-def test_an_amended_error_is_another_one_of_the_same_class(error: Failure) -> None:
+def test_an_amended_error_is_a_new_error_of_the_same_class(error: Failure) -> None:
     before = error.message
     changed = amended(error, more="More.", remedy="")
     assert (type(changed), exit_code(changed)) == (type(error), exit_code(error))

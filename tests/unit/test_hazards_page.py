@@ -12,12 +12,12 @@ PAGE = (ROOT / "docs" / "hazards.md").read_text(encoding="utf-8")
 CITED = re.compile(r"\bhazards? (\d+(?:(?:, | and |, and )\d+)*)")
 
 
-def test_rows_are_numbered_from_one_without_a_gap() -> None:
+def test_rows_are_numbered_from_1_without_a_gap() -> None:
     rows = TOOL["hazards"](PAGE)
     assert rows == list(range(1, len(rows) + 1))
 
 
-def test_every_number_in_the_code_is_a_row() -> None:
+def test_every_hazard_number_in_the_code_has_a_row() -> None:
     files = [file for folder in ("bgci", "tests", "docs", "bench") for file in (ROOT / folder).rglob("*.[pm][yd]")]
     cited = {
         int(number)

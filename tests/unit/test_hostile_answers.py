@@ -56,7 +56,7 @@ def problems(home: Path, cluster: Cluster, name: str, endpoint: str, answers: di
 
 @pytest.mark.timeout(3600 if EVERYTHING else 300)
 @pytest.mark.parametrize("name", COMMANDS if EVERYTHING else FAST)
-def test_no_answer_of_an_endpoint_leads_out_of_the_contract(home: Path, cluster: Cluster, name: str) -> None:
+def test_no_hostile_answer_of_an_endpoint_breaks_the_contract(home: Path, cluster: Cluster, name: str) -> None:
     cluster.alone = name == "undo"
     with impatient():
         run(home, list(COMMANDS[name]), environment(cluster))
@@ -79,14 +79,14 @@ def test_no_answer_of_an_endpoint_leads_out_of_the_contract(home: Path, cluster:
         ("status", "statistics-page", "a page of long numbers"),
     ],
 )
-def test_known_ways_out_of_the_contract_are_closed(
+def test_known_hostile_answers_no_longer_break_the_contract(
     home: Path, cluster: Cluster, name: str, endpoint: str, label: str
 ) -> None:
     assert not problems(home, cluster, name, endpoint, {label: HOSTILE[label]})
 
 
 @pytest.mark.parametrize("endpoint", ["apps", "jobs"])
-def test_no_wrong_type_in_an_answer_leads_out_of_the_contract(home: Path, cluster: Cluster, endpoint: str) -> None:
+def test_no_wrong_type_in_an_answer_breaks_the_contract(home: Path, cluster: Cluster, endpoint: str) -> None:
     good = {"apps": {"apps": cluster.apps()}, "jobs": list(cluster.jobs.values())}[endpoint]
     wrong = list(changed(good))
     chosen = wrong if EVERYTHING else wrong[:: len(wrong) // 25]
@@ -95,7 +95,7 @@ def test_no_wrong_type_in_an_answer_leads_out_of_the_contract(home: Path, cluste
     assert not found, "\n".join(found)
 
 
-def test_doctor_asks_a_silent_cluster_no_longer_than_its_time_limit(home: Path, cluster: Cluster) -> None:
+def test_doctor_ends_at_its_timeout_with_a_silent_cluster(home: Path, cluster: Cluster) -> None:
     cluster.answering("version", HOSTILE["silence"])
     cluster.asked.clear()
     with impatient(read=0.5):
@@ -156,9 +156,7 @@ def mebibytes_of(home: Path, cluster: Cluster, *words: str) -> float:
 
 
 @pytest.mark.parametrize("name", ["status", "canary", "test", "doctor"])
-def test_a_signal_ends_a_command_that_waits_for_an_answer_without_an_end(
-    home: Path, cluster: Cluster, name: str
-) -> None:
+def test_a_signal_ends_a_command_that_reads_an_endless_answer(home: Path, cluster: Cluster, name: str) -> None:
     asked = threading.Event()
     trickle = endless(b"HTTP/1.1 200 OK\r\n\r\n", b" ", 0.05)
 
@@ -178,7 +176,7 @@ def test_a_signal_ends_a_command_that_waits_for_an_answer_without_an_end(
     assert b"Traceback" not in errors
 
 
-def test_an_output_that_nobody_reads_does_not_hold_up_the_end(home: Path, cluster: Cluster) -> None:
+def test_an_output_without_a_reader_does_not_delay_the_end(home: Path, cluster: Cluster) -> None:
     reader, writer = os.pipe()
     words = [sys.executable, "-m", "bgci", "test", *V2, "--test-command", "yes " + "x" * 200]
     environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}

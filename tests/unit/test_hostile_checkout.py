@@ -112,7 +112,7 @@ def ended(checkout: Path, words: tuple[str, ...], cluster: Cluster, **more: str)
         'allow-config-addresses = true\nmarathon-url = "{evil}"',
     ],
 )
-def test_h69_no_line_of_a_checkout_leads_the_login_elsewhere(
+def test_h69_no_line_of_a_checkout_sends_the_login_to_another_address(
     checkout: Path, cluster: Cluster, attacker: Attacker, line: str
 ) -> None:
     text = line.format(evil=attacker.url, host=attacker.url.removeprefix("http://"), cluster=cluster.url)
@@ -123,7 +123,7 @@ def test_h69_no_line_of_a_checkout_leads_the_login_elsewhere(
 
 
 @pytest.mark.parametrize("words", [("status", *APP), ("doctor", *APP), ("prune", *APP)], ids=" ".join)
-def test_h69_a_file_that_the_runner_names_is_a_part_of_the_checkout_too(
+def test_h69_a_configuration_file_named_by_the_runner_is_not_trusted_either(
     checkout: Path, cluster: Cluster, attacker: Attacker, words: tuple[str, ...]
 ) -> None:
     file = checkout / "service/ci.toml"
@@ -133,7 +133,9 @@ def test_h69_a_file_that_the_runner_names_is_a_part_of_the_checkout_too(
         assert (ended(checkout, (*config, *words), cluster).code, attacker.seen) == (2, [])
 
 
-def test_the_cluster_of_the_runner_is_not_replaced(checkout: Path, cluster: Cluster, attacker: Attacker) -> None:
+def test_the_configuration_file_cannot_replace_the_cluster_of_the_runner(
+    checkout: Path, cluster: Cluster, attacker: Attacker
+) -> None:
     (checkout / "bgci.toml").write_text(f'cluster-url = "{attacker.url}"\n')
     ended(checkout, ("status", *APP), cluster)
     assert attacker.seen == []
@@ -142,7 +144,7 @@ def test_the_cluster_of_the_runner_is_not_replaced(checkout: Path, cluster: Clus
 @pytest.mark.parametrize(
     "login", [{"BGCI_TOKEN": TOKEN}, {"BGCI_USERNAME": "ci", "BGCI_PASSWORD": PASSWORD}], ids=["token", "password"]
 )
-def test_h69_a_load_balancer_of_the_checkout_gets_no_login_in_any_command(
+def test_h69_a_load_balancer_named_by_the_checkout_gets_no_login_in_any_command(
     checkout: Path, cluster: Cluster, attacker: Attacker, login: dict[str, str]
 ) -> None:
     host = attacker.url.removeprefix("http://")
@@ -154,7 +156,7 @@ def test_h69_a_load_balancer_of_the_checkout_gets_no_login_in_any_command(
     assert not attacker.got_a_secret
 
 
-def test_a_load_balancer_of_the_checkout_cannot_hold_a_login(checkout: Path, cluster: Cluster) -> None:
+def test_a_load_balancer_url_of_the_checkout_cannot_contain_a_login(checkout: Path, cluster: Cluster) -> None:
     (checkout / "bgci.toml").write_text('marathon-lb-url = ["http://admin:hunter22@127.0.0.3:9090"]\n')
     found = ended(checkout, ("status", *APP), cluster, BGCI_MARATHON_LB_URL="")
     assert found.code == 2
@@ -200,7 +202,9 @@ def test_h69_a_login_endpoint_in_the_service_account_is_not_used(
     assert attacker.seen == []
 
 
-def test_the_file_cannot_name_a_login_endpoint(checkout: Path, cluster: Cluster, attacker: Attacker) -> None:
+def test_the_configuration_file_cannot_name_a_login_endpoint(
+    checkout: Path, cluster: Cluster, attacker: Attacker
+) -> None:
     (checkout / "bgci.toml").write_text(f'login-endpoint = "{attacker.url}"\n')
     assert ended(checkout, ("status", *APP), cluster).code == 2
     assert attacker.seen == []

@@ -94,7 +94,7 @@ def test_h62_signals_of_several_senders_are_one() -> None:
         interruption.pause(0)
 
 
-def test_h62_a_later_signal_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_h62_a_later_signal_counts_as_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interruption, "REPEATED", 0.0)
     with interruption.noted_signals() as signals:
         for _ in range(2):
@@ -110,13 +110,13 @@ def test_h62_no_signal_interrupts_the_writing_of_the_result() -> None:
         interruption.pause(0.01)
 
 
-def test_call_gives_the_result_or_the_error_of_its_work() -> None:
+def test_call_returns_the_result_or_raises_the_error_of_its_work() -> None:
     assert interruption.call(lambda: 7, LONG) == 7
     with pytest.raises(ValueError, match="invalid literal"):
         interruption.call(lambda: int("x"), LONG)
 
 
-def test_call_leaves_work_behind_that_takes_too_long() -> None:
+def test_call_abandons_work_that_takes_too_long() -> None:
     release = threading.Event()
     with pytest.raises(TimeoutError):
         interruption.call(release.wait, 0.05)
@@ -137,7 +137,7 @@ def test_no_call_outlives_the_deadline_and_none_begins_after_it() -> None:
     assert interruption.left() > LONG
 
 
-def test_h62_work_that_changes_something_may_come_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_h62_work_that_changes_the_cluster_may_finish_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
     still_waits = threading.Event()
 
@@ -201,7 +201,7 @@ def test_h62_the_action_starts_its_own_version_with_blocked_signals(
     assert blocked == (before if given else before | set(early_signals.NUMBERS))
 
 
-def test_h62_the_process_ends_whatever_is_held_at_exit() -> None:
+def test_h62_the_process_ends_although_a_thread_is_blocked_at_exit() -> None:
     """A thread that never ends, and an exit function that waits for ever."""
     code = (
         "import atexit, threading; from bgci import interruption\n"

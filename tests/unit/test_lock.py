@@ -27,7 +27,7 @@ def test_each_dependency_is_locked_at_a_version_that_pyproject_allows() -> None:
     assert [str(wanted) for wanted in WANTED if locked[str(wanted)] not in wanted.specifier] == [], REMEDY
 
 
-def test_what_the_locked_packages_need_is_locked_too_and_nothing_else() -> None:
+def test_the_lock_has_exactly_the_transitive_dependencies() -> None:
     found: set[str] = set()
     queue = [canonicalize_name(wanted.name) for wanted in WANTED]
     while queue:
@@ -59,7 +59,7 @@ def needs(name: str) -> list[str]:
     ]
 
 
-def test_what_builds_the_wheel_is_locked() -> None:
+def test_the_build_backend_of_the_wheel_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (wanted,) = map(Requirement, project["build-system"]["requires"])
     (locked,) = re.findall(r"^setuptools==(\S+) ", (ROOT / "requirements-build.lock").read_text(), re.MULTILINE)

@@ -85,7 +85,7 @@ def test_a_duration_without_a_known_unit_is_refused(text: str) -> None:
         ([], "does not know: sideways"),
     ],
 )
-def test_what_is_wrong_before_any_stage_is_told_to_the_ci_system(directory: Path, options: list[str], why: str) -> None:
+def test_an_error_before_any_stage_is_reported_to_the_ci_system(directory: Path, options: list[str], why: str) -> None:
     if not options:
         (directory / "bgci.toml").write_text("sideways = 1")
     outputs = directory / "outputs"
@@ -100,14 +100,14 @@ def test_what_is_wrong_before_any_stage_is_told_to_the_ci_system(directory: Path
     assert why in result["message"]
 
 
-def test_what_a_stage_has_told_is_not_told_again(directory: Path) -> None:
+def test_an_error_reported_by_a_stage_is_not_reported_again(directory: Path) -> None:
     outputs = directory / "outputs"
     done = bgci(directory, "render", GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(outputs))
     assert done.returncode == 2
     assert outputs.read_text().count("result=") == 1
 
 
-def test_a_person_who_mistypes_gets_no_files(directory: Path) -> None:
+def test_a_usage_error_outside_of_ci_writes_no_files(directory: Path) -> None:
     assert bgci(directory, "render", "--timeout", "30").returncode == 2
     assert not (directory / "bgci-artifacts").exists()
 
@@ -137,7 +137,7 @@ def test_a_bare_number_on_the_command_line_is_exit_2(directory: Path) -> None:
     assert "with its unit" in done.stderr
 
 
-def test_flag_beats_environment_beats_file_beats_default(directory: Path) -> None:
+def test_flag_has_precedence_over_environment_over_file_over_default(directory: Path) -> None:
     (directory / "bgci.toml").write_text('wave = 2\ndrain-timeout = "1m"\nstrategy = "rolling"\n')
     release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
     done = bgci(directory, *release, "--wave", "4", BGCI_WAVE="3", BGCI_DRAIN_TIMEOUT="2m")
@@ -160,7 +160,7 @@ def test_an_unknown_setting_in_the_file_is_exit_2_and_named(directory: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_an_invalid_or_missing_configuration_file_is_a_usage_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("a = ")
     for path in (broken, tmp_path / "absent.toml"):
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_a_usage_error(tmp_path: Path) ->
         ("render", "--app", "web", "--revision", "v1", "--image", "x", "--job-cluster-url", "https://me:hush-hush@in"),
     ],
 )
-def test_an_address_with_a_login_in_it_is_exit_2_and_shown_nowhere(directory: Path, given: tuple[str, ...]) -> None:
+def test_an_address_with_a_login_is_exit_2_and_never_shown(directory: Path, given: tuple[str, ...]) -> None:
     done = bgci(directory, *given)
     assert done.returncode == 2
     assert "-url contains a login in its address" in done.stderr
@@ -185,13 +185,13 @@ def test_an_address_with_a_login_in_it_is_exit_2_and_shown_nowhere(directory: Pa
     assert not (directory / "bgci-artifacts").exists()
 
 
-def test_an_at_sign_in_a_path_is_no_login(directory: Path) -> None:
+def test_an_at_sign_in_a_path_is_not_taken_for_a_login(directory: Path) -> None:
     release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
     assert bgci(directory, *release, "--job-cluster-url", "https://dcos.invalid/@me").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["template", "template-dir", "job-template", "suite", "artifacts"])
-def test_a_name_that_no_file_can_have_is_exit_2(directory: Path, name: str) -> None:
+def test_an_impossible_file_name_is_exit_2(directory: Path, name: str) -> None:
     ended = bgci(directory, "test" if name == "suite" else "render", f"--{name}", "a" * 400)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert f"--{name} is not a path" in ended.stderr
@@ -220,7 +220,7 @@ def test_rendering_twice_gives_the_same_bytes(directory: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_the_help_starts_without_what_only_some_commands_need() -> None:
+def test_the_help_imports_no_module_that_only_some_commands_need() -> None:
     code = (
         "import sys, bgci.cli; print(sorted({'requests', 'jinja2', 'yaml', 'aiohttp', 'junit_xml'} & set(sys.modules)))"
     )
@@ -228,7 +228,7 @@ def test_the_help_starts_without_what_only_some_commands_need() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_option_of_the_goal_is_in_a_job_or_said_not_to_be(directory: Path) -> None:
+def test_every_option_of_the_goal_is_in_a_job_or_listed_as_excluded(directory: Path) -> None:
     release = ("render", "--app", "web", "--revision", "v1", "--image", "x")
     assert bgci(directory, *release).returncode == 0
     of_goal = {*options.GOAL, *options.CANARY}
@@ -255,7 +255,7 @@ def refusing() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_job_hears_of_every_option_in_its_document(directory: Path) -> None:
+def test_every_option_reaches_a_job_in_its_document(directory: Path) -> None:
     """What a job carries comes out again as the settings of the command in it."""
     given = {
         "strategy": "rolling",
@@ -298,7 +298,9 @@ def test_two_sizes_of_the_canary_from_one_source_are_refused(directory: Path) ->
 
 
 @pytest.mark.parametrize(("given", "size"), [((), (1, 50)), (("--instances", "2"), (2, 0))])
-def test_the_size_of_the_stronger_source_counts(directory: Path, given: tuple[str, ...], size: tuple[int, int]) -> None:
+def test_the_canary_size_of_the_source_with_higher_precedence_is_used(
+    directory: Path, given: tuple[str, ...], size: tuple[int, int]
+) -> None:
     (directory / "bgci.toml").write_text('percent = "50%"\n')
     done = bgci(directory, "render", "--app", "web", "--revision", "v1", "--image", "x", *given)
     assert done.returncode == 0, done.stderr
@@ -326,7 +328,7 @@ def test_a_damaged_job_is_exit_3(directory: Path) -> None:
     assert "bgci publish" in done.stderr
 
 
-def test_a_list_of_json_in_the_environment_is_each_of_its_items() -> None:
+def test_a_json_list_in_the_environment_is_expanded_to_its_items() -> None:
     environment = {
         "BGCI_SET": '["memory=512", "note=a b"]\n',
         "BGCI_MARATHON_LB_URL": '["http://a:9090", "http://b:9090"]',
@@ -346,7 +348,7 @@ def test_a_list_of_json_in_the_environment_is_each_of_its_items() -> None:
         command_options.expand_lists({"BGCI_SET": '["a=1\\n2"]'})
 
 
-def test_lists_and_not_given_ones_reach_a_command_from_the_environment(directory: Path) -> None:
+def test_lists_and_empty_lists_reach_a_command_from_the_environment(directory: Path) -> None:
     lists = {"BGCI_SET": '["a=1", "b=2 3"]\n', "BGCI_JOB_MARATHON_LB_URL": '["http://a:9090", "http://b:9090"]\n'}
     ran = bgci(
         directory, "render", "--app", "web", "--revision", "v1", "--image", "i:1", BGCI_SERVICE_URL="[]\n", **lists

@@ -33,7 +33,7 @@ def code_of(words: list[str], directory: Path, output: int, **more: str) -> int:
         (["-c", EARLY], 143),
     ],
 )
-def test_h62_an_error_that_nobody_reads_has_its_exit_code(tmp_path: Path, words: list[str], code: int) -> None:
+def test_h62_an_error_without_a_reader_keeps_its_exit_code(tmp_path: Path, words: list[str], code: int) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     assert code_of(words, tmp_path, subprocess.DEVNULL) == code
@@ -41,7 +41,7 @@ def test_h62_an_error_that_nobody_reads_has_its_exit_code(tmp_path: Path, words:
     os.close(writer)
 
 
-def test_h62_a_command_whose_requests_get_no_answer_ends_without_a_reader_too(tmp_path: Path) -> None:
+def test_h62_a_command_without_answers_ends_also_without_a_reader(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with Cluster() as cluster:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_every_file_that_is_no_module_is_in_the_wheel() -> None:
+def test_every_data_file_is_in_the_wheel() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
     files = [path for path in (ROOT / "bgci").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     others = [path.name for path in files if path.suffix != ".py"]
@@ -31,17 +31,17 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_the_licence_is_the_one_that_is_named() -> None:
+def test_the_licence_file_is_the_declared_licence() -> None:
     assert (PROJECT["project"]["license"], PROJECT["project"]["license-files"]) == ("Apache-2.0", ["LICENSE"])
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
 
 
-def test_the_image_names_the_version_that_is_in_it() -> None:
+def test_the_dockerfile_has_the_version_of_the_package() -> None:
     (version,) = re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     assert version == bgci.__version__
 
 
-def test_the_image_is_built_from_a_base_that_somebody_has_looked_at() -> None:
+def test_the_image_is_built_only_from_a_base_with_a_digest() -> None:
     text = (ROOT / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
     assert set(bases) == {"${BASE_IMAGE}${BASE_DIGEST:+@}${BASE_DIGEST}"}

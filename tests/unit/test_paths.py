@@ -100,7 +100,7 @@ def home(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> P
     return prepared(tmp_path, cluster)
 
 
-def test_every_option_that_names_a_path_is_known_as_one() -> None:
+def test_every_option_with_a_path_is_typed_as_a_path() -> None:
     speaking = re.compile(r"\b(files?|director(y|ies)|path|template|suite|PEM)\b", re.IGNORECASE)
     speak = {
         one.key for one in options.OPTIONS.values() if isinstance(one.initial, str | list) and speaking.search(one.help)
@@ -111,7 +111,7 @@ def test_every_option_that_names_a_path_is_known_as_one() -> None:
 
 
 @pytest.mark.parametrize("name", [*READERS, *OTHERS])
-def test_a_path_that_names_no_file_is_refused_in_a_sentence(home: Path, cluster: Cluster, name: str) -> None:
+def test_an_invalid_path_is_refused_with_a_message(home: Path, cluster: Cluster, name: str) -> None:
     found = {
         kind: ended(home, cluster, name, str(make(home / f"{n}.json"))) for n, (kind, make) in enumerate(PATHS.items())
     }
@@ -143,7 +143,7 @@ def ended(home: Path, cluster: Cluster, name: str, path: str) -> Ended:
         return run(home, words, environ)
 
 
-def test_a_template_can_be_a_pipe_that_is_read_once(home: Path, cluster: Cluster) -> None:
+def test_a_template_can_be_a_pipe_and_is_read_once(home: Path, cluster: Cluster) -> None:
     place = home / "piped.json"
     os.mkfifo(place)
     writer = threading.Thread(target=place.write_text, args=(json.dumps(DEFINITION),), daemon=True)

@@ -22,22 +22,22 @@ def of(account: str, permissions: list[Permission]) -> list[tuple[str, str]]:
     return [(account, str(one)) for one in permissions]
 
 
-def test_by_jobs() -> None:
+def test_the_page_lists_the_permissions_for_jobs() -> None:
     both = needed("/team/web", via_job=True, secret=SECRET, strict=True)
     assert sorted(granted("By jobs (`--via job`)")) == sorted(of("team-ci", both.ci) + of("team-job", both.job))
     assert f"team-job {SECRET}\n" in PAGE
 
 
-def test_what_a_release_succeeds_without_is_told_apart() -> None:
+def test_the_page_lists_optional_permissions_separately() -> None:
     optional = [one for one in needed("/team/web", via_job=True, secret=SECRET, strict=True).ci if one.optional]
     assert sorted(granted("Optional", "### ")) == sorted(of("team-ci", optional))
 
 
-def test_in_cis_own_process() -> None:
+def test_the_page_lists_the_permissions_for_via_direct() -> None:
     assert granted("In CI's own process (`--via direct`)") == of("team-ci", needed("/team/web", via_job=False).ci)
 
 
-def test_at_the_root() -> None:
+def test_the_page_lists_the_permissions_for_an_app_at_the_root() -> None:
     both = needed("/web", via_job=True)
     wanted = [one for one in both.ci if not one.optional]
     assert granted("An app at the root") == of("team-ci", wanted) + of("team-job", both.job)

@@ -45,7 +45,7 @@ def read_until(terminal: int, text: str) -> str:
     return found.decode()
 
 
-def test_another_answer_than_the_apps_id_removes_nothing(tmp_path: Path) -> None:
+def test_an_answer_other_than_the_apps_id_removes_nothing(tmp_path: Path) -> None:
     with on_a_terminal(tmp_path) as (process, terminal):
         assert "Type /web to confirm" in read_until(terminal, "confirm: ")
         os.write(terminal, b"yes\n")
@@ -54,14 +54,14 @@ def test_another_answer_than_the_apps_id_removes_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_question(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_prompt(tmp_path: Path, number: signal.Signals) -> None:
     with on_a_terminal(tmp_path) as (process, terminal):
         read_until(terminal, "confirm: ")
         process.send_signal(number)
         assert process.wait(30) == 128 + number
 
 
-def test_a_ci_system_with_a_terminal_is_not_asked(tmp_path: Path) -> None:
+def test_a_ci_system_with_a_terminal_gets_no_prompt(tmp_path: Path) -> None:
     with on_a_terminal(tmp_path, CI="true") as (process, terminal):
         text = read_until(terminal, "--app /web --yes.")
         assert "Give --yes" in text

@@ -42,7 +42,7 @@ def test_the_cause_of_a_failure_follows_from_the_evidence(found: Evidence, cause
     assert classify(found) == cause
 
 
-def test_haproxys_line_names_both_sides_sockets() -> None:
+def test_a_log_line_of_haproxy_has_the_sockets_of_both_sides() -> None:
     match = LOG_LINE.match(LINE)
     assert match
     assert (match["client"], match["own"], match["task"]) == ("127.0.0.1:34200", "127.0.0.1:53330", "127.0.0.1:31000")

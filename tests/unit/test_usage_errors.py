@@ -33,7 +33,7 @@ APP = ["--app", "/web", "--revision", "v2"]
         (["release"], f"set = [['{SECRET}']]", {}),
     ],
 )
-def test_a_secret_in_the_wrong_place_is_not_shown(
+def test_a_misplaced_secret_is_not_shown(
     tmp_path: Path, source: str, words: list[str], toml: str, variables: dict[str, str]
 ) -> None:
     (tmp_path / "bgci.toml").write_text(toml)

@@ -8,14 +8,14 @@ from bgci.analysis.haproxy_counters import CounterSums, reading
 from bgci.analysis.judge import Counts
 
 
-def test_first_look_counts_nothing_and_later_ones_what_was_gained() -> None:
+def test_first_poll_counts_no_request_and_later_polls_the_difference() -> None:
     sums = CounterSums().fold("lb1", 0, {"a": Counts(100, 3)}).fold("lb1", 5, {"a": Counts(130, 4)})
     assert sums.total({"a"}) == Counts(30, 1)
     assert (sums.resets, sums.blind_seconds) == (0, 0.0)
 
 
 @pytest.mark.parametrize("after", [Counts(20, 1), Counts(200, 2), Counts(104, 30)])
-def test_reload_is_seen_by_any_counter_that_falls(after: Counts) -> None:
+def test_reload_is_detected_by_any_counter_that_decreases(after: Counts) -> None:
     sums = CounterSums().fold("lb1", 0, {"a": Counts(), "b": Counts()})
     sums = sums.fold("lb1", 5, {"a": Counts(100, 3), "b": Counts(50, 0)})
     sums = sums.fold("lb1", 8, {"a": after, "b": Counts(60, 0)})
@@ -30,14 +30,14 @@ def test_server_that_appears_is_counted_in_full_and_one_that_leaves_is_kept() ->
     assert sums.counted == {"old": Counts(14, 0), "new": Counts(9, 1)}
 
 
-def test_replicas_are_told_apart_and_added_up() -> None:
+def test_replicas_are_counted_separately_and_summed() -> None:
     sums = CounterSums().fold("lb1", 0, {"a": Counts(100, 0)}).fold("lb2", 60, {"a": Counts(9000, 40)})
     sums = sums.fold("lb1", 65, {"a": Counts(110, 1)}).fold("lb2", 66, {"a": Counts(9005, 41)})
     assert sums.total({"a", "unknown"}) == Counts(15, 2)
     assert sums.total(set()) == Counts()
 
 
-def test_what_haproxy_answers_for_a_failing_server_is_its_error() -> None:
+def test_answers_of_haproxy_for_a_failing_server_are_errors_of_that_server() -> None:
     row = {"svname": "s1", "stot": 12, "hrsp_2xx": 3, "hrsp_4xx": 1, "hrsp_5xx": 2, "eresp": 6, "econ": 1}
     assert reading(row) == Counts(13, 9)
 

@@ -28,7 +28,7 @@ def test_equal_times_pass_and_twice_the_time_fails() -> None:
     assert seen(*[(200 + i % 3, 100) for i in range(20)]).verdict().outcome == "fail"
 
 
-def test_few_milliseconds_are_no_slowness() -> None:
+def test_difference_of_few_milliseconds_does_not_fail() -> None:
     assert seen(*[(4, 1)] * 10).verdict().outcome == "pass"
 
 
@@ -44,14 +44,14 @@ def test_four_pairs_are_enough_to_pass_and_six_to_fail() -> None:
     assert [seen(*[(300, 100)] * n).verdict().outcome for n in (5, 6)] == ["undecided", "fail"]
 
 
-def test_pairs_after_the_decision_are_told_and_do_not_change_it() -> None:
+def test_pairs_after_the_decision_are_reported_and_do_not_change_it() -> None:
     verdict = seen(*[(100, 100)] * 4, *[(300, 100)] * 16).verdict()
     assert verdict.outcome == "pass"
     assert "in 16 of 20 pairs, ratio 3.00" in verdict.reason
     assert verdict.p_value == pytest.approx(1, abs=0.01)
 
 
-def test_exact_sign_test_has_the_last_word() -> None:
+def test_exact_sign_test_decides_at_the_end() -> None:
     policy = JudgePolicy(alpha=0.05, beta=0.3, end_share=0.9)
     slow = seen(*[(300, 100)] * 5, policy=policy)
     assert slow.verdict().outcome == "undecided"
@@ -82,7 +82,7 @@ def test_time_that_haproxy_rounds_to_zero_has_a_ratio() -> None:
     assert ratio_interval([(0, 0)]) == (1.0, 0.0, math.inf)
 
 
-def test_stretch_is_complete_when_every_server_answered_a_window_of_requests() -> None:
+def test_window_is_complete_when_every_server_answered_its_number_of_requests() -> None:
     state, pair = Windows().see(Timing(1024, 1, 30.0), Timing(3071, 3, 20.0))
     assert pair is None
     state, pair = state.see(Timing(1100, 1, 31.0), Timing(3072, 3, 21.0))

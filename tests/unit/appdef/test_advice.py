@@ -48,7 +48,7 @@ def with_host_port(**fields: Any) -> dict[str, Any]:
         (changed(HOST, requirePorts=True), "$.requirePorts"),
     ],
 )
-def test_what_is_unwise_is_advice_and_refused_only_when_strict(definition: dict[str, Any], path: str) -> None:
+def test_an_unwise_setting_is_advice_and_refused_only_when_strict(definition: dict[str, Any], path: str) -> None:
     found = findings(definition)
     assert [(finding.path, finding.advice) for finding in found] == [(path, True)]
     assert require_valid(found, what="It") == found
@@ -85,12 +85,12 @@ def test_a_field_that_an_old_marathon_ignores_is_advice_for_that_version_only() 
         ),
     ],
 )
-def test_h63_what_the_second_colour_cannot_have_is_refused(definition: dict[str, Any], path: str) -> None:
+def test_h63_a_setting_that_the_second_colour_cannot_have_is_refused(definition: dict[str, Any], path: str) -> None:
     assert path in [finding.path for finding in findings(definition) if not finding.advice]
 
 
 @pytest.mark.parametrize("path", ["health", "/a b", "/a\tb"])
-def test_a_check_path_that_haproxy_reads_otherwise_is_refused(path: str) -> None:
+def test_a_check_path_that_haproxy_parses_differently_is_refused(path: str) -> None:
     found = findings(changed(BRIDGE, healthChecks=[{**CHECK, "path": path}]))
     assert [finding.path for finding in found if not finding.advice] == ["$.healthChecks[0].path"]
 
@@ -105,7 +105,7 @@ def test_a_check_path_that_haproxy_reads_otherwise_is_refused(path: str) -> None
         ({"id": "shop", "run": {"cpus": 1}}, "DC/OS Job"),
     ],
 )
-def test_another_document_than_an_app_is_named_and_nothing_else_is_said(document: dict[str, Any], word: str) -> None:
+def test_a_document_that_is_not_an_app_is_the_only_finding(document: dict[str, Any], word: str) -> None:
     [finding] = findings(document)
     assert word in finding.message
     assert "one app" in finding.message

@@ -125,7 +125,7 @@ def test_group_and_target_are_read_with_marathons_defaults() -> None:
 @pytest.mark.parametrize(
     "nonsense", [{"labels": 5}, {"container": [], "networks": ["x"]}, {"ports": "x"}, {"networks": 7}]
 )
-def test_nonsense_reads_as_unset(nonsense: dict[str, Any]) -> None:
+def test_malformed_fields_read_as_unset(nonsense: dict[str, Any]) -> None:
     assert normalise(nonsense) == nonsense
     assert service_ports(nonsense) == []
     assert alt_ports(nonsense) == []

@@ -47,7 +47,7 @@ def test_labels_that_are_new_removed_and_changed_are_listed() -> None:
     ]
 
 
-def test_another_spelling_of_the_same_is_no_change() -> None:
+def test_another_spelling_of_the_same_value_is_not_a_change() -> None:
     before = with_labels(BRIDGE, HAPROXY_0_STICKY="true", HAPROXY_0_MODE="HTTP", HAPROXY_0_BACKEND_WEIGHT="1")
     after = with_labels(BRIDGE, HAPROXY_0_STICKY="Yes", HAPROXY_0_MODE="http", HAPROXY_0_BACKEND_WEIGHT=" 01")
     assert told(before, after) == []
@@ -74,11 +74,11 @@ def test_h54_service_port_that_is_gone_is_listed_and_lost() -> None:
     assert lost_ports(running(BRIDGE), TWO) == []
 
 
-def test_port_that_is_no_longer_enabled_is_lost() -> None:
+def test_port_that_is_no_longer_enabled_is_listed_as_lost() -> None:
     assert lost_ports(running(TWO), with_labels(TWO, HAPROXY_1_ENABLED="no")) == [10103]
 
 
-def test_index_of_a_port_that_only_one_revision_has_freezes() -> None:
+def test_index_of_a_port_that_only_one_revision_has_freezes_marathon_lb() -> None:
     indexed = with_labels(TWO, **{INDEX: "1"})
     assert freezing_change(running(indexed), BRIDGE) == INDEX
     assert freezing_change(running(BRIDGE), indexed) == INDEX

@@ -59,7 +59,7 @@ def test_h27_each_colour_has_its_own_service_port_in_every_form() -> None:
         assert green["labels"]["HAPROXY_0_PORT"] == "10102"
 
 
-def test_every_port_of_several_is_exchanged_by_itself() -> None:
+def test_each_of_several_ports_is_exchanged_separately() -> None:
     definition = with_ports(BRIDGE, 10102, 10103, alt="10129,10130")
     blue = running(definition)
     green = colour(definition, blue)
@@ -70,7 +70,7 @@ def test_every_port_of_several_is_exchanged_by_itself() -> None:
     assert service_ports(colour(definition, mixed)) == [10129, 10103]
 
 
-def test_a_port_that_marathon_picks_stays_so_and_takes_no_alternative() -> None:
+def test_a_port_assigned_by_marathon_stays_unset_and_gets_no_alternative() -> None:
     definition = with_ports(BRIDGE, 10102, 0, 10103, alt="10129,10130")
     green = colour(definition, running(definition))
     assert service_ports(green) == [10129, 0, 10130]
@@ -78,7 +78,7 @@ def test_a_port_that_marathon_picks_stays_so_and_takes_no_alternative() -> None:
     assert green["labels"]["HAPROXY_2_PORT"] == "10103"
 
 
-def test_a_foreign_baseline_without_a_colour_meets_blue() -> None:
+def test_beside_a_foreign_baseline_without_a_colour_the_canary_is_blue() -> None:
     foreign = changed(BRIDGE, labels={})
     app = colour(BRIDGE, foreign)
     assert app["id"] == "/web-blue"
@@ -92,7 +92,7 @@ def test_a_baseline_whose_name_and_label_disagree_never_gets_its_own_id_back() -
     assert colour(BRIDGE, unlabelled)["id"] == "/web-green"
 
 
-def test_h07_the_target_is_the_definitions_own_number() -> None:
+def test_h07_the_target_is_the_number_of_instances_of_the_definition() -> None:
     app = colour(changed(BRIDGE, instances=8), running())
     assert app["labels"]["HAPROXY_DEPLOYMENT_TARGET_INSTANCES"] == "8"
     assert app["labels"]["BGCI_BASELINE_INSTANCES"] == "4"
@@ -111,7 +111,7 @@ def test_an_app_in_a_folder_keeps_its_folder() -> None:
     assert app["labels"]["HAPROXY_APP_ID"] == "/team/web"
 
 
-def test_the_definition_itself_is_never_written_to() -> None:
+def test_the_given_definition_is_never_modified() -> None:
     before = changed(BRIDGE)
     colour(BRIDGE, running())
     assert before == BRIDGE

@@ -52,7 +52,7 @@ def test_h42_h43_verdicts_of_the_real_marathon_lb_agree() -> None:
 
 
 @pytest.mark.parametrize("name", ["BIND_OPTIONS", "SSL_CERT", "BALANCE"])
-def test_h48_lines_after_an_option_open_no_section_and_no_port(name: str) -> None:
+def test_h48_lines_after_an_option_add_no_section_and_no_port(name: str) -> None:
     value = {"BALANCE": "leastconn"}.get(name, "accept-proxy")
     assert found(**{name: f"{value}\n  option httplog"}) == []
     messages = [finding.message for finding in found(**{name: f"{value}\nfrontend other\n  bind *:10103\n"})]
@@ -62,27 +62,27 @@ def test_h48_lines_after_an_option_open_no_section_and_no_port(name: str) -> Non
 
 @pytest.mark.parametrize("text", ["high", "", "1.0", "0x10", "1__0", "-", "1e3", "1,2", "9" * 5000])
 @pytest.mark.parametrize("name", ["BACKEND_WEIGHT", "PORT", "BACKEND_HEALTHCHECK_PORT_INDEX"])
-def test_h42_number_that_python_refuses_freezes(name: str, text: str) -> None:
+def test_h42_number_that_python_refuses_freezes_marathon_lb(name: str, text: str) -> None:
     assert Effect.FROZEN in effects(**{name: text})
 
 
 @pytest.mark.parametrize("text", ["0", " 2 ", "+3", "1_0", "-1", "٣", "00"])
-def test_number_that_python_takes_passes(text: str) -> None:
+def test_number_that_python_accepts_passes(text: str) -> None:
     assert found(BACKEND_WEIGHT=text) == []
 
 
 @pytest.mark.parametrize("text", ["true", "T", "Yes", "y", "false", "F", "no", "N", "0", "off", ""])
-def test_flag_that_means_what_it_says_passes(text: str) -> None:
+def test_flag_that_marathon_lb_reads_as_written_passes(text: str) -> None:
     assert found(STICKY=text) == []
 
 
 @pytest.mark.parametrize("text", ["1", "on", "true ", "enabled"])
-def test_flag_that_marathon_lb_takes_for_false_is_found(text: str) -> None:
+def test_flag_that_marathon_lb_reads_as_false_is_found(text: str) -> None:
     assert effects(STICKY=text) == {Effect.MISLED}
 
 
 @pytest.mark.parametrize("text", ["", "a", "a:b", "a:b:c:d", "r:u:p:"])
-def test_auth_without_three_parts_freezes_and_is_not_shown(text: str) -> None:
+def test_auth_without_three_parts_freezes_marathon_lb_and_is_not_shown(text: str) -> None:
     findings = found(AUTH=text, VHOST="a.example.com")
     assert [finding.effect for finding in findings] == [Effect.FROZEN]
     assert len(text) < 3 or text not in str(findings[0])
@@ -159,14 +159,14 @@ def test_good_labels_pass(labels: dict[str, str]) -> None:
         ("HAPROXY_DEPLOYMENT_COLOR", "HAPROXY_DEPLOYMENT_COLOUR"),
     ],
 )
-def test_h55_unknown_name_is_found_with_the_nearest(key: str, nearest: str) -> None:
+def test_h55_unknown_name_is_found_with_the_nearest_known_name(key: str, nearest: str) -> None:
     definition = with_labels(with_ports(BRIDGE, 10102, 10103, alt="10112,10113"), **{key: "x"})
     (finding,) = check_labels(definition)
     assert f"write {nearest}" in finding.remedy
 
 
 @pytest.mark.parametrize("key", ["PROXY_HOST", "haproxy.team/owner", "HTTP_PROXY", "VIP_0", "traefik.enable", ""])
-def test_label_of_somebody_else_passes(key: str) -> None:
+def test_label_of_another_tool_passes(key: str) -> None:
     assert check_labels(with_labels(BRIDGE, **{key: "x"})) == []
 
 
@@ -200,7 +200,7 @@ def test_default_of_the_table_passes_its_own_check(label: Any) -> None:
         "${X}",
     ],
 )
-def test_h43_text_that_format_refuses_freezes(text: str) -> None:
+def test_h43_text_that_format_refuses_freezes_marathon_lb(text: str) -> None:
     assert Effect.FROZEN in effects(BACKEND_HEAD=f"backend {{backend}}\n  # {text}\n")
 
 
@@ -241,7 +241,7 @@ def test_haproxy_map_gives_other_placeholders() -> None:
         ("BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", "check\n  inter 1s", Effect.LEFT_OUT),
     ],
 )
-def test_h46_h48_template_that_harms_is_found(name: str, text: str, effect: Effect) -> None:
+def test_h46_h48_harmful_template_is_found(name: str, text: str, effect: Effect) -> None:
     assert effect in effects(**{name: text})
 
 

@@ -37,7 +37,7 @@ def test_label_replaces_a_template_and_port_and_group_name_the_backend() -> None
     assert "bind *:80\n" in found
 
 
-def test_one_virtual_host_with_everything() -> None:
+def test_one_virtual_host_with_path_auth_and_cookie_has_its_lines() -> None:
     found = text(
         HAPROXY_0_VHOST="A.example.com",
         HAPROXY_0_PATH="/a",
@@ -52,7 +52,7 @@ def test_one_virtual_host_with_everything() -> None:
     assert "  cookie mesosphere_server_id insert indirect nocache\n" in found
 
 
-def test_several_virtual_hosts_with_a_redirect() -> None:
+def test_several_virtual_hosts_with_a_redirect_have_their_lines() -> None:
     found = text(HAPROXY_0_VHOST="a.example.com,b.example.com", HAPROXY_0_REDIRECT_TO_HTTPS="true")
     assert "  acl host_a_example_com_web hdr(host) -i b.example.com\n" in found
     assert "  redirect scheme https code 301 if !{ ssl_fc } host_a_example_com_web\n" in found

@@ -45,7 +45,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", VARIANTS)
-def test_every_job_is_what_metronomes_schema_wants(options: dict[str, Any]) -> None:
+def test_every_job_matches_metronomes_schema(options: dict[str, Any]) -> None:
     schema = load_schema("metronome-job")
     for definition in (BRIDGE, changed(BRIDGE, id="/team/web")):
         for job in jobs(definition, **options).values():
@@ -60,13 +60,13 @@ def test_there_are_three_jobs_with_bg_deploys_names() -> None:
     }
 
 
-def test_h32_a_run_ends_at_its_deadline_whatever_metronome_does() -> None:
+def test_h32_a_run_ends_at_its_deadline_without_help_of_metronome() -> None:
     for goal, job in jobs().items():
         assert job["run"]["cmd"] == f"exec timeout -k 30 1020 bgci {goal} --via direct"
         assert job["run"]["restart"] == {"policy": "NEVER", "activeDeadlineSeconds": 1020}
 
 
-def test_a_job_carries_one_document_and_nothing_else() -> None:
+def test_a_job_carries_exactly_one_document() -> None:
     canary = jobs()["canary"]
     assert list(canary["run"]["env"]) == ["BGCI_JOB"]
     assert job_document(canary) == document()
@@ -88,7 +88,7 @@ def test_h31_a_credential_comes_from_the_secret_store_only() -> None:
     assert run["secrets"] == {"bgci_service_account": {"source": "team/bgci"}}
 
 
-def test_a_variable_cannot_replace_ours() -> None:
+def test_an_environment_variable_cannot_replace_the_document_of_the_job() -> None:
     canary = jobs(env={"BGCI_JOB": "x", "A": "a"})["canary"]
     assert job_document(canary) == document()
     assert canary["run"]["env"]["A"] == "a"
@@ -101,7 +101,7 @@ def test_rendering_twice_gives_the_same_bytes() -> None:
     assert jobs(changed(BRIDGE, **large)) == jobs(changed(BRIDGE, **large))
 
 
-def test_another_template_may_say_more() -> None:
+def test_a_custom_template_can_add_fields() -> None:
     template = default_template().replace('"maxLaunchDelay": 300', '"maxLaunchDelay": 60, "user": "nobody"')
     run = jobs(template=template)["promote"]["run"]
     assert (run["maxLaunchDelay"], run["user"]) == (60, "nobody")
@@ -125,7 +125,7 @@ def test_a_template_that_metronome_would_refuse_is_refused_here(template: str, p
     assert f"{path} " in caught.value.message
 
 
-def test_secrets_have_to_be_both_declared_and_used() -> None:
+def test_a_secret_must_be_declared_and_used() -> None:
     run = {
         "cmd": "ab",
         "cpus": 1,
@@ -150,7 +150,7 @@ def with_request_of(size: int) -> dict[str, Any]:
     return changed(BRIDGE, env={"A": "x" * (size - fixed)})
 
 
-def test_a_job_as_large_as_metronome_takes_is_carried_as_text_and_a_larger_one_compressed() -> None:
+def test_a_job_up_to_metronomes_limit_is_carried_as_text_and_a_larger_one_compressed() -> None:
     """Metronome takes bodies of up to 102,400 bytes (measured)."""
     exact = jobs(with_request_of(102_400))["promote"]
     assert request_size(exact) == request_bytes(exact) == 102_400
@@ -162,7 +162,7 @@ def test_a_job_as_large_as_metronome_takes_is_carried_as_text_and_a_larger_one_c
     assert job_document(compressed) == document(larger)
 
 
-def test_h58_a_definition_too_large_for_metronome_is_refused_with_its_size_and_what_makes_it_large() -> None:
+def test_h58_a_definition_too_large_for_metronome_is_refused_with_its_size_and_largest_parts() -> None:
     noise = random.Random(1)  # nothing compresses it
     large = changed(BRIDGE, env={"SMALL": "x", "LARGE": noise.randbytes(90_000).hex()})
     with pytest.raises(InvalidError, match=r"has [0-9]{6} bytes, compressed; .* 102400\. .* \$\.env\.LARGE \(180002"):
@@ -198,7 +198,7 @@ def test_a_damaged_document_in_a_job_is_named(text: str) -> None:
         {"later": 1},
     ],
 )
-def test_a_document_of_a_wrong_type_is_refused_in_words(wrong):
+def test_a_document_of_a_wrong_type_is_refused_with_a_message(wrong):
     text = json.dumps({"app": "/web", "revision": "v1", "image": "i", "definition": {}, **wrong})
     with pytest.raises(InvalidError, match=rf"BGCI_JOB cannot be read: .*\b{next(iter(wrong))}\b") as caught:
         decode_job(text)
@@ -206,6 +206,6 @@ def test_a_document_of_a_wrong_type_is_refused_in_words(wrong):
 
 
 @pytest.mark.parametrize("text", ["", "x", "{}", "[]", "e30=", "{" * 9000])
-def test_a_document_that_is_none_is_refused(text):
+def test_a_value_that_is_not_a_job_document_is_refused(text):
     with pytest.raises(InvalidError, match="BGCI_JOB cannot be read"):
         decode_job(text)

@@ -84,7 +84,7 @@ def test_the_stored_form_of_a_stored_form_is_the_same(version: str) -> None:
         assert stored(once, version) == once
 
 
-def test_two_ways_to_write_one_app_have_one_stored_form() -> None:
+def test_two_spellings_of_one_app_have_the_same_stored_form() -> None:
     plain = {"id": "/web", "container": {"docker": {"image": "a"}, "portMappings": [{"containerPort": 80}]}}
     new = {**plain, "networks": [{"mode": "container/bridge"}], "killSelection": "youngest_first", "cpus": 1.0}
     old = json.loads(json.dumps(plain))

@@ -20,7 +20,7 @@ from bgci.errors import InvalidError
         ("a--b", "/a--b"),
     ],
 )
-def test_every_way_to_write_an_app_means_one_id(text: str, app_id: str) -> None:
+def test_every_spelling_of_an_app_gives_the_same_id(text: str, app_id: str) -> None:
     assert parse_app(text) == app_id
     assert parse_app(app_id) == app_id
 
@@ -51,7 +51,7 @@ def test_an_illegal_app_id_is_refused_with_a_remedy(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1", "v1.2.3", "1.0_rc-1", "A", "a" * 63, "9f2c1d"])
-def test_a_legal_revision_is_taken_as_it_is(text: str) -> None:
+def test_a_legal_revision_is_unchanged(text: str) -> None:
     assert check_revision(text) == text
 
 
@@ -79,7 +79,7 @@ def test_slug_maps_any_text_to_a_legal_revision(text: str, revision: str) -> Non
     assert check_revision(slug(text)) == slug(slug(text)) == revision
 
 
-def test_slug_never_makes_one_revision_of_two_texts() -> None:
+def test_slug_never_maps_two_texts_to_one_revision() -> None:
     texts = ["a/b", "a b", "a-b", "a//b", "a+b", "x" * 64, "x" * 65, "x" * 63 + "/"]
     assert len({slug(text) for text in texts}) == len(texts)
 
@@ -112,7 +112,7 @@ def test_h30_an_app_in_a_folder_has_flat_file_names() -> None:
     }
 
 
-def test_a_template_for_the_revision_wins_over_the_apps_own() -> None:
+def test_a_template_for_the_revision_takes_precedence_over_the_apps_template() -> None:
     assert template_candidates("/web", "7") == [
         "web.7.template.json",
         "web.7.template.yaml",

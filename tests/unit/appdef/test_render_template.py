@@ -49,7 +49,7 @@ AWKWARD = [
 
 
 @pytest.mark.parametrize("value", AWKWARD)
-def test_h30_a_value_arrives_literally_whatever_it_holds(value: str) -> None:
+def test_h30_a_value_is_inserted_literally(value: str) -> None:
     assert render('{"a": "{{ image }}", "{{ image }}": "x{{ image }}y"}', image=value) == {
         "a": value,
         value: f"x{value}y",
@@ -60,7 +60,7 @@ def test_h30_a_value_arrives_literally_whatever_it_holds(value: str) -> None:
 @pytest.mark.parametrize(
     "line", ["a: {{ image }}", 'a: "{{ image }}"', "a: '{{ image }}'", "a: |-\n  {{ image }}", "{a: {{ image }}}"]
 )
-def test_h30_a_value_arrives_literally_in_every_yaml_style(line: str, value: str) -> None:
+def test_h30_a_value_is_inserted_literally_in_every_yaml_style(line: str, value: str) -> None:
     assert render(line, "web.template.yaml", image=value) == {"a": value}
 
 
@@ -95,7 +95,7 @@ def test_blocks_filters_and_macros_work() -> None:
     }
 
 
-def test_a_yaml_date_stays_text_and_a_byte_order_mark_is_no_mistake() -> None:
+def test_a_yaml_date_stays_text_and_a_byte_order_mark_is_ignored() -> None:
     assert render("day: 2026-01-01", "t.yaml") == {"day": "2026-01-01"}
     assert render('\ufeff{"a": 1}') == {"a": 1}
 
@@ -145,7 +145,7 @@ def test_text_without_quotes_in_json_is_explained_and_never_shown() -> None:
         '{"a": ' + "9" * 5000 + "}",
     ],
 )
-def test_what_is_no_template_or_no_document_is_refused(text: str) -> None:
+def test_an_invalid_template_or_document_is_refused(text: str) -> None:
     refusal(text)
 
 
@@ -163,7 +163,7 @@ def test_what_is_no_template_or_no_document_is_refused(text: str) -> None:
         "a: " + "9" * 5000,
     ],
 )
-def test_what_json_cannot_say_is_refused_in_yaml(text: str) -> None:
+def test_yaml_that_json_cannot_represent_is_refused(text: str) -> None:
     refusal(text, "web.template.yaml")
 
 
@@ -175,7 +175,7 @@ def test_a_file_of_another_kind_is_refused() -> None:
     "text", ["${#TOKEN}", "${DIR#}", "[ ${#A} -gt 0 ] && exec ${B#}", "awk '{# sum\\n s += $1 #}'"]
 )
 @pytest.mark.parametrize("name", ["web.template.json", "web.template.yaml"])
-def test_text_that_jinja_takes_for_a_comment_is_kept(text: str, name: str) -> None:
+def test_text_that_looks_like_a_jinja_comment_is_kept(text: str, name: str) -> None:
     assert render(f'{{"cmd": "{text}"}}', name)["cmd"] == text.replace("\\n", "\n")
 
 
@@ -184,7 +184,7 @@ def test_a_comment_on_lines_of_its_own_is_a_comment_in_json_and_lines_keep_their
     assert "line 3" in refusal('{# web:\n   the shop #}\n{"a": {{ missing }}}').message
 
 
-def test_a_block_of_a_yaml_script_is_kept_whatever_it_looks_like() -> None:
+def test_a_block_scalar_of_yaml_is_kept_unchanged() -> None:
     assert render("cmd: |\n  {# a #}\n  b", "web.template.yaml") == {"cmd": "{# a #}\nb"}
 
 
@@ -210,7 +210,7 @@ NINE_LEVELS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("t.yaml", NINE_LEVELS),
     ],
 )
-def test_a_template_that_grows_without_end_is_refused(name: str, text: str) -> None:
+def test_a_template_with_unbounded_output_is_refused(name: str, text: str) -> None:
     assert render("{}") == {}
     error = refusal(text, name)
     assert len(str(error)) < 1000

@@ -67,7 +67,7 @@ def test_every_example_passes(file: Path) -> None:
     assert findings(definition, app) == []
 
 
-def test_there_are_examples() -> None:
+def test_the_examples_directory_is_not_empty() -> None:
     assert len(list(EXAMPLES.glob("*.template.*"))) >= 3
 
 
@@ -181,7 +181,7 @@ def test_there_are_examples() -> None:
         ),
     ],
 )
-def test_a_mistake_is_found_where_it_stands(definition: dict[str, Any], path: str) -> None:
+def test_a_mistake_is_found_with_its_path(definition: dict[str, Any], path: str) -> None:
     assert path in paths(normalise(definition))
 
 
@@ -205,7 +205,7 @@ def test_a_mistake_is_found_where_it_stands(definition: dict[str, Any], path: st
         changed(BRIDGE, version="2024-05-01T10:00:00.000Z", tasksRunning=1, deployments=[]),
     ],
 )
-def test_what_is_unusual_but_right_passes(definition: dict[str, Any]) -> None:
+def test_an_unusual_but_valid_definition_passes(definition: dict[str, Any]) -> None:
     assert findings(normalise(definition)) == []
 
 
@@ -215,14 +215,14 @@ def test_h15_an_app_without_a_health_check_is_refused_unless_allowed() -> None:
     assert paths(definition, allow_no_health_check=True) == []
 
 
-def test_names_of_the_apps_own_folder_are_no_colours() -> None:
+def test_a_colour_name_in_the_apps_folder_is_not_taken_for_its_colour() -> None:
     definition = port(changed(BRIDGE, id="/green-team/code-blue"), labels={"VIP_0": "/green-team/code-blue:80"})
     definition["container"]["portMappings"][0]["labels"]["VIP_1"] = "/green-team/api:80"
     definition = with_labels(definition, HAPROXY_DEPLOYMENT_GROUP="code-blue")
     assert paths(definition, app_id="/green-team/code-blue") == []
 
 
-def test_all_findings_come_at_once() -> None:
+def test_all_findings_are_reported_at_once() -> None:
     found = findings({"id": "/other", "instances": "4", "labels": {"A": 5}})
     assert {"$.id", "$.instances", "$.labels.A", f"$.labels.{GROUP}", f"$.labels.{ALT}", "$.healthChecks"} <= {
         finding.path for finding in found
@@ -242,7 +242,7 @@ WRONG: list[Any] = [None, True, 0, -1, 1.5, "", "x", [], [None], ["x"], [[]], [{
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-def test_no_wrong_type_makes_a_traceback(value: Any) -> None:
+def test_a_field_of_a_wrong_type_never_raises(value: Any) -> None:
     fields = [
         *BRIDGE,
         *HOST,

@@ -35,7 +35,7 @@ def findings(labels: dict[str, Any], app_id: str = "/web", form: str = FORMS[0])
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("key", ["VIP_0", "vip_0", "VIP_12", "VIP", "vip"])
-def test_a_name_of_one_colour_is_refused_wherever_it_stands(form: str, key: str) -> None:
+def test_a_vip_of_one_colour_is_refused_in_every_field(form: str, key: str) -> None:
     (said,) = findings({key: "/web-blue:80"}, form=form)
     assert said.startswith(f"$.{form}[0].labels.{key} is '/web-blue:80', a name that changes with the colour")
     assert "'/web:80'" in said
@@ -62,7 +62,7 @@ def test_the_name_that_the_user_interface_derives_from_the_id_is_kept() -> None:
 @pytest.mark.parametrize(
     "value", ["", "web", ":80", "/:80", "web:", "web:http", "web:-1", "web:0", "web:65536", "10.1.2.3"]
 )
-def test_what_dcos_would_skip_is_said_before_a_consumer_notices(value: str) -> None:
+def test_a_vip_that_dcos_ignores_is_a_finding(value: str) -> None:
     (said,) = findings({"VIP_0": value})
     assert "which DC/OS ignores" in said
 
@@ -70,10 +70,10 @@ def test_what_dcos_would_skip_is_said_before_a_consumer_notices(value: str) -> N
 @pytest.mark.parametrize(
     "labels", [{"vipps": "true"}, {"Vip_0": "/web-blue:80"}, {"VIP_0": 80}, {"other": "web-blue:1"}, {}]
 )
-def test_other_labels_are_left_alone(labels: dict[str, Any]) -> None:
+def test_other_labels_have_no_finding(labels: dict[str, Any]) -> None:
     assert findings(labels) == []
 
 
-def test_a_name_with_a_variable_of_its_own_may_become_a_colour() -> None:
+def test_a_vip_with_a_variable_in_its_name_is_refused() -> None:
     assert findings({"VIP_0": "web-{{colour}}:80"}) != []
     assert findings({"VIP_0": "web-$(COLOUR):80"}) != []

@@ -65,13 +65,13 @@ DOCUMENT = json.dumps({"ok": True, "n": 1, "items": [{"price": 3}, {"price": 7}]
         (Expect(), Response(problem="no answer: connection refused"), "no answer: connection refused"),
     ],
 )
-def test_an_answer_is_compared(expect: Expect, given: Response, said: str) -> None:
+def test_an_answer_is_compared_with_each_expectation(expect: Expect, given: Response, said: str) -> None:
     found = wrong(expect, given)
     assert len(found) == bool(said), found
     assert said in "".join(found)
 
 
-def test_json_values_are_equal_as_json_has_it() -> None:
+def test_json_values_are_compared_by_json_equality() -> None:
     assert same({"a": [1, {"b": None}]}, {"a": [1.0, {"b": None}]})
     assert not same(1, True)
     assert not same([1], [1, 2])
@@ -92,7 +92,7 @@ def tally(expect: Expect, *answers: Response) -> ResponseSums:
     return found
 
 
-def test_the_success_rate_decides_not_the_single_answer() -> None:
+def test_the_success_rate_decides_over_single_answers() -> None:
     answers = [answer() for _ in range(19)] + [answer(status=500)]
     assert tally(Expect(success_rate=0.95), *answers).findings() == []
     assert tally(Expect(success_rate=0.96), *answers).findings() == [
@@ -108,7 +108,7 @@ def test_a_latency_limit_holds_at_its_percentile() -> None:
     ]
 
 
-def test_no_answer_at_all_never_passes() -> None:
+def test_a_check_without_any_answer_never_passes() -> None:
     nothing = tally(Expect(latency=((50.0, 1.0),), success_rate=0.0), Response(problem="no answer: gone"))
     assert nothing.findings() == ["latency p50: expected 1000 ms at most, got no answer"]
     assert tally(Expect()).findings() == ["no request was sent"]
@@ -131,14 +131,14 @@ def test_a_secret_of_the_suite_is_hidden_in_each_of_its_forms() -> None:
     assert suite.redact("abcdef abcd") == "*** ***"
 
 
-def test_no_executed_test_is_a_failure() -> None:
+def test_a_run_without_an_executed_test_is_a_failure() -> None:
     skipped = Case("baseline", "home", outcome=Outcome.SKIPPED)
     assert [case.bad for case in require_some([])] == [True]
     assert [case.bad for case in require_some([skipped])] == [False, True]
     assert require_some([skipped, Case("canary", "home")])[-1].name == "home"
 
 
-def test_many_cases_are_folded_and_every_bad_one_stays() -> None:
+def test_many_passed_cases_are_summarised_and_every_failed_one_is_kept() -> None:
     cases = [Case("s", str(n), outcome=Outcome.FAILED if n % 100 == 99 else Outcome.PASSED) for n in range(1000)]
     found = folded(cases)
     assert [case.name for case in found if case.bad] == [str(n) for n in range(99, 1000, 100)]
@@ -153,13 +153,13 @@ def folded(cases: list[Case]) -> list[Case]:
     return folding.cases()
 
 
-def test_texts_of_cases_beyond_a_limit_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_of_cases_beyond_the_limit_are_omitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bgci.checks.test_result.MOST_TEXT", 15)
     found = folded([Case("s", str(n), details="d" * 5, output="o" * 5) for n in range(3)])
     assert [case.output for case in found] == ["ooooo", LEFT_OUT, LEFT_OUT]
 
 
-def test_pattern_that_takes_for_ever_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pattern_that_takes_too_long_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bgci.checks.confined.TRY_SECONDS", 0.3)
     bad = answer("{}", headers={"X-Revision": "a" * 45 + "b"})
     assert "no result: it takes longer" in wrong(Expect(header_regex={"X-Revision": "^(a+)+$"}), bad)[0]

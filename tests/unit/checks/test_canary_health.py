@@ -26,7 +26,7 @@ def with_tasks(*tasks: Task, instances: int = 2) -> App:
     return replace(CANARY, tasks=tasks, instances=instances)
 
 
-def test_a_canary_that_stays_healthy_has_no_trouble() -> None:
+def test_a_canary_that_stays_healthy_has_no_finding() -> None:
     health = seen(CANARY, CANARY).ended(CANARY, BEGAN + 9)
     assert [health.trouble(task.id) for task in CANARY.tasks] == ["", ""]
     assert not health.all_lost
@@ -50,7 +50,7 @@ def test_a_lost_task_is_named_with_event_and_time(after: App | None, what: str) 
     assert seen(CANARY, after).trouble("web.1") == f"task web.1 {what}, noticed at 22:13:21 UTC"
 
 
-def test_a_killed_task_stays_lost_since_it_was_first_noticed_and_its_replacement_is_named() -> None:
+def test_a_killed_task_is_reported_as_lost_since_its_first_absence_with_its_replacement() -> None:
     killed, replaced = with_tasks(replace(ONE, dying=True), TWO), with_tasks(TWO, Task("web.3", healthy=True))
     health = seen(CANARY, killed, replaced, replaced).ended(replaced, BEGAN + 60)
     assert health.trouble("web.1").endswith("replaced by another one, noticed at 22:13:21 UTC")
@@ -58,7 +58,7 @@ def test_a_killed_task_stays_lost_since_it_was_first_noticed_and_its_replacement
     assert not health.all_lost
 
 
-def test_all_is_lost_only_when_no_tested_task_is_left_whatever_took_their_place() -> None:
+def test_all_lost_is_true_only_when_no_tested_task_runs_despite_replacements() -> None:
     assert not seen(with_tasks(TWO, Task("web.3", healthy=True))).all_lost
     assert seen(with_tasks(Task("web.4", healthy=True), Task("web.3", healthy=True))).all_lost
 
@@ -73,7 +73,7 @@ def test_one_missed_health_check_is_tolerated_and_a_lasting_failure_is_not() -> 
     ), "that it recovered does not undo it"
 
 
-def test_at_the_end_a_task_must_be_healthy_at_once() -> None:
+def test_at_the_end_a_failing_task_is_not_tolerated() -> None:
     sick = with_tasks(replace(ONE, healthy=False), TWO)
     assert seen(CANARY).ended(sick, BEGAN + 1).trouble("web.1").startswith("task web.1 was unhealthy")
 

@@ -26,7 +26,7 @@ def matcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Confined]:
     made.close()
 
 
-def test_search_finds_as_python_does(matcher: Confined) -> None:
+def test_search_finds_the_same_as_pythons_re(matcher: Confined) -> None:
     assert matcher.search("^b", "a\nb") is False
     assert matcher.search("^b", "a\nb", 8) is True
 
@@ -38,7 +38,7 @@ def test_catastrophic_pattern_is_too_costly_and_the_next_one_is_tried(matcher: C
     assert matcher.search("b$", "ab")
 
 
-def test_values_of_a_path_that_finds_nothing_or_cannot_be_applied(matcher: Confined) -> None:
+def test_a_path_without_a_match_has_no_values(matcher: Confined) -> None:
     document = b'{"n": 1, "items": [{"price": 3}]}'
     assert matcher.values("$.items[*].price", document) == [3]
     assert matcher.values("$.nope", document) == []
@@ -76,12 +76,12 @@ def test_content_that_is_not_json_or_is_unusable_has_no_values(
 
 
 @pytest.mark.parametrize("text", ["\n", "é\r\n", "\U0001f600", "\ud800 alone", "a\x00b"])
-def test_every_text_arrives_as_it_is(matcher: Confined, text: str) -> None:
+def test_every_text_is_passed_unchanged(matcher: Confined, text: str) -> None:
     assert matcher.search(f"^{re.escape(text)}\\Z", text)
     assert matcher.values("$", json.dumps(text).encode()) == [text]
 
 
-def test_a_child_that_gets_no_processor_for_a_while_still_answers(matcher: Confined) -> None:
+def test_a_child_process_without_cpu_time_for_a_while_still_answers(matcher: Confined) -> None:
     assert matcher.search("a", "a")
     child = matcher._idle[-1]
     assert child
@@ -100,7 +100,7 @@ def test_a_call_after_the_end_has_no_result(matcher: Confined) -> None:
         matcher.search("a", "a")
 
 
-def test_the_end_wakes_every_call_that_waits(matcher: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_run_wakes_every_waiting_call(matcher: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confined, "TRY_SECONDS", 3600.0)
     monkeypatch.setattr(confined, "HANG_SECONDS", 3600.0)
     with ThreadPoolExecutor(6) as pool:
@@ -111,7 +111,7 @@ def test_the_end_wakes_every_call_that_waits(matcher: Confined, monkeypatch: pyt
     assert all(child._process.returncode is not None for child in matcher._children)
 
 
-def test_a_request_that_a_killed_child_has_not_read_ends(matcher: Confined) -> None:
+def test_a_request_that_a_killed_child_did_not_read_ends(matcher: Confined) -> None:
     assert matcher.search("a", "a")
     child = matcher._idle[-1]
     assert child
@@ -124,7 +124,7 @@ def test_a_request_that_a_killed_child_has_not_read_ends(matcher: Confined) -> N
     assert matcher.search("a", "a")
 
 
-def test_a_process_that_cannot_be_started_leaves_room_for_the_next(
+def test_a_child_process_that_cannot_be_started_frees_its_slot(
     matcher: Confined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:

@@ -41,7 +41,7 @@ def test_every_key_is_documented() -> None:
     assert section("Expectations") == set(SCHEMA["$defs"]["expect"]["properties"])
 
 
-def test_the_numbers_are_those_of_the_code() -> None:
+def test_the_documented_limits_are_those_of_the_code() -> None:
     assert f"at most {runner.MAX_CONNECTIONS} connections in all and {MAX_CONCURRENCY} to one instance" in PAGE
     assert f"`repeat: {MIN_SHARE_REPEAT}` or more" in PAGE
     assert runner.MAX_BODY == 2**20

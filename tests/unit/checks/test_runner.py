@@ -85,7 +85,7 @@ def test_an_instance_may_speak_https_with_a_certificate_of_another_name(
     assert timed(f"https://{server.place.name}/c") is not None
 
 
-def test_a_probe_has_its_time_and_no_more(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_ends_at_its_time_limit(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bgci.dcos.idle_probe.LONGEST", 0.3)
     server = serve()
     assert timed(f"http://{server.place.name}/?trickle=1&bytes=100000") is None, "the body never ends"
@@ -116,12 +116,12 @@ def test_the_share_of_the_canary_is_counted_by_its_marker(serve: Callable[..., A
     assert "got 100.0% (10 of 10 answers)" in right.message
 
 
-def test_a_late_answer_counts_as_none(serve: Callable[..., Any]) -> None:
+def test_a_late_answer_counts_as_missing(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/?sleep=5", timeout=0.2), canary=[serve()])
     assert case.message == "no answer within 0.2 s"
 
 
-def test_a_body_that_trickles_in_is_cut_at_the_time_out(serve: Callable[..., Any]) -> None:
+def test_a_body_that_arrives_slowly_is_cut_at_the_timeout(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/?trickle=1&bytes=100000", timeout=0.3), canary=[serve()])
     assert case.message == "no answer within 0.3 s", "the body never ends"
 
@@ -134,7 +134,7 @@ def test_of_an_endless_body_only_the_first_part_is_read(serve: Callable[..., Any
     assert len(case.output) < 10_000
 
 
-def test_an_instance_that_is_not_there_fails_and_is_soon_given_up() -> None:
+def test_an_unreachable_instance_fails_and_is_soon_skipped() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
         place = Place("gone", (f"http://127.0.0.1:{taken.getsockname()[1]}",))
@@ -170,13 +170,13 @@ def test_a_broken_connection_is_named(serve: Callable[..., Any]) -> None:
     assert case.message == "no answer: the connection was closed"
 
 
-def test_without_a_place_a_check_is_skipped(serve: Callable[..., Any]) -> None:
+def test_a_check_without_an_instance_is_skipped(serve: Callable[..., Any]) -> None:
     first, second = run(check("/", target="both"), canary=[serve()])
     assert not first.bad
     assert (second.suite, second.outcome) == ("baseline", Outcome.SKIPPED)
 
 
-def test_a_port_that_the_app_has_not_fails(serve: Callable[..., Any]) -> None:
+def test_a_port_that_the_app_does_not_have_fails(serve: Callable[..., Any]) -> None:
     (case,) = run(check("/", port=3), canary=[serve()])
     assert case.message == "the app has no port 3"
 
@@ -189,7 +189,7 @@ def test_an_unfinished_check_has_failed(serve: Callable[..., Any]) -> None:
     assert "not sent or answered within the suite's 2 s" in slow.details
 
 
-def test_no_secret_comes_out(serve: Callable[..., Any]) -> None:
+def test_no_secret_is_in_the_results(serve: Callable[..., Any]) -> None:
     headers = {"Authorization": "Bearer abc", "X-Plain": "s3cret-value"}
     (case,) = run(check("/?status=500&body=s3cret-value", headers=headers), canary=[serve()], secrets=("s3cret-value",))
     assert case.bad

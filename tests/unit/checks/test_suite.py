@@ -47,11 +47,11 @@ def test_a_short_check_has_sensible_defaults() -> None:
     assert one("{path: /, expect: {status: 200}}") == Check("GET /", "/", Expect(status=("200",)))
 
 
-def test_without_a_status_only_2xx_and_3xx_are_good() -> None:
+def test_without_an_expected_status_only_2xx_and_3xx_pass() -> None:
     assert one("{path: /, expect: {body: hello}}").expect.status == ("2xx", "3xx")
 
 
-def test_everything_is_read() -> None:
+def test_every_key_of_a_suite_is_parsed() -> None:
     suite = read("""
 defaults: {headers: {Host: shop.example.com, X-A: a}, timeout: 2s}
 checks:
@@ -137,13 +137,13 @@ def test_the_value_of_an_environment_variable_is_a_secret_if_it_is_used() -> Non
     assert suite.secrets == ("hush",)
 
 
-def test_a_secret_is_not_in_a_finding() -> None:
+def test_a_secret_is_never_part_of_a_finding() -> None:
     with pytest.raises(InvalidError, match=r"timeout is '\*\*\*'") as caught:
         read("checks: [{path: /, timeout: '${env.KEY}', expect: {status: 200}}]", secret={"env.KEY": "hush-hush"})
     assert "hush" not in str(caught.value)
 
 
-def test_whole_numbers_with_a_point_are_whole() -> None:
+def test_integers_written_with_a_decimal_point_are_accepted() -> None:
     check = one("{path: /, repeat: 2.0, expect: {status: [200.0, 4xx]}}")
     assert (check.repeat, check.expect.status) == (2, ("200", "4xx"))
 
@@ -168,7 +168,7 @@ checks:
     assert suite.checks[1].body == b'{"day": "2026-01-01"}'
 
 
-def test_every_mistake_is_named_at_once_with_its_line() -> None:
+def test_all_mistakes_are_reported_at_once_with_their_lines() -> None:
     assert mistakes("""checks:
   - path: /a
     repeet: 3
@@ -252,7 +252,7 @@ def test_every_mistake_is_named_at_once_with_its_line() -> None:
         ),
     ],
 )
-def test_a_mistake_is_named(check: str, said: str) -> None:
+def test_a_mistake_is_reported_with_its_path(check: str, said: str) -> None:
     assert any(said in line for line in mistakes(f"checks: [{check}]")), mistakes(f"checks: [{check}]")
 
 
@@ -374,7 +374,7 @@ def test_the_schema_and_the_parser_agree_on_one_change_to_a_good_check(changed: 
     assert valid_by_schema(document) == valid_by_parser(document)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

@@ -32,7 +32,7 @@ def run(*words: str, environment: dict[str, str] | None = None) -> None:
     assert ran.exit_code == 0, ran.output
 
 
-def test_a_command_line_keeps_its_blanks_wherever_it_comes_from(asked: list[Settings]) -> None:
+def test_a_command_line_keeps_its_blanks_from_every_source(asked: list[Settings]) -> None:
     Path("bgci.toml").write_text('test_command = ["from the file"]\n')
     run()
     run(environment={"BGCI_TEST_COMMAND": "pytest tests/smoke\n\n sh b.sh --x \n"})
@@ -44,7 +44,7 @@ def test_a_command_line_keeps_its_blanks_wherever_it_comes_from(asked: list[Sett
     ]
 
 
-def test_the_time_of_a_program_carries_its_unit(asked: list[Settings]) -> None:
+def test_the_timeout_of_a_program_has_a_unit(asked: list[Settings]) -> None:
     run("--command-timeout", "90s")
     assert asked[0].command_timeout == 90.0
     assert CliRunner().invoke(cli.app, [*COMMAND, "--command-timeout", "90"]).exit_code == 2

@@ -44,7 +44,7 @@ def until_gone(pid: int) -> None:
     raise AssertionError(f"{pid} still lives")
 
 
-def test_a_program_learns_where_the_canary_is_and_no_credential() -> None:
+def test_a_program_gets_the_addresses_of_the_canary_and_no_credential() -> None:
     credentials = dict.fromkeys(CREDENTIAL_VARIABLES, "hush")
     case, out = run("env", **without_credentials({"MINE": "kept", **credentials}))
     assert case.outcome is Outcome.PASSED
@@ -70,7 +70,7 @@ def test_a_program_learns_where_the_canary_is_and_no_credential() -> None:
         ("cat; echo out; echo err >&2; test a = a && false", "The program ended with exit code 1."),
     ],
 )
-def test_whatever_is_not_exit_code_0_has_failed(command: str, said: str) -> None:
+def test_every_exit_code_but_0_is_a_failure(command: str, said: str) -> None:
     case, out = run(command)
     assert (case.outcome, case.message) == (Outcome.FAILED, said)
     assert case.suite == "commands"
@@ -78,14 +78,14 @@ def test_whatever_is_not_exit_code_0_has_failed(command: str, said: str) -> None
         assert out == case.output == "out\nerr\n"
 
 
-def test_of_much_output_the_end_is_kept() -> None:
+def test_the_end_of_a_long_output_is_kept() -> None:
     case, out = run("seq 1 20000")
     assert len(out) > 100_000
     assert len(case.output) <= test_program.KEPT
     assert case.output.endswith("20000\n")
 
 
-def test_secret_is_hidden_wherever_a_part_of_a_long_line_ends() -> None:
+def test_secret_is_hidden_also_where_a_long_line_is_split() -> None:
     secret = "token-é-of-the-pipeline"
     redaction.hide(secret)
     for before in range(8150, 8200, 7):
@@ -96,12 +96,12 @@ def test_secret_is_hidden_wherever_a_part_of_a_long_line_ends() -> None:
         assert "pipeline" not in case.output
 
 
-def test_end_of_a_line_that_has_no_end_is_shown() -> None:
+def test_end_of_an_unterminated_line_is_shown() -> None:
     redaction.hide("some-secret")
     assert run("printf 'no newline'")[1] == "no newline"
 
 
-def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_program_that_exceeds_its_timeout_is_ended_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     lives_on = f'trap "" TERM; echo $$ >> {pids}; sleep 600 & echo $! >> {pids}; wait; sleep 600'
     case, _ = run(f"sh -c '{lives_on}'", timeout=1)
@@ -118,7 +118,7 @@ def test_child_processes_of_a_program_are_ended_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
-def test_a_signal_to_us_ends_the_program_first_and_soon(
+def test_a_signal_to_bgci_ends_the_program_first_and_soon(
     tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(test_program, "HURRY", 0.1)

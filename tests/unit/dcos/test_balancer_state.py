@@ -46,21 +46,21 @@ def state(apps: list[RunningApp], *present: str, duplicates: tuple[str, ...] = (
     return found.condition, found.text
 
 
-def test_all_present_is_current() -> None:
+def test_a_load_balancer_with_all_tasks_is_current() -> None:
     assert state([app("/web", 50), app("/other", 40)], "/web.0", "/other.0") == (Condition.CURRENT, "")
 
 
-def test_task_that_has_just_become_healthy_is_given_time() -> None:
+def test_task_that_became_healthy_recently_is_not_reported_yet() -> None:
     assert state([app("/web", 50, 2), app("/other", 40)], "/web.0", "/other.0")[0] is Condition.CURRENT
 
 
-def test_no_new_task_of_any_app_is_frozen() -> None:
+def test_a_load_balancer_without_new_tasks_of_any_app_is_frozen() -> None:
     condition, text = state([app("/web", 50, 20), app("/other", 40, 30)], "/web.0", "/other.0")
     assert condition is Condition.FROZEN
     assert f"marathon-lb at {LB} is frozen for every app" in text
 
 
-def test_h42_frozen_by_a_label_names_app_and_label() -> None:
+def test_h42_a_load_balancer_frozen_by_a_label_is_reported_with_app_and_label() -> None:
     bad = app("/team/bad", HAPROXY_0_BACKEND_WEIGHT="high")
     condition, text = state([app("/web", 20), app("/other", 40), bad], "/other.0")
     assert condition is Condition.FROZEN
@@ -68,7 +68,7 @@ def test_h42_frozen_by_a_label_names_app_and_label() -> None:
     assert "delete the app" in text
 
 
-def test_h44_only_ours_is_missing_and_a_later_one_is_there_is_left_out() -> None:
+def test_h44_our_app_alone_missing_beside_a_later_one_is_left_out() -> None:
     condition, text = state([app("/web", 30), app("/other", 40, 10)], "/other.0", "/other.1")
     assert condition is Condition.LEFT_OUT
     assert "leaves out only /web" in text
@@ -79,7 +79,7 @@ def test_later_change_that_arrived_outweighs_a_label_that_looks_fatal() -> None:
     assert state([app("/web", 30), app("/other", 10), bad], "/other.0")[0] is Condition.LEFT_OUT
 
 
-def test_only_ours_is_missing_and_nothing_changed_since_is_unclear() -> None:
+def test_our_app_alone_missing_without_a_later_change_is_unclear() -> None:
     condition, text = state([app("/web", 30), app("/other", 40)], "/other.0")
     assert condition is Condition.UNCLEAR
     assert "The log of marathon-lb has the reason" in text
@@ -91,7 +91,7 @@ def test_canary_that_is_missing_beside_its_baseline_is_frozen() -> None:
     assert state([*pair, app("/other", 40)], "/web-blue.0", "/other.0")[0] is Condition.FROZEN
 
 
-def test_app_of_another_load_balancer_tells_nothing() -> None:
+def test_app_of_another_load_balancer_is_not_evidence() -> None:
     internal = app("/internal", 20, HAPROXY_GROUP="internal")
     assert state([app("/web", 30), app("/other", 40), internal], "/other.0")[0] is Condition.UNCLEAR
 

@@ -24,7 +24,7 @@ def test_a_dcos_cluster_is_recognised_without_credentials(stub, variant):
     assert stub.asked[1].headers["authorization"] == "token=t"
 
 
-def test_given_service_urls_override_the_clusters(stub, other):
+def test_given_service_urls_take_precedence_over_those_of_the_cluster(stub, other):
     stub.json(VERSION, {"version": "1.10.0"})
     cluster = connect(cluster_url=stub.url, marathon_url=f"{other.url}/m", metronome_url=f"{other.url}/j")
     assert cluster.variant == "unknown"
@@ -39,13 +39,13 @@ def test_a_plain_marathon_is_not_asked_before_it_is_needed(stub):
     assert not stub.asked
 
 
-def test_a_url_of_something_else_is_one_clear_message(stub):
+def test_a_url_of_another_service_is_refused_with_one_message(stub):
     with pytest.raises(UnavailableError, match="is not a DC/OS cluster") as caught:
         connect(cluster_url=stub.url)
     assert "--marathon-url" in caught.value.remedy
 
 
-def test_a_portal_in_front_of_it_is_named(stub, answer):
+def test_a_login_portal_in_front_of_the_cluster_is_named(stub, answer):
     stub.tell("GET", VERSION, answer(200, "<html>Please log in to the network</html>", "text/html"))
     with pytest.raises(UnavailableError) as caught:
         connect(cluster_url=stub.url)
@@ -59,6 +59,6 @@ def test_a_wrong_marathon_path_on_dcos_is_denied_by_name(stub, answer):
         connect(cluster_url=stub.url).marathon.group_apps("web")
 
 
-def test_no_url_at_all_is_a_usage_error():
+def test_a_missing_url_is_a_usage_error():
     with pytest.raises(UsageError):
         connect()

@@ -94,13 +94,13 @@ def test_h44_label_that_haproxy_refuses_is_named(
     ],
     ids=lambda labels: "-".join(labels) or "none",
 )
-def test_good_labels_pass_whatever_is_wrong_with_others(check: ConfigCheck, labels: dict[str, str]) -> None:
+def test_good_labels_pass_beside_bad_labels_of_other_apps(check: ConfigCheck, labels: dict[str, str]) -> None:
     app = definition(**labels)
     assert check.findings(app) == []
     assert check.findings(app, live=LIVE, replica="http://lb:9090") == []
 
 
-def test_keyword_that_is_gone_counts_where_the_load_balancer_has_the_same_version(check: ConfigCheck) -> None:
+def test_removed_keyword_is_a_finding_only_for_the_same_version_of_haproxy(check: ConfigCheck) -> None:
     app = definition(USE_HSTS="true")
     assert check.findings(app, version="2.0.17") == []
     (finding,) = check.findings(app, version=check.version)
@@ -112,7 +112,7 @@ def test_section_of_another_app_with_our_name_is_found(check: ConfigCheck) -> No
     assert any("other_10103" in error.message for error in check.errors(LIVE, sections))
 
 
-def test_environment_stays_out_of_the_messages(check: ConfigCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_not_shown_in_the_messages(check: ConfigCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BGCI_TOKEN", "s3cret")
     (finding,) = check.findings(definition(BACKEND_HTTP_OPTIONS='  option "${BGCI_TOKEN}"\n'))
     assert "s3cret" not in str(finding)

@@ -24,22 +24,22 @@ KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KE
 ACCOUNT = {"uid": "ci", "private_key": KEY, "scheme": "RS256"}
 
 
-def test_nothing_given_is_nobody():
+def test_without_variables_there_are_no_credentials():
     assert read_credentials({}) is None
     assert read_credentials(dict.fromkeys(CREDENTIAL_VARIABLES, "")) is None
 
 
-def test_a_token():
+def test_a_token_is_read_from_each_of_its_variables():
     assert read_credentials({"BGCI_TOKEN": " tok3n\n"}) == Token("tok3n", "BGCI_TOKEN")
     assert read_credentials({"DCOS_ACS_TOKEN": "tok3n"}) == Token("tok3n", "DCOS_ACS_TOKEN")
 
 
-def test_ours_wins_over_those_of_dcos():
+def test_credentials_of_bgci_take_precedence_over_those_of_dcos():
     environ = {"BGCI_USERNAME": "me", "BGCI_PASSWORD": "p4ss:'word'", "DCOS_ACS_TOKEN": "t"}
     assert read_credentials(environ) == Password("me", "p4ss:'word'")
 
 
-def test_a_file_without_the_newline_at_its_end(tmp_path):
+def test_the_last_newline_of_a_password_file_is_removed(tmp_path):
     for text, wanted in [
         ("pa ss\n", "pa ss"),
         ("pass\r\n", "pass"),
@@ -67,13 +67,13 @@ def test_a_file_without_the_newline_at_its_end(tmp_path):
 @pytest.mark.parametrize(
     "name", ["BGCI_SERVICE_ACCOUNT", "BGCI_SERVICE_ACCOUNT_FILE", "DCOS_SERVICE_ACCOUNT_CREDENTIAL"]
 )
-def test_a_service_account_in_each_form(tmp_path, name, text):
+def test_a_service_account_is_read_in_each_form(tmp_path, name, text):
     (tmp_path / "sa.json").write_text(text)
     found = read_credentials({name: str(tmp_path / "sa.json") if name.endswith("_FILE") else text})
     assert found == ServiceAccount("ci", KEY, name)
 
 
-def test_a_service_account_as_components_of_dcos_name_theirs(tmp_path):
+def test_a_service_account_is_read_from_the_variable_of_dcos(tmp_path):
     (tmp_path / "sa.json").write_text(json.dumps(ACCOUNT))
     environ = {"DCOS_SERVICE_ACCOUNT_CREDENTIAL": f"file://{tmp_path}/sa.json"}
     assert read_credentials(environ) == ServiceAccount("ci", KEY, "DCOS_SERVICE_ACCOUNT_CREDENTIAL")
@@ -115,7 +115,7 @@ SECRET = "s3cret-of-mine"
         ({"BGCI_SERVICE_ACCOUNT": json.dumps({**ACCOUNT, "scheme": "HS256"})}, "its scheme is not RS256"),
     ],
 )
-def test_what_makes_no_sense_names_the_variables_and_never_a_value(environ, said):
+def test_contradictory_credentials_are_refused_with_the_variables_and_no_value(environ, said):
     with pytest.raises(UsageError) as caught:
         read_credentials(environ)
     assert said in caught.value.message
@@ -124,7 +124,7 @@ def test_what_makes_no_sense_names_the_variables_and_never_a_value(environ, said
     assert caught.value.__cause__ is None
 
 
-def test_an_empty_file_is_said(tmp_path):
+def test_an_empty_credential_file_is_refused(tmp_path):
     (tmp_path / "token").write_text("\n")
     with pytest.raises(UsageError, match="BGCI_TOKEN_FILE names is empty"):
         read_credentials({"BGCI_TOKEN_FILE": str(tmp_path / "token")})
@@ -153,11 +153,11 @@ def test_the_secret_in_a_file_is_hidden_before_it_is_needed_and_a_pipe_is_not_co
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
-def test_the_password_of_a_proxy_is_hidden_as_it_is_written_and_as_it_is_meant(variable):
+def test_the_password_of_a_proxy_is_hidden_encoded_and_decoded(variable):
     hide_credentials({variable: f"http://joe:{variable}%21pw@proxy.example.com:3128"})
     assert redaction.redacted(f"{variable}%21pw {variable}!pw joe proxy.example.com") == "*** *** joe proxy.example.com"
 
 
-def test_a_test_program_gets_none_of_it():
+def test_a_test_program_gets_no_credential():
     environ = dict.fromkeys(CREDENTIAL_VARIABLES, "x") | {"PATH": "/bin", "BGCI_APP": "web"}
     assert without_credentials(environ) == {"PATH": "/bin", "BGCI_APP": "web"}

@@ -44,7 +44,7 @@ JOB = f"/v1/jobs/team.bgci-doctor-{NOBODY.hex}"
         (200, {"task": {}}, "application/json", None),
     ],
 )
-def test_whether_an_app_may_be_changed_is_asked_by_a_kill_of_a_task_that_cannot_exist(
+def test_permission_to_change_an_app_is_probed_by_killing_an_impossible_task(
     stub, http, answer, status, body, kind, may
 ):
     stub.tell("DELETE", TASK, answer(status, body, kind))
@@ -54,7 +54,7 @@ def test_whether_an_app_may_be_changed_is_asked_by_a_kill_of_a_task_that_cannot_
 
 
 @pytest.mark.parametrize(("status", "may"), [(404, True), (403, False), (422, None)])
-def test_whether_jobs_may_be_changed_is_asked_by_changing_one_that_cannot_exist(stub, http, status, may):
+def test_permission_to_change_jobs_is_probed_by_changing_an_impossible_job(stub, http, status, may):
     stub.json(JOB, {"message": "Job not found"}, status, "PUT")
     assert examine.may_update_jobs(Metronome(http), "/team/web") is may
     (asked,) = stub.asked
@@ -62,7 +62,7 @@ def test_whether_jobs_may_be_changed_is_asked_by_changing_one_that_cannot_exist(
     assert asked.body["id"] == JOB.rpartition("/")[2]
 
 
-def test_at_the_root_the_job_that_cannot_exist_is_there_too(stub, http):
+def test_at_the_root_the_impossible_job_is_at_the_root(stub, http):
     stub.json(f"/v1/jobs/bgci-doctor-{NOBODY.hex}", {"message": "Job not found"}, 404, "PUT")
     assert examine.may_update_jobs(Metronome(http), "/web") is True
 
@@ -79,12 +79,12 @@ def test_at_the_root_the_job_that_cannot_exist_is_there_too(stub, http):
         (503, "caches are empty", "text/plain", None),
     ],
 )
-def test_whether_the_router_lets_one_through(stub, http, answer, status, body, kind, through):
+def test_access_through_the_admin_router_is_recognised_by_its_answer(stub, http, answer, status, body, kind, through):
     stub.tell("GET", "/x", answer(status, body, kind))
     assert examine.answers(http, "/x") is through
 
 
-def test_a_secret_is_found_by_its_folders_names_and_its_value_is_not_asked_for(stub, http):
+def test_a_secret_is_found_in_the_list_of_its_folder_without_reading_its_value(stub, http):
     stub.json("/secrets/v1/secret/default/team", {"array": ["sa", "db/password"]})
     assert examine.secret_there(http, "team/sa") is True
     assert examine.secret_there(http, "team/other") is False
@@ -94,7 +94,7 @@ def test_a_secret_is_found_by_its_folders_names_and_its_value_is_not_asked_for(s
     }
 
 
-def test_where_names_are_not_permitted_the_secret_itself_is_asked_for(stub, http):
+def test_without_permission_to_list_the_secret_itself_is_requested(stub, http):
     stub.json("/secrets/v1/secret/default/team", {}, 403)
     assert examine.secrets_listed(http, "team/sa") is False
     assert examine.secret_there(http, "team/sa") is False  # 404
@@ -104,13 +104,13 @@ def test_where_names_are_not_permitted_the_secret_itself_is_asked_for(stub, http
     assert examine.secret_there(http, "team/sa") is None
 
 
-def test_a_secret_store_that_fails_is_no_missing_secret(stub, http):
+def test_a_failing_secret_store_is_not_taken_for_a_missing_secret(stub, http):
     stub.json("/secrets/v1/secret/default/team", {"message": "sealed"}, 500)
     with pytest.raises(UnavailableError):
         examine.secret_there(http, "team/sa")
 
 
-def test_what_an_account_has_is_read_with_its_groups(stub, http):
+def test_permissions_of_an_account_include_those_of_its_groups(stub, http):
     entries = {
         "direct": [{"rid": "a:b", "actions": [{"name": "read", "url": "/x"}]}],
         "groups": [{"rid": "c:d", "actions": ["full"]}],
@@ -136,7 +136,7 @@ def test_the_clock_is_compared_with_the_servers(http, monkeypatch, ahead):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}])
-def test_a_server_without_a_date_tells_nothing(http, monkeypatch, headers):
+def test_a_server_without_a_date_has_no_clock_offset(http, monkeypatch, headers):
     told(monkeypatch, http, headers)
     assert examine.clock_offset(http, "/x") is None
 
@@ -148,7 +148,7 @@ def test_a_port_of_this_machine_that_does_not_speak_tls_is_named_also_beside_a_p
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch, variable):
+def test_behind_a_proxy_the_end_of_the_certificate_is_unknown(monkeypatch, variable):
     monkeypatch.setenv(variable, "http://proxy.invalid:3128")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -163,7 +163,7 @@ def test_behind_a_proxy_the_certificate_is_not_to_be_seen(monkeypatch, variable)
         ("", "8", About("", 0, True)),
     ],
 )
-def test_a_load_balancer_tells_its_version_and_its_workers(stub, answer, page, pids, about):
+def test_a_load_balancer_reports_its_version_and_its_workers(stub, answer, page, pids, about):
     csv = "# pxname,svname,status,\nstats,FRONTEND,OPEN,\n"
     stub.tell("GET", "/haproxy", answer(200, page, "text/html"), answer(200, csv, "text/plain"))
     stub.tell("GET", "/_haproxy_getpids", answer(200, pids, "text/plain"))
@@ -179,7 +179,7 @@ def test_a_load_balancer_tells_its_version_and_its_workers(stub, answer, page, p
         (4, "getpids.lua", 4),
     ],
 )
-def test_h64_threads_that_fork_are_told_from_the_page_and_the_configuration(stub, answer, nbthread, loads, forking):
+def test_h64_forking_threads_are_derived_from_the_page_and_the_configuration(stub, answer, nbthread, loads, forking):
     page = f"<b>pid = </b> 21 (process #1, nbproc = 1, nbthread = {nbthread})<br>"
     csv = "# pxname,svname,status,\nstats,FRONTEND,OPEN,\n"
     stub.tell("GET", "/haproxy", answer(200, page, "text/html"), answer(200, csv, "text/plain"))
@@ -189,7 +189,7 @@ def test_h64_threads_that_fork_are_told_from_the_page_and_the_configuration(stub
     assert LoadBalancer(stub.url).about().forking_threads == forking
 
 
-def test_a_stranger_at_the_load_balancers_url_is_named(stub, answer):
+def test_another_service_at_the_load_balancers_url_is_reported(stub, answer):
     stub.tell("GET", "/haproxy", answer(200, "<html>", "text/html"))
     with pytest.raises(UnavailableError, match="statistics"):
         LoadBalancer(stub.url).about()

@@ -48,9 +48,9 @@ def test_h53_servers_that_are_not_ours_are_strangers_with_their_share() -> None:
     assert str(found[0]) == "an unknown app (not ours) at 10.0.1.9:31000, server 10_0_1_9_31000 of http://lb:9090"
 
 
-def test_a_port_that_nobody_serves_has_no_strangers() -> None:
+def test_a_port_without_servers_has_no_strangers() -> None:
     assert strangers(parse_config(LIVE), 10200, (), replica="http://lb:9090") == []
 
 
-def test_text_that_is_no_configuration_is_empty() -> None:
+def test_text_that_is_not_a_configuration_has_no_servers() -> None:
     assert parse_config("<html>\n\x00 server\nbind") == parse_config("")

@@ -56,14 +56,14 @@ def haproxy() -> HAProxy:
     return HAProxy()
 
 
-def test_h64_while_no_task_drains_nothing_is_asked(haproxy: HAProxy) -> None:
+def test_h64_while_no_task_drains_no_list_is_requested(haproxy: HAProxy) -> None:
     for pid in (21, 22, 23):
         haproxy.reload(pid)
         assert haproxy.older(matter=False) in ((), (21,), (22,))
     assert haproxy.asked == 0
 
 
-def test_h64_once_the_older_workers_have_ended_nothing_is_asked_until_the_next_reload(haproxy: HAProxy) -> None:
+def test_h64_after_the_older_workers_ended_no_list_is_requested_until_the_next_reload(haproxy: HAProxy) -> None:
     for _ in range(100):
         assert haproxy.older() == ()
         haproxy.clock.now += 1
@@ -78,7 +78,7 @@ def test_h64_once_the_older_workers_have_ended_nothing_is_asked_until_the_next_r
     assert haproxy.asked == 3
 
 
-def test_h64_an_older_worker_that_stays_is_asked_for_ever_more_seldom(haproxy: HAProxy) -> None:
+def test_h64_the_list_is_requested_less_often_while_an_older_worker_stays(haproxy: HAProxy) -> None:
     haproxy.older()
     haproxy.reload(22)
     asked_at = []
@@ -92,7 +92,7 @@ def test_h64_an_older_worker_that_stays_is_asked_for_ever_more_seldom(haproxy: H
     assert max(later - earlier for earlier, later in pairwise(asked_at)) <= LONGEST + 0.2
 
 
-def test_h64_while_nobody_waits_for_a_drain_the_list_is_hardly_asked_for(haproxy: HAProxy) -> None:
+def test_h64_the_list_is_requested_rarely_while_no_goal_waits_for_a_drain(haproxy: HAProxy) -> None:
     assert haproxy.older(within=0) != (), "not known, so not drained"
     haproxy.clock.now += LONGEST - 0.1
     haproxy.older(within=0)
@@ -101,7 +101,7 @@ def test_h64_while_nobody_waits_for_a_drain_the_list_is_hardly_asked_for(haproxy
     assert haproxy.older(within=0) == (), "no wait may last for ever, whatever it is for"
 
 
-def test_h64_nothing_is_asked_before_the_longest_session_can_have_ended(haproxy: HAProxy) -> None:
+def test_h64_no_list_is_requested_before_the_longest_session_can_have_ended(haproxy: HAProxy) -> None:
     haproxy.older()
     haproxy.pids = [MASTER, 21, 22]
     haproxy.answers(22, longest_session=4.0)
@@ -113,7 +113,7 @@ def test_h64_nothing_is_asked_before_the_longest_session_can_have_ended(haproxy:
     assert haproxy.asked == 2
 
 
-def test_a_short_drain_timeout_is_not_spent_without_a_question(haproxy: HAProxy) -> None:
+def test_the_list_is_requested_before_a_short_drain_timeout_ends(haproxy: HAProxy) -> None:
     haproxy.older()
     haproxy.pids = [MASTER, 22]
     haproxy.answers(22, longest_session=4.0)
@@ -121,7 +121,7 @@ def test_a_short_drain_timeout_is_not_spent_without_a_question(haproxy: HAProxy)
     assert haproxy.older(within=0.25) == ()
 
 
-def test_one_thread_may_be_asked_often(haproxy: HAProxy) -> None:
+def test_with_one_thread_the_list_is_requested_often(haproxy: HAProxy) -> None:
     haproxy.older()
     haproxy.pids = [MASTER, 21, 22]
     haproxy.answers(22, threads=1, longest_session=4.0)
@@ -131,20 +131,20 @@ def test_one_thread_may_be_asked_often(haproxy: HAProxy) -> None:
     assert haproxy.asked == 11
 
 
-def test_h18_the_worker_before_a_reload_lives_until_the_list_says_otherwise(haproxy: HAProxy) -> None:
+def test_h18_the_worker_before_a_reload_counts_as_running_until_the_list_omits_it(haproxy: HAProxy) -> None:
     haproxy.older()
     haproxy.reload(22)
     assert haproxy.older() == (21,), "without a question"
     assert haproxy.asked == 1
 
 
-def test_h18_the_list_of_a_reload_in_between_is_not_taken_for_the_end_of_the_older_workers(haproxy: HAProxy) -> None:
+def test_h18_a_list_read_during_a_reload_does_not_end_the_older_workers(haproxy: HAProxy) -> None:
     """The statistics came from 21, which ended before the list was made."""
     haproxy.pids = [MASTER, 22]
     assert haproxy.older() == (21,)
 
 
-def test_h18_an_older_worker_without_a_master_is_known_by_its_page(haproxy: HAProxy) -> None:
+def test_h18_without_a_master_an_older_worker_is_recognised_by_its_page(haproxy: HAProxy) -> None:
     haproxy.pids = [21]
     haproxy.reload(22)
     haproxy.clock.now += 1
@@ -154,7 +154,7 @@ def test_h18_an_older_worker_without_a_master_is_known_by_its_page(haproxy: HAPr
     assert haproxy.older() == ()
 
 
-def test_h18_without_a_master_an_older_worker_that_never_answered_is_one_all_the_same(haproxy: HAProxy) -> None:
+def test_h18_without_a_master_an_older_worker_that_never_answered_counts(haproxy: HAProxy) -> None:
     haproxy.pids = [21]
     assert haproxy.older() == ()
     haproxy.pids = [22, 23]  # two reloads since: only 23 has answered
@@ -209,7 +209,7 @@ def test_a_load_balancer_whose_clock_was_set_back_is_used_again(haproxy: HAProxy
     assert haproxy.answers(21, up=3501)
 
 
-def test_h64_a_load_balancer_without_drained_tasks_is_not_asked_for_its_processes(stub, answer) -> None:  # type: ignore[no-untyped-def]
+def test_h64_processes_of_a_load_balancer_without_drained_tasks_are_not_requested(stub, answer) -> None:  # type: ignore[no-untyped-def]
     csv = "# pxname,svname,status,scur,qcur,\nweb_1,10_0_1_7_31001,UP,0,0,\n"
     stub.tell("GET", "/haproxy", answer(200, csv, "text/plain"))
     stub.tell(

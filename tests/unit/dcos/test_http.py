@@ -45,24 +45,24 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_passing_fault_is_tried_again(stub, answer, method, status):
+def test_a_temporary_fault_is_retried(stub, answer, method, status):
     stub.tell(method.upper(), "/x", answer(status, "<h1>busy</h1>", "text/html"), answer(200, {"ok": 1}))
     assert getattr(quick(stub.url), method)("/x") == {"ok": 1}
     assert len(stub.asked) == 2
 
 
-def test_a_cut_connection_is_tried_again_for_a_get(stub, answer):
+def test_a_get_is_retried_after_a_cut_connection(stub, answer):
     stub.tell("GET", "/x", answer(cut=True), answer(200, [1]))
     assert quick(stub.url).get("/x") == [1]
 
 
 @pytest.mark.parametrize("body", ["", '{"apps": ['])
-def test_an_answer_without_usable_json_is_asked_for_once_more(stub, answer, body):
+def test_a_request_is_repeated_once_after_an_answer_without_usable_json(stub, answer, body):
     stub.tell("GET", "/x", answer(200, body, "text/plain"), answer(200, {"ok": 1}))
     assert quick(stub.url).get("/x") == {"ok": 1}
 
 
-def test_a_service_that_is_busy_is_asked_for_until_the_limit(stub, answer):
+def test_a_request_to_a_busy_service_is_retried_until_the_limit(stub, answer):
     stub.tell("GET", "/x", *[answer(503)] * 5, answer(200, {"ok": 1}))
     assert quick(stub.url, retries=1, retry_for=20).get("/x") == {"ok": 1}
 
@@ -75,7 +75,7 @@ def test_no_request_is_repeated_after_the_deadline(stub, answer):
 
 
 @pytest.mark.parametrize("fault", ["cut", "503"])
-def test_a_post_whose_fate_is_unknown_is_not_sent_again(stub, answer, fault):
+def test_a_post_with_an_unknown_result_is_not_repeated(stub, answer, fault):
     stub.tell("POST", "/x", answer(cut=True) if fault == "cut" else answer(503), answer(200))
     with pytest.raises(UnavailableError, match="effect of the POST is unknown"):
         quick(stub.url).post("/x", json={})
@@ -92,13 +92,13 @@ def test_h67_a_step_of_a_release_is_sent_once(stub, answer, method, status):
     assert len(stub.asked) == 1
 
 
-def test_a_post_that_was_refused_for_its_rate_is_sent_again(stub, answer):
+def test_a_post_that_was_refused_for_its_rate_is_repeated(stub, answer):
     stub.tell("POST", "/x", answer(429), answer(201, {"id": "/x"}))
     assert quick(stub.url).post("/x", json={"a": 1}) == {"id": "/x"}
     assert [asked.body for asked in stub.asked] == [{"a": 1}] * 2
 
 
-def test_a_post_to_a_port_that_opens_late_is_sent_again(monkeypatch):
+def test_a_post_to_a_port_that_opens_late_is_repeated(monkeypatch):
     """The connection was refused, so nothing was carried out."""
     port = free_port()
     refused = threading.Event()
@@ -144,12 +144,12 @@ def test_a_refused_connection_names_url_cause_and_remedy():
     assert caught.value.remedy
 
 
-def test_an_unknown_host_says_so():
+def test_an_unknown_host_is_reported():
     with pytest.raises(UnavailableError, match="its name cannot be resolved"):
         quick("http://no-such-host.invalid", retries=0).get("/")
 
 
-def test_h23_a_server_that_never_answers_runs_into_the_time_out(stub, answer):
+def test_h23_a_server_that_never_answers_ends_with_a_timeout(stub, answer):
     release = threading.Event()
     stub.tell("GET", "/x", answer(hold=release))
     with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
@@ -200,7 +200,7 @@ def test_h62_a_signal_ends_the_pause_before_the_next_try(stub, answer, monkeypat
     assert len(stub.asked) == 1
 
 
-def test_h62_a_signal_ends_a_request_and_the_way_back_has_another_session(stub, answer):
+def test_h62_a_signal_ends_a_request_and_the_rollback_has_another_session(stub, answer):
     release = threading.Event()
     stub.tell("GET", "/x", answer(hold=release), answer(200, {}))
     http = quick(stub.url)
@@ -213,7 +213,7 @@ def test_h62_a_signal_ends_a_request_and_the_way_back_has_another_session(stub, 
         release.set()
 
 
-def test_h62_a_change_that_is_answered_just_after_the_signal_is_not_left_half_done(stub, answer, monkeypatch):
+def test_h62_a_change_that_is_answered_just_after_the_signal_is_completed(stub, answer, monkeypatch):
     release, answered = threading.Event(), []
     stub.tell("POST", "/x", answer(200, {}, hold=release))
     monkeypatch.setattr(http_module, "SETTLE", 60.0)
@@ -235,12 +235,12 @@ def test_h62_a_change_that_is_answered_just_after_the_signal_is_not_left_half_do
     assert answered == [200]
 
 
-def test_an_answer_that_trickles_in_has_an_end():
+def test_an_answer_that_arrives_slowly_ends_at_the_time_limit():
     with trickling(b"x") as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
         quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
 
 
-def test_headers_that_trickle_in_have_an_end():
+def test_headers_that_arrive_slowly_end_at_the_time_limit():
     server = trickling(b"X-More: 1\r\n", head=b"HTTP/1.1 200 OK\r\n")
     with server as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
         quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
@@ -269,7 +269,7 @@ def trickling(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 10
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_an_answer_larger_than_what_is_read_is_refused(stub, answer, packed):
+def test_an_answer_larger_than_the_limit_is_refused(stub, answer, packed):
     body = b" " * ((16 << 20) + 1)
     headers = {"Content-Encoding": "gzip"} if packed else {}
     stub.tell("GET", "/x", answer(200, gzip.compress(body, 1) if packed else body, headers=headers))
@@ -278,7 +278,7 @@ def test_an_answer_larger_than_what_is_read_is_refused(stub, answer, packed):
     assert len(stub.asked) == 1
 
 
-def test_a_packed_answer_is_read(stub, answer):
+def test_a_compressed_answer_is_decoded(stub, answer):
     stub.tell("GET", "/x", answer(200, gzip.compress(b"[1]"), headers={"Content-Encoding": "gzip"}))
     assert quick(stub.url).get("/x") == [1]
 
@@ -300,7 +300,7 @@ def test_json_that_cannot_be_used_is_refused(stub, answer, body, why):
 
 
 @pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:999999/", "http://user:word@host/"])
-def test_a_redirect_to_what_is_no_address_is_refused(stub, answer, location):
+def test_a_redirect_to_an_invalid_address_is_refused(stub, answer, location):
     stub.tell("GET", "/x", answer(302, headers={"Location": location}))
     with pytest.raises(UnavailableError, match="is redirected to"):
         quick(stub.url).get("/x")
@@ -309,14 +309,14 @@ def test_a_redirect_to_what_is_no_address_is_refused(stub, answer, location):
 @pytest.mark.parametrize(
     ("kind", "body"), [("text/html", "<html>a portal</html>"), ("application/json", b"{"), ("text/plain", "pong")]
 )
-def test_something_else_than_json_asks_for_the_right_url(stub, answer, kind, body):
+def test_an_answer_that_is_not_json_has_the_remedy_to_check_the_url(stub, answer, kind, body):
     stub.tell("GET", "/x", answer(200, body, kind))
     with pytest.raises(UnavailableError) as caught:
         quick(stub.url).get("/x")
     assert caught.value.remedy == f"Is {stub.url} the URL of Marathon?"
 
 
-def test_an_empty_reply_is_none(stub, answer):
+def test_an_empty_answer_is_none(stub, answer):
     stub.tell("DELETE", "/x", answer(204))
     assert quick(stub.url).delete("/x") is None
 
@@ -335,7 +335,7 @@ def test_a_missing_permission_names_the_path(stub, answer):
         quick(stub.url).put("/service/marathon/v2/apps/web", json={})
 
 
-def test_other_failures_are_left_to_the_caller(stub, answer):
+def test_other_error_statuses_are_returned_to_the_caller(stub, answer):
     body = {"message": "Object is not valid", "details": [{"path": "/cpus", "errors": ["too small", "no"]}]}
     stub.tell("POST", "/x", answer(422, body))
     with pytest.raises(HttpFailure) as caught:
@@ -374,7 +374,7 @@ def test_a_redirect_to_another_host_loses_the_credentials(stub, other, answer):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("form", ["{url}/b", "//{host}/b", "/way"])
-def test_whatever_form_a_redirect_has_the_credentials_stay_and_do_not_come_back(stub, other, answer, status, form):
+def test_a_redirect_of_any_form_never_sends_the_credentials_to_another_host(stub, other, answer, status, form):
     """``other`` is another port of the same host; it redirects to where we began."""
     where = form.format(url=other.url, host=other.url.partition("//")[2])
     stub.tell("GET", "/a", answer(status, headers={"Location": where}))
@@ -427,7 +427,7 @@ def test_a_redirect_in_circles_ends(stub, answer):
         quick(stub.url).get("/a")
 
 
-def test_a_netrc_file_is_not_looked_into(stub, tmp_path, monkeypatch):
+def test_a_netrc_file_is_not_read(stub, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     stub.json("/x", 1)
@@ -440,7 +440,7 @@ def test_a_netrc_file_is_not_looked_into(stub, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", ["s3cret\nX: y", "s3cret\u2028"])
-def test_a_token_that_is_no_header_is_not_shown(stub, bad):
+def test_a_token_that_cannot_be_a_header_is_not_shown(stub, bad):
     with pytest.raises(DeniedError) as caught:
         quick(stub.url, auth=Login(Token(bad), Http("http://unused"))).get("/x")
     assert "s3cret" not in str(caught.value)
@@ -448,7 +448,7 @@ def test_a_token_that_is_no_header_is_not_shown(stub, bad):
 
 
 @pytest.mark.parametrize("url", ["marathon:8080", "ftp://host", "http://", "http://host:port", ""])
-def test_a_url_that_is_none_is_a_usage_error(url):
+def test_an_invalid_url_is_a_usage_error(url):
     with pytest.raises(UsageError):
         Http(url)
 
@@ -459,7 +459,7 @@ def test_credentials_in_a_url_are_refused_and_not_shown():
     assert "s3cret" not in str(caught.value)
 
 
-def test_below_shares_everything_but_the_base(stub):
+def test_below_differs_only_in_the_base_url(stub):
     stub.json("/service/marathon/v2/info", {})
     quick(stub.url, auth=TOKEN).below("/service/marathon/", name="M").get("/v2/info")
     assert stub.asked[0].headers["authorization"] == "token=s3cret"
@@ -506,7 +506,7 @@ def test_https_to_a_plain_port_suggests_http(stub):
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_is_none_is_a_usage_error(tmp_path, content):
+def test_a_file_that_is_not_a_ca_is_a_usage_error(tmp_path, content):
     path = tmp_path / "ca.pem"
     if content:
         path.write_text(content)

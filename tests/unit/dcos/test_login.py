@@ -76,7 +76,7 @@ def sent(stub: Any) -> list[str | None]:
     return [asked.headers.get("authorization") for asked in stub.asked if asked.path != PATH]
 
 
-def test_a_token_is_used_as_it_is(stub, http):
+def test_a_token_is_sent_unchanged(stub, http):
     http(Token("t0ken")).get("/x")
     assert sent(stub) == ["token=t0ken"]
     assert logins(stub) == []
@@ -144,13 +144,13 @@ def test_any_other_refusal_is_final_too(stub, http, answer, status, keys):
     assert len(stub.asked) == 1
 
 
-def test_a_login_that_fails_for_the_moment_is_tried_again(stub, http, answer):
+def test_a_login_that_fails_temporarily_is_retried(stub, http, answer):
     stub.tell("POST", PATH, answer(503), answer(cut=True), answer(502), answer(200, {"token": issued(1)}))
     assert http(Password("me", "pass")).get("/x") == {"ok": True}
     assert len(logins(stub)) == 4
 
 
-def test_a_login_that_stays_away_is_unavailable_and_says_nothing_of_a_change(stub, http, answer):
+def test_a_failing_login_is_unavailable_and_its_message_mentions_no_change(stub, http, answer):
     for status in (503, 500):
         stub.tell("POST", PATH, answer(status))
         with pytest.raises(UnavailableError) as caught:
@@ -165,7 +165,7 @@ def test_an_answer_without_a_token_is_unavailable(stub, http, body):
         http(Password("me", "pass")).get("/x")
 
 
-def test_a_token_is_renewed_a_minute_before_its_end(stub, http, clock, answer):
+def test_a_token_is_renewed_a_minute_before_it_expires(stub, http, clock, answer):
     tokens = [issued(1, NOW + 3600), issued(2, NOW + 7200)]
     stub.tell("POST", PATH, *(answer(200, {"token": token}) for token in tokens))
     client = http(Password("me", "pass"))
@@ -183,7 +183,7 @@ def test_a_token_of_a_short_life_is_renewed_in_its_last_quarter(stub, http, cloc
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.W10.c", "a.eyJleHAiOiBudWxsfQ.c"])
-def test_a_token_that_says_nothing_of_its_end_is_used_until_a_401(stub, http, clock, token):
+def test_a_token_without_an_expiry_is_used_until_a_401(stub, http, clock, token):
     stub.json(PATH, {"token": token}, method="POST")
     client = http(Password("me", "pass"))
     for clock.now in (NOW, NOW + 1_000_000):
@@ -200,7 +200,7 @@ def test_a_clock_far_ahead_does_not_log_in_for_every_request(stub, http, clock):
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-def test_a_token_that_has_ended_in_mid_wait_is_renewed_and_the_request_sent_again(stub, http, clock, answer, method):
+def test_an_expired_token_is_renewed_and_the_request_repeated(stub, http, clock, answer, method):
     stub.tell("POST", PATH, *(answer(200, {"token": issued(n)}) for n in (1, 2)))
     client = http(Password("me", "pass"))
     client.get("/x")
@@ -210,7 +210,7 @@ def test_a_token_that_has_ended_in_mid_wait_is_renewed_and_the_request_sent_agai
     assert sent(stub) == [f"token={issued(n)}" for n in (1, 1, 2)]
 
 
-def test_what_a_fresh_token_cannot_open_is_not_tried_for_ever(stub, http, clock, answer):
+def test_a_request_refused_with_a_fresh_token_is_not_repeated(stub, http, clock, answer):
     stub.json(PATH, {"token": issued(1)}, method="POST")
     stub.tell("GET", "/y", answer(401, "<html>401</html>", "text/html"))
     client = http(Password("me", "pass"))
@@ -224,7 +224,7 @@ def test_what_a_fresh_token_cannot_open_is_not_tried_for_ever(stub, http, clock,
     assert (len(logins(stub)), len(sent(stub))) == (2, 5)
 
 
-def test_an_account_that_is_withdrawn_in_mid_wait_is_denied(stub, http, clock, answer):
+def test_an_account_that_is_removed_during_a_wait_is_denied(stub, http, clock, answer):
     stub.tell("POST", PATH, answer(200, {"token": issued(1)}), answer(401, {"description": "Invalid credentials."}))
     client = http(Password("me", "pass"))
     client.get("/x")
@@ -249,7 +249,7 @@ def test_a_login_asked_by_another_origin_renews_nothing(stub, other, http, answe
     assert "authorization" not in other.asked[0].headers
 
 
-def test_a_given_token_that_is_refused_says_when_it_ended(stub, http, answer):
+def test_a_refused_token_is_reported_with_its_expiry(stub, http, answer):
     stub.tell("GET", "/x", answer(401))
     with pytest.raises(DeniedError) as caught:
         http(Token(issued(1, NOW - 60), "DCOS_ACS_TOKEN")).get("/x")
@@ -257,7 +257,7 @@ def test_a_given_token_that_is_refused_says_when_it_ended(stub, http, answer):
     assert len(stub.asked) == 1
 
 
-def test_an_open_cluster_that_asks_for_a_login_says_how(stub, http, answer):
+def test_a_cluster_that_asks_for_a_login_is_reported_with_the_variables_to_set(stub, http, answer):
     stub.tell("GET", "/x", answer(401, "<html>", "text/html", headers={"WWW-Authenticate": "oauthjwt"}))
     with pytest.raises(DeniedError) as caught:
         http(None, "open").get("/x")
@@ -297,7 +297,7 @@ def test_a_plain_marathon_gets_a_token_as_bearer(stub):
     assert sent(stub) == ["Bearer t0ken"]
 
 
-def test_a_plain_marathon_knows_no_service_account():
+def test_a_service_account_for_a_plain_marathon_is_refused():
     with pytest.raises(UsageError, match="has no service accounts"):
         connect(marathon_url="https://marathon", credentials=ServiceAccount("ci", "-----BEGIN PRIVATE KEY-----"))
 
@@ -310,7 +310,7 @@ def test_a_name_with_a_colon_cannot_be_sent():
 @pytest.mark.parametrize(
     ("credentials", "said"), [(None, "Set BGCI_USERNAME"), (Password("a", "b"), "credentials belong to this Marathon")]
 )
-def test_a_plain_marathon_that_refuses_says_what_to_give(stub, answer, credentials, said):
+def test_a_plain_marathon_that_refuses_is_reported_with_the_variables_to_set(stub, answer, credentials, said):
     stub.tell("GET", "/v2/info", answer(401, {"message": "Unauthorized"}))
     with pytest.raises(DeniedError, match="asks for a login") as caught:
         connect(marathon_url=stub.url, credentials=credentials).marathon.http.get("/v2/info")

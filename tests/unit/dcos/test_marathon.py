@@ -24,7 +24,7 @@ def app(app_id, group):
     return {"id": app_id, "labels": {"HAPROXY_DEPLOYMENT_GROUP": group} if group else {}}
 
 
-def test_h26_only_the_group_is_asked_for_in_both_spellings_and_escaped(stub, marathon):
+def test_h26_apps_are_selected_by_the_group_escaped_and_in_both_spellings(stub, marathon):
     stub.json("/v2/apps", {"apps": [app("/team/web-blue", "team/web")]})
     assert [found.id for found in marathon.group_apps("/team/web")] == ["/team/web-blue"]
     queries = [asked.query for asked in stub.asked]
@@ -44,7 +44,7 @@ def test_apps_outside_the_group_are_dropped_even_if_the_server_overlooks_the_sel
 
 
 @pytest.mark.parametrize("body", [{"jobs": []}, [], None, {"apps": {}}])
-def test_a_stranger_at_the_url_is_named(stub, marathon, body):
+def test_another_service_at_the_url_is_reported(stub, marathon, body):
     stub.json("/v2/apps", body)
     with pytest.raises(UnavailableError) as caught:
         marathon.group_apps("web")
@@ -56,17 +56,17 @@ def test_an_app_is_unwrapped(stub, marathon):
     assert marathon.app("/team/web").id == "/team/web"
 
 
-def test_an_app_that_is_not_there_is_none(stub, marathon):
+def test_a_missing_app_is_none(stub, marathon):
     stub.json("/v2/apps/web", GONE, status=404)
     assert marathon.app("/web") is None
 
 
-def test_a_404_of_somebody_else_is_not_a_missing_app(stub, marathon):
+def test_a_404_of_another_server_is_not_a_missing_app(stub, marathon):
     with pytest.raises(UnavailableError, match="service not found"):
         marathon.app("/web")
 
 
-def test_an_app_that_may_not_be_read_is_told_from_an_outage_where_marathon_answers_500(stub, marathon):
+def test_an_unreadable_app_is_distinguished_from_an_outage_where_marathon_answers_500(stub, marathon):
     stub.json("/v2/apps/team/web", {"message": "Some(AppDefinition(...)) (of class scala.Some)"}, status=500)
     with pytest.raises(DeniedError, match="Missing: dcos:service:marathon:marathon:services:/team read"):
         marathon.app("/team/web")
@@ -75,7 +75,7 @@ def test_an_app_that_may_not_be_read_is_told_from_an_outage_where_marathon_answe
         marathon.app("/team/api")
 
 
-def test_a_probe_that_an_interrupted_command_left_behind_is_no_member(stub, marathon):
+def test_a_probe_app_of_an_interrupted_command_is_not_a_member(stub, marathon):
     probe = {**app("/web-blue", ""), "labels": {"BGCI_PREVIEW_OF": "/web"}}
     stub.json("/v2/apps", {"apps": [probe]})
     stub.json("/v2/apps/web-blue", {"app": probe})
@@ -105,7 +105,7 @@ def test_creating_an_existing_app_is_a_conflict_that_names_it(stub, marathon):
         (400, "Unexpected character", "Unexpected character"),
     ],
 )
-def test_an_invalid_definition_lists_what_is_wrong_where(stub, marathon, status, details, line):
+def test_an_invalid_definition_is_refused_with_the_paths_of_its_errors(stub, marathon, status, details, line):
     stub.json("/v2/apps", {"message": "Object is not valid", "details": details}, status=status, method="POST")
     with pytest.raises(InvalidError) as caught:
         marathon.create({"id": "/web"})
@@ -122,7 +122,7 @@ def test_scaling_changes_the_instances_and_nothing_else(stub, marathon):
     ]
 
 
-def test_h20_a_lock_names_the_app_and_the_deployments_in_the_way(stub, marathon):
+def test_h20_a_lock_is_reported_with_the_app_and_its_deployments(stub, marathon):
     stub.json("/v2/apps/web", LOCK, status=409, method="PUT")
     with pytest.raises(Locked) as caught:
         marathon.scale("/web", 3)
@@ -131,7 +131,7 @@ def test_h20_a_lock_names_the_app_and_the_deployments_in_the_way(stub, marathon)
     assert caught.value.code == 6
 
 
-def test_h41_a_lock_met_by_a_kill_is_a_lock_too(stub, marathon):
+def test_h41_a_lock_met_by_a_kill_is_reported_as_a_lock(stub, marathon):
     stub.json("/v2/tasks/delete", LOCK, status=409, method="POST")
     with pytest.raises(Locked):
         marathon.kill(["web.1"], scale=True)
@@ -147,19 +147,19 @@ def test_tasks_are_killed_in_one_request(stub, marathon):
     ]
 
 
-def test_deleting_an_app_that_is_gone_is_done(stub, marathon, answer):
+def test_deleting_a_missing_app_succeeds(stub, marathon, answer):
     stub.tell("DELETE", "/v2/apps/web", answer(503), answer(404, GONE))
     marathon.delete("/web")
     assert stub.asked[-1].query == [("force", "true")]
 
 
-def test_scaling_an_app_that_is_gone_is_a_conflict(stub, marathon):
+def test_scaling_a_missing_app_is_a_conflict(stub, marathon):
     stub.json("/v2/apps/web", GONE, status=404, method="PUT")
     with pytest.raises(ConflictError, match="does not exist"):
         marathon.scale("/web", 1)
 
 
-def test_too_many_deployments_in_the_cluster_are_no_missing_permission(stub, marathon):
+def test_too_many_deployments_are_not_taken_for_a_missing_permission(stub, marathon):
     said = "Max number (100) of running deployments is achieved. Wait for existing deployments to complete."
     stub.json("/v2/apps/web", {"message": said}, status=403, method="PUT")
     with pytest.raises(ConflictError, match="Max number"):
@@ -184,7 +184,7 @@ def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marath
         marathon.delete("/web")
 
 
-def test_queue_and_info(stub, marathon):
+def test_the_queue_and_the_info_are_parsed(stub, marathon):
     stub.json("/v2/queue", {"queue": [{"app": {"id": "/web"}, "count": 2}]})
     stub.json("/v2/info", {"version": "1.11.24", "elected": True})
     assert marathon.queue() == [("/web", "2 tasks in launch queue, waiting for offers")]
@@ -221,19 +221,19 @@ def test_a_lock_of_a_wrong_type_is_still_a_conflict(stub, marathon, deployments)
         marathon.scale("/web", 3)
 
 
-def test_cancelling_tells_the_deployment_that_goes_back_and_by_force_there_is_none(stub, marathon):
+def test_cancelling_returns_the_reverting_deployment_and_none_by_force(stub, marathon):
     stub.json("/v2/deployments/d1", {"version": "v", "deploymentId": "d2"}, method="DELETE")
     assert marathon.cancel("d1") == "d2"
     assert marathon.cancel("d1", force=True) == ""
     assert [asked.query for asked in stub.asked] == [[], [("force", "true")]]
 
 
-def test_a_change_tells_its_deployment(stub, marathon):
+def test_a_change_returns_its_deployment(stub, marathon):
     stub.json("/v2/apps/web", {"version": "v", "deploymentId": "d1"}, method="PUT")
     assert marathon.change("/web", {"labels": {}}) == "d1"
 
 
-def test_cancelling_a_deployment_that_has_ended_is_done(stub, marathon):
+def test_cancelling_an_ended_deployment_succeeds(stub, marathon):
     stub.json("/v2/deployments/d1", {"message": "DeploymentPlan d1 does not exist"}, status=404, method="DELETE")
     marathon.cancel("d1")
     assert len(stub.asked) == 1

@@ -85,7 +85,7 @@ def test_the_newest_worker_and_its_start_are_read_from_its_page(stub, answer, pa
     assert replica.worker_started == (pytest.approx(time.time() - age, abs=5) if age else 0.0)
 
 
-def test_servers_of_our_backends_that_are_not_our_tasks_are_told_apart(lb):
+def test_servers_of_our_backends_that_are_not_our_tasks_are_listed_separately(lb):
     other, frontend = ("web_10101", "10_0_1_9_31009", "UP", 0, 0), ("web_10101", "BACKEND", "UP", 0, 0)
     elsewhere = ("shop_10105", "10_0_1_8_31001", "UP", 0, 0)
     replica = lb(ROW, other, frontend, elsewhere).read({"t1": [at(31001)]})
@@ -102,7 +102,7 @@ def test_h17_each_replica_is_read_by_the_header_of_its_own_statistics(lb):
     assert lb(ROW, columns=old).read(TASK).servers == {"t1": Server(UP, 3)}
 
 
-def test_h47_a_server_that_stands_twice_in_the_statistics_is_counted(lb):
+def test_h47_a_server_that_is_listed_twice_in_the_statistics_is_counted(lb):
     twice = lb(ROW, ROW, ("shop_10105", "10_0_1_7_31001", "UP", 0, 0)).census(TASK)
     assert (twice.tasks, twice.duplicates) == ({"t1"}, ("web_10101/10_0_1_7_31001",))
     assert lb(ROW).census(TASK).duplicates == ()
@@ -123,7 +123,7 @@ def test_h47_a_server_that_stands_twice_in_the_statistics_is_counted(lb):
         ("", DOWN),
     ],
 )
-def test_h34_a_status_counts_by_its_meaning(status, meaning):
+def test_h34_each_status_text_has_its_meaning(status, meaning):
     assert marathon_lb.serving(status) is meaning
 
 
@@ -136,7 +136,7 @@ def test_h34_a_status_counts_by_its_meaning(status, meaning):
         ("10_0_1_7_9_0_2_3_8080", at(8080, ips=("9.0.2.3",))),
     ],
 )
-def test_the_forms_of_a_server_name(lb, name, end):
+def test_a_task_is_found_by_every_form_of_server_name(lb, name, end):
     assert lb(("web_10101", name, "UP", 0, 0)).read({"t": [end]}).server("t").serving is UP
 
 
@@ -146,7 +146,7 @@ def test_a_neighbour_is_not_taken_for_the_task(lb, name):
     assert replica.server("t").serving is ABSENT
 
 
-def test_a_neighbour_with_another_ip_of_its_own_is_not_taken_for_the_task(lb):
+def test_a_neighbour_with_its_own_ip_is_not_taken_for_the_task(lb):
     replica = lb(("web_10101", "10_0_1_7_9_0_2_4_8080", "UP", 0, 0)).read({"t": [at(8080, ips=("9.0.2.3",))]})
     assert replica.server("t").serving is ABSENT
 
@@ -182,7 +182,7 @@ def test_h10_a_task_with_two_service_ports_counts_over_both(lb, first, second, t
         ("MAINT", "INI", False),  # not in rotation at all
     ],
 )
-def test_an_up_that_haproxy_has_not_checked_is_told_from_one_that_has_passed(lb, status, check, unchecked):
+def test_an_unchecked_up_is_distinguished_from_a_passed_check(lb, status, check, unchecked):
     columns = [*CLASSIC, "check_status"]
     text = table(("web_10101", "10_0_1_7_31001", status, 0, 0), columns=columns).replace(",,\n", f",{check},\n")
     client = lb(ROW)
@@ -204,7 +204,7 @@ def test_h11_a_folder_becomes_underscores():
     assert backend_name("/team/web", 10101) == backend_name("team/web", 10101) == "team_web_10101"
 
 
-def test_h16_a_column_named_dash_and_unknown_ones_do_no_harm(lb):
+def test_h16_a_column_named_dash_and_unknown_columns_are_ignored(lb):
     columns = ["pxname", "svname", "new", "qcur", "scur", "status", "-", "ssl_sess", "-", "status"]
     assert lb(ROW, columns=columns).read({"t": [at(31001)]}).server("t") == Server(UP, 3)
 
@@ -234,11 +234,11 @@ def test_h18_without_a_master_process_two_pids_are_one_too_many(lb):
     assert lb(DRAINED, pids="33 21").read(TASK).older_workers == (21,)
 
 
-def test_older_workers_of_one_process():
+def test_one_process_has_no_older_workers():
     assert older_workers([21], lone_worker=False) == ()
 
 
-def test_h19_a_replica_that_is_down_is_a_problem_and_no_exception():
+def test_h19_a_replica_that_is_down_is_a_problem_and_not_an_exception():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -255,35 +255,35 @@ def test_a_page_that_is_not_marathon_lbs_is_a_problem(lb, stub, answer, page):
 
 
 @pytest.mark.parametrize("pids", ["9" * 5000, "1 2 " + "9" * 11])
-def test_process_ids_that_are_none_are_a_problem(lb, pids):
+def test_invalid_process_ids_are_a_problem(lb, pids):
     assert "does not list process ids" in lb(ROW, pids=pids).read({}).problem
 
 
 @pytest.mark.parametrize("row", [f"web_1,a,{'U' * 140_000}\n", "web_1,a,UP\n" * 60_001])
-def test_statistics_beyond_any_haproxys_are_none(row):
+def test_statistics_with_impossible_numbers_are_refused(row):
     assert parse_stats(f"# pxname,svname,status,\n{row}") is None
 
 
-def test_one_hiccup_is_forgiven(lb, stub, answer):
+def test_a_single_failed_read_is_retried(lb, stub, answer):
     client = lb(ROW)
     stub.tell("GET", "/haproxy", answer(503), answer(200, table(ROW), "text/plain"))
     assert client.read({"t": [at(31001)]}).server("t").serving is UP
 
 
-def test_rows_are_what_each_task_serves_and_its_counters(lb):
+def test_rows_have_the_state_and_the_counters_of_each_task(lb):
     client = lb(ROW)
     rows = client.rows({"t": [at(31001)], "unknown": [at(9)]})
     assert rows == {"t": [ServerRow(UP)], "unknown": []}
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"status": 403}, {"cut": True}], ids=str)
-def test_h38_a_load_balancer_that_cannot_be_asked_to_read_marathon_again_ends_nothing(stub, answer, fault):
+def test_h38_a_failed_request_to_reload_does_not_end_the_run(stub, answer, fault):
     stub.tell("GET", "/_mlb_signal/hup", answer(body="failed", kind="text/plain", **fault))
     LoadBalancer(stub.url).request_reload()
     assert {asked.path for asked in stub.asked} == {"/_mlb_signal/hup"}
 
 
-def test_a_name_with_several_addresses_is_as_many_replicas(monkeypatch):
+def test_a_name_with_several_addresses_is_one_replica_per_address(monkeypatch):
     def lookup(host, port, family, kind):
         assert host == "mlb"
         return [(family, kind, 6, "", (ip, port)) for ip in ("10.0.0.6", "10.0.0.5")]
@@ -303,12 +303,12 @@ def test_a_name_with_one_address_stays_a_name():
     assert resolve_replicas(["http://[::1]:9090"]) == ["http://[::1]:9090"]
 
 
-def test_a_name_that_nobody_knows_is_unavailable():
+def test_an_unknown_host_name_is_unavailable():
     with pytest.raises(UnavailableError, match="cannot be resolved"):
         resolve_replicas(["http://no-such-host.invalid"])
 
 
 @pytest.mark.parametrize("url", ["", "http://", "ftp://x", "http://x:port"])
-def test_a_url_that_is_none_is_a_usage_error(url):
+def test_an_invalid_url_is_a_usage_error(url):
     with pytest.raises(UsageError):
         resolve_replicas([url])

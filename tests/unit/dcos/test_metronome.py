@@ -31,28 +31,28 @@ def test_a_metronome_that_answers_is_available(stub, metronome, answer):
     assert metronome.available()
 
 
-def test_a_cluster_without_metronome_has_none(metronome):
+def test_a_cluster_without_metronome_is_recognised(metronome):
     assert not metronome.available()
 
 
-def test_a_metronome_that_is_down_is_not_absent(stub, metronome, answer):
+def test_a_metronome_that_is_down_is_not_taken_for_absent(stub, metronome, answer):
     stub.tell("GET", "/ping", answer(502, "<h1>502</h1>", "text/html"))
     with pytest.raises(UnavailableError):
         metronome.available()
 
 
-def test_an_incomplete_answer_of_metronome_is_asked_for_again(stub, metronome, answer):
+def test_an_incomplete_answer_of_metronome_is_requested_again(stub, metronome, answer):
     stub.tell("GET", "/ping", answer(200, "", "text/plain"), answer(200, "pong", "text/plain"))
     assert metronome.available()
 
 
-def test_something_else_in_place_of_metronome_is_not_a_cluster_without_it(stub, metronome, answer):
+def test_another_service_in_place_of_metronome_is_not_taken_for_an_absent_metronome(stub, metronome, answer):
     stub.tell("GET", "/ping", answer(200, "", "text/plain"))
     with pytest.raises(UnavailableError, match="does not answer like Metronome"):
         metronome.available()
 
 
-def test_jobs_and_active_runs(stub, metronome):
+def test_jobs_and_active_runs_are_parsed(stub, metronome):
     stub.json("/v1/jobs", [JOB])
     stub.json("/v1/jobs/team.web/runs", [{"id": "r1"}])
     (job,) = metronome.jobs()
@@ -70,19 +70,19 @@ def test_a_wrong_type_in_an_answer_is_unavailable_and_named(stub, metronome, wro
         metronome.jobs()
 
 
-def test_a_job_that_is_not_there(stub, metronome):
+def test_a_missing_job_is_none(stub, metronome):
     stub.json("/v1/jobs/team.web", NO_JOB, status=404)
     stub.json("/v1/jobs/team.web/runs", NO_JOB, status=404)
     assert metronome.job("team.web") is None
     assert metronome.active_runs("team.web") == []
 
 
-def test_a_404_of_somebody_else_is_not_a_missing_job(metronome):
+def test_a_404_of_another_server_is_not_a_missing_job(metronome):
     with pytest.raises(UnavailableError, match="service not found"):
         metronome.job("team.web")
 
 
-def test_what_was_read_can_be_written_back(stub, metronome):
+def test_a_job_that_was_read_can_be_written_back(stub, metronome):
     assert spec({**JOB, **EXTRAS}) == JOB
     stub.json("/v1/jobs/team.web", JOB, method="PUT")
     stub.json("/v1/jobs", JOB, status=201, method="POST")
@@ -97,21 +97,21 @@ def test_creating_an_existing_job_is_a_conflict(stub, metronome):
         metronome.create(JOB)
 
 
-def test_a_job_that_is_too_large_is_invalid_and_is_not_said_to_be_worth_another_try(stub, metronome):
+def test_a_job_that_is_too_large_is_invalid_and_its_message_suggests_no_retry(stub, metronome):
     body = {"message": "Request Entity Too Large", "requestSize": "102401"}
     stub.json("/v1/jobs", body, status=413, method="POST")
     with pytest.raises(InvalidError, match="too large for Metronome: Request Entity Too Large"):
         metronome.create(JOB)
 
 
-def test_an_invalid_job_lists_what_is_wrong_where(stub, metronome):
+def test_an_invalid_job_is_refused_with_the_paths_of_its_errors(stub, metronome):
     body = {"message": "Object is not valid", "details": [{"path": "/run/cpus", "errors": ["too small"]}]}
     stub.json("/v1/jobs", body, status=422, method="POST")
     with pytest.raises(InvalidError, match=r"/run/cpus: too small"):
         metronome.create(JOB)
 
 
-def test_deleting_stops_the_runs_and_forgives_a_job_that_is_gone(stub, metronome):
+def test_deleting_a_job_stops_its_runs_and_accepts_a_missing_job(stub, metronome):
     stub.json("/v1/jobs/team.web", NO_JOB, status=404, method="DELETE")
     metronome.delete("team.web")
     assert stub.asked[0].query == [("stopCurrentJobRuns", "true")]
@@ -124,7 +124,7 @@ def test_starting_sends_a_content_type_without_a_body(stub, metronome):
     assert stub.asked[0].headers["content-type"] == "application/json"
 
 
-def test_starting_an_unknown_job_says_publish_first(stub, metronome):
+def test_starting_an_unknown_job_is_a_conflict_that_names_publish(stub, metronome):
     stub.json("/v1/jobs/team.web/runs", NO_JOB, status=404, method="POST")
     with pytest.raises(ConflictError) as caught:
         metronome.start("team.web")
@@ -138,7 +138,7 @@ def test_an_active_run_shows_its_tasks(stub, metronome):
     assert not state.finished
 
 
-def test_h36_a_run_in_the_gap_is_neither_failed_nor_done(stub, metronome, answer):
+def test_h36_a_run_between_active_and_history_is_neither_failed_nor_done(stub, metronome, answer):
     stub.json("/v1/jobs/team.web/runs/r1", NO_RUN, status=404)
     stub.tell("GET", "/v1/jobs/team.web", answer(200, history(["r0"])), answer(200, history(["r1", "r0"])))
     assert metronome.run("team.web", "r1") == JobRun("r1", "UNKNOWN")
@@ -161,7 +161,7 @@ def test_a_job_deleted_under_its_run_is_a_conflict(stub, metronome):
         metronome.run("team.web", "r1")
 
 
-def test_stopping_a_run_that_has_ended_is_done(stub, metronome):
+def test_stopping_an_ended_run_succeeds(stub, metronome):
     stub.json("/v1/jobs/team.web/runs/r1/actions/stop", NO_RUN, status=404, method="POST")
     metronome.stop("team.web", "r1")
     assert len(stub.asked) == 1

@@ -42,7 +42,7 @@ def test_a_nested_folder_isolates_jobs_and_apps_alike() -> None:
     assert f"{APPS}/a/b update" in said(both.job)
 
 
-def test_at_the_root_each_colour_is_named_and_jobs_as_a_whole() -> None:
+def test_at_the_root_permissions_name_each_colour_and_all_jobs() -> None:
     both = needed("/web", via_job=True)
     assert {one for one in said(both.job) if one.endswith("delete")} == {
         f"{APPS}/web-blue delete",
@@ -63,7 +63,7 @@ def test_logs_and_the_secrets_name_are_optional_and_strict_mode_asks_for_more() 
     assert len(ci) > len(needed("/team/web", via_job=True, secret="team/bgci").ci)
 
 
-def test_every_permission_says_why() -> None:
+def test_every_permission_has_its_reason() -> None:
     both = needed("/team/web", via_job=True, secret="team/bgci", strict=True)
     assert all(one.why for one in [*both.ci, *both.job])
 
@@ -92,7 +92,7 @@ def test_every_permission_says_why() -> None:
         ("GET", "/something/else", None, ""),
     ],
 )
-def test_a_refused_request_names_what_it_lacked(method: str, path: str, body: object, lacked: str) -> None:
+def test_a_refused_request_gives_the_missing_permission(method: str, path: str, body: object, lacked: str) -> None:
     assert of_request(method, path, body=body) == lacked
 
 
@@ -112,7 +112,7 @@ def test_where_the_router_itself_refuses_the_route_is_named(path: str, resource:
     assert of_request("PUT", path, by_router=True) == f"dcos:adminrouter:{resource} full"
 
 
-def test_what_a_request_lacks_is_among_what_is_needed() -> None:
+def test_the_missing_permission_of_a_request_is_among_the_documented_ones() -> None:
     both = needed("/team/web", via_job=True, secret="team/bgci")
     everything = said([*both.ci, *both.job])
     for method, path in [("DELETE", "/v2/apps/team/web-blue"), ("POST", "/v1/jobs/team.web-v1/runs")]:

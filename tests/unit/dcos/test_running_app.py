@@ -49,7 +49,7 @@ def test_h39_an_emptied_health_result_does_not_make_a_task_unhealthy() -> None:
     assert parsed(app(tasks=[task()])).app.tasks[0].healthy is None
 
 
-def test_h15_an_app_without_health_checks_is_healthy_as_soon_as_it_runs_and_says_so() -> None:
+def test_h15_an_app_without_health_checks_is_healthy_as_soon_as_it_runs_and_is_marked_so() -> None:
     seen = parsed(app(healthChecks=[], tasks=[task(), task(id="t2", state="TASK_STAGING")])).app
     assert [one.healthy for one in seen.tasks] == [True, False]
     assert not seen.has_health_checks
@@ -97,7 +97,7 @@ def test_container_networking_reaches_the_task_itself() -> None:
     assert [(end.host, end.ips, end.port) for end in ends] == [("10.0.1.7", ("9.0.1.5",), 80)]
 
 
-def test_a_colour_on_its_alternative_port_still_answers_on_the_public_one() -> None:
+def test_a_colour_on_its_alternative_port_is_also_served_on_the_public_port() -> None:
     green = app(
         labels={"HAPROXY_0_PORT": "10102"},
         container={"portMappings": [{"containerPort": 80, "servicePort": 10129}]},
@@ -116,13 +116,13 @@ def test_a_colour_on_its_alternative_port_still_answers_on_the_public_one() -> N
         ("2024-05-01T12:00:00+02:00", True),
     ],
 )
-def test_every_way_to_write_one_moment(text: str, zoned: bool) -> None:
+def test_every_spelling_of_a_time_is_parsed_to_the_same_moment(text: str, zoned: bool) -> None:
     seconds, has_zone = running_app.moment(text) or (0.0, None)
     assert int(seconds) == 1714557600
     assert has_zone is zoned
 
 
-def test_no_date_at_all_is_said_to_be_one() -> None:
+def test_text_that_is_not_a_date_has_no_moment() -> None:
     assert running_app.moment("soon") is None
 
 
@@ -143,7 +143,7 @@ def test_trouble_names_the_last_failure_of_this_version_only() -> None:
     assert parsed(app(version="v3", lastTaskFailure=failure)).app.trouble == ""
 
 
-def test_trouble_names_a_failing_check_and_what_the_queue_waits_for() -> None:
+def test_trouble_names_a_failing_check_and_the_reason_of_the_queue() -> None:
     bad = task(healthCheckResults=[{"alive": False, "lastFailureCause": "503 Service Unavailable"}])
     offers = {"reason": "InsufficientCpus", "declined": 3}
     queue = [
@@ -164,7 +164,7 @@ def test_trouble_names_a_crash_back_off() -> None:
     assert "back-off for 7s" in parsed(app()).queued(map(queued, queue)).app.trouble
 
 
-def test_h33_an_app_with_a_date_that_is_none_is_read_and_refused_by_those_who_need_the_date() -> None:
+def test_h33_an_app_with_an_invalid_date_is_parsed_and_refused_only_where_the_date_is_needed() -> None:
     wrong = parsed(app(labels={"HAPROXY_DEPLOYMENT_STARTED_AT": "soon"}))
     assert wrong.wrong_date == "soon"
     with pytest.raises(ConflictError, match=r"/web-blue of group .*'soon'"):

@@ -40,7 +40,7 @@ def state(completed=True, **more):
     return {"frameworks": [{"tasks": [], "completed_tasks": [task] if completed else []}]}
 
 
-def test_new_text_only_and_every_text_once(log, dcos_log, stub):
+def test_each_read_returns_only_new_text(log, dcos_log, stub):
     dcos_log("one\n")
     assert log.read(TASK, 0) == ("one\n", 4)
     dcos_log("one\ntwo\nthree\n")
@@ -49,7 +49,7 @@ def test_new_text_only_and_every_text_once(log, dcos_log, stub):
     assert {asked.headers["authorization"] for asked in stub.asked} == {"Bearer t"}
 
 
-def test_an_empty_log_is_nothing_new(log, dcos_log):
+def test_an_empty_log_has_no_new_text(log, dcos_log):
     dcos_log("")
     assert log.read(TASK, 0) == ("", 0)
 
@@ -61,7 +61,7 @@ def test_a_cut_character_waits_for_its_rest(log, dcos_log):
     assert log.read(TASK, 2) == ("ün", 5)
 
 
-def test_a_task_that_is_not_known_yet_is_nothing_new(log, stub, answer):
+def test_a_task_that_is_not_known_yet_has_no_new_text(log, stub, answer):
     stub.tell("GET", LOGS, answer(500, NO_TASK, "text/plain"))
     assert log.read(TASK, 0) == ("", 0)
     stub.json("/mesos/master/state", state(completed=False))
@@ -88,37 +88,37 @@ def test_a_line_that_is_being_written_is_left_for_the_next_call(log, stub, answe
     assert log.read(TASK, 4) == ("two", 7)
 
 
-def test_bytes_that_are_no_text_do_not_break_the_files_of_mesos(log, stub, answer):
+def test_invalid_bytes_do_not_break_the_files_of_mesos(log, stub, answer):
     stub.tell("GET", LOGS, answer(403))
     stub.json("/mesos/master/state", state())
     stub.tell("GET", FILES, answer(200, b'{"data": "a\xffb\\u00fc\xc3", "offset": 0}'))
     assert log.read(TASK, 0) == ("a\ufffdbü", 5)
 
 
-def test_where_neither_may_be_read_it_says_so(log, stub, answer):
+def test_a_log_that_is_not_readable_from_any_source_is_none(log, stub, answer):
     stub.tell("GET", LOGS, answer(403))
     stub.tell("GET", "/mesos/master/state", answer(403))
     assert log.read(TASK, 0) is None
 
 
-def test_a_fault_in_between_is_nothing_new(log, dcos_log, stub, answer):
+def test_a_temporary_fault_gives_no_new_text(log, dcos_log, stub, answer):
     dcos_log("one\n")
     assert log.read(TASK, 0) == ("one\n", 4)
     stub.tell("GET", ON_AGENT, answer(500, "agent is gone", "text/plain"))
     assert log.read(TASK, 4) == ("", 4)
 
 
-def test_a_user_interface_that_answers_for_everything_is_no_log(log, stub, answer):
+def test_an_html_page_is_not_taken_for_a_log(log, stub, answer):
     stub.tell("GET", LOGS, answer(200, "<html>", "text/html"))
     assert log.read(TASK, 0) is None
 
 
-def test_the_exit_message_of_the_state(log, stub):
+def test_the_exit_message_is_read_from_the_state_of_mesos(log, stub):
     stub.json("/mesos/master/state", state(message="Command exited with status 8"))
     assert log.exit_message(TASK) == "Command exited with status 8"
 
 
-def test_the_exit_message_of_the_operator_api(log, stub):
+def test_the_exit_message_is_read_from_the_operator_api(log, stub):
     stub.json("/mesos/master/state", state())
     statuses = [{"state": "TASK_RUNNING"}, {"state": "TASK_FAILED", "message": "Command exited with status 6"}]
     task = {"task_id": {"value": TASK}, "statuses": statuses}
@@ -126,11 +126,11 @@ def test_the_exit_message_of_the_operator_api(log, stub):
     assert log.exit_message(TASK) == "Command exited with status 6"
 
 
-def test_no_exit_message_where_none_may_be_read(log):
+def test_without_readable_state_there_is_no_exit_message(log):
     assert log.exit_message(TASK) is None
 
 
-def test_a_task_that_mesos_was_asked_to_end_was_stopped_and_one_that_ended_by_itself_was_not(log, stub):
+def test_a_task_that_was_killed_through_mesos_was_stopped_and_an_exited_one_was_not(log, stub):
     assert not log.was_stopped(TASK)
     for ended, stopped in (("TASK_KILLED", True), ("TASK_FAILED", False)):
         statuses = [{"state": "TASK_RUNNING"}, {"state": ended}]
@@ -151,13 +151,13 @@ def test_a_task_that_mesos_was_asked_to_end_was_stopped_and_one_that_ended_by_it
         ("TASK_UNREACHABLE", False),
     ],
 )
-def test_a_task_has_ended_only_where_its_executor_has_seen_that(log, stub, found, ended):
+def test_a_task_has_ended_only_when_its_executor_reported_it(log, stub, found, ended):
     stub.json("/mesos/master/state", {"frameworks": [{"tasks": [{"id": TASK, "state": found}]}]})
     assert log.has_ended(TASK) is ended
     assert log.has_ended("another") is False
 
 
-def test_a_task_of_which_mesos_says_nothing_may_run(log, stub, answer):
+def test_a_task_without_a_readable_state_counts_as_running(log, stub, answer):
     stub.tell("GET", "/mesos/master/state", answer(403))
     assert log.has_ended(TASK) is False
 
@@ -170,7 +170,7 @@ def test_a_long_log_is_read_in_parts(log, dcos_log, monkeypatch):
     assert log.read(TASK, 10) == ("\n", 11)
 
 
-def test_a_file_that_is_longer_than_what_was_asked_for_is_not_read(log, stub, answer, monkeypatch):
+def test_a_file_longer_than_the_requested_part_is_not_read(log, stub, answer, monkeypatch):
     monkeypatch.setattr("bgci.dcos.task_log.MOST", 50)
     stub.tell("GET", LOGS, answer(404, "<html>no</html>", "text/html"))
     stub.json("/mesos/master/state", state())

@@ -101,7 +101,7 @@ def quick(url: str, **settings: Any) -> Http:
 
 
 @pytest.mark.parametrize("spelled", [str, lambda pem: pem.replace("\n", "\\n")], ids=["lines", "one line"])
-def test_a_ca_may_be_given_as_its_text(secured, ours, spelled):
+def test_a_ca_can_be_given_as_text(secured, ours, spelled):
     url = secured(ours)
     assert quick(url, ca_cert=spelled(ours.ca.read_text())).get("/x") == 1
 
@@ -123,7 +123,7 @@ def test_the_environments_ca_is_trusted_where_none_is_given(secured, authorities
 
 
 @pytest.mark.parametrize("name", CA_VARIABLES)
-def test_an_environment_that_names_no_ca_is_named(monkeypatch, tmp_path, name):
+def test_an_environment_variable_that_names_a_missing_ca_is_a_usage_error(monkeypatch, tmp_path, name):
     monkeypatch.setenv(name, str(tmp_path / "missing.pem"))
     with pytest.raises(UsageError, match=r"missing\.pem") as caught:
         Http("https://host")
@@ -133,7 +133,7 @@ def test_an_environment_that_names_no_ca_is_named(monkeypatch, tmp_path, name):
 # -- the cluster's own CA, by its fingerprint --------------------------------------------------------------------------
 
 
-def test_the_clusters_own_ca_is_trusted_if_its_fingerprint_is_right(stub, secured, authorities, answer):
+def test_the_clusters_own_ca_is_trusted_if_its_fingerprint_matches(stub, secured, authorities, answer):
     ours, stranger = authorities
     url = secured(ours)
     bundle = stranger.ca.read_text() + ours.ca.read_text()
@@ -156,7 +156,7 @@ def test_another_ca_is_refused_with_both_fingerprints(stub, secured, authorities
     assert [(asked.path, "authorization" in asked.headers) for asked in stub.asked] == [(CA, False)]
 
 
-def test_somebody_in_between_who_shows_the_right_ca_is_not_believed(stub, secured, authorities, answer):
+def test_an_interceptor_that_presents_the_right_ca_is_not_trusted(stub, secured, authorities, answer):
     """A CA is public: whoever serves it need not have its key."""
     ours, stranger = authorities
     url = secured(stranger)
@@ -170,7 +170,7 @@ def test_somebody_in_between_who_shows_the_right_ca_is_not_believed(stub, secure
 @pytest.mark.parametrize(
     "content", ["", "<html>hello</html>", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"]
 )
-def test_what_is_no_ca_is_refused(stub, secured, ours, answer, content):
+def test_a_document_that_is_not_a_ca_is_refused(stub, secured, ours, answer, content):
     url = secured(ours)
     stub.tell("GET", CA, answer(200, content, "text/plain"))
     with pytest.raises(UnavailableError, match="wanted"):
@@ -189,14 +189,14 @@ def test_a_pin_without_https_is_a_usage_error(ours):
 
 
 @pytest.mark.parametrize("prefix", ["", "sha256:", "SHA-256:", "sha256 Fingerprint="])
-def test_a_fingerprint_in_every_spelling(prefix):
+def test_every_spelling_of_a_fingerprint_is_accepted(prefix):
     digits = "0123456789abcdef" * 4
     colons = ":".join(re.findall("..", digits.upper()))
     assert fingerprint(f" {prefix}{digits}\n") == fingerprint(prefix + colons) == digits
 
 
 @pytest.mark.parametrize("text", ["", "abc", "0" * 63, "0" * 65, "g" * 64, "sha1:" + "0" * 40])
-def test_what_is_no_fingerprint_says_how_to_get_one(text):
+def test_an_invalid_fingerprint_is_refused_with_the_command_to_get_one(text):
     with pytest.raises(UsageError, match="is not a SHA-256 fingerprint") as caught:
         fingerprint(text)
     assert "openssl x509" in caught.value.remedy
@@ -206,13 +206,13 @@ def test_what_is_no_fingerprint_says_how_to_get_one(text):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "https://dcos"])
-def test_where_a_secret_may_go(url):
+def test_an_encrypted_or_local_url_is_confidential(url):
     assert confidential(url)
 
 
 @pytest.mark.parametrize("url", ["http://dcos", "http://10.0.0.1", "http://localhost.evil", "http://127.0.0.1.evil"])
 @pytest.mark.parametrize("way", ["cluster_url", "marathon_url"])
-def test_h24_a_secret_is_never_sent_in_the_clear(url, way, monkeypatch):
+def test_h24_a_secret_is_never_sent_unencrypted(url, way, monkeypatch):
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("something was sent")
 
@@ -223,7 +223,7 @@ def test_h24_a_secret_is_never_sent_in_the_clear(url, way, monkeypatch):
         assert "--insecure" in caught.value.remedy
 
 
-def test_a_metronome_in_the_clear_counts_too():
+def test_an_unencrypted_metronome_is_refused_too():
     with pytest.raises(UsageError, match="unencrypted to metronome"):
         connect(marathon_url="https://marathon", metronome_url="http://metronome:9000", credentials=Token("t"))
 
@@ -314,7 +314,7 @@ def proxy(stub, monkeypatch) -> Iterator[Proxy]:
         server.shutdown()
 
 
-def test_https_goes_through_the_proxy_and_the_proxy_sees_nothing(stub, proxy, secured, ours):
+def test_https_goes_through_the_proxy_which_sees_no_content(stub, proxy, secured, ours):
     secured(ours)
     stub.json(PATH, {"token": "t0ken"}, method="POST")
     stub.json("/service/marathon/v2/info", {"name": "marathon"})
@@ -363,7 +363,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(proxy):
     assert "pr0xy" not in str(caught.value)
 
 
-def test_insecure_sends_it_all_the_same(stub, proxy):
+def test_insecure_allows_a_login_over_http(stub, proxy):
     stub.json(VERSION, {"version": "2.0.0"})
     stub.json("/service/marathon/v2/info", {})
     cluster = connect(cluster_url="http://dcos.test", insecure=True, credentials=Token("t0ken"))
@@ -371,7 +371,7 @@ def test_insecure_sends_it_all_the_same(stub, proxy):
     assert stub.asked[-1].headers["authorization"] == "token=t0ken"
 
 
-def test_a_marathon_in_the_clear_beside_the_cluster_gets_no_token(stub, proxy, secured, ours):
+def test_an_unencrypted_marathon_beside_the_cluster_gets_no_token(stub, proxy, secured, ours):
     """The proxy leads http to the stub, which speaks https: only what would be sent counts."""
     secured(ours)
     cluster = connect(

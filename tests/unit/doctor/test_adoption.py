@@ -33,7 +33,7 @@ def app(labels: dict[str, str], **fields: Any) -> RunningApp:
     return running_app(JsonAnswer({**raw, **fields}, "Marathon", "http://m"))
 
 
-def test_an_app_by_hand_gets_everything() -> None:
+def test_a_manually_deployed_app_gets_all_labels() -> None:
     found = plan({})
     assert found.changes == ADOPTED
     assert found.vital == (GROUP,)
@@ -43,30 +43,30 @@ def test_an_adopted_app_needs_nothing() -> None:
     assert plan(ADOPTED).changes == {}
 
 
-def test_an_app_by_zdd_keeps_its_labels() -> None:
+def test_an_app_of_zdd_keeps_its_labels() -> None:
     zdd = {**ADOPTED, STARTED: "2020-01-01T00:00:00.000000+02:00", "HAPROXY_APP_ID": "web", GROUP: "/web"}
     assert plan({**zdd, "HAPROXY_DEPLOYMENT_COLOUR": "green"}).changes == {}
     assert plan({**zdd, TARGET: "2"}).changes == {TARGET: "3"}
     assert plan({**zdd, TARGET: "2"}).vital == ()
 
 
-def test_a_date_that_is_none_stops_marathon_lb_and_so_is_vital() -> None:
+def test_an_invalid_date_stops_marathon_lb_and_must_be_changed() -> None:
     found = plan({**ADOPTED, STARTED: "yesterday"})
     assert found.changes == {STARTED: NOW}
     assert found.vital == (STARTED,)
 
 
-def test_the_colour_is_that_of_the_id() -> None:
+def test_the_colour_is_taken_from_the_id() -> None:
     assert plan({}, id="/web-green").changes["HAPROXY_DEPLOYMENT_COLOUR"] == "green"
 
 
-def test_the_templates_group_counts_then_the_apps_own_then_its_name() -> None:
+def test_the_group_is_taken_from_the_template_then_the_app_then_its_name() -> None:
     assert plan({GROUP: "old"}).changes[GROUP] == "web"
     assert GROUP not in plan({GROUP: "old"}, definition=None).changes
     assert plan({}, definition=None).changes[GROUP] == "web"
 
 
-def test_an_app_on_the_second_colours_port_answers_on_the_first() -> None:
+def test_an_app_on_the_alternative_port_gets_the_label_of_the_first_port() -> None:
     found = plan(ADOPTED, portDefinitions=[{"port": 10102}])
     assert found.changes == {"HAPROXY_0_PORT": "10101"}
     assert found.vital == ("HAPROXY_0_PORT",)
@@ -132,7 +132,7 @@ def test_h57_an_app_with_a_persistent_volume_keeps_its_strategy() -> None:
     assert (found.strategy, found.bounds[0]) == (None, 2)
 
 
-def test_h57_the_strategy_has_room_for_one_task_more() -> None:
+def test_h57_the_strategy_of_the_restart_has_room_for_one_more_task() -> None:
     strategy = {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}
     for instances in range(1, 1200):
         found = rolling_strategy(app({}, instances=instances, upgradeStrategy=strategy))
@@ -144,7 +144,7 @@ def test_h57_the_strategy_has_room_for_one_task_more() -> None:
     ("version", "has"),
     [("1.11.24", True), ("1.10.5", True), ("1.10.4", False), ("1.7.202", False), ("2.0", True), ("", True)],
 )
-def test_h57_the_version_of_marathon_that_has_the_hazard(version: str, has: bool) -> None:
+def test_h57_the_versions_of_marathon_with_the_hazard_are_recognised(version: str, has: bool) -> None:
     assert counts_mesos_health(version) is has
 
 
@@ -154,7 +154,7 @@ RELEASE = "bgci release --app /web --strategy bluegreen"
 RESTART = "bgci doctor --app /web --adopt --adopt-restart"
 
 
-def test_a_member_of_the_group_is_left_to_the_next_release() -> None:
+def test_a_member_of_the_group_is_adopted_by_the_next_release() -> None:
     check = offer(plan({GROUP: "web"}), "/web", RELEASE)
     assert (check.status, check.command) == (Status.WARNING, RELEASE)
     assert f"`{RESTART}`" in check.remedy
@@ -173,7 +173,7 @@ def test_an_app_without_a_group_needs_a_restart_and_the_finding_names_it() -> No
     assert "at least 3 of 3 stay healthy" in check.found
 
 
-def test_h51_an_app_under_another_name_is_offered_a_move_and_a_restart_that_names_it() -> None:
+def test_h51_for_an_app_under_another_name_a_move_and_a_restart_are_suggested() -> None:
     found = plan({GROUP: "web"}, id="/legacy-blue")
     assert found.changes["HAPROXY_APP_ID"] == "/web"
     check = offer(found, "/web", RELEASE)
@@ -188,7 +188,7 @@ def test_h51_an_app_of_another_folder_is_never_adopted_in_place() -> None:
 
 
 @pytest.mark.parametrize("labels", [{}, {GROUP: "web"}, {GROUP: "old"}])
-def test_h57_no_restart_is_offered_where_it_would_never_end(labels: dict[str, str]) -> None:
+def test_h57_a_restart_that_would_never_end_is_not_suggested(labels: dict[str, str]) -> None:
     strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
     fields = {"healthChecks": [{"protocol": "HTTP"}], "upgradeStrategy": strategy}
     check = offer(plan({**labels, "MARATHON_SINGLE_INSTANCE_APP": "true"}, **fields), "/web", RELEASE)

@@ -40,7 +40,9 @@ def looked(examination: Examination, error: BaseException) -> list[CheckResult]:
     ("error", "kind"),
     [(ZeroDivisionError("0"), BgciError), (DeniedError("no"), DeniedError), (HttpFailure(500, "x", "/y"), None)],
 )
-def test_the_rest_is_looked_at(examination: Examination, error: Exception, kind: type[BgciError] | None) -> None:
+def test_after_a_failed_check_the_independent_checks_still_run(
+    examination: Examination, error: Exception, kind: type[BgciError] | None
+) -> None:
     before, failed, two, three, four = looked(examination, error)
     assert before.found == "found before"
     assert failed.status is Status.FAILURE
@@ -61,7 +63,7 @@ def test_a_refusal_has_the_command_that_grants_the_missing_permission(examinatio
     assert failed.command == "dcos security org users grant <account> dcos:adminrouter:service:metronome full"
 
 
-def test_without_anything_every_check_still_has_a_row(examination: Examination) -> None:
+def test_without_any_setting_every_check_has_a_row(examination: Examination) -> None:
     rows = {check.name: check for check in examination.run()}
     assert rows["url"].status is Status.FAILURE
     assert rows["load-balancer"].status is Status.FAILURE

@@ -86,16 +86,16 @@ def test_the_table_keeps_to_its_width_and_cuts_no_command() -> None:
     assert rows[0].startswith("ok       tls    word")
 
 
-def test_the_text_of_a_server_stays_in_its_row() -> None:
+def test_text_of_a_server_stays_in_its_row() -> None:
     assert len(table([ok("x", "one\ntwo\rthree")], 80)) == 1
 
 
-def test_no_row_becomes_a_command_of_a_ci_system() -> None:
+def test_a_row_is_never_a_command_of_a_ci_system() -> None:
     rows = table([failure("x", ConflictError, "word " * 12 + "::error::boo", "::set-output name=a::b")], 60)
     assert not [row for row in rows if row.strip().removeprefix("-> ").startswith("::")]
 
 
-def test_the_tally_counts_each_outcome() -> None:
+def test_the_summary_line_counts_each_outcome() -> None:
     assert counts_text([ok("a", ""), ok("b", ""), warning("c", "", "")]) == "2 ok, 1 warning"
     assert (counted(1, "task"), counted(2, "task")) == ("1 task", "2 tasks")
 
@@ -142,7 +142,7 @@ def test_a_login_has_account_and_expiry_and_a_token_that_expires_soon_is_a_warni
 # -- permissions ------------------------------------------------------------------------------------------------------
 
 
-def test_each_permission_that_lacks_has_a_row_with_the_command_that_grants_it() -> None:
+def test_each_missing_permission_has_a_row_with_the_command_that_grants_it() -> None:
     wanted = needed("/team/web", via_job=False).ci
     lack, there = access.permissions({**dict.fromkeys(wanted, True), wanted[0]: False})
     assert worst([lack, there]) is DeniedError
@@ -156,7 +156,7 @@ def test_an_unknown_permission_is_named_and_not_a_failure() -> None:
     assert "cannot be probed" in check.found
 
 
-def test_an_optional_permission_that_lacks_is_a_warning() -> None:
+def test_a_missing_optional_permission_is_a_warning() -> None:
     log = Permission("dcos:adminrouter:ops:mesos", "full", "show the job's log", optional=True)
     assert only(access.permissions({log: False})).status is Status.WARNING
 
@@ -196,7 +196,7 @@ def test_a_secret_of_another_folder_is_refused_with_the_right_place() -> None:
 # -- what the template wants ------------------------------------------------------------------------------------------
 
 
-def test_a_group_of_its_own_is_fine_and_one_of_another_app_a_conflict() -> None:
+def test_a_group_of_another_app_is_a_conflict() -> None:
     assert running_apps.taken_group([BLUE, GREEN], Claim("/web", "web")).status is Status.OK
     other = app("/shop-blue", HAPROXY_APP_ID="/shop")
     taken = running_apps.taken_group([BLUE, other], Claim("/web", "/web"))
@@ -233,23 +233,23 @@ def test_the_same_port_at_other_load_balancers_or_at_none_is_free() -> None:
 # -- what runs --------------------------------------------------------------------------------------------------------
 
 
-def test_one_revision_or_none_is_fine() -> None:
+def test_one_revision_or_none_has_no_finding() -> None:
     assert running_apps.state("/web", []).status is Status.OK
     assert "v1" in running_apps.state("/web", [BLUE]).found
 
 
-def test_a_hybrid_that_nothing_moves_is_a_warning_with_both_ways_out() -> None:
+def test_a_hybrid_without_a_deployment_is_a_warning_with_promote_and_rollback() -> None:
     check = running_apps.state("/web", [GREEN, BLUE])
     assert check.status is Status.WARNING
     assert check.command == "bgci promote --app /web --revision v2"
     assert "rollback" in check.remedy
 
 
-def test_a_hybrid_with_a_deployment_is_a_release_under_way() -> None:
+def test_a_hybrid_with_a_deployment_is_an_active_release() -> None:
     assert running_apps.state("/web", [changed(GREEN, deployments=("d1",)), BLUE]).status is Status.OK
 
 
-def test_three_apps_or_two_that_look_alike_are_a_conflict() -> None:
+def test_three_apps_or_two_indistinguishable_apps_are_a_conflict() -> None:
     assert running_apps.state("/web", [BLUE, GREEN, app("/web-red")]).error is ConflictError
     assert running_apps.state("/web", [app("/a"), app("/b")]).error is ConflictError
 
@@ -278,7 +278,7 @@ def test_start_times_in_both_forms_stop_marathon_lb() -> None:
     assert "time zone" in check.found
 
 
-def test_a_start_time_that_is_none_is_a_conflict() -> None:
+def test_an_invalid_start_time_is_a_conflict() -> None:
     assert only(running_apps.start_times([app(**{STARTED: "yesterday"})], NOW)).error is ConflictError
 
 
@@ -286,24 +286,24 @@ def test_a_start_time_that_is_none_is_a_conflict() -> None:
     ("text", "outcome"),
     [("2023-01-01T00:00:00.000000", "ok"), ("2023-01-01T00:00:00+02:00", "ok"), ("2099-01-01T00:00:00", "warning")],
 )
-def test_a_start_time_by_other_means_is_named(text: str, outcome: str) -> None:
+def test_a_start_time_of_another_tool_is_reported(text: str, outcome: str) -> None:
     """Hazard 13."""
     check = only(running_apps.start_times([app(**{STARTED: text, "BGCI_REVISION": ""})], NOW))
     assert check.status.value == outcome
 
 
-def test_our_own_start_times_are_not_worth_a_row() -> None:
+def test_start_times_of_bgci_have_no_row() -> None:
     assert running_apps.start_times([BLUE, GREEN], NOW) == []
 
 
-def test_an_app_outside_of_the_templates_group_is_not_seen_by_releases() -> None:
+def test_an_app_outside_of_the_templates_group_is_a_conflict() -> None:
     for labels in ({GROUP: "", "BGCI_REVISION": ""}, {GROUP: "other"}):
         check = only(running_apps.baselines("/web", "web", [app(**labels)]))
         assert check.error is ConflictError
         assert check.command == "bgci doctor --app /web --adopt"
 
 
-def test_a_foreign_baseline_with_its_labels_is_fine_and_one_without_a_target_is_told_what_it_costs() -> None:
+def test_a_foreign_baseline_without_a_target_label_is_reported_with_its_consequences() -> None:
     """Hazard 9."""
     assert only(running_apps.baselines("/web", "web", [app(BGCI_REVISION="")])).status is Status.OK
     check = only(running_apps.baselines("/web", "web", [app(**{"BGCI_REVISION": "", TARGET: ""})]))
@@ -311,7 +311,7 @@ def test_a_foreign_baseline_with_its_labels_is_fine_and_one_without_a_target_is_
     assert "rolling" in check.remedy
 
 
-def test_an_app_that_was_scaled_by_hand_has_a_stale_target() -> None:
+def test_a_manually_scaled_app_has_a_stale_target() -> None:
     """Hazard 8."""
     check = only(running_apps.baselines("/web", "web", [changed(BLUE, instances=5)]))
     assert check.status is Status.WARNING
@@ -334,7 +334,7 @@ def test_named_vips_are_listed_and_those_of_one_colour_are_a_warning() -> None:
     assert only(running_apps.virtual_addresses("/web", [with_vip("/web-blue:80")])).status is Status.WARNING
 
 
-def test_without_an_app_the_whole_cluster_is_looked_at_and_only_what_is_wrong_is_shown() -> None:
+def test_without_an_app_all_apps_are_checked_and_only_problems_are_listed() -> None:
     fine = app("/shop-blue", **{GROUP: "shop", STARTED: "2023-01-01T00:00:00"})
     first, *rest = running_apps.everything([BLUE, GREEN, fine, app("/cron", **{GROUP: ""})], NOW)
     assert "readable apps: 4, deployment groups: 2, of two colours: 1" in first.found

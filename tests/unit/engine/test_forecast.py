@@ -42,7 +42,7 @@ def test_a_plan_reaches_its_goal_and_the_goal_after_it(strategy: str, instances:
 
 
 @pytest.mark.parametrize("strategy", ["bluegreen", "rolling"])
-def test_something_serves_at_each_moment_of_a_plan(strategy: str) -> None:
+def test_a_task_serves_at_each_moment_of_a_plan(strategy: str) -> None:
     plan = planned(Kind.PROMOTE, alone(4), 4, strategy)
     (replica,) = plan.observation.replicas
     assert [server.serving for server in replica.servers.values()] == [Serving.UP] * 4

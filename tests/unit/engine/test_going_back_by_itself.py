@@ -51,19 +51,19 @@ def committed(policy: Policy = Policy(), *, changed: bool = True) -> Rollout:  #
 # -- done under the final configuration -------------------------------------------------------------------------------
 
 
-def test_a_load_balancer_that_has_not_reloaded_since_the_commit_is_waited_for() -> None:
+def test_the_proof_waits_for_a_load_balancer_without_a_reload_since_the_commit() -> None:
     step = committed().decide(at(101.0, GREEN))
     assert isinstance(step, Wait)
     assert step.cause is Cause.LOAD_BALANCER
 
 
-def test_the_servers_of_the_baseline_must_be_gone() -> None:
+def test_the_proof_waits_until_the_servers_of_the_baseline_are_gone() -> None:
     step = committed().decide(at(101.0, GREEN, worker=8, worker_started=100.5, others=("10_0_0_1_31000",)))
     assert isinstance(step, Wait)
     assert "not /web-green's" in step.reason
 
 
-def test_new_settings_are_proven_for_as_long_as_haproxy_needs_to_find_a_failing_server() -> None:
+def test_the_proof_of_new_settings_lasts_as_long_as_haproxy_needs_to_find_a_failing_server() -> None:
     rollout = committed()
     for now in (101.0, 108.4):
         step = rollout.decide(at(now, GREEN, worker=8, worker_started=100.5))
@@ -85,11 +85,11 @@ def unchecked(observation: Observation) -> Observation:
     return replace(observation, replicas=(replace(replica, servers=servers),))
 
 
-def test_under_settings_that_did_not_change_a_check_that_passed_before_the_commit_is_the_proof() -> None:
+def test_with_unchanged_settings_a_check_passed_before_the_commit_is_sufficient() -> None:
     assert isinstance(committed(changed=False).decide(at(101.0, GREEN)), Done)
 
 
-def test_under_settings_that_did_not_change_a_server_is_not_taken_for_good_before_its_first_check() -> None:
+def test_with_unchanged_settings_the_proof_waits_for_the_first_check_of_each_server() -> None:
     rollout = committed(changed=False)
     step = rollout.decide(unchecked(at(101.0, GREEN)))
     assert isinstance(step, Wait)
@@ -124,7 +124,7 @@ def test_a_first_deployment_with_default_settings_waits_only_for_haproxys_first_
 
 
 @pytest.mark.parametrize("state", [DOWN, None], ids=["down", "left out"])
-def test_a_revision_that_its_own_settings_do_not_serve_is_replaced_by_the_baseline_as_it_ran(
+def test_a_revision_that_does_not_serve_with_its_own_settings_is_replaced_by_the_baseline_as_it_ran(
     state: Serving | None,
 ) -> None:
     rollout = committed()
@@ -139,7 +139,7 @@ def test_a_revision_that_its_own_settings_do_not_serve_is_replaced_by_the_baseli
     assert fails(rollout.decide(at(110.0, BLUE, worker=9)), RolledBackError)
 
 
-def test_a_revision_that_does_not_serve_is_left_where_that_is_wanted() -> None:
+def test_a_revision_that_does_not_serve_stays_with_on_degraded_leave() -> None:
     rollout = committed(Policy(leave_degraded=True))
     step = rollout.decide(at(103.0, GREEN, green=DOWN, worker=8, worker_started=100.5))
     assert fails(step, UnhealthyError)
@@ -156,7 +156,7 @@ def half_way() -> Rollout:
     return rollout
 
 
-def test_a_canary_that_fails_everywhere_goes_at_once_and_the_baseline_comes_back() -> None:
+def test_a_canary_that_fails_at_every_load_balancer_is_deleted_at_once_and_the_baseline_comes_back() -> None:
     rollout = half_way()
     sick = replace(GREEN, tasks=tuple(replace(task, healthy=False) for task in GREEN.tasks))
     first = rollout.decide(at(101.0, BLUE, sick, blue=MAINT, green=DOWN, older_workers=(5,)))
@@ -202,7 +202,7 @@ def test_a_crash_loop_ends_with_the_third_failed_task() -> None:
     )
 
 
-def test_no_progress_ends_after_the_health_checks_time_or_the_option() -> None:
+def test_a_wait_without_progress_ends_after_the_health_checks_time_or_the_progress_timeout() -> None:
     for policy, limit in ((Policy(), 90.0), (Policy(progress_timeout=20.0), 20.0)):
         rollout = Rollout(PROMOTE, policy)
         assert isinstance(rollout.decide(at(0.0, BLUE, starting())), Wait)
@@ -219,7 +219,7 @@ def test_a_task_that_is_launched_is_progress() -> None:
     assert fails(rollout.decide(at(35.0, BLUE, launched)), UnhealthyError)
 
 
-def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_waits() -> None:
+def test_a_load_balancer_that_never_answered_ends_the_run_in_a_minute_and_a_lost_one_is_waited_for() -> None:
     deaf = replace(at(0.0, BLUE, GREEN), replicas=(Replica("http://lb", problem="refused"),))
     never, lost = Rollout(PROMOTE, Policy()), Rollout(PROMOTE, Policy())
     lost.decide(at(0.0, BLUE, GREEN))
@@ -231,7 +231,7 @@ def test_a_load_balancer_that_never_answered_ends_in_a_minute_and_a_lost_one_wai
     assert isinstance(lost.decide(replace(deaf, now=600.0)), Wait)
 
 
-def test_one_lost_answer_is_looked_at_again_and_many_end_with_unavailable() -> None:
+def test_one_lost_answer_leads_to_a_new_observation_and_many_end_with_unavailable() -> None:
     rollout = Rollout(PROMOTE, Policy())
     rollout.decide(at(0.0, BLUE))
     assert isinstance(rollout.unanswered(1.0, "503", Delete("/web-blue")), Wait)

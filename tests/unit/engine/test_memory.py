@@ -27,7 +27,7 @@ def at(now: float, *apps: App, maint: tuple[str, ...] = (), up: bool = True) -> 
     return Observation(now, apps, (Replica("lb", servers),))
 
 
-def test_a_lack_of_room_is_remembered_for_the_whole_run() -> None:
+def test_missing_room_is_remembered_for_the_whole_run() -> None:
     rollout = Rollout(PROMOTE, Policy("rolling"))
     asked = replace(CANARY, instances=2, deployments=("d",))
     first = at(0.0, BASELINE, asked, maint=("blue.0",))
@@ -40,7 +40,7 @@ def test_a_lack_of_room_is_remembered_for_the_whole_run() -> None:
     assert rollout.decide(second) == Kill(("blue.1",))
 
 
-def test_a_killed_task_that_ends_slowly_is_not_a_lack_of_room() -> None:
+def test_a_killed_task_that_ends_slowly_is_not_taken_for_missing_room() -> None:
     rollout = Rollout(PROMOTE, Policy("rolling"))
     ending = replace(BASELINE, instances=3, last_scaling_at=2.0)
     for now in (0.0, 60.0):
@@ -50,7 +50,7 @@ def test_a_killed_task_that_ends_slowly_is_not_a_lack_of_room() -> None:
     assert not rollout.memory.no_room
 
 
-def test_h38_a_load_balancer_that_lags_is_asked_to_reload_again_and_again() -> None:
+def test_h38_a_lagging_load_balancer_is_asked_to_reload_repeatedly() -> None:
     rollout = Rollout(PROMOTE, Policy())
     lagging = replace(CANARY, instances=4, tasks=tasks("green", 4))
     times = (0.0, RELOAD_AFTER - 1, RELOAD_AFTER, RELOAD_AFTER + 1, 2 * RELOAD_AFTER)
@@ -129,7 +129,7 @@ def test_a_marathon_that_accepts_a_step_and_does_nothing_meets_the_deadline() ->
     assert steps[-1].ending is UnavailableError
 
 
-def test_h20_a_lock_is_waited_out_until_the_deadline_and_a_conflict_then() -> None:
+def test_h20_a_lock_is_waited_for_until_the_deadline_and_is_then_a_conflict() -> None:
     rollout = Rollout(PROMOTE, Policy(timeout=60.0))
     rollout.decide(at(0.0, BASELINE))
     waits = rollout.locked(1.0, "blue is locked by deployment d")

@@ -78,13 +78,13 @@ def test_the_roles_are_not_swapped_while_the_baseline_comes_back_from_maint() ->
     assert decide(seen, Kind.ROLLBACK, 2, impatient) == Scale("blue", 2)  # a server that stays DOWN stops no rollback
 
 
-def test_the_role_order_is_not_restored_by_taking_all_that_serves_out_of_rotation() -> None:
+def test_the_role_order_is_not_restored_while_that_would_drain_every_serving_task() -> None:
     """The last task of the baseline would be drained for a canary that comes back as DOWN."""
     apps = app(0, 1, "H", 2, last=3.0), app(1, 1, "H", 1, base=2)
     assert decide(look("U", "M", *apps), Kind.PROMOTE, 1) == Scale("blue", 2)
 
 
-def test_h70_a_task_that_was_killed_may_hide_behind_instances_that_are_not_launched() -> None:
+def test_h70_a_kill_waits_while_a_killed_task_can_be_among_the_listed_ones() -> None:
     """``green.0`` of a canary of 4 was killed and is listed as running. A second kill of it would make Marathon stop
     ``green.1``, which serves."""
     baseline = app(0, 3, "HHH", 4)
@@ -110,7 +110,7 @@ def test_h70_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
     assert not rollout.confirms(step, (apps[0], replace(apps[1], instances=3)))
 
 
-def test_h70_done_is_not_said_of_a_task_that_may_have_been_killed() -> None:
+def test_h70_a_goal_is_not_done_while_its_serving_task_may_have_been_killed() -> None:
     """Of a revision of one instance both tasks are listed: the one in rotation may be the one that ends."""
     alone = app(1, 1, "Hs", 1)
     assert waits(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
@@ -127,7 +127,7 @@ def test_more_tasks_than_instances_are_not_missing_instances() -> None:
 # -- rules that the other tests do not reach ---------------------------------------------------------------------------
 
 
-def test_a_rollback_that_may_cut_deletes_the_canary_while_the_baseline_is_in_rotation() -> None:
+def test_a_rollback_with_cut_deletes_the_canary_while_the_baseline_is_in_rotation() -> None:
     cut = Policy(cut=True)
     goal = Goal(Kind.ROLLBACK, "v2", 2)
     apps = app(0, 2, "HH", 2), app(1, 1, "H", 2)
@@ -154,7 +154,7 @@ def test_the_role_order_is_restored_by_a_canary_that_is_not_in_use_or_not_launch
     assert waits(decide(look("UUU", "M", baseline, app(1, 2, "H", 4)), Kind.PROMOTE, 4), Cause.ROOM)
 
 
-def test_a_revision_alone_that_fell_out_of_rotation_ends_the_run() -> None:
+def test_a_revision_alone_that_left_rotation_ends_the_run() -> None:
     alone = app(1, 1, "H", 1)
     run = Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy())
     run.decide(replace(look("", "U", alone), settings_differ=True))

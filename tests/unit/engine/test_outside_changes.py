@@ -57,11 +57,11 @@ def texts(hand: OutsideChanges) -> list[str]:
         ((replace(BLUE, configured_at=9.0), GREEN), "/web-blue was restarted or changed by somebody else."),
     ],
 )
-def test_a_change_by_somebody_else_is_named(later: tuple[App, ...], text: str) -> None:
+def test_an_outside_change_is_reported(later: tuple[App, ...], text: str) -> None:
     assert texts(OutsideChanges().observed(seen(BLUE, GREEN)).observed(seen(*later))) == [text]
 
 
-def test_what_the_run_asked_for_itself_is_no_change() -> None:
+def test_the_runs_own_steps_are_not_outside_changes() -> None:
     first = seen(BLUE, GREEN)
     hand = OutsideChanges().observed(first)
     hand = hand.asked(Scale("/web-green", 4), first, answered=True).observed(grown := seen(BLUE, app("green", 4)))
@@ -71,13 +71,13 @@ def test_what_the_run_asked_for_itself_is_no_change() -> None:
     assert texts(hand) == []
 
 
-def test_an_app_that_the_run_created_is_known_as_it_is_seen_first() -> None:
+def test_the_first_observation_of_a_created_app_is_not_an_outside_change() -> None:
     first = seen(BLUE)
     hand = OutsideChanges().observed(first).asked(Create(1, swappable=True), first, answered=True)
     assert texts(hand.observed(seen(BLUE, GREEN))) == []
 
 
-def test_a_kill_that_found_fewer_tasks_is_no_change_and_a_later_scaling_is_one() -> None:
+def test_a_kill_that_found_fewer_tasks_is_not_an_outside_change_and_a_later_scaling_is() -> None:
     first = seen(BLUE, GREEN)
     hand = OutsideChanges().observed(first).asked(Kill(("blue.0", "blue.1")), first, answered=True)
     hand = hand.observed(seen(app("blue", 3), GREEN))
@@ -86,7 +86,7 @@ def test_a_kill_that_found_fewer_tasks_is_no_change_and_a_later_scaling_is_one()
 
 
 @pytest.mark.parametrize("later", [(BLUE, GREEN), (BLUE, app("green", 4))], ids=["not done", "done"])
-def test_a_step_whose_answer_was_lost_may_have_been_done_or_not(later: tuple[App, ...]) -> None:
+def test_a_step_without_an_answer_counts_as_done_or_not_done(later: tuple[App, ...]) -> None:
     first = seen(BLUE, GREEN)
     hand = OutsideChanges().observed(first).asked(Scale("/web-green", 4), first, answered=False)
     assert texts(hand.observed(seen(*later))) == []
@@ -98,7 +98,7 @@ def test_a_step_whose_answer_was_lost_may_have_been_done_or_not(later: tuple[App
 
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=["canary", "promote"])
 @pytest.mark.parametrize("later", [(BLUE, app("green", 1)), (BLUE, app("green", 0)), (BLUE,)], ids=["1", "0", "gone"])
-def test_a_canary_that_somebody_else_takes_away_is_not_put_back(goal: Goal, later: tuple[App, ...]) -> None:
+def test_a_canary_deleted_from_outside_is_not_created_again(goal: Goal, later: tuple[App, ...]) -> None:
     step = after((BLUE, GREEN), later, goal=goal)
     assert isinstance(step, Fail)
     assert step.ending is ConflictError
@@ -107,23 +107,23 @@ def test_a_canary_that_somebody_else_takes_away_is_not_put_back(goal: Goal, late
 
 
 @pytest.mark.parametrize("later", [(app("blue", 0), GREEN), (GREEN,)], ids=["suspended", "deleted"])
-def test_a_canary_does_not_become_the_whole_app_because_its_baseline_is_taken_away(later: tuple[App, ...]) -> None:
+def test_a_canary_is_not_scaled_to_the_target_when_its_baseline_is_deleted_from_outside(later: tuple[App, ...]) -> None:
     step = after((BLUE, GREEN), later, goal=CANARY)
     assert isinstance(step, Fail)
     assert "Only v2 is left to serve" in step.message
 
 
-def test_a_promote_goes_on_without_its_baseline_and_says_so() -> None:
+def test_a_promote_continues_without_its_baseline_and_reports_it() -> None:
     alone = app("green", 4)
     step = after((BLUE, alone), (alone,))
     assert step == Done("v2 serves alone with 4 instances. /web-blue was deleted by somebody else.")
 
 
-def test_a_baseline_that_is_scaled_up_is_replaced_all_the_same() -> None:
+def test_a_baseline_that_is_scaled_up_from_outside_is_still_replaced() -> None:
     assert not isinstance(after((BLUE, GREEN), (app("blue", 6), GREEN)), Fail)
 
 
-def test_what_somebody_else_adds_to_the_revision_that_serves_alone_stays() -> None:
+def test_instances_added_from_outside_to_the_revision_alone_stay() -> None:
     larger = app("green", 6)
     step = after((app("green", 4),), (larger,))
     assert step == Done(
@@ -141,7 +141,7 @@ def test_an_autoscaler_that_works_against_the_release_ends_it() -> None:
 
 
 @pytest.mark.parametrize("later", [(BLUE, app("green", 0)), (app("blue", 0), GREEN), (app("blue", 9), GREEN)])
-def test_a_rollback_goes_on_whatever_somebody_else_does(later: tuple[App, ...]) -> None:
+def test_a_rollback_continues_despite_any_outside_change(later: tuple[App, ...]) -> None:
     assert not isinstance(after((BLUE, GREEN), later, goal=ROLLBACK), Fail)
 
 
@@ -173,13 +173,13 @@ def test_an_app_that_marathon_does_not_list_yet_is_waited_for() -> None:
     assert isinstance(created(100.5), Wait)
 
 
-def test_an_app_that_is_suspended_before_it_was_seen_is_left_so() -> None:
+def test_an_app_that_is_suspended_before_it_was_seen_stays_suspended() -> None:
     step = created(100.5, app("green", 0))
     assert isinstance(step, Fail)
     assert step.message.startswith("/web-green was suspended (0 instances) by somebody else.")
 
 
-def test_a_creation_without_an_answer_is_asked_for_again() -> None:
+def test_a_creation_without_an_answer_is_repeated() -> None:
     assert isinstance(created(102.0, answered=False), Create)
 
 
@@ -234,13 +234,13 @@ def test_a_restart_by_marathon_1_7_looks_like_a_scaling_to_the_same_size() -> No
         (CANARY, (GREEN,), "Run `bgci promote` of v2 to serve with it alone."),
     ],
 )
-def test_the_remedy_fits_what_was_done(goal: Goal, later: tuple[App, ...], remedy: str) -> None:
+def test_the_remedy_matches_the_outside_change(goal: Goal, later: tuple[App, ...], remedy: str) -> None:
     step = after((BLUE, GREEN), later, goal=goal)
     assert isinstance(step, Fail)
     assert step.remedy.startswith(remedy)
 
 
-def test_many_sizes_of_one_app_are_one_sentence() -> None:
+def test_several_resizes_of_one_app_are_reported_in_one_sentence() -> None:
     hand = OutsideChanges()
     for size in (4, 6, 5, 6):
         hand = hand.observed(seen(app("blue", size), GREEN))
@@ -250,14 +250,14 @@ def test_many_sizes_of_one_app_are_one_sentence() -> None:
 # -- a rollback whose canary is deleted meanwhile ---------------------------------------------------------------------
 
 
-def test_a_rollback_brings_the_baseline_back_in_full_when_others_delete_the_canary_or_suspend_the_baseline() -> None:
+def test_a_rollback_brings_the_baseline_back_after_an_outside_deletion_or_suspension() -> None:
     for smaller in (app("blue", 3), app("blue", 0)):
         rollout = Rollout(ROLLBACK, Policy())
         rollout.decide(seen(BLUE, GREEN))
         assert rollout.decide(seen(smaller, now=101.0)) == Scale("/web-blue", 4)
 
 
-def test_a_rollback_to_a_baseline_that_others_delete_with_the_canary_is_no_success() -> None:
+def test_a_rollback_to_a_baseline_that_is_deleted_from_outside_with_the_canary_fails() -> None:
     step = after((BLUE, GREEN), (), goal=ROLLBACK)
     assert isinstance(step, Fail)
     assert step.ending is ConflictError
@@ -265,7 +265,7 @@ def test_a_rollback_to_a_baseline_that_others_delete_with_the_canary_is_no_succe
     assert isinstance(after((), goal=ROLLBACK), Done), "nothing ran before"
 
 
-def test_servers_that_others_take_out_of_rotation_by_the_baseline_have_not_turned_bad() -> None:
+def test_servers_drained_by_an_outside_scaling_of_the_baseline_have_not_turned_bad() -> None:
     down = {f"green.{n}": Server(Serving.DOWN) for n in range(4)}
     for baseline, bad in ((app("blue", 0), False), (BLUE, True)):
         rollout = Rollout(PROMOTE, Policy())

@@ -27,7 +27,7 @@ def test_base_id_is_the_label_in_the_apps_own_folder_or_the_id_without_its_colou
     assert base_id(app_id, label) == expected
 
 
-def test_folder_of_ids_in_the_root_and_below() -> None:
+def test_folder_of_an_id_is_its_path_without_the_name() -> None:
     assert [folder(one) for one in ("/web", "/team/web", "/a/b/c")] == ["/", "/team", "/a/b"]
 
 
@@ -35,7 +35,7 @@ def member(app_id: str, group: str = "web", label: str | None = None) -> Member:
     return Member(app_id, base_id(app_id, label), group)
 
 
-def test_h51_another_app_of_the_group_is_a_conflict_that_names_both_and_the_ways_out() -> None:
+def test_h51_another_app_of_the_group_is_a_conflict_with_both_names_and_the_remedies() -> None:
     found = conflict([member("/testapp-green", "testapp")], Claim("/web", "testapp"))
     assert found is not None
     for part in ("/testapp-green", "app /testapp", "/web", "HAPROXY_DEPLOYMENT_GROUP=testapp"):
@@ -74,15 +74,15 @@ def test_h52_a_colour_in_another_group_is_a_conflict_that_names_both_groups() ->
     assert "'web-shop'" in found.message
 
 
-def test_h52_an_app_of_our_name_without_a_group_is_to_be_adopted() -> None:
+def test_h52_an_app_of_our_name_without_a_group_needs_adoption() -> None:
     found = conflict([member("/web", "")], Claim("/web", "web"))
     assert found is not None
     assert "bgci doctor --app web --adopt" in found.remedy
 
 
-def test_our_own_two_colours_in_one_group_are_no_conflict() -> None:
+def test_our_own_two_colours_in_one_group_are_not_a_conflict() -> None:
     assert conflict([member("/web-blue", "/web"), member("/web-green", "web")], Claim("/web", "web")) is None
 
 
-def test_an_app_of_another_group_is_nobodys_business() -> None:
+def test_an_app_of_another_group_is_ignored() -> None:
     assert conflict([member("/other-blue", "other")], Claim("/web", "web")) is None

@@ -77,7 +77,7 @@ def waits_for(step: Step, cause: Cause) -> bool:
 
 @both
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE])
-def test_first_deployment_creates_all_of_it(goal: Goal, policy: Policy) -> None:
+def test_first_deployment_creates_all_instances(goal: Goal, policy: Policy) -> None:
     assert decide(seen(), goal, policy) == Create(4, swappable=True)
 
 
@@ -90,7 +90,7 @@ def test_h06_first_deployment_is_not_done_before_it_serves_everywhere(policy: Po
 
 
 @both
-def test_a_first_deployment_goes_back_to_nothing_only_where_it_has_never_served(policy: Policy) -> None:
+def test_a_first_deployment_is_removed_by_rollback_only_if_it_never_served(policy: Policy) -> None:
     never = tasks("green", 4, healthy=False, ever_healthy=False)
     first = canary(4, baseline_instances=None, tasks=never, deployments=("d",))
     assert decide(seen(first), ROLLBACK, policy) == Delete("green")
@@ -99,7 +99,7 @@ def test_a_first_deployment_goes_back_to_nothing_only_where_it_has_never_served(
 
 
 @both
-def test_nothing_running_needs_no_rollback(policy: Policy) -> None:
+def test_a_rollback_without_apps_is_done(policy: Policy) -> None:
     assert isinstance(decide(seen(), ROLLBACK, policy), Done)
 
 
@@ -108,12 +108,12 @@ def test_nothing_running_needs_no_rollback(policy: Policy) -> None:
 
 @both
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE])
-def test_the_revision_that_serves_alone_needs_nothing(goal: Goal, policy: Policy) -> None:
+def test_the_revision_that_serves_alone_is_done(goal: Goal, policy: Policy) -> None:
     assert isinstance(decide(seen(canary(4)), goal, policy), Done)
 
 
 @both
-def test_the_revision_that_serves_alone_has_nothing_to_go_back_to(policy: Policy) -> None:
+def test_the_revision_that_serves_alone_cannot_be_rolled_back(policy: Policy) -> None:
     step = decide(seen(canary(4)), ROLLBACK, policy)
     assert isinstance(step, Fail)
     assert "promote" in step.remedy
@@ -125,14 +125,14 @@ def test_the_revision_alone_with_too_few_instances_is_scaled_up(policy: Policy) 
 
 
 @both
-def test_a_surplus_after_the_commit_goes_by_its_unused_tasks_first(policy: Policy) -> None:
+def test_a_surplus_after_the_commit_is_removed_by_killing_unused_tasks_first(policy: Policy) -> None:
     surplus = canary(5, tasks=(*tasks("green", 4), Task("green.new", None, ever_healthy=False)))
     assert decide(seen(surplus), PROMOTE, policy) == Kill(("green.new",))
     assert decide(seen(canary(5, swappable=False)), PROMOTE, policy) == Scale("green", 4)
 
 
 @both
-def test_h66_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) -> None:
+def test_h66_a_serving_surplus_is_drained_beside_a_stand_in(policy: Policy) -> None:
     alone = canary(5)
     assert decide(seen(alone), PROMOTE, policy) == Create(1, swappable=True, stand_in=True)
     beside = replace(baseline(1, target=4, started_at=9.0, last_scaling_at=9.0), revision="v2", stand_in=True)
@@ -143,7 +143,7 @@ def test_h66_a_surplus_that_serves_is_drained_beside_a_stand_in(policy: Policy) 
 
 
 @both
-def test_h66_a_stand_in_for_which_there_is_no_room_is_deleted(policy: Policy) -> None:
+def test_h66_a_stand_in_without_room_is_deleted(policy: Policy) -> None:
     none = replace(baseline(1, target=4, started_at=9.0, last_scaling_at=9.0), revision="v2", stand_in=True, tasks=())
     assert waits_for(decide(seen(canary(5), none), PROMOTE, policy), Cause.ROOM)
     assert decide(seen(canary(5), none), PROMOTE, policy, WITHOUT_ROOM) == Delete("blue")
@@ -185,7 +185,7 @@ def test_another_revision_alone_needs_no_rollback(policy: Policy) -> None:
 
 
 @both
-def test_a_baseline_that_had_to_grow_on_the_way_back_says_so(policy: Policy) -> None:
+def test_a_rollback_that_had_to_scale_the_baseline_up_reports_it(policy: Policy) -> None:
     grown = decide(seen(baseline(5)), ROLLBACK, policy)
     assert isinstance(grown, Done)
     assert "with 5 instances, 1 more than its target" in grown.message
@@ -215,13 +215,13 @@ def test_h09_a_baseline_without_target_gets_a_canary_that_cannot_swap_roles() ->
 
 
 @both
-def test_a_canary_that_is_too_small_is_grown(policy: Policy) -> None:
+def test_a_canary_that_is_too_small_is_scaled_up(policy: Policy) -> None:
     hybrid = seen(baseline(3), canary(1), out=()) if policy is ROLLING else seen(baseline(), canary(1), out=("blue.0",))
     assert decide(hybrid, replace(CANARY, instances=2), policy) == Scale("green", 2)
 
 
 @both
-def test_a_canary_that_stands_needs_nothing(policy: Policy) -> None:
+def test_a_canary_of_the_wanted_size_is_done(policy: Policy) -> None:
     hybrid = seen(baseline(3), canary(1)) if policy is ROLLING else seen(baseline(), canary(1), out=("blue.0",))
     assert isinstance(decide(hybrid, CANARY, policy), Done)
 
@@ -234,21 +234,21 @@ def test_a_canary_does_not_shrink(policy: Policy) -> None:
     assert "bgci rollback" in step.remedy
 
 
-def test_a_placeholder_that_came_to_serve_is_tolerated() -> None:
+def test_a_placeholder_that_serves_is_tolerated() -> None:
     for more in (1, 2):
         step = decide(seen(baseline(3), canary(1 + more), out=("blue.0",)), CANARY, ROLLING)
         assert isinstance(step, Done), more
 
 
 @both
-def test_a_canary_without_health_is_waited_for(policy: Policy) -> None:
+def test_a_canary_that_is_not_healthy_yet_is_waited_for(policy: Policy) -> None:
     sick = canary(1, tasks=tasks("green", 1, healthy=False))
     assert waits_for(decide(seen(baseline(), sick), CANARY, policy), Cause.HEALTH)
     deploying = replace(sick, deployments=("d",))
     assert waits_for(decide(seen(baseline(), deploying), PROMOTE, policy), Cause.HEALTH)
 
 
-def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
+def test_promote_with_bluegreen_scales_up_drains_and_deletes() -> None:
     all_out = tuple(task.id for task in baseline().tasks)
     assert decide(seen(baseline(), canary(1), out=("blue.0",)), PROMOTE, BLUEGREEN) == Scale("green", 4)
     assert waits_for(decide(seen(baseline(), canary(4), out=all_out[:3]), PROMOTE, BLUEGREEN), Cause.DRAIN)
@@ -260,14 +260,14 @@ def test_promote_with_bluegreen_grows_drains_and_deletes() -> None:
 
 @both
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=lambda goal: goal.kind.value)
-def test_h01_after_a_rollback_was_stopped_the_drained_canary_goes_and_the_release_begins_again(
+def test_h01_after_an_interrupted_rollback_promote_deletes_the_drained_canary_and_begins_again(
     goal: Goal, policy: Policy
 ) -> None:
     hybrid = seen(baseline(last_scaling_at=3.0), canary(1), out=("green.0",))
     assert decide(hybrid, goal, policy) == Delete("green")
 
 
-def test_h01_a_plain_kill_is_undone_by_scaling_the_canary_once_more() -> None:
+def test_h01_a_swap_of_roles_by_a_kill_with_scale_is_undone_by_scaling_the_canary_again() -> None:
     assert decide(seen(baseline(3, last_scaling_at=3.0), canary(1)), PROMOTE, ROLLING) == Scale("green", 2, True)
 
 
@@ -277,7 +277,7 @@ def with_placeholder(count: int, **fields: object) -> App:
     return canary(count + 1, tasks=launched, deployments=("d",), **fields)
 
 
-def test_h37_promote_with_rolling_removes_what_is_drained_together_with_the_placeholder() -> None:
+def test_h37_promote_with_rolling_kills_drained_tasks_together_with_the_placeholder() -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
     assert decide(hybrid, PROMOTE, ROLLING) == Scale("green", 2, placeholder=True)
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
@@ -286,7 +286,7 @@ def test_h37_promote_with_rolling_removes_what_is_drained_together_with_the_plac
     assert decide(launched, PROMOTE, ROLLING) == Kill(("blue.0", "green.new"), force=True)
 
 
-def test_promote_with_rolling_goes_on_when_what_was_killed_is_listed_no_more() -> None:
+def test_promote_with_rolling_continues_when_the_killed_tasks_are_no_longer_listed() -> None:
     dying = baseline(3, tasks=(Task("blue.0", True, dying=True), *baseline().tasks[1:]), last_scaling_at=3.0)
     even = canary(1, last_scaling_at=3.0)
     assert waits_for(decide(seen(dying, even, out=("blue.0",)), PROMOTE, ROLLING), Cause.TASKS)
@@ -296,19 +296,19 @@ def test_promote_with_rolling_goes_on_when_what_was_killed_is_listed_no_more() -
     assert decide(seen(retired, even), PROMOTE, ROLLING) == Scale("green", 2)
 
 
-def test_rolling_without_room_for_a_placeholder_kills_plainly() -> None:
+def test_rolling_without_room_for_a_placeholder_kills_without_one() -> None:
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
     crowded = seen(baseline(), asked, out=("blue.0",))
     assert decide(crowded, PROMOTE, ROLLING, WITHOUT_ROOM) == Kill(("blue.0",))
 
 
-def test_h37_a_plain_kill_never_risks_most_of_the_serving_tasks() -> None:
+def test_h37_a_kill_without_a_placeholder_never_risks_most_of_the_serving_tasks() -> None:
     asked = canary(2, tasks=tasks("green", 1), deployments=("d",))
     crowded = seen(baseline(1, target=1), replace(asked, target=1, baseline_instances=1), out=("blue.0",))
     assert waits_for(decide(crowded, replace(ROLLBACK, target=1), ROLLING, WITHOUT_ROOM), Cause.ROOM)
 
 
-def test_promote_with_rolling_waits_for_those_that_marathon_lb_drains() -> None:
+def test_promote_with_rolling_waits_for_the_tasks_that_marathon_lb_drains() -> None:
     elsewhere = seen(baseline(), canary(1), out=("blue.3",))
     assert waits_for(decide(elsewhere, PROMOTE, ROLLING), Cause.LOAD_BALANCER)
 
@@ -324,7 +324,7 @@ def test_promote_with_rolling_deletes_an_empty_baseline_without_scaling_anything
 
 
 @both
-def test_h40_going_back_removes_the_drained_then_makes_the_baseline_the_last_scaled(policy: Policy) -> None:
+def test_h40_a_rollback_kills_drained_tasks_then_scales_the_baseline_last(policy: Policy) -> None:
     hybrid = seen(baseline(), canary(1), out=("blue.0",))
     assert decide(hybrid, ROLLBACK, policy) == Scale("green", 2, placeholder=True)
     assert decide(seen(baseline(), with_placeholder(1), out=("blue.0",)), ROLLBACK, policy) == Kill(
@@ -335,14 +335,14 @@ def test_h40_going_back_removes_the_drained_then_makes_the_baseline_the_last_sca
 
 
 @both
-def test_going_back_removes_canaries_that_have_not_started_before_the_roles_swap(policy: Policy) -> None:
+def test_a_rollback_kills_canaries_that_have_not_started_before_the_roles_swap(policy: Policy) -> None:
     half = with_placeholder(1)
     assert decide(seen(baseline(3), half), ROLLBACK, policy) == Kill(("green.new",), force=True)
     assert waits_for(decide(seen(baseline(3), replace(half, tasks=half.tasks[:1])), ROLLBACK, policy), Cause.ROOM)
 
 
 @both
-def test_going_back_deletes_the_canary_when_it_is_drained(policy: Policy) -> None:
+def test_a_rollback_deletes_the_canary_when_it_is_drained(policy: Policy) -> None:
     home = baseline(last_scaling_at=3.0)
     assert waits_for(decide(seen(home, canary(1)), ROLLBACK, policy), Cause.LOAD_BALANCER)
     assert waits_for(decide(seen(home, canary(1), out=("green.0",), workers=(7,)), ROLLBACK, policy), Cause.DRAIN)
@@ -350,13 +350,15 @@ def test_going_back_deletes_the_canary_when_it_is_drained(policy: Policy) -> Non
 
 
 @both
-def test_h03_going_back_from_a_canary_that_was_never_healthy_deletes_it_at_once(policy: Policy) -> None:
+def test_h03_a_rollback_deletes_a_canary_that_was_never_healthy_at_once(policy: Policy) -> None:
     sick = canary(1, tasks=(Task("green.0", None, ever_healthy=False),), deployments=("d",))
     assert decide(seen(baseline(), sick), ROLLBACK, policy) == Delete("green")
 
 
 @both
-def test_h09_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys(policy: Policy) -> None:
+def test_h09_a_rollback_without_a_target_label_waits_for_the_drain_timeout_then_follows_the_option(
+    policy: Policy,
+) -> None:
     hybrid = seen(baseline(target=None), canary(1, swappable=False), out=("blue.0",))
     soon = replace(policy, drain_timeout=200.0)
     assert waits_for(decide(hybrid, ROLLBACK, soon, DRAINING), Cause.DRAIN)
@@ -369,7 +371,7 @@ def test_h09_going_back_without_a_target_waits_for_the_drain_time_out_then_obeys
 
 
 @both
-def test_h09_going_back_without_a_target_swaps_no_roles_even_where_the_canary_has_the_label(policy: Policy) -> None:
+def test_h09_a_rollback_without_a_target_label_swaps_no_roles_even_if_the_canary_has_the_label(policy: Policy) -> None:
     """With the roles swapped marathon-lb would stop for the whole cluster."""
     hybrid = seen(baseline(3, target=None), canary(1))
     assert waits_for(decide(hybrid, ROLLBACK, policy), Cause.DRAIN)
@@ -409,7 +411,7 @@ def test_h19_no_step_is_taken_while_a_load_balancer_cannot_be_read(policy: Polic
 
 
 @both
-def test_h39_nothing_is_killed_or_deleted_while_marathon_has_forgotten_who_is_healthy(policy: Policy) -> None:
+def test_h39_no_task_is_killed_or_deleted_while_marathon_has_lost_its_health_results(policy: Policy) -> None:
     forgotten = canary(1, tasks=(Task("green.0", None, ever_healthy=True),))
     assert waits_for(decide(seen(baseline(last_scaling_at=3.0), forgotten), ROLLBACK, policy), Cause.HEALTH)
 
@@ -429,7 +431,7 @@ def test_a_canary_that_has_just_become_healthy_is_not_deleted_before_a_load_bala
 @pytest.mark.parametrize(
     ("old", "new", "target", "drains"), [(3, 1, 3, 1), (3, 2, 3, 2), (8, 2, 10, 0), (4, 4, 4, 4), (8, 4, 4, 4)]
 )
-def test_as_many_are_spared_as_marathon_lb_drains(old: int, new: int, target: int, drains: int) -> None:
+def test_the_number_of_drained_tasks_is_that_of_marathon_lb(old: int, new: int, target: int, drains: int) -> None:
     assert drained_by_rule(old, new, target) == drains
 
 

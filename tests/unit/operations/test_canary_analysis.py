@@ -86,7 +86,7 @@ def steady(canary: tuple[int, int], baseline: tuple[int, int]) -> Callable[[int]
     return lambda second: {"canary": Counts(*canary), "baseline": Counts(*baseline)}
 
 
-def test_live_traffic_and_probes_are_compared_each_for_itself(
+def test_live_and_synthetic_traffic_are_compared_separately(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What probes ask for fails at both, half of the time, and live traffic is well. The canary gets a tenth of the
@@ -107,7 +107,7 @@ def _half_fails(*about: Any) -> Probed:
     return Probed(Counts(10, 5), Counts(90, 45))
 
 
-def test_no_probes_are_sent_where_live_traffic_is_enough(
+def test_no_synthetic_traffic_is_sent_where_live_traffic_is_sufficient(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -119,7 +119,7 @@ def test_no_probes_are_sent_where_live_traffic_is_enough(
     assert sum(url.startswith("http://canary:80/") for url in asked) == PAIRS
 
 
-def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[..., World]) -> None:
+def test_more_failed_requests_than_allowed_fail_the_canary(world: Callable[..., World]) -> None:
     made = world(steady((2, 1), (2, 0)))
     context = made.context(judge_for=600.0, max_failed_requests=3)
     verdicts, evidence = canary_analysis.watch(context, JudgePolicy(alpha=1e-6), 3)
@@ -128,7 +128,7 @@ def test_failed_requests_beyond_what_is_granted_fail_the_canary(world: Callable[
     assert evidence.live("canary").errors == 3
 
 
-def test_the_time_is_what_the_granted_failures_allow(
+def test_the_duration_of_the_judgement_follows_from_the_allowed_failures(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = world(steady((25, 0), (25, 0)))
@@ -144,14 +144,14 @@ def test_the_time_is_what_the_granted_failures_allow(
     assert (made.second, evidence.live("canary").errors) == (30, 6)
 
 
-def test_a_canary_that_does_well_may_stand_until_it_has_passed(world: Callable[..., World]) -> None:
+def test_a_good_canary_may_run_until_it_has_passed(world: Callable[..., World]) -> None:
     made = world(steady((5, 0), (45, 0)))
     verdicts, evidence = canary_analysis.watch(made.context(judge_for=600.0, max_failed_requests=5), JudgePolicy(), 5)
     assert verdicts.outcome == "pass"
     assert evidence.live("canary").requests > 600, "100 would have been enough to cost 5, if 5 % of them failed"
 
 
-def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(world: Callable[..., World]) -> None:
+def test_the_size_of_a_planned_canary_follows_from_the_allowed_failures(world: Callable[..., World]) -> None:
     made = world(steady((0, 0), (0, 0)))
     sizes = {granted: canary_analysis.size_within_budget(made.context(), 3, 4, 1, granted) for granted in (4, 8, 20)}
     assert sizes == {4: 1, 8: 2, 20: 3}
@@ -167,19 +167,19 @@ def test_a_canary_is_as_large_as_the_granted_failures_allow_before_it_is_there(w
         canary_analysis.size_within_budget(made.context(), 1, 4, 1, 4)
 
 
-def test_what_is_left_of_a_grant_is_never_no_limit_at_all() -> None:
+def test_the_remainder_of_an_error_budget_is_never_unlimited() -> None:
     assert [canary_analysis.left(10, failed) for failed in (-2.0, 0.0, 2.5, 10.0, 30.0)] == [10, 10, 7, 1, 1]
     assert canary_analysis.left(0, 5.0) == 0, "0 is no limit, and stays that"
 
 
-def test_probes_go_to_instances_in_rotation_for_an_idle_one_answers_faster() -> None:
+def test_synthetic_traffic_goes_only_to_instances_in_rotation() -> None:
     both = running("/web", "a", "b")
     rows = {"a": [ServerRow(Serving.MAINT)], "b": [ServerRow(Serving.UP)]}
     assert canary_analysis._in_rotation(both, rows, "/x") == ["http://b:80/x"]
     assert canary_analysis._in_rotation(both, {}, "/x") == ["http://a:80/x", "http://b:80/x"]
 
 
-def test_a_pair_is_sent_at_once_and_no_instance_gets_two_of_them_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_of_requests_is_sent_at_once_and_no_instance_gets_two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     busy, lock, calls = set[str](), Lock(), count()
     rounds: list[int] = []
     barrier = Barrier(4, action=lambda: rounds.append(4))

@@ -16,7 +16,7 @@ print(shown.stdout.decode(), os.environ["BGCI_TOKEN"] == "of-this-test")
 """
 
 
-def test_the_environment_that_a_child_can_read_has_no_credential() -> None:
+def test_the_environment_of_a_child_process_has_no_credential() -> None:
     environment = {**os.environ, "BGCI_TOKEN": "of-this-test"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=60, check=True

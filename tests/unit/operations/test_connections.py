@@ -23,7 +23,7 @@ def login(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name", ["cluster_url", "marathon_url", "metronome_url", "job_cluster_url", "job_marathon_url"]
 )
-def test_an_address_of_the_file_gets_no_login(name: str) -> None:
+def test_an_address_from_the_configuration_file_gets_no_login(name: str) -> None:
     settings = Settings(**{name: "https://there"}, origins={name: FROM_FILE})
     with pytest.raises(UsageError, match=f"{name.replace('_', '-')} of bgci.toml") as caught:
         _ = Connections(settings).credentials
@@ -44,7 +44,7 @@ def test_an_address_of_the_file_gets_no_login(name: str) -> None:
         Settings(cluster_url="https://there", allow_config_addresses=True, origins=FILE),
     ],
 )
-def test_what_the_runner_names_or_allows_gets_the_login(settings: Settings) -> None:
+def test_an_address_that_the_runner_names_or_allows_gets_the_login(settings: Settings) -> None:
     assert Connections(settings).credentials
 
 
@@ -58,19 +58,19 @@ def test_another_scheme_port_host_or_path_is_another_address(url: str) -> None:
         _ = Connections(settings).credentials
 
 
-def test_without_a_login_the_file_may_name_what_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_login_the_configuration_file_may_name_any_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BGCI_TOKEN")
     assert Connections(Settings(cluster_url="https://there", origins=FILE)).credentials is None
 
 
-def test_the_file_cannot_allow_itself() -> None:
+def test_the_configuration_file_cannot_set_allow_config_addresses() -> None:
     allowed = Settings(cluster_url="https://there", allow_config_addresses=True)
     allowed.origins.update(FILE, allow_config_addresses=FROM_FILE)
     with pytest.raises(UsageError, match="only an option or a variable"):
         _ = Connections(allowed).credentials
 
 
-def test_a_ci_agent_that_is_a_mesos_task_is_not_our_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ci_agent_that_is_a_mesos_task_is_not_taken_for_a_job_of_bgci(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(cluster_url="https://there", origins=FILE)
     monkeypatch.setenv("MESOS_TASK_ID", "jenkins-agent.1")
     with pytest.raises(UsageError, match=r"cluster-url of bgci\.toml"):
@@ -79,7 +79,7 @@ def test_a_ci_agent_that_is_a_mesos_task_is_not_our_job(monkeypatch: pytest.Monk
     assert Connections(settings).credentials
 
 
-def test_the_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
     origins = {"cluster_url": "ENVIRONMENT", "insecure": FROM_FILE}
     with pytest.raises(UsageError, match=r"only bgci\.toml has insecure"):
         _ = Connections(Settings(cluster_url="http://there", insecure=True, origins=origins)).credentials
@@ -90,7 +90,7 @@ def test_the_file_cannot_switch_verification_off(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", ["ca_cert", "ca_sha256", "job_ca_cert"])
-def test_the_file_cannot_say_whom_to_trust(name: str) -> None:
+def test_the_configuration_file_cannot_name_the_trusted_ca(name: str) -> None:
     origins = {"cluster_url": "ENVIRONMENT", name: FROM_FILE}
     settings = Settings(cluster_url="https://there", origins=origins, **{name: "anything"})
     with pytest.raises(UsageError, match=f"{name.replace('_', '-')} of bgci.toml; only the checkout names this CA"):

@@ -35,7 +35,7 @@ OUTSIDE = "https://dcos.example.com"
         ({"marathon_url": "http://out:80", "job_marathon_url": "http://m:8080"}, "", "http://m:8080"),
     ],
 )
-def test_the_jobs_addresses_follow_from_ours_unless_they_are_given(given: Any, cluster: str, marathon: str | None):
+def test_the_jobs_addresses_follow_from_the_stages_unless_given(given: Any, cluster: str, marathon: str | None):
     assert job_urls(Settings(**given)) == (cluster, marathon)
 
 
@@ -51,7 +51,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ca.pem"
 
 
-def test_the_job_trusts_whom_we_trust_in_one_line_that_every_container_takes(pem: Path):
+def test_the_job_gets_the_trusted_ca_in_one_line(pem: Path):
     for given in (str(pem), pem.read_text(), pem.read_text().replace("\n", "\\n")):
         told = job_ca(Settings(ca_cert=given))
         assert told is not None
@@ -59,7 +59,7 @@ def test_the_job_trusts_whom_we_trust_in_one_line_that_every_container_takes(pem
         assert pem_text(told) == pem.read_text()
 
 
-def test_the_job_may_trust_another_ca(pem: Path, tmp_path: Path):
+def test_the_job_can_trust_another_ca(pem: Path, tmp_path: Path):
     (tmp_path / "no.pem").write_text("nothing")
     told = job_connection(Settings(ca_cert=str(tmp_path / "no.pem"), job_ca_cert=str(pem), ca_sha256="ab"))
     assert pem_text(told["ca_cert"]) == pem.read_text()
@@ -71,7 +71,7 @@ def test_a_pinned_ca_is_pinned_in_the_job_too():
     assert (told["ca_cert"], told["ca_sha256"], told["insecure"]) == ("", "ab", True)
 
 
-def test_where_there_is_no_https_there_is_nothing_to_pin():
+def test_without_https_no_ca_is_pinned():
     assert job_pin(Settings(ca_sha256="ab", job_cluster_url="http://master.mesos")) is None
     assert job_pin(Settings(ca_sha256="ab", marathon_url="https://marathon")) is None
 
@@ -86,7 +86,7 @@ def test_where_there_is_no_https_there_is_nothing_to_pin():
         ({}, True, False),
     ],
 )
-def test_a_login_that_a_job_would_send_in_the_clear_is_refused_before_it_is_published(
+def test_a_login_that_a_job_would_send_unencrypted_is_refused_before_publishing(
     given: Any, logs_in: bool, refused: bool
 ):
     with pytest.raises(UsageError, match="unencrypted") if refused else nullcontext():
@@ -120,18 +120,18 @@ def context(tmp_path: Path, **given: Any) -> Context:
     return Context("canary", Settings(artifacts=str(tmp_path / "artifacts"), **given))
 
 
-def test_without_a_ca_the_job_trusts_the_one_in_its_sandbox(sandbox: Path, tmp_path: Path):
+def test_without_a_given_ca_the_job_trusts_the_one_in_its_sandbox(sandbox: Path, tmp_path: Path):
     assert context(tmp_path).ca_cert == str(sandbox)
     assert context(tmp_path, ca_cert="given.pem").ca_cert == "given.pem"
 
 
-def test_a_bundle_beside_a_command_that_is_no_job_is_not_trusted(
+def test_a_ca_bundle_in_the_directory_is_not_trusted_outside_of_a_job(
     sandbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("MESOS_TASK_ID")
     assert context(tmp_path).ca_cert is None
 
 
-def test_a_ca_and_a_fingerprint_are_one_too_many(tmp_path: Path):
+def test_a_ca_together_with_a_fingerprint_is_a_usage_error(tmp_path: Path):
     with pytest.raises(UsageError, match="are both given"):
         _ = context(tmp_path, ca_cert="given.pem", ca_sha256="ab").ca_cert

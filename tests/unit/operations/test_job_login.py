@@ -33,18 +33,18 @@ def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maker:
     return make
 
 
-def test_by_default_from_a_secret_where_there_are_credentials(context: Maker) -> None:
+def test_by_default_a_job_with_credentials_takes_its_login_from_a_secret(context: Maker) -> None:
     assert login(context()) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci-service-account"}}
     assert login(context(token="")) == {}
     assert login(context(token="", secret="other")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "other"}}
 
 
-def test_from_the_secret_that_is_named(context: Maker) -> None:
+def test_a_job_takes_its_login_from_the_named_secret(context: Maker) -> None:
     assert login(context("secret", secret="/team/bgci")) == {"secret_env": {"BGCI_SERVICE_ACCOUNT": "team/bgci"}}
     assert login(context("none", secret="team/bgci")) == {}
 
 
-def test_embedded_with_a_loud_warning(context: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_embedded_login_is_a_warning(context: Maker, capsys: pytest.CaptureFixture[str]) -> None:
     assert login(context("embed")) == {"env": {"BGCI_TOKEN": TOKEN}}
     assert (
         "warning: --job-service-account embed: every account with read permission for the jobs"
@@ -67,7 +67,7 @@ def test_embedded_with_a_loud_warning(context: Maker, capsys: pytest.CaptureFixt
         ("/web", "/bgci", True),
     ],
 )
-def test_dcos_hands_a_secret_out_in_its_folder_and_below(context: Maker, app: str, secret: str, usable: bool) -> None:
+def test_a_secret_is_usable_only_in_its_folder_and_below(context: Maker, app: str, secret: str, usable: bool) -> None:
     assert may_use(app, secret) is usable
     if not usable:
         with pytest.raises(InvalidError, match="cannot use the secret"):
@@ -82,7 +82,7 @@ def test_dcos_hands_a_secret_out_in_its_folder_and_below(context: Maker, app: st
         ("/a.b/web.x", "a/b/bgci-service-account"),
     ],
 )
-def test_the_default_is_in_the_folder_of_the_jobs(app: str, path: str) -> None:
+def test_the_default_secret_is_in_the_folder_of_the_jobs(app: str, path: str) -> None:
     assert job_secret(app) == path
     assert may_use(app, path)
 
@@ -109,9 +109,7 @@ def test_the_artifact_of_a_job_with_a_login_is_a_redacted_copy(monkeypatch: pyte
     ]
 
 
-def test_a_definition_with_a_credential_of_ours_is_not_taken_for_whole(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_definition_with_a_redacted_credential_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from bgci.operations.rendering import load
 
     redaction.hide(TOKEN)

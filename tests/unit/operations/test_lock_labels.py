@@ -26,7 +26,7 @@ ADDRESS = "https://joe:ci-login-pw@ci.example.com:8443/shop/7/?token=ci-query-to
     ],
     ids=["jenkins", "gitlab job", "gitlab pipeline", "github"],
 )
-def test_the_address_of_the_ci_run_in_a_lock_has_no_login_and_no_query(
+def test_the_url_of_the_ci_run_in_a_lock_has_no_login_and_no_query(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("MESOS_TASK_ID", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL"):
@@ -39,7 +39,7 @@ def test_the_address_of_the_ci_run_in_a_lock_has_no_login_and_no_query(
     assert not [text for text in labels.values() if "joe" in text or "ci-" in text]
 
 
-def test_a_secret_of_this_process_is_in_no_label_of_a_lock(tmp_path: Path) -> None:
+def test_the_labels_of_a_lock_contain_no_secret_of_this_process(tmp_path: Path) -> None:
     redaction.hide("v2-is-the-password")
     context = Context("promote", Settings(app="/web", revision="v2-is-the-password", artifacts=str(tmp_path)))
     assert "v2-is-the-password" not in str(lock_app("/web", "/web-lock-1", _me(context, Way.PROCESS)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgci.operations.run_watch import LONGEST_LINE, OVERLONG, LogLines
 
 
-def test_lines_are_those_of_the_log_wherever_it_is_cut() -> None:
+def test_lines_do_not_depend_on_where_the_log_is_split() -> None:
     text = "one\ntwo\n\nthree\nrest"
     for size in range(1, len(text) + 1):
         lines = LogLines()
@@ -13,7 +13,7 @@ def test_lines_are_those_of_the_log_wherever_it_is_cut() -> None:
         assert [line for part in parts for line in lines.complete(part)] == ["one", "two", "", "three"]
 
 
-def test_a_line_that_never_ends_is_not_kept_and_shows_no_part_of_itself() -> None:
+def test_a_line_without_an_end_is_neither_kept_nor_shown() -> None:
     lines = LogLines()
     for _ in range(3):
         assert lines.complete("x" * (LONGEST_LINE + 1)) == []

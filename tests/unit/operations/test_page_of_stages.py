@@ -67,13 +67,13 @@ def test_each_stage_is_on_the_page_of_the_last_one(settings, left, tmp_path):
     assert "2 s to the goal, physical limit 1 s: 100% above it" in html
 
 
-def test_a_stage_that_watched_nothing_and_has_no_history_leaves_no_page(settings, left):
+def test_a_stage_without_observations_and_history_leaves_no_page(settings, left):
     with stage("render", settings):
         pass
     assert left() == ({"result.json"}, [])
 
 
-def test_a_dry_run_and_a_look_at_the_state_are_no_part_of_the_story(settings, left):
+def test_a_dry_run_and_a_status_leave_no_result_in_the_journal(settings, left):
     carried_out("canary", replace(settings, dry_run=True))
     carried_out("status", settings)
     names, results = left()
@@ -81,7 +81,7 @@ def test_a_dry_run_and_a_look_at_the_state_are_no_part_of_the_story(settings, le
     assert results == []
 
 
-def test_inside_a_job_the_result_is_left_to_whoever_follows_it(settings, left, monkeypatch, capsys):
+def test_inside_a_job_no_result_and_no_page_are_written(settings, left, monkeypatch, capsys):
     monkeypatch.setenv("MESOS_TASK_ID", "web-v2.1")
     carried_out("canary", settings)
     names, results = left()
@@ -100,7 +100,7 @@ def test_a_page_that_cannot_be_made_is_a_warning(settings, left, monkeypatch, ca
     assert len(left()[1]) == 1
 
 
-def test_each_part_of_a_release_has_its_own_times_on_the_page(settings, left):
+def test_each_stage_of_a_release_has_its_own_times_on_the_page(settings, left):
     def release():
         with stage("release", settings) as context:
             with context.part("canary"):

@@ -24,7 +24,7 @@ class Mesos:
         return task_id in self.ended
 
 
-def test_h65_the_owner_has_ended_when_mesos_says_so_and_mesos_is_asked_now_and_then(
+def test_h65_the_owner_has_ended_when_mesos_reports_it_and_mesos_is_asked_only_at_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
@@ -40,7 +40,7 @@ def test_h65_the_owner_has_ended_when_mesos_says_so_and_mesos_is_asked_now_and_t
     assert mesos.asked == 2
 
 
-def test_an_owner_outside_of_the_cluster_is_known_on_its_own_machine_only() -> None:
+def test_the_end_of_an_owner_outside_of_the_cluster_is_known_only_on_its_machine() -> None:
     mesos = Mesos()
     assert not HasEnded(mesos)(Owner(Way.PROCESS, machine="elsewhere", process="7@1"))
     assert not HasEnded(None)(OWNER)

@@ -30,7 +30,7 @@ def read(tmp_path: Path) -> Callable[[str], str]:
     return lambda name: (tmp_path / name).read_text()
 
 
-def test_render_without_an_image_makes_the_jobs_anew_for_another_cluster(
+def test_render_without_an_image_renders_the_jobs_again_for_another_cluster(
     settings: Settings, read: Callable[[str], str]
 ) -> None:
     render.run(replace(settings, image="web:2"))
@@ -45,7 +45,7 @@ def test_render_without_an_image_makes_the_jobs_anew_for_another_cluster(
 
 
 @pytest.mark.parametrize("lost", ["definition", "manifest"])
-def test_an_app_definition_that_is_not_what_was_rendered_is_refused(
+def test_an_app_definition_that_differs_from_the_rendered_one_is_refused(
     settings: Settings, tmp_path: Path, lost: str
 ) -> None:
     render.run(replace(settings, image="web:2"))
@@ -57,6 +57,6 @@ def test_an_app_definition_that_is_not_what_was_rendered_is_refused(
         render.run(settings)
 
 
-def test_render_without_an_image_and_without_artifacts_asks_for_one(settings: Settings) -> None:
+def test_render_without_an_image_and_without_artifacts_is_a_usage_error(settings: Settings) -> None:
     with pytest.raises(UsageError, match="--image is missing"):
         render.run(settings)

@@ -24,7 +24,7 @@ STATE = {"apps": [APP], "load_balancers": [{"url": "http://lb", "older_workers":
 TIMINGS = {"total_seconds": 2.5, "limit_seconds": 1.0, "overhead": 1.5, "waited_seconds": {"drain": 0.5}}
 
 
-def test_a_result_is_read_as_it_was_written() -> None:
+def test_a_result_survives_writing_and_reading() -> None:
     given = {"exit_code": 8, "message": "m", "remedy": "r", "state": STATE, "timings": TIMINGS, "changed": True}
     found = run_result(json.dumps(given))
     assert found is not None
@@ -33,12 +33,12 @@ def test_a_result_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("text", ["7", "[]", "null", "x", '"exit_code"', "[" * 5000])
-def test_a_result_that_is_no_object_is_none(text: str) -> None:
+def test_a_result_that_is_not_an_object_is_none(text: str) -> None:
     assert run_result(text) is None
 
 
 @pytest.mark.parametrize("code", [None, True, "0", 99, -1, 1.5, 10**30, []])
-def test_an_exit_code_that_bgci_has_not_is_none(code: Any) -> None:
+def test_an_unknown_exit_code_is_none(code: Any) -> None:
     found = run_result(json.dumps({"exit_code": code}))
     assert found is not None
     assert found.exit_code is None

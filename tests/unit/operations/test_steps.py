@@ -13,7 +13,7 @@ def test_instances_and_shares_may_be_mixed() -> None:
     assert step_sizes("25%,2") == [CanarySize(percent=25), CanarySize(2)]  # which is more depends on the app
 
 
-def test_without_steps_there_are_none() -> None:
+def test_without_the_option_there_are_no_steps() -> None:
     assert step_sizes("") == []
 
 
@@ -23,7 +23,7 @@ def test_a_share_of_the_target_is_rounded_up() -> None:
         CanarySize(3).of(2)
 
 
-def test_a_size_is_shown_as_one_would_say_it() -> None:
+def test_a_size_is_shown_with_its_unit() -> None:
     assert [str(size) for size in (CanarySize(percent=25), CanarySize(1), CanarySize(2))] == [
         "25%",
         "1 instance",
@@ -32,7 +32,7 @@ def test_a_size_is_shown_as_one_would_say_it() -> None:
 
 
 @pytest.mark.parametrize("steps", ["0", "0%", "101%", "10001", "-1", "1,", "1;2", "a", "²", "%"])
-def test_what_is_no_size_is_refused(steps: str) -> None:
+def test_a_value_that_is_not_a_size_is_refused(steps: str) -> None:
     with pytest.raises(UsageError, match="is not a canary size"):
         step_sizes(steps)
 

@@ -50,13 +50,13 @@ def test_a_directory_that_cannot_be_made_names_the_flag(tmp_path):
     assert "--artifacts" in caught.value.remedy
 
 
-def test_no_name_leads_out_of_the_directory(artifacts):
+def test_a_name_outside_of_the_directory_is_refused(artifacts):
     with pytest.raises(ValueError, match="outside"):
         artifacts.write_json("../a.json", 1)
 
 
 @pytest.mark.parametrize("name", ["result.json", "manifest.json"])
-def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(artifacts, tmp_path, name):
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(artifacts, tmp_path, name):
     outside = tmp_path / "outside"
     outside.write_text("untouched")
     artifacts.directory.mkdir(parents=True)
@@ -145,10 +145,10 @@ def test_the_ci_run_is_named_without_secrets(environ, system, key):
     assert run == {"system": system, key: "7"}
 
 
-def test_the_address_of_the_ci_run_has_no_login_and_no_query():
+def test_the_url_of_the_ci_run_has_no_login_and_no_query():
     run = ci_run({"JENKINS_URL": "x", "BUILD_URL": "https://joe:s3cret@ci.example.com/job/7/?token=s3cret"})
     assert run == {"system": "jenkins", "BUILD_URL": "https://ci.example.com/job/7/"}
 
 
-def test_outside_of_ci_there_is_no_run():
+def test_without_a_ci_system_there_is_no_run():
     assert ci_run({"HOME": "/root"}) is None

@@ -76,7 +76,7 @@ EVIL = [
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_the_evil_texts_are_commands_when_nothing_is_done_about_them_or_hide_one(text: str) -> None:
+def test_the_hostile_texts_are_or_hide_commands_without_escaping(text: str) -> None:
     lines = re.split(r"[\n\r\v\x1c\x85\u2028]", text)
     bare = re.sub(r"[\x00\u200e\ufeff]|\x1b\[0m", "", text)
     assert gitlab(text) or gitlab(bare) or any(map(github, lines)) or github(bare)
@@ -137,7 +137,7 @@ def hybrid() -> dict[str, Any]:
     }
 
 
-def test_the_outputs_of_a_canary_beside_its_baseline(tmp_path: Path) -> None:
+def test_the_outputs_of_a_hybrid_have_both_revisions(tmp_path: Path) -> None:
     (tmp_path / "junit").mkdir()
     (tmp_path / "junit" / "bgci.xml").touch()
     (tmp_path / "report.html").touch()
@@ -178,7 +178,7 @@ def test_an_unknown_output_is_empty(result: dict[str, Any], state: str, percent:
     assert (told["canary-urls"], told["junit"], told["report"]) == ("", "", "")
 
 
-def test_an_output_is_one_line_for_any_text_of_a_server() -> None:
+def test_an_output_is_one_line_whatever_text_a_server_sends() -> None:
     state = hybrid()
     state["apps"][1]["urls"] = ["http://b:1\nresult=forged"]
     assert all("\n" not in value for value in outputs({"state": state}, 0, Path("a")).values())
@@ -243,7 +243,7 @@ def test_outputs_are_appended_for_github(tmp_path: Path) -> None:
     assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n\n## bgci canary")
 
 
-def test_no_table_of_a_summary_touches_another_or_the_next_summary() -> None:
+def test_the_tables_of_a_summary_are_separated_by_blank_lines() -> None:
     tests = {"passed": 3, "failed": 1, "skipped": 0, "failures": [{"test": "home", "why": "404"}]}
     options = [("timeout", "25s", "flag")]
     lines = summary(ended(tests=tests, state=hybrid()), options) + summary(ended(state=hybrid()), options)
@@ -268,7 +268,7 @@ def test_the_summary_links_the_run_and_the_commit_and_names_the_report() -> None
     assert links({**environ, "GITHUB_REPOSITORY": "me/web) ![x](http://evil"}) == []
 
 
-def test_a_dry_run_is_marked_in_all_that_github_is_told() -> None:
+def test_a_dry_run_is_marked_in_annotation_summary_and_outputs() -> None:
     result = ended(dry_run=True, plan=["- create v2"], app="web", revision="v2")
     assert "(dry run%3A nothing was changed)" in annotation(result)
     text = "\n".join(summary(result, ()))
@@ -320,7 +320,7 @@ def test_a_dotenv_file_is_within_gitlabs_limit_and_the_log_names_the_omitted_par
     ]
 
 
-def test_a_dotenv_file_is_small_whatever_is_long(tmp_path: Path) -> None:
+def test_a_dotenv_file_stays_small_with_long_values(tmp_path: Path) -> None:
     lines, _ = dotenv(outputs({}, 0, tmp_path) | {"report": "r" * 6000})
     assert "BGCI_REPORT=" in lines
     assert "BGCI_RESULT=ok" in lines
@@ -362,5 +362,5 @@ def test_other_ci_systems_get_no_output(system: System, tmp_path: Path) -> None:
         ({"GITHUB_ACTIONS": "true", "MESOS_TASK_ID": "a-job-of-the-sandbox"}, ""),
     ],
 )
-def test_the_system_is_known_by_its_variable(environ: dict[str, str], system: System) -> None:
+def test_the_ci_system_is_recognised_by_its_variable(environ: dict[str, str], system: System) -> None:
     assert detect(environ) == system

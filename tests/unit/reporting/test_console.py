@@ -46,7 +46,7 @@ def test_lines_carry_the_seconds_since_the_start(console, stream, clock):
     ]
 
 
-def test_an_error_shows_its_remedy_below(console, stream):
+def test_an_error_is_followed_by_its_remedy(console, stream):
     console.error(ConflictError("Two canaries.", remedy="Roll one back."))
     assert stream.getvalue().splitlines() == ["[    0.0s] x error: Two canaries.", "           | Roll one back."]
 
@@ -102,7 +102,7 @@ def test_foreign_text_is_never_a_command(stream, clock, text, log_format, method
         assert all(sign.isprintable() for sign in line)
 
 
-def test_foreign_lines_are_prefixed_each(console, stream):
+def test_each_foreign_line_is_prefixed(console, stream):
     console.foreign("team.web-canary", "one\n\ttwo\n\nthree\n")
     assert stream.getvalue().splitlines() == [
         "team.web-canary | one",
@@ -112,7 +112,7 @@ def test_foreign_lines_are_prefixed_each(console, stream):
     ]
 
 
-def test_colours_are_taken_off_and_words_kept():
+def test_terminal_colours_are_removed_and_text_is_kept():
     assert plain("\x1b[1;32mgrün\x1b[0m — fine") == "grün — fine"
 
 
@@ -129,14 +129,14 @@ def test_json_lines_are_objects_with_the_fields(stream, clock):
     assert (error["message"], error["name"], error["remedy"]) == ("Two.", "conflict", "Roll back.")
 
 
-def test_a_terminal_that_lacks_a_character_gets_a_question_mark(clock):
+def test_a_character_that_a_terminal_lacks_is_a_question_mark(clock):
     raw = io.BytesIO()
     ascii_only = io.TextIOWrapper(raw, encoding="ascii")  # kept: once collected it would close ``raw``
     Console(ascii_only, clock=clock).info("grün")
     assert raw.getvalue().decode().endswith("gr?n\n")
 
 
-def test_a_stream_that_is_gone_never_stops_a_release(stream, console):
+def test_a_closed_stream_never_stops_a_release(stream, console):
     stream.close()
     console.info("nobody hears this")
 
@@ -161,12 +161,12 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "xterm", "CI": "true"}, {"TERM": "dumb"}, {}])
-def test_in_a_ci_system_and_on_a_dumb_terminal_nothing_is_live(environ):
+def test_in_a_ci_system_and_on_a_dumb_terminal_there_is_no_live_line(environ):
     assert live_line(Terminal(), environ) is None
     assert live_line(io.StringIO(), {"TERM": "xterm"}) is None
 
 
-def test_on_a_terminal_a_wait_is_one_live_line_that_the_next_line_takes_away(clock, monkeypatch):
+def test_on_a_terminal_a_wait_is_one_live_line_that_the_next_line_replaces(clock, monkeypatch):
     for name, value in {"TERM": "xterm", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
     stream = Terminal()

@@ -32,7 +32,7 @@ def deployed(definition: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_accepted_definition_that_runs_differs_from_itself(version: str) -> None:
+def test_an_accepted_definition_does_not_differ_from_its_running_form(version: str) -> None:
     accepted = [verdict for verdict in VERDICTS if verdict[version]["status"] == 201]
     assert len(accepted) > 70
     for verdict in accepted:

@@ -68,7 +68,7 @@ def test_only_changes_of_an_observation_or_a_decision_are_written(tmp_path):
     assert 0 <= written[0]["offset"] <= written[2]["offset"]
 
 
-def test_an_observation_read_back_is_the_one_that_was_written_but_for_sessions_in_rotation():
+def test_an_observation_survives_writing_and_reading_except_sessions_in_rotation():
     read = decode_observation(10.0, json.loads(json.dumps(encode_observation(SEEN))))
     assert read == replace(SEEN, replicas=(replace(LB, servers={**LB.servers, "t1": Server(Serving.UP)}),))
 
@@ -85,17 +85,17 @@ def test_an_observation_read_back_is_the_one_that_was_written_but_for_sessions_i
         Fail("No.", "Run this again.", UnhealthyError),
     ],
 )
-def test_a_step_read_back_is_the_one_that_was_written(step):
+def test_a_step_survives_writing_and_reading(step):
     assert decode_step(json.loads(json.dumps(encode_step(step)))) == step
 
 
-def test_a_goal_read_back_is_the_one_that_was_written():
+def test_a_goal_survives_writing_and_reading():
     goal, policy = Goal(Kind.CANARY, "v2", 4, 2), Policy("rolling", 2, timeout=60.0, force=True)
     assert decode_goal(json.loads(json.dumps(encode_goal(goal, policy)))) == (goal, policy)
     assert decode_goal(json.loads(json.dumps(encode_goal(goal, Policy())))) == (goal, Policy())
 
 
-def test_a_second_run_appends_even_behind_a_line_that_was_cut(tmp_path):
+def test_a_second_run_appends_also_after_a_truncated_line(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"event": "step"}\n{"eve')
     with closing(Journal(path)) as journal:
@@ -123,13 +123,13 @@ def test_a_disk_that_is_full_is_one_warning():
     assert len(warnings) == 1
 
 
-def test_no_path_no_journal(tmp_path):
+def test_without_a_path_there_is_no_journal(tmp_path):
     journal = Journal(None)
     journal.result({"n": 1})
     journal.close()
 
 
-def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
+def test_a_journal_that_is_a_link_is_not_written(tmp_path):
     outside, warnings = tmp_path / "outside", []
     outside.write_text("untouched")
     (tmp_path / "journal.jsonl").symlink_to(outside)
@@ -139,7 +139,7 @@ def test_a_journal_that_is_a_link_is_not_kept(tmp_path):
     assert len(warnings) == 1
 
 
-def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
+def test_a_rejected_canary_counts_as_served_until_no_load_balancer_has_it_up(tmp_path):
     path = tmp_path / "journal.jsonl"
     down = replace(LB, servers={"t1": Server(Serving.MAINT), "t2": Server(Serving.MAINT)})
     with closing(Journal(path)) as journal:
@@ -157,7 +157,7 @@ def test_a_rejected_canary_is_served_until_no_load_balancer_has_it(tmp_path):
     assert served_on(tmp_path / "none", "v1", 9.0) is None
 
 
-def test_steps_that_were_not_performed_are_replayed_as_such(tmp_path):
+def test_steps_that_were_not_performed_are_marked_in_a_replay(tmp_path):
     path = tmp_path / "journal.jsonl"
     with closing(Journal(path)) as journal:
         journal.goal(Goal(Kind.PROMOTE, "v1", 2), Policy(), kept=BLUE)

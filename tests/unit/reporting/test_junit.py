@@ -57,11 +57,11 @@ def test_one_suite_per_target_one_case_per_check_and_instance(tmp_path: Path) ->
 
 @pytest.mark.skipif(not XSD.exists(), reason="Jenkins' schema is not beside this repository")
 @pytest.mark.parametrize("cases", [CASES, CASES[:1], []])
-def test_it_is_valid_by_the_schema_that_jenkins_uses(cases: list[Case]) -> None:
+def test_a_report_is_valid_by_the_schema_that_jenkins_uses(cases: list[Case]) -> None:
     xmlschema.XMLSchema10(str(XSD)).validate(junit.report(cases, PROPERTIES).decode())
 
 
-def test_characters_that_harm_are_gone_and_texts_are_not_endless() -> None:
+def test_invalid_characters_are_removed_and_texts_are_limited() -> None:
     text = junit.report([*CASES, Case("canary", "long", output="x" * 10**6)], {}).decode()
     assert not junit.ILLEGAL.search(text)
     assert "[31m" not in text
@@ -69,7 +69,7 @@ def test_characters_that_harm_are_gone_and_texts_are_not_endless() -> None:
     assert "characters omitted" in text
 
 
-def test_no_name_holds_an_address_for_ci_systems_compare_names() -> None:
+def test_names_contain_no_address_because_ci_systems_compare_names() -> None:
     elsewhere = [replace(case, address="10.9.9.9:1") for case in CASES]
     names = [
         [(case.name, case.place) for case in junit.read(junit.report(cases, PROPERTIES), suite="x")]
@@ -93,7 +93,7 @@ def test_a_written_report_is_readable() -> None:
     )
 
 
-def test_other_dialects_are_read() -> None:
+def test_other_dialects_of_junit_are_parsed() -> None:
     document = b"""<testsuite xmlns="urn:x" name="pytest"><properties/>
         <testcase classname="tests.smoke" name="one" time="1,000.5"><system-err>e</system-err></testcase>
         <testcase name="two" time="soon"><failure>first\nsecond</failure><system-out>o</system-out></testcase>
@@ -120,7 +120,7 @@ def test_a_document_that_is_not_junit_is_refused(document: bytes, said: str) -> 
         junit.read(document, suite="commands")
 
 
-def test_texts_of_a_read_case_are_as_short_as_those_of_a_report():
+def test_texts_of_a_parsed_case_have_the_limits_of_a_report():
     text = "x" * 1_000_000
     document = f'<testsuite><testcase name="{text}" classname="{text}"><failure>{text}</failure></testcase></testsuite>'
     (case,) = junit.read(document.encode(), suite="s")

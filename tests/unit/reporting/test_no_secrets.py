@@ -36,7 +36,7 @@ def clean(text: str) -> bool:
 @pytest.mark.parametrize(
     "text", [SECRET, PEM, f"before\n{PEM}\nafter", f"header {SECRET}!", json.dumps({"a": SECRET}), repr(SECRET)]
 )
-def test_no_line_of_the_log_holds_a_secret(log_format: Any, text: str) -> None:
+def test_no_line_of_the_log_contains_a_secret(log_format: Any, text: str) -> None:
     stream = io.StringIO()
     console = Console(stream, log_format)
     console.info(text)
@@ -47,14 +47,14 @@ def test_no_line_of_the_log_holds_a_secret(log_format: Any, text: str) -> None:
     assert clean(stream.getvalue())
 
 
-def test_removed_characters_uncover_no_secret() -> None:
+def test_removing_characters_reveals_no_secret() -> None:
     redaction.hide("password-of-mine")
     stream = io.StringIO()
     Console(stream).info("pass\x1b[0mword-of\u200e-mine")
     assert "***" in stream.getvalue()
 
 
-def test_a_line_of_json_stays_one() -> None:
+def test_a_line_of_json_stays_one_line() -> None:
     redaction.hide("false", '": "')
     stream = io.StringIO()
     Console(stream, "json").error(ConflictError("Is it false?", remedy=SECRET))
@@ -87,7 +87,7 @@ def test_the_manifest_lists_redacted_copies(tmp_path: Path) -> None:
     assert json.loads(whole.read_text())["redacted"] == []
 
 
-def test_the_journal_holds_no_secret_nor_does_its_echo(tmp_path: Path) -> None:
+def test_the_journal_and_its_echo_contain_no_secret(tmp_path: Path) -> None:
     said: list[str] = []
     with closing(Journal(tmp_path / "journal.jsonl", echo=said.append)) as journal:
         journal.result({"why": SECRET})
@@ -99,7 +99,7 @@ def test_the_journal_holds_no_secret_nor_does_its_echo(tmp_path: Path) -> None:
     assert clean("".join(said))
 
 
-def test_a_weak_secret_spoils_no_file(tmp_path: Path) -> None:
+def test_a_short_secret_breaks_no_file(tmp_path: Path) -> None:
     redaction.hide("test", "name", "state", "BGCI", "html", "body")
     artifacts = Artifacts(tmp_path)
     case = Case("suite", "the test of the name", "state", Outcome.FAILED, "html & <body>")
@@ -115,13 +115,13 @@ def test_a_weak_secret_spoils_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "bgci.env").read_text() == "BGCI_STATE=a=***\n"
 
 
-def test_junit_holds_no_secret_nor_half_of_one() -> None:
+def test_junit_contains_no_secret_nor_a_part_of_one() -> None:
     long = "x" * 9_990 + PEM + "y" * 20_000
     case = Case("suite", SECRET, SECRET, Outcome.FAILED, SECRET, long, output=long)
     assert clean(junit.report([case], {"ci": SECRET}).decode())
 
 
-def test_output_for_github_contains_no_secret_nor_half_of_one(tmp_path: Path) -> None:
+def test_output_for_github_contains_no_secret_nor_a_part_of_one(tmp_path: Path) -> None:
     result = {"command": "test", "code": 3, "name": "invalid", "seconds": 1.0}
     result |= {"message": "x" * 3_990 + PEM, "remedy": SECRET, "outputs": {"state": SECRET}}
     assert "Zq1" not in annotation(result)
@@ -150,5 +150,5 @@ def test_github_gets_each_mask_before_the_first_line_and_once() -> None:
 
 
 @pytest.mark.parametrize("system", ["gitlab", "jenkins", ""])
-def test_no_other_system_sees_a_mask(system: System) -> None:
+def test_only_github_gets_masks(system: System) -> None:
     assert Masks(system)() == []

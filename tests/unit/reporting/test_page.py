@@ -109,7 +109,7 @@ def html_of(lines, outcome=None, **more):
 # -- what must never come in or out -----------------------------------------------------------------------------------
 
 
-def test_no_text_of_others_becomes_markup():
+def test_foreign_text_is_never_markup():
     apps = app(HOSTILE, HOSTILE, (1, 1)), app("green", HOSTILE, (1, 1), app_id=HOSTILE)
     lines = [
         observed(0, *apps, step=Wait(Cause.HEALTH, HOSTILE)),
@@ -148,7 +148,7 @@ def test_changes_of_the_load_balancer_are_listed():
     assert "load balancer changes" not in html_of([])
 
 
-def test_nothing_is_loaded_from_anywhere():
+def test_the_page_loads_no_external_resource():
     html = html_of([hybrid(0), sample(1, (10, 0), (30, 0)), sample(2, (20, 0), (60, 0))])
     assert not re.search(r"src=|url\(|@import|https?://|//[a-z]", html)
     assert "default-src 'none'" in html
@@ -179,7 +179,7 @@ def test_options_and_unknown_fields_of_a_result_are_not_shown():
     assert "hunter2" not in html
 
 
-def test_an_ordinary_text_stays_as_it_is():
+def test_an_ordinary_text_is_unchanged():
     text = "0 of 1 instances of /web-green are healthy: 403 (no token was sent); see https://ci.example.com/job/7"
     assert for_page(text) == text
 
@@ -195,7 +195,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 # -- what is read ------------------------------------------------------------------------------------------------------
 
 
-def test_lines_that_cannot_be_read_are_left_out():
+def test_unreadable_lines_are_ignored():
     junk = ["", "{", "[]", "null", '{"event": "observed"}', '{"time": "soon", "event": "step"}', "\x00" * 5]
     odd = [
         event("observed", 1, now=1, full={"apps": "none"}),
@@ -222,7 +222,7 @@ def test_an_empty_journal_makes_a_page():
         assert text in html
 
 
-def test_stages_of_other_apps_and_revisions_are_another_story():
+def test_stages_of_other_apps_and_revisions_are_not_on_the_page():
     lines = [
         observed(0, app("blue", "v1", (4, 4))),
         result(1, revision="v1"),
@@ -237,13 +237,13 @@ def test_stages_of_other_apps_and_revisions_are_another_story():
     assert len(timeline(lines).snapshots) == 4
 
 
-def test_a_load_balancer_that_follows_later_makes_no_dip():
+def test_a_load_balancer_that_updates_later_is_not_a_dip():
     snapshot = timeline([observed(0, app("blue", "v1", (3, 4)), app("green", "v2", (1, 0), 1))]).snapshots[0]
     assert sum(app.in_rotation for app in snapshot.apps) == 4
     assert [app.share for app in snapshot.apps] == [0.875, 0.125]
 
 
-def test_a_dip_at_one_load_balancer_is_seen():
+def test_a_dip_at_one_load_balancer_is_shown():
     snapshot = timeline([observed(0, app("blue", "v1", (4, 1)))]).snapshots[0]
     assert snapshot.apps[0].in_rotation == 1
 
@@ -253,19 +253,19 @@ def test_an_unreadable_load_balancer_is_ignored():
     assert timeline([observed(0, app("blue", "v1", (0, 0)), deaf={ONE, TWO})]).snapshots == []
 
 
-def test_the_journal_of_a_job_begins_again_and_is_a_separate_span():
+def test_the_journal_of_a_job_is_a_separate_span():
     lines = [hybrid(10, offset=0), hybrid(15, offset=5), result(17, seconds=9), hybrid(600, offset=0), hybrid(610)]
     spans = timeline(lines).spans
     assert [span.name for span in spans] == ["canary", ""]
     assert [span.end - span.start for span in spans] == [7, 10]
 
 
-def test_a_result_by_another_clock_does_not_stretch_time():
+def test_a_result_of_another_clock_does_not_extend_a_span():
     spans = timeline([hybrid(10, offset=0), hybrid(15, offset=5), result(500, seconds=9)]).spans
     assert [span.end - span.start for span in spans] == [5]
 
 
-def test_spans_that_overlap_are_one():
+def test_overlapping_spans_are_merged():
     lines = [
         hybrid(10, offset=0),
         hybrid(40, offset=30),
@@ -286,7 +286,7 @@ def test_a_long_judgement_is_drawn_with_few_points():
         )
 
 
-def test_smaller_totals_begin_another_judgement():
+def test_decreasing_totals_begin_another_judgement():
     lines = [
         sample(1, (10, 0), (30, 0)),
         sample(2, (20, 1), (60, 0)),
@@ -299,14 +299,14 @@ def test_smaller_totals_begin_another_judgement():
 # -- what is told ------------------------------------------------------------------------------------------------------
 
 
-def test_the_verdict_and_the_remedy_are_on_top():
+def test_the_verdict_and_the_remedy_are_at_the_top():
     outcome = {"code": 7, "name": "rejected", "message": "v2 is rejected", "remedy": "roll back", "command": "test"}
     text = "".join(read(html_of([hybrid(0), result(1)], outcome)).text)
     assert text.index("rejected · exit code 7") < text.index("v2 is rejected") < text.index("roll back")
     assert text.index("roll back") < text.index("Stages")
 
 
-def test_an_earlier_failure_is_named_though_the_last_stage_went_well():
+def test_an_earlier_failure_is_shown_although_the_last_stage_succeeded():
     seen = page_model(
         [result(1, "test", 7, message="2 % errors"), result(2, "rollback")], {"command": "rollback", "code": 0}
     )
@@ -314,7 +314,7 @@ def test_an_earlier_failure_is_named_though_the_last_stage_went_well():
     assert seen["earlier"] == ["test v2 (rejected): 2 % errors"]
 
 
-def test_times_stand_beside_their_physical_limit():
+def test_times_are_shown_beside_their_physical_limit():
     (bar,) = page_model([hybrid(0), result(15, seconds=15.0, timings=TIMINGS)], {})["bars"]
     assert (bar.limit, bar.above, bar.rest) == pytest.approx((66.67, 13.33, 20.0), abs=0.01)
     assert bar.text == "12 s to the goal, physical limit 10 s (health 8 s, load balancer 2 s): 20% above it"
@@ -324,7 +324,7 @@ def test_a_stage_of_a_release_by_steps_is_shown_with_its_size():
     assert page_model([result(1, step="25%")], {})["bars"][0].stage.step == "25%"
 
 
-def test_the_judges_numbers_and_its_verdict_are_told():
+def test_the_judges_numbers_and_its_verdict_are_shown():
     lines = [
         hybrid(0),
         sample(1, (100, 1), (300, 0)),
@@ -337,7 +337,7 @@ def test_the_judges_numbers_and_its_verdict_are_told():
     assert [figure.title for figure in seen["judged"]] == ["Error rate"]
 
 
-def test_response_times_are_drawn_where_there_are_some():
+def test_response_times_are_drawn_if_measured():
     samples = [sample(i, (10 * i, 0, 12.0 + i % 3), (30 * i, 0, 11.0)) for i in range(1, 30)]
     seen = page_model([hybrid(0), *samples], {})
     assert [figure.title for figure in seen["judged"]] == ["Error rate", "Response time"]
@@ -378,7 +378,7 @@ def test_the_checks_are_read_from_our_own_junit_file(tmp_path):
 # -- geometry ----------------------------------------------------------------------------------------------------------
 
 
-def test_time_between_stages_takes_no_room_and_that_is_said():
+def test_time_between_stages_is_omitted_with_a_note():
     axis = Axis([Span(0, 60), Span(7200, 7260)], 0, 1000)
     places = [axis.x(at) for at in (-5, 0, 30, 60, 5000, 7200, 7230, 9e9)]
     assert places == pytest.approx([0, 0, 250, 500, 500, 500, 750, 1000])
@@ -398,7 +398,7 @@ def test_time_between_stages_takes_no_room_and_that_is_said():
         [Span(i * 50, i * 50 + 3) for i in range(40)],
     ],
 )
-def test_labels_of_the_time_do_not_touch(spans, width):
+def test_labels_of_the_time_axis_do_not_overlap(spans, width):
     ticks = list(Axis(spans, 50, 50 + width).ticks())
     assert ticks
     for (x, text), (later, following) in pairwise(ticks):
@@ -434,7 +434,7 @@ def test_the_median_is_of_the_last_values():
     assert moving_median(points)[-1] == (30.0, 18.0)  # of 6 to 30
 
 
-def test_the_measured_share_waits_for_enough_requests():
+def test_the_measured_share_needs_enough_requests():
     run = [Sample(float(i), Variant(10 * i, 0), Variant(30 * i, 0)) for i in range(5)]
     assert list(measured_share(run)) == [(2.0, 0.25), (4.0, 0.25)]
     probed = [Sample(float(i), Variant(10 * i, 0, probes=10 * i), Variant(90 * i, 0, probes=90 * i)) for i in range(5)]
@@ -445,7 +445,7 @@ def test_the_measured_share_waits_for_enough_requests():
     ("seconds", "text"),
     [(0.041, "41 ms"), (0, "0 s"), (59.94, "59.9 s"), (59.96, "1 min"), (125, "2 min 05 s"), (3720, "1 h 02 min")],
 )
-def test_durations_are_for_people(seconds, text):
+def test_durations_are_shown_in_readable_units(seconds, text):
     assert duration(seconds) == text
 
 

@@ -64,7 +64,7 @@ def test_an_app_without_a_usable_task_has_no_frontend() -> None:
 
 
 @pytest.mark.parametrize("state", ["TASK_RUNNING", "TASK_LOST", "TASK_UNREACHABLE"])
-def test_running_lost_and_unreachable_tasks_are_served(state: str) -> None:
+def test_running_lost_and_unreachable_tasks_are_servers(state: str) -> None:
     assert servers(text(an_app("/web", a_task("a", state=state))))
 
 
@@ -108,7 +108,7 @@ def test_labels_change_port_mode_address_balance() -> None:
     assert "x-marathon-app-id" not in config
 
 
-def test_a_host_name_is_none_in_the_templates_of_an_app_without_virtual_hosts() -> None:
+def test_the_host_name_is_none_in_templates_of_an_app_without_virtual_hosts() -> None:
     labels = {"0_HTTP_FRONTEND_APPID_ACL": "  # for {hostname}\n"}
     assert "# for None" in section(text(an_app("/web", a_task("a"), **labels)), "frontend marathon_http_appid_in")
 
@@ -131,7 +131,7 @@ def test_a_virtual_host_makes_it_http_unless_the_check_does(vhost: str | None, m
         ("AUTH", "realm:user:pass:word"),
     ],
 )
-def test_a_label_that_cannot_be_read_raises_without_any_task_and_in_any_group(name: str, value: str) -> None:
+def test_an_unreadable_label_raises_without_any_task_and_in_any_group(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         text(an_app("/web", GROUP="other", **{f"0_{name}": value}), groups=("external",))
 
@@ -156,13 +156,13 @@ def test_a_template_that_cannot_be_formatted_raises_as_soon_as_a_task_is_served(
         text(an_app("/web", a_task("a"), **labels), listen=listen)
 
 
-def test_templates_without_placeholders_are_taken_as_they_are() -> None:
+def test_templates_without_placeholders_are_unchanged() -> None:
     labels = {"0_BACKEND_HTTP_OPTIONS": "  # {as it is\n", "0_USE_HSTS": "y", "0_BACKEND_HSTS_OPTIONS": "  # }\n"}
     lines = section(text(an_app("/web", a_task("a"), **labels)), "backend web_10101")
     assert lines[2:4] == ["# }", "# {as it is"]
 
 
-def test_while_two_colours_stand_the_old_ones_labels_hold_for_both() -> None:
+def test_while_two_colours_run_the_old_apps_labels_are_in_force_for_both() -> None:
     blue = colour("blue", a_task("o", 31001), day=1, **{"0_BALANCE": "leastconn"})
     green = colour("green", a_task("n", 31002), day=2, **{"0_BALANCE": "random", "0_BACKEND_WEIGHT": "high"})
     assert "balance leastconn" in section(text(blue, green), "backend web_10101")
@@ -239,7 +239,7 @@ def test_h39_with_the_health_check_option_results_that_vanish_drop_the_servers()
     assert not servers(text(an_app("/web", a_task("a", alive=None)), memory=memory))
 
 
-def test_with_the_health_check_option_an_absent_list_of_results_means_what_was_known() -> None:
+def test_with_the_health_check_option_missing_results_keep_the_last_known_health() -> None:
     silent = a_task("a")
     del silent["healthCheckResults"]
     memory = HealthMemory()
@@ -255,7 +255,7 @@ def test_the_memory_of_health_is_bounded() -> None:
     assert [memory.alive({"id": name}) for name in "cba"] == [True, True, False]
 
 
-def test_server_ids_are_stable_and_never_taken_twice() -> None:
+def test_server_ids_are_stable_and_unique() -> None:
     taken: set[int] = set()
     assert server_id("127_0_0_1_31001", taken) == 25902
     assert server_id("127_0_0_1_31001", taken) != 25902

@@ -52,11 +52,13 @@ def pair(old: int, new: int, *, target: int | None, healthy: int | None = None, 
         "scaled at the same moment",
     ],
 )
-def test_draining_tasks_are_as_measured_on_the_real_one(situation: dict[str, Any], expected: list[str]) -> None:
+def test_draining_tasks_are_those_measured_on_the_real_marathon_lb(
+    situation: dict[str, Any], expected: list[str]
+) -> None:
     assert pair(**situation) == expected
 
 
-def test_lowest_ids_drain_whatever_the_order_of_the_list() -> None:
+def test_lowest_ids_drain_in_any_order_of_the_list() -> None:
     old = colour("blue", a_task("c"), a_task("a"), a_task("b"), day=1, target=3)
     new = colour("green", a_task("z"), day=2, target=3)
     assert draining(old, new) == draining(new, old) == ["a"]

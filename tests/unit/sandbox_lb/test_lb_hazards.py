@@ -60,7 +60,7 @@ async def seems_normal(balancer: Balancer, before: list[int]) -> None:
 
 
 @pytest.mark.parametrize("label", ["0_BACKEND_WEIGHT", "0_PORT", "0_AUTH"])
-def test_label_that_is_no_number_freezes_every_app_from_the_post_on(tmp_path: Path, label: str) -> None:
+def test_label_that_is_not_a_number_freezes_every_app_from_its_creation_on(tmp_path: Path, label: str) -> None:
     async def story(world: World) -> None:
         one, two = await world.task("one"), await world.task("two")
         world.marathon.apps = [an_app("/web", one)]
@@ -131,7 +131,7 @@ async def duplicates(balancer: Balancer) -> list[str]:
     return [backend for (backend, _), count in names.items() if count > 1]
 
 
-def test_only_app_that_is_invalid_causes_no_reload_at_all(tmp_path: Path) -> None:
+def test_an_invalid_app_alone_causes_no_reload(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         one = await world.task("one")
         world.marathon.apps = [an_app("/web", one)]
@@ -154,7 +154,7 @@ async def absent(balancer: Balancer) -> bool:
     return False
 
 
-def test_h56_baseline_posted_again_beside_a_bad_revision_is_served_once_that_one_is_scaled(tmp_path: Path) -> None:
+def test_h56_baseline_posted_again_beside_a_bad_revision_is_served_after_the_revision_is_scaled(tmp_path: Path) -> None:
     """The later ``lastScalingAt`` leads. While the bad revision leads, the posted baseline is in maintenance."""
 
     async def story(world: World) -> None:
@@ -244,7 +244,7 @@ def test_server_line_without_other_options_drains_nothing(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "labels", [{}, {"0_PORT": "10102", "0_FRONTEND_HEAD": "\nfrontend x\n  bind {bindAddr}:10101\n  mode http\n"}]
 )
-def test_stranger_on_a_service_port_gets_its_share_of_the_users(tmp_path: Path, labels: dict[str, str]) -> None:
+def test_stranger_on_a_service_port_gets_its_share_of_the_requests(tmp_path: Path, labels: dict[str, str]) -> None:
     async def story(world: World) -> None:
         ours = an_app("/web", await world.task("ours"))
         stranger = an_app("/stranger", await world.task("stranger"), **labels)
@@ -261,7 +261,7 @@ def test_stranger_on_a_service_port_gets_its_share_of_the_users(tmp_path: Path, 
     in_a_world(tmp_path, story)
 
 
-def test_stranger_with_our_group_label_stands_in_our_backend(tmp_path: Path) -> None:
+def test_stranger_with_our_group_label_is_in_our_backend(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         ours, stranger = await world.task("ours"), await world.task("stranger")
         app = an_app("/ta/web", stranger, DEPLOYMENT_GROUP="web", **{"0_PORT": "10101"})
@@ -289,7 +289,7 @@ def test_h49_deletion_without_a_task_event_is_seen_at_the_next_signal_only(tmp_p
     in_a_world(tmp_path, story)
 
 
-def test_live_configuration_is_valid_wherever_haproxy_looks_at_it(tmp_path: Path) -> None:
+def test_live_configuration_is_valid_in_any_directory(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"), **{"0_VHOST": "web.example"})]
         balancer = await world.balancer()
@@ -301,7 +301,7 @@ def test_live_configuration_is_valid_wherever_haproxy_looks_at_it(tmp_path: Path
     in_a_world(tmp_path, story)
 
 
-def test_statistics_page_shows_the_workers_pid_and_how_long_it_runs(tmp_path: Path) -> None:
+def test_statistics_page_shows_the_workers_pid_and_uptime(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"))]
         balancer = await world.balancer()

@@ -27,5 +27,5 @@ def test_requests_are_logged_only_when_asked_for():
     assert "log-format" in logged
 
 
-def test_haproxy_refuses_a_format_of_http_for_tcp_so_it_has_none():
+def test_tcp_frontends_have_no_http_log_format():
     assert "log-format" not in text(replace(LISTEN, log_requests=True), HAPROXY_0_MODE="tcp")

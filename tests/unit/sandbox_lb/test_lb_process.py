@@ -176,7 +176,7 @@ async def count_is(balancer: Balancer, count: int) -> bool:
     return len(await balancer.pids()) == count
 
 
-def test_h38_an_error_of_marathon_leaves_everything_as_it_was_until_a_nudge(tmp_path: Path) -> None:
+def test_h38_after_an_error_of_marathon_the_configuration_stays_until_a_reload_request(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         one, two = await world.task("one"), await world.task("two")
         world.marathon.apps = [an_app("/web", one)]
@@ -193,7 +193,7 @@ def test_h38_an_error_of_marathon_leaves_everything_as_it_was_until_a_nudge(tmp_
     in_a_world(tmp_path, story)
 
 
-def test_h09_one_broken_pair_stops_the_updates_of_every_app_until_it_is_mended(tmp_path: Path) -> None:
+def test_h09_one_broken_pair_stops_the_updates_of_every_app_until_it_is_fixed(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         one, two, other = [await world.task(name) for name in ("one", "two", "other")]
         pair = [colour("blue", other, day=1), colour("green", other, day=2, target=1)]
@@ -244,7 +244,7 @@ async def other_pids(balancer: Balancer, before: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_no_haproxy_outlives_the_process_however_it_ends(tmp_path: Path, how: signal.Signals) -> None:
+def test_no_haproxy_outlives_the_process(tmp_path: Path, how: signal.Signals) -> None:
     async def story(world: World) -> None:
         one, two = await world.task("one"), await world.task("two")
         world.marathon.apps = [an_app("/web", one)]
@@ -270,7 +270,7 @@ async def busy(balancer: Balancer, port: int) -> bool:
     return any(line.split(",")[1].endswith(f"_{port}") and line.split(",")[4] == "1" for line in stats.splitlines())
 
 
-def test_a_haproxy_that_dies_is_started_again(tmp_path: Path) -> None:
+def test_a_haproxy_that_ends_is_started_again(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.apps = [an_app("/web", await world.task("one"))]
         balancer = await world.balancer()
@@ -287,7 +287,7 @@ async def not_refused(balancer: Balancer) -> bool:
     return not await refused(balancer)
 
 
-def test_it_opens_no_port_without_marathon_and_serves_as_soon_as_that_is_there(tmp_path: Path) -> None:
+def test_without_marathon_no_port_opens_until_marathon_answers(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.marathon.status = 503
         world.marathon.apps = [an_app("/web", await world.task("one"))]
@@ -302,7 +302,7 @@ def test_it_opens_no_port_without_marathon_and_serves_as_soon_as_that_is_there(t
     in_a_world(tmp_path, story)
 
 
-def test_an_app_whose_port_somebody_else_has_is_left_out_until_it_is_free(tmp_path: Path) -> None:
+def test_an_app_with_an_occupied_port_is_left_out_until_the_port_is_free(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         one = await world.task("one")
         world.marathon.apps = [an_app("/web", one)]
@@ -381,6 +381,6 @@ def test_a_claimed_port_is_free_for_a_haproxy_and_taken_for_others() -> None:
     assert not is_taken("*", port)
 
 
-def test_an_address_that_is_not_ours_is_an_expected_failure() -> None:
+def test_an_address_of_another_machine_is_an_expected_failure() -> None:
     with pytest.raises(UnavailableError, match="cannot listen on"):
         claim("192.0.2.1", 0)

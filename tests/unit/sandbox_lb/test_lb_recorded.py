@@ -19,7 +19,7 @@ OUR_OWN = "  http-request set-header Host %[req.hdr(host),field(1,:)]\n"
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=range(len(RECORDED)))
-def test_configuration_is_that_of_the_real_one_or_both_raise(case: dict[str, Any]) -> None:
+def test_configuration_equals_that_of_the_real_marathon_lb_or_both_raise(case: dict[str, Any]) -> None:
     apps, memory = case["apps"], HealthMemory()
     for expected in case["passes"]:
         assert configuration(apps, case["groups"], memory) == expected

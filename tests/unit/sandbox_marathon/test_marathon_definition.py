@@ -100,11 +100,11 @@ def test_wrong_volume_is_not_valid(volume: Json, paths: list[str]) -> None:
         (app(healthChecks=[{"command": {"value": "x"}}]), "illegal protocol HTTP specified with command"),
     ],
 )
-def test_an_unexpected_value_is_500(body: Json, message: str) -> None:
+def test_a_value_that_marathon_does_not_expect_is_500(body: Json, message: str) -> None:
     assert refusal(body) == (500, message, [])
 
 
-def test_what_has_no_fields_is_read_as_an_object_without_any() -> None:
+def test_a_value_that_is_not_an_object_is_read_as_an_empty_object() -> None:
     stored = definition.create(app(unreachableStrategy=5, healthChecks=[1], networks=[]), NEW)
     assert stored["unreachableStrategy"] == {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}
     assert (stored["healthChecks"][0]["protocol"], stored["networks"]) == ("HTTP", [{"mode": "host"}])
@@ -129,7 +129,7 @@ def test_persistent_volume_makes_a_resident_app() -> None:
     assert stored["container"]["volumes"][0]["persistent"] == {"type": "root", "size": 1, "constraints": []}
 
 
-def test_update_keeps_what_it_does_not_name_and_the_role_that_there_is() -> None:
+def test_update_keeps_unnamed_fields_and_the_role() -> None:
     current = {**definition.create(app(labels={"a": "b"}), NEW), "role": "other"}
     stored = definition.update({"cpus": 2, "labels": {"c": "d"}}, current, NEW)
     assert stored == {**current, "cpus": 2.0, "labels": {"c": "d"}}
@@ -148,7 +148,7 @@ def test_version_is_given_alone_in_an_update() -> None:
         definition.update(given, current, NEW)
 
 
-def test_older_marathon_does_not_read_what_came_later() -> None:
+def test_older_marathon_ignores_fields_of_later_versions() -> None:
     body = command(
         role="a b", check={}, resourceLimits={"cpus": 0}, container={"type": "MESOS", "appc": {"image": "x"}}
     )

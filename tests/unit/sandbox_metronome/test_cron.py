@@ -63,11 +63,11 @@ def test_next_time_is_the_first_at_which_all_fields_match(text: str, expected: s
     assert due.isoformat(timespec="minutes") == f"{expected}+00:00"
 
 
-def test_fields_are_meant_in_the_time_zone_of_the_schedule() -> None:
+def test_fields_are_interpreted_in_the_time_zone_of_the_schedule() -> None:
     due = cron.parse("0 3 * * *").next_after(NOON, ZoneInfo("Europe/Berlin"))
     assert due is not None
     assert due.astimezone(timezone.utc) == datetime(2024, 5, 2, 1, 0, tzinfo=timezone.utc)
 
 
-def test_year_that_is_over_has_no_next_time() -> None:
+def test_a_past_year_has_no_next_time() -> None:
     assert cron.parse("0 0 1 1 * 2020").next_after(NOON, timezone.utc) is None
