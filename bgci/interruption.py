@@ -35,6 +35,12 @@ END_SECONDS = 2.0  # seconds; limit of the work at the end of the process
 STUCK = 2.0  # seconds after a signal in which a pipe without a reader can delay the command
 
 
+class _Deadline(threading.local):
+    """The deadline of the current work, for each thread."""
+
+    at = math.inf
+
+
 class Signals:
     """The signals of this process. ``over``: the result is being written; signals do not interrupt this.
 
@@ -54,7 +60,7 @@ class Signals:
         self._noted: list[tuple[int, float]] = []
         self._taken = 0
         self._aborted_at = -math.inf
-        self._until = math.inf  # the deadline of the current work
+        self._deadline = _Deadline()
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler. It takes no lock: the interrupted thread can hold it."""
@@ -80,16 +86,27 @@ class Signals:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Limit every call within the block to so many seconds from now; the innermost limit counts."""
-        before, self._until = self._until, time.monotonic() + seconds
+        """Limit all calls of the block together to so many seconds. An outer limit stands still meanwhile."""
+        began = time.monotonic()
+        before, self._deadline.at = self._deadline.at, began + seconds
         try:
             yield
         finally:
-            self._until = before
+            self._deadline.at = before + time.monotonic() - began
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """The same within an outer limit, which goes on."""
+        before = self._deadline.at
+        self._deadline.at = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._deadline.at = before
 
     def left(self) -> float:
-        """Seconds until the deadline of ``within``; infinite outside of one."""
-        return self._until - time.monotonic()
+        """Seconds until the deadline of ``within`` or ``at_most``; infinite outside of both."""
+        return self._deadline.at - time.monotonic()
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises AbortedError as soon as a signal comes."""
@@ -162,6 +179,7 @@ signals = Signals()
 pause = signals.pause
 call = signals.call
 within = signals.within
+at_most = signals.at_most
 left = signals.left
 
 

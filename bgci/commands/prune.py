@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bgci.dcos.http import LONGEST
 from bgci.dcos.metronome import Job
 from bgci.engine.lock import Way
+from bgci.interruption import within
 from bgci.operations.context import stage
 from bgci.operations.exclusion import take_lock
 from bgci.operations.publishing import jobs_of_app, needed_metronome
@@ -26,7 +28,8 @@ def run(settings: Settings) -> None:
             if settings.dry_run:
                 context.plan(f"Remove job {job.id}.")
             else:
-                metronome.delete(job.id, stop_runs=False)
+                with within(LONGEST):
+                    metronome.delete(job.id, stop_runs=False)
                 context.console.step(f"Removed job {job.id}.")
         removed = () if settings.dry_run else tuple(job.id for job in old)
         context.result = replace(context.result, removed=removed)

@@ -6,7 +6,7 @@ import os
 import sys
 
 from bgci.errors import UsageError
-from bgci.interruption import call
+from bgci.interruption import call, within
 from bgci.operations.app_removal import remove
 from bgci.operations.context import Context, stage
 from bgci.options import Settings
@@ -36,7 +36,8 @@ def _require_confirmed(context: Context) -> None:
     sys.stderr.write(f"This deletes {app_id} and its jobs; users then get errors. Type {app_id} to confirm: ")
     sys.stderr.flush()
     try:
-        answer = call(sys.stdin.readline, ANSWER_SECONDS)  # a signal ends it
+        with within(ANSWER_SECONDS):
+            answer = call(sys.stdin.readline, ANSWER_SECONDS)  # a signal ends it
     except TimeoutError:
         answer = ""
     if answer.strip() not in (app_id, app_id.lstrip("/")):

@@ -25,8 +25,9 @@ from bgci.dcos.marathon import Marathon
 from bgci.dcos.metronome import Metronome
 from bgci.dcos.permissions import folder_of
 from bgci.errors import BgciError, DeniedError, UnavailableError
+from bgci.interruption import call
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS, HANDSHAKE_SECONDS = 5.0, 10.0  # to connect to one address; with its name, and until it is secured
 
 
 def certificate_end(url: str) -> datetime | None:
@@ -64,11 +65,18 @@ def _handshake(url: str, context: ssl.SSLContext) -> bytes:
     """The server's certificate, in DER form. Raises OSError."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
-    with (
-        socket.create_connection((host, port), CONNECT_SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secured,
-    ):
-        return secured.getpeercert(binary_form=True) or b""
+
+    def shaken() -> bytes:
+        with (
+            socket.create_connection((host, port), CONNECT_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            return secured.getpeercert(binary_form=True) or b""
+
+    try:
+        return call(shaken, HANDSHAKE_SECONDS)
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or "no handshake in time") from error
 
 
 def clock_offset(http: Http, path: str) -> tuple[float, float] | None:

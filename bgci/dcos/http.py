@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ from bgci.dcos.http_body import ENCODINGS, TooLarge, in_requests_words, read_bod
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.dcos.http_session import MAX_PAUSE, Sessions, retry_after
 from bgci.errors import AbortedError, DeniedError, UnavailableError
-from bgci.interruption import SETTLE, call, left, pause
+from bgci.interruption import SETTLE, at_most, call, left, pause
 
 Params = Sequence[tuple[str, str]]
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 MAX_REDIRECTS = 5
+LONGEST = 60.0  # seconds of a request with its login, redirects, pauses and repetitions
 
 
 class Auth(Protocol):
@@ -68,9 +70,9 @@ class Http:
 
     ``auth`` is called for each request, but never for one to another origin. After a 401, which means that the server
     has not carried out the request, it can renew itself once. ``name`` is for messages ("Marathon"). Timeouts and
-    ``backoff`` (the first pause, doubled each time) are in seconds; the limit of an answer is two read timeouts in all.
-    ``retry_for``: seconds of retries after a 429 or 503, with any number of attempts. A signal ends a request and its
-    pauses. Not for use by several threads.
+    ``backoff`` (the first pause, doubled each time) are in seconds; the limit of an answer is two read timeouts in all,
+    and that of a request `LONGEST`. ``retry_for``: seconds of retries after a 429 or 503, with any number of attempts.
+    A signal ends a request and its pauses. Not for use by several threads.
     """
 
     def __init__(
@@ -107,9 +109,9 @@ class Http:
         return other
 
     def with_limit(self, seconds: float) -> Http:
-        """The same session, with so many seconds to connect and to read, and without another attempt."""
+        """The same session, with so many seconds for an answer, and without another attempt."""
         other = self.below("")
-        other._timeouts, other._total, other._retries = (seconds, seconds), 3 * seconds, 0
+        other._timeouts, other._total, other._retries = (seconds, seconds), seconds, 0
         return other
 
     def free(self) -> Http:
@@ -161,6 +163,7 @@ class Http:
     def delete(self, path: str, *, params: Params = ()) -> Any:
         return self.value(self.request("DELETE", path, params=params))
 
+    @at_most(LONGEST)
     def request(
         self,
         method: str,
@@ -180,7 +183,8 @@ class Http:
         repeatable = harmless or method != "POST"
         url = self.base_url + path
         problem, remedy = "", ""
-        retry_until = time.monotonic() + self._retry_for
+        began = time.monotonic()
+        retry_until = began + self._retry_for
         for attempt in count():
             most = attempt >= self._retries
             wait = min(MAX_PAUSE, self._backoff * 2 ** min(attempt, self._retries)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
@@ -194,7 +198,7 @@ class Http:
                     remedy=CREDENTIALS_REMEDY,
                 ) from None  # the original error shows the header
             except (TooLarge, TimeoutError, requests.RequestException) as error:
-                problem, remedy, again = self._unanswered(error, repeatable)
+                problem, remedy, again = self._unanswered(error, repeatable, began)
             else:
                 if response.status_code not in TRY_AGAIN:
                     return self._judged(method, response, json)
@@ -211,13 +215,14 @@ class Http:
         remedy = remedy or "Check the URL, the network and the service's health; then run the command again."
         raise UnavailableError(f"{self.name} cannot be reached at {shown(url)}: {problem}", remedy=remedy)
 
-    def _unanswered(self, error: Exception, repeatable: bool) -> tuple[str, str, bool]:
+    def _unanswered(self, error: Exception, repeatable: bool, began: float) -> tuple[str, str, bool]:
         """Why there is no answer, the remedy, and whether the request can be sent again."""
         if isinstance(error, requests.RequestException):
             again = not_sent(error) or (repeatable and not isinstance(error, requests.exceptions.SSLError))
             return *explained(error, self.base_url, self._timeouts), again
-        limit = "--timeout" if left() <= 0 else f"{self._total:g} s"
-        return str(error) or f"its answer is not complete within {limit}", "", False
+        limit = self._total if left() > 0 else round(time.monotonic() - began)
+        late = f"its answer is not complete within {limit:g} s" if limit else "the command's time limit has passed"
+        return str(error) or late, "", False
 
     def _exchange(
         self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
@@ -257,7 +262,7 @@ class Http:
             sent["Content-Type"] = "application/json"  # Metronome requires it without a body too
         if credentials and self._auth:
             self._auth(sent)
-        session = self._sessions.current
+        session, over = self._sessions.current, threading.Event()
 
         def exchanged() -> requests.Response:
             with (
@@ -275,13 +280,14 @@ class Http:
                     stream=True,
                 ) as response,
             ):
-                read_body(response)
+                read_body(response, over)
                 return response
 
         try:
             # A change may be answered just now: a rollback after an abort should see its complete effect.
             return call(exchanged, self._total, settle=0.0 if method == "GET" else SETTLE)
         except (AbortedError, TimeoutError):
+            over.set()
             self._sessions.replace()  # the abandoned thread still uses it
             raise
 

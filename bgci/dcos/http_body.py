@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,15 +32,15 @@ def in_requests_words() -> Iterator[None]:
         raise requests.ConnectionError(error) from error
 
 
-def read_body(response: requests.Response) -> None:
-    """Read the body into the response's content. Raises TooLarge, or the errors of requests."""
+def read_body(response: requests.Response, over: threading.Event) -> None:
+    """Read the body into the response's content, until the event. Raises TooLarge, or the errors of requests."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise requests.exceptions.ContentDecodingError(f"its encoding {encoding[:40]!r} is unknown")
     decoder = zlib.decompressobj(16 + zlib.MAX_WBITS) if "gzip" in encoding else None
     body = bytearray()
     try:
-        while part := response.raw.read(CHUNK, decode_content=False):
+        while not over.is_set() and (part := response.raw.read(CHUNK, decode_content=False)):
             body += decoder.decompress(part, MOST + 1 - len(body)) if decoder else part
             if len(body) > MOST:
                 raise TooLarge(f"its answer is longer than {MOST >> 20} MiB")

@@ -18,7 +18,7 @@ from bgci.engine.lock import Way
 from bgci.engine.observation import Serving
 from bgci.engine.ownership import folder, same_group
 from bgci.errors import AbortedError, BgciError, ConflictError, DeadlineError, DeniedError, UnavailableError, amended
-from bgci.interruption import pause
+from bgci.interruption import SLACK, pause, within
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 
@@ -67,7 +67,8 @@ def _adopt(context: Context, examination: Examination) -> CheckResult:
     take_lock(context, Way.PROCESS)
     context.console.step(f"Set {', '.join(plan.changes)} of {plan.app_id}.")
     context.result = replace(context.result, changed=True)
-    set_labels(marathon, app, plan, timeout=context.settings.timeout, waiting=context.console.wait)
+    with within(context.settings.timeout + SLACK):
+        set_labels(marathon, app, plan, timeout=context.settings.timeout, waiting=context.console.wait)
     _await_balancers(context, plan.app_id)
     return ok("adopt", f"{plan.app_id} is adopted: {', '.join(plan.changes)} set")
 
@@ -168,7 +169,9 @@ def set_labels(
             pause(PAUSE)
     except (DeadlineError, AbortedError) as error:
         seconds = ABORT_SECONDS if isinstance(error, AbortedError) else revert_seconds
-        raise amended(error, more=unlock(marathon, plan, deployment, seconds)) from error
+        with within(2 * seconds):
+            state = unlock(marathon, plan, deployment, seconds)
+        raise amended(error, more=state) from error
 
 
 def unlock(marathon: Marathon, plan: Adoption, deployment: str, seconds: float) -> str:

@@ -18,7 +18,7 @@ from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Kind
 from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeadlineError, DeniedError
-from bgci.interruption import pause
+from bgci.interruption import SLACK, pause, within
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.goal import as_job, reach
@@ -61,7 +61,8 @@ def _remove_apps(context: Context, apps: Sequence[RunningApp]) -> None:
         _tell_cost(context, app)
         context.cluster.marathon.delete(app.id)
         context.console.step(f"Deleted {app.id}.")
-    _wait_until_gone(context)
+    with within(context.settings.timeout + SLACK):
+        _wait_until_gone(context)
 
 
 def _conclude(context: Context, message: str, *, changed: bool) -> None:

@@ -20,7 +20,7 @@ from bgci.dcos.marathon_lb import ServerRow
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.observation import Serving
 from bgci.errors import ConflictError, UnavailableError
-from bgci.interruption import call, pause
+from bgci.interruption import SLACK, call, pause, within
 from bgci.operations.context import Context
 from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
 from bgci.operations.topology import RunningPair, current_hybrid, group_of, places_of
@@ -123,7 +123,7 @@ def watch(
     began = reported = time.monotonic()
     until, sized = began + context.settings.judge_for, False
     context.console.step(f"Judging the canary against the baseline for at most {context.settings.judge_for:.0f}s.")
-    with _pool() as pool:
+    with _pool() as pool, within(context.settings.judge_for + SLACK):
         while True:
             next_look = time.monotonic() + PAUSE
             look()

@@ -11,7 +11,7 @@ from bgci.checks.test_result import Case, Outcome
 from bgci.dcos.marathon import Marathon
 from bgci.engine.observation import App
 from bgci.errors import BgciError, UnavailableError
-from bgci.interruption import pause
+from bgci.interruption import SLACK, pause, within
 from bgci.operations.context import Context
 from bgci.operations.topology import RunningPair, places_of
 
@@ -59,7 +59,9 @@ class CanaryWatch:
 
     def cases(self) -> Iterator[Case]:
         """One test case for each tested task, after the tests have ended: whether it stayed healthy all the time."""
-        self._note(self.health.ended(self._last(), self._now()))
+        with within(self._context.settings.timeout + SLACK):
+            last = self._last()
+        self._note(self.health.ended(last, self._now()))
         for task_id, place in self._places.items():
             why = self.health.trouble(task_id)
             outcome = Outcome.FAILED if why else Outcome.PASSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
 from bgci.bounded import MOST_OF_A_FILE, file_text, reason
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
-from bgci.interruption import noted_signals
+from bgci.interruption import SLACK, noted_signals, within
 from bgci.operations.app_lock import AppLock
 from bgci.operations.connections import Connections, in_job
 from bgci.operations.result import Result
@@ -38,6 +39,8 @@ RESULT_LINE = "bgci-result: "
 JOURNAL_LINE = "bgci-journal: "
 # The stages on a revision's page, and the fields of their results.
 REPORTED = ("render", "publish", "canary", "test", "promote", "rollback", "release")
+# Seconds of a command without --timeout for all its requests together.
+LIMITS = {"status": 60.0, "prune": 60.0, "demo": math.inf}
 RECORDED = ("message", "remedy", "cause", "step", "seconds", "timings", "tests", "judge", "balancer_changes")
 
 
@@ -266,13 +269,17 @@ def _needed(value: str, flag: str) -> str:
 
 @contextmanager
 def stage(command: str, settings: Settings) -> Iterator[Context]:
-    """Run a command: always write its result, and raise only errors of ``bgci.errors``."""
-    context = Context(command, settings)
+    """Run a command: always write its result, and raise only errors of ``bgci.errors``.
+
+    All its requests together have the limit of the command, beside those of its parts with a limit of their own.
+    """
+    context, limit = Context(command, settings), LIMITS.get(command, settings.timeout + SLACK)
     with noted_signals() as signals:
         try:
             with closing(context.console):
                 try:
-                    yield context
+                    with within(limit):
+                        yield context
                     signals.check()  # one that came where nothing waited
                 except (UnavailableError, DeadlineError):
                     context.unlock(late=True)

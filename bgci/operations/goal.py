@@ -10,7 +10,7 @@ from dataclasses import replace
 from bgci.engine.decisions import Kind, Release
 from bgci.engine.lock import Way
 from bgci.errors import AbortedError, BgciError, UsageError, amended
-from bgci.interruption import SLACK, left, signals, within
+from bgci.interruption import SLACK, signals, within
 from bgci.operations.balancer_settings import require_servable
 from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
@@ -79,10 +79,8 @@ def reach(
         by_job = as_job(context) and not context.settings.dry_run
         if not by_job and kind is not Kind.ROLLBACK:
             release = release or load(context)  # an error in the template is reported before that of a lock
-        remaining = left()  # the wait for the lock has a separate limit
         take_lock(context, Way.FOLLOW if by_job else Way.PROCESS)
-        with within(remaining):
-            return _reached(context, kind, release, size, by_job=by_job, checked=checked)
+        return _reached(context, kind, release, size, by_job=by_job, checked=checked)
 
 
 def _reached(

@@ -89,7 +89,8 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
     try:
         watch.run_id = metronome.start(job_id).id
         context.console.step(f"Started {job_id}, run {watch.run_id}.")
-        state = watch.to_the_end()
+        with within(context.settings.timeout + ENDING):
+            state = watch.to_the_end()
         _conclude(context, lambda: _request(context, Kind.ROLLBACK, carrier, CanarySize()), watch, state, carrier)
     except (AbortedError, DeadlineError):
         _stop(watch)

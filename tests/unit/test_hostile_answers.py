@@ -23,6 +23,8 @@ from hostile.cluster import Answer, Cluster
 from hostile.command import impatient, run
 from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared
 
+from bgci.operations import context
+
 EVERYTHING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 PART = 1 if EVERYTHING else 30  # of the answers, another part for each command and endpoint
 FAST = ("status", "prune")
@@ -102,6 +104,17 @@ def test_doctor_ends_at_its_timeout_with_a_silent_cluster(home: Path, cluster: C
         ended = run(home, list(COMMANDS["doctor"]), environment(cluster))
     assert ended.code == 5
     assert cluster.asked.count("version") <= 4  # of 20: four looks, five tries each
+
+
+@pytest.mark.parametrize(("name", "endpoint"), [("status", "apps"), ("prune", "apps"), ("prune", "create")])
+def test_a_command_without_timeout_has_a_limit_for_all_its_requests(
+    home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
+) -> None:
+    monkeypatch.setattr(context, "LIMITS", {name: 0.5})
+    cluster.answering(endpoint, HOSTILE["a body that trickles"])
+    ended = run(home, list(COMMANDS[name]), environment(cluster))
+    assert ended.code == 5
+    assert cluster.asked.count(endpoint) == 1
 
 
 # The answers that once took most, and where.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import random
 import signal
@@ -135,6 +136,26 @@ def test_no_call_outlives_the_deadline_and_none_begins_after_it() -> None:
     release.set()
     assert not begun.is_set()
     assert interruption.left() > LONG
+
+
+def test_an_outer_deadline_stands_still_within_an_inner_one_and_goes_on_within_at_most() -> None:
+    with interruption.within(LONG):
+        with interruption.within(LONG):
+            interruption.pause(0.2)
+        assert interruption.left() > LONG - 0.2
+        with interruption.at_most(2 * LONG):
+            interruption.pause(0.2)
+            assert interruption.left() <= LONG - 0.2
+        assert interruption.left() <= LONG - 0.2
+
+
+def test_a_deadline_is_that_of_its_thread() -> None:
+    with interruption.within(0):
+        found: list[float] = []
+        other = threading.Thread(target=lambda: found.append(interruption.left()))
+        other.start()
+        other.join()
+    assert found == [math.inf]
 
 
 def test_h62_work_that_changes_the_cluster_may_finish_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from bgci.interruption import signals
-
 EPOCH = 1_790_000_000.0  # of the virtual clock's 0
 Request = Callable[[], Awaitable[Any]]
 
@@ -82,7 +80,6 @@ class Program:
         self.code: int | None = None
         self.terminated = False  # by SIGTERM, which it has not noticed yet
         self.dead = False
-        self.until = math.inf  # its deadline (bgci.interruption.within)
         self.limit = math.inf  # of the request that it makes now
         self._work = work
         self._clock = clock
@@ -156,13 +153,11 @@ def _identity(program: Program, clock: Clock) -> Iterator[None]:
     """Environment, output and clock of one program."""
     before = os.environ, sys.stdout, sys.stderr, clock.skew
     os.environ = program.environment  # type: ignore[assignment]  # noqa: B003
-    signals._until = program.until
     sys.stdout = sys.stderr = program.out
     clock.skew = program.skew
     try:
         yield
     finally:
-        program.until, signals._until = signals._until, math.inf
         os.environ, sys.stdout, sys.stderr, clock.skew = before
 
 

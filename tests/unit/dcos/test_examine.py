@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from email.utils import formatdate
 
 import pytest
 
+from bgci import interruption
 from bgci.dcos import examine
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Marathon
@@ -145,6 +147,15 @@ def test_a_port_of_this_machine_that_does_not_speak_tls_is_named_also_beside_a_p
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
     with pytest.raises(UnavailableError, match="does not speak TLS"):
         examine.certificate_end(f"https://127.0.0.1:{stub.port}")
+
+
+def test_a_handshake_that_never_ends_is_given_up_at_the_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as silent, interruption.within(0.1):
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match="does not speak TLS: no handshake in time"):
+            examine.certificate_end(url)
+        with pytest.raises(UnavailableError, match="no handshake in time"):
+            examine.require_trusted(url, True)
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])

@@ -20,7 +20,7 @@ import pytest
 from bgci import interruption
 from bgci.dcos import http as http_module
 from bgci.dcos.credentials import Token
-from bgci.dcos.http import Http
+from bgci.dcos.http import LONGEST, Http
 from bgci.dcos.http_address import origin
 from bgci.dcos.http_body import read_body
 from bgci.dcos.http_failure import HttpFailure
@@ -194,9 +194,9 @@ def signal_once(ready: Callable[[], bool]) -> Iterator[None]:
 
 def test_h62_a_signal_ends_the_pause_before_the_next_try(stub, answer, monkeypatch):
     stub.tell("GET", "/x", answer(503))
-    monkeypatch.setattr(http_module, "MAX_PAUSE", 10_000.0)  # longer than the time limit of a test
+    monkeypatch.setattr(http_module, "MAX_PAUSE", LONGEST)
     with signal_once(lambda: bool(stub.asked)), pytest.raises(AbortedError):
-        quick(stub.url, backoff=10_000).get("/x")
+        quick(stub.url, backoff=LONGEST - 1).get("/x")
     assert len(stub.asked) == 1
 
 
@@ -224,8 +224,8 @@ def test_h62_a_change_that_is_answered_just_after_the_signal_is_completed(stub, 
             release.set()
         wait(seconds, reader)
 
-    def noted(response):
-        read_body(response)
+    def noted(response, over):
+        read_body(response, over)
         answered.append(response.status_code)
 
     monkeypatch.setattr(signals, "_wait", watched)
@@ -244,6 +244,41 @@ def test_headers_that_arrive_slowly_end_at_the_time_limit():
     server = trickling(b"X-More: 1\r\n", head=b"HTTP/1.1 200 OK\r\n")
     with server as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
         quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
+
+
+def test_a_request_has_a_limit_together_with_its_login():
+    seen = []
+    with trickling(b"x") as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
+        quick(url, connect_timeout=0.1, read_timeout=0.2, auth=Recorder(seen)).get("/")
+    assert 0 < seen[0] <= LONGEST
+
+
+class Recorder:
+    """Records the time that is left when a login would be made."""
+
+    def __init__(self, seen: list[float]) -> None:
+        self.seen = seen
+
+    def __call__(self, headers: dict[str, str]) -> None:
+        self.seen.append(interruption.left())
+
+
+def test_nobody_reads_an_answer_on_after_its_request_was_given_up(monkeypatch):
+    problems, ended = [], threading.Event()
+
+    def noted(response, over):
+        try:
+            read_body(response, over)
+        except Exception as problem:
+            problems.append(problem)
+        ended.set()
+
+    monkeypatch.setattr(http_module, "read_body", noted)
+    with trickling(b"x" * 70_000, head=b"HTTP/1.1 200 OK\r\n\r\n") as url:
+        with pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
+            quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")
+        assert ended.wait(60)
+    assert problems == []  # otherwise it is read until it is too large
 
 
 @contextmanager
