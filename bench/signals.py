@@ -6,13 +6,15 @@
 `--signals`, in one process: at a random moment of pauses, abandonable calls and garbage that is collected.
 `--stages`: to shipped commands as separate processes on virtual time (tests/virtual/signalled.py): each stage,
 both strategies, directly and by jobs, at a random moment of their work or of their waits, SIGTERM and SIGINT, two of
-five with a second signal. Each eighth command is run again afterwards and must reach the goal.
+five with a second signal. Each eighth command is run again afterwards and must reach the goal. Each turn is a line of
+the results file; the next run sends what is missing.
 `--commands`: to `canary`, `promote` and `test` on a sandbox in real time, from their first moment on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import signal
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -28,7 +31,7 @@ from abort import new_app  # type: ignore[import-not-found]
 from e2e.lab import App, Lab, until
 from e2e.test_signals import catches
 from unit.test_interruption import MOMENT, send_soon, works_until_aborted
-from virtual.signalled import stages, theatre
+from virtual.signalled import Stage, stages, theatre
 
 from bgci import early_signals, interruption
 from bgci.sandbox import control
@@ -50,31 +53,50 @@ def in_one_process(count: int) -> Counter[str]:
     return found
 
 
-def to_stages(count: int, home: Path, turn: int, every: int) -> int:
-    """Plays so many signals, ``turn`` to each stage in turns. Returns the number of wrong ends."""
-    chance, met, wrong, slowest, second = random.Random(), Counter[str](), 0, 0.0, 0
-    began = time.perf_counter()
-    while sum(met.values()) < count:
-        for stage in list(stages())[::every]:
-            before = met[str(stage)]
-            with theatre(stage, home, chance) as plays:
-                for number in range(turn):
-                    story = plays.play(finish=number % FINISHED == 0)
-                    met[str(stage)] += bool(story.sent)
-                    second += len(story.sent) > 1
-                    slowest = max(slowest, story.seconds if stage.on_abort == "leave" else 0.0)
-                    if story.problems:
-                        wrong += 1
-                        print("WRONG", story, flush=True)
-            print(f"{met[str(stage)] - before} to {stage}", flush=True)
-        print(
-            f"to stages: {sum(met.values())} met a process, {second} of them with a second signal, {wrong} wrong, "
-            f"at most {slowest:.2f} virtual seconds to the end, {time.perf_counter() - began:.0f} s",
-            flush=True,
-        )
+def to_stages(count: int, home: Path, turn: int, every: int, file: Path) -> int:
+    """Plays what is missing of so many signals, always ``turn`` to the stage with the fewest. Returns the number of
+    wrong ends in all lines of the results file."""
+    chance = random.Random()
+    chosen = {str(stage): stage for stage in list(stages())[::every]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [line for line in map(json.loads, _lines(file)) if line["stage"] in chosen]
+    met = Counter(dict.fromkeys(chosen, 0))
+    for line in lines:
+        met[line["stage"]] += line["met"]
+    while met.total() < count:
+        name = min(met, key=lambda stage: met[stage])
+        line = one_turn(chosen[name], home, turn, chance)
+        met[name] += line["met"]
+        lines.append(line)
+        with file.open("a") as results:
+            results.write(json.dumps(line) + "\n")
+        print(f"{line['met']} to {name}, {met.total()} in all", flush=True)
     for name, times in met.items():
         print(f"{times:6} {name}")
+    wrong: int = sum(line["wrong"] for line in lines)
+    second, slowest = sum(line["second"] for line in lines), max((line["slowest"] for line in lines), default=0.0)
+    print(f"to stages: {met.total()} met a process, {second} of them with a second signal, {wrong} wrong,", end=" ")
+    print(f"at most {slowest:.2f} virtual seconds to the end", flush=True)
     return wrong
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def one_turn(stage: Stage, home: Path, turn: int, chance: random.Random) -> dict[str, Any]:
+    """A line of the results file: so many signals to one stage, and how many of them met a process."""
+    met, wrong, slowest, second = 0, 0, 0.0, 0
+    with theatre(stage, home, chance) as plays:
+        for number in range(turn):
+            story = plays.play(finish=number % FINISHED == 0)
+            met += bool(story.sent)
+            second += len(story.sent) > 1
+            slowest = max(slowest, story.seconds if stage.on_abort == "leave" else 0.0)
+            if story.problems:
+                wrong += 1
+                print("WRONG", story, flush=True)
+    return {"stage": str(stage), "met": met, "second": second, "wrong": wrong, "slowest": slowest}
 
 
 def to_commands(lab: Lab, count: int) -> tuple[Counter[str], float]:
@@ -115,10 +137,11 @@ def main() -> None:
     parser.add_argument("--turn", type=int, default=40, help="signals to one stage before the next")
     parser.add_argument("--every", type=int, default=1, help="only each n-th stage")
     parser.add_argument("--commands", type=int, default=200)
+    parser.add_argument("--results", type=Path, default=Path("build/signals.jsonl"))
     given = parser.parse_args()
     print("in one process:", dict(in_one_process(given.signals)), flush=True)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as memory:
-        wrong = to_stages(given.stages, Path(memory) / "world", given.turn, given.every)
+        wrong = to_stages(given.stages, Path(memory) / "world", given.turn, given.every, given.results)
     if not given.commands:
         sys.exit(bool(wrong))
     with tempfile.TemporaryDirectory() as directory:

@@ -55,6 +55,7 @@ class Stage:
         parts += [f"--on-abort {self.on_abort}"] if self.on_abort != "leave" else []
         parts += [f"{self.replicas} replicas"] if self.replicas > 1 else []
         parts += [f"to the {self.target}"] if self.target != "command" else []
+        parts += [f"with {name}" for name, _ in self.more[:1]]
         return ", ".join(parts)
 
     @property
