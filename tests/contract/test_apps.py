@@ -176,7 +176,7 @@ def test_array_update_changes_several_apps_in_one_deployment(marathon: Marathon,
     assert [marathon.app(f"/{name}-{number}")["mem"] for number in (1, 2)] == [40, 40]
 
 
-def test_version_goes_back_alone_and_never_with_other_fields(marathon: Marathon, name: str) -> None:
+def test_version_is_restored_alone_and_never_with_other_fields(marathon: Marathon, name: str) -> None:
     first = marathon.deploy(web_app(name, 0))["version"]
     marathon.put(f"/v2/apps/{name}", {"mem": 64})
     marathon.settled()

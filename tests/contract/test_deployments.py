@@ -100,7 +100,7 @@ def test_cancelled_update_goes_back_to_the_earlier_definition(marathon: Marathon
 
 
 @pytest.mark.sandbox_only
-def test_forced_cancel_leaves_the_app_half_way(marathon: Marathon, name: str) -> None:
+def test_forced_cancel_leaves_the_app_partly_updated(marathon: Marathon, name: str) -> None:
     marathon.create(web_app(name, env=SICK))
     holder = of(marathon, f"/{name}")[0]["id"]
     reply = marathon.delete(f"/v2/deployments/{holder}?force=true")
@@ -180,7 +180,7 @@ def test_upgrade_without_minimum_health_kills_first(marathon: Marathon, name: st
     assert counts(marathon.app(f"/{name}")) == (0, 2, 2, 0)
 
 
-def test_scale_down_kills_the_youngest_or_the_oldest_as_asked(marathon: Marathon, name: str) -> None:
+def test_scale_down_kills_the_youngest_or_the_oldest_as_configured(marathon: Marathon, name: str) -> None:
     for selection, keeps in (("YOUNGEST_FIRST", 0), ("OLDEST_FIRST", -1)):
         app_id = f"/{name}-{selection[0].lower()}"
         marathon.deploy(web_app(app_id.strip("/"), killSelection=selection))

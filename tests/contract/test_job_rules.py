@@ -135,7 +135,7 @@ def test_invalid_schedule_is_422_with_the_path(
     assert (reply.status_code, [detail["path"] for detail in reply.json()["details"]]) == (422, [path])
 
 
-def test_v0_takes_a_job_with_its_schedule(metronome: Metronome, name: str) -> None:
+def test_v0_accepts_a_job_with_its_schedule(metronome: Metronome, name: str) -> None:
     spec = {**job(name), "schedules": [SCHEDULE]}
     created = metronome.post("/v0/scheduled-jobs", spec)
     metronome.created.append(spec["id"])

@@ -78,7 +78,7 @@ def test_up_describes_a_cluster_that_answers(up: Callable[..., dict[str, Any]], 
     assert up() == description
 
 
-def test_agents_and_version_are_as_asked(up: Callable[..., dict[str, Any]]) -> None:
+def test_agents_and_version_follow_the_options(up: Callable[..., dict[str, Any]]) -> None:
     described = up(agents=2, agent_attributes=["rack:a", "rack:b"], marathon_version="1.7")
     marathon = Marathon(described["marathon_url"])
     assert not marathon.modern
@@ -119,7 +119,7 @@ def test_down_leaves_no_process_and_no_directory(up: Callable[..., dict[str, Any
     control.down(tmp_path / "s")
 
 
-def test_state_survives_only_if_asked(up: Callable[..., dict[str, Any]], tmp_path: Path, name: str) -> None:
+def test_state_survives_down_only_if_persistent(up: Callable[..., dict[str, Any]], tmp_path: Path, name: str) -> None:
     description = up()
     before = Marathon(description["marathon_url"]).deploy(web_app(name, labels={"a": "b"}))
     metronome = Metronome(description["metronome_url"])

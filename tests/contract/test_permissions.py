@@ -276,7 +276,7 @@ def test_a_permission_without_its_leading_slash_covers_no_app(secured: Secured, 
     assert person.gets("GET", f"{MARATHON}/v2/apps/{team}/web") == 403
 
 
-def test_a_superuser_may_do_all(secured: Secured, team: str) -> None:
+def test_a_superuser_has_all_permissions(secured: Secured, team: str) -> None:
     person = secured.person("dcos:superuser full")
     assert person.gets("GET", f"{MARATHON}/v2/apps/{team}/web") == 200
     assert person.gets("GET", f"{SECRET}/{team}/db") == 200

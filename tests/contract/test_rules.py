@@ -116,7 +116,7 @@ def test_an_invalid_label_selector_is_refused(selector: str) -> None:
         ("END", -9, 2, "ab"), ("99", 0, 0, ""), ("BEG", 9, 0, ""),
     ],
 )  # fmt: skip
-def test_log_excerpt_goes_by_cursor_skip_and_limit(cursor: str, skip: int, limit: int, lines: str) -> None:
+def test_log_excerpt_follows_cursor_skip_and_limit(cursor: str, skip: int, limit: int, lines: str) -> None:
     assert excerpt(b"a\nb\nc\n", cursor, skip, limit) == "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -85,7 +85,7 @@ def test_the_superusers_name_can_be_set(server: Callable[..., Sandbox], tmp_path
 
 
 @pytest.mark.sandbox_only
-def test_a_plain_marathon_may_want_a_password_with_a_colon(server: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_a_plain_marathon_accepts_a_password_with_a_colon(server: Callable[..., Sandbox], tmp_path: Path) -> None:
     file = tmp_path / "marathon.json"
     file.write_text(json.dumps({"uid": "ci", "password": "a:b ä:"}))
     apps = f"{server('--marathon-credentials', str(file)).marathon_url}/v2/apps"

@@ -107,7 +107,7 @@ def test_h15_a_baseline_without_a_health_check_is_refused_unless_allowed(app: Ap
     app.canary("v1", "--allow-no-health-check")
 
 
-def test_h33_two_apps_that_cannot_be_told_apart_are_a_conflict(app: App) -> None:
+def test_h33_two_indistinguishable_apps_are_a_conflict(app: App) -> None:
     deployed(app, foreign(app, 1))
     second = foreign(app, 1)
     second["id"] = f"{app.id}-blue"

@@ -57,7 +57,7 @@ def test_an_image_or_definition_that_differs_from_the_published_one_is_a_conflic
     assert app.apps() == []
 
 
-def test_a_run_under_way_is_not_joined_with_other_options(app: App) -> None:
+def test_an_active_run_is_not_joined_with_different_options(app: App) -> None:
     job = stuck(app)
     running = app.start("canary", "v1", *BY_JOB)
     until(lambda: runs(app, job))
@@ -67,7 +67,7 @@ def test_a_run_under_way_is_not_joined_with_other_options(app: App) -> None:
     assert "--wave 2, published with 1" in refused.err
 
 
-def test_a_rollback_needs_nothing_but_app_and_revision(app: App, tmp_path: Path) -> None:
+def test_a_rollback_needs_only_app_and_revision(app: App, tmp_path: Path) -> None:
     app.promote("v1")
     for revision, via in (("v2", "direct"), ("v3", "job")):
         app.publish(revision)

@@ -85,7 +85,7 @@ def test_rollback_stops_the_canary_run_whose_follower_was_lost(make_app: Callabl
     assert app.healthy() == {"v1": 2}
 
 
-def test_publish_stops_a_run_that_nobody_follows_of_the_job_that_it_replaces(app: App) -> None:
+def test_publish_stops_an_unfollowed_run_of_a_replaced_job(app: App) -> None:
     app.publish("v1", "--job-template", job_template(app, "exec sleep 600"))
     job = names(app, "v1")[0]
     following = app.start("canary", "v1", "--via", "job")
@@ -166,7 +166,7 @@ def test_h30_h31_a_job_carries_its_definition_and_no_credential(make_app: Callab
     assert not any("do-not-tell" in path.read_text() for path in (app.directory / "bgci-artifacts").iterdir())
 
 
-def test_a_whole_release_by_jobs_under_load_in_a_folder(make_app: Callable[..., App]) -> None:
+def test_a_release_by_jobs_in_a_folder_loses_no_request(make_app: Callable[..., App]) -> None:
     app = make_app(2, name="/team-{}/web", group="team-{}/web")
     by_job = ("--via", "job")
     app.publish("v1")

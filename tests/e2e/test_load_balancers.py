@@ -71,7 +71,7 @@ def test_h18_the_drain_timeout_aborts_and_the_same_command_continues(app: App) -
     assert app.healthy() == {"v2": 2}
 
 
-def test_h18_the_drain_timeout_cuts_the_session_when_asked_to(app: App) -> None:
+def test_h18_the_drain_timeout_cuts_the_session_with_force(app: App) -> None:
     app.promote("v1")
     with app.long_session(20) as session:
         until(lambda: sum(int(row["scur"]) for row in app.rows(app.lab.balancers[0])) == 1)

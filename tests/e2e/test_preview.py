@@ -47,7 +47,7 @@ def test_h44_settings_that_haproxy_refuses_are_found_without_the_program_haproxy
     assert app.runs() == {"v1": 2}
 
 
-def test_changed_settings_are_previewed_and_tested_and_the_release_goes_on(app: App) -> None:
+def test_changed_settings_are_previewed_and_tested_and_the_release_continues(app: App) -> None:
     app.promote("v1")
     app.write("v2", labels=CHANGED)
     suite = "checks: [{path: /, target: preview, expect: {headers: {X-Balanced: 'yes', X-Revision: v2}}}]"

@@ -67,7 +67,7 @@ def test_the_load_balancers_of_a_secured_sandbox_serve(make_secured_app: Callabl
     assert sum(app.answers(4).values()) == 4
 
 
-def test_marathons_own_credentials_are_no_arguments(secured_lab: SecuredLab) -> None:
+def test_marathons_own_credentials_are_never_process_arguments(secured_lab: SecuredLab) -> None:
     [file] = secured_lab.home.glob("iam/marathon.json")
     password = json.loads(file.read_text())["password"]
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in secured_lab.where["pids"]]

@@ -183,7 +183,7 @@ def test_a_killed_command_in_a_faulty_cluster_is_finished_by_the_same_command(tm
     assert played(WORLDS[case], "SIGKILL after", tmp_path / "world", first=1, step=4) == []
 
 
-def test_h49_marathon_lb_is_asked_to_read_again_after_each_deletion(tmp_path: Path) -> None:
+def test_h49_marathon_lb_is_asked_to_reload_after_each_deletion(tmp_path: Path) -> None:
     exchanges = play(Case("bluegreen", "promote"), tmp_path / "world").exchanges
     deleted = [n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url]
     assert deleted

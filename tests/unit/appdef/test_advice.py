@@ -111,7 +111,7 @@ def test_a_document_that_is_not_an_app_is_the_only_finding(document: dict[str, A
     assert "one app" in finding.message
 
 
-def test_a_finding_names_marathons_path_where_it_is_another_one() -> None:
+def test_a_finding_has_marathons_path_where_it_differs() -> None:
     [finding] = findings(changed(BRIDGE, constraints=[["hostname", "UNIQUE", "x"]]))
     assert str(finding).splitlines() == [
         "$.constraints[0] is not valid: UNIQUE has no value. Marathon names /constraints.",

@@ -37,7 +37,7 @@ def test_requests_that_wait_for_room_end_with_the_run(monkeypatch: pytest.Monkey
     until(lambda: not lanes())
 
 
-def test_interim_answers_without_an_end_are_no_answer() -> None:
+def test_endless_interim_answers_are_not_an_answer() -> None:
     with Cluster() as cluster, requests.Session() as session:
         cluster.answering("instance", HOSTILE["continue for ever"])
         check = Check("x", "/", Expect(), timeout=60)

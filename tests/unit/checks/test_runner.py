@@ -72,7 +72,7 @@ def test_a_wrong_answer_fails_with_expected_and_actual(serve: Callable[..., Any]
     assert "< 500" in case.output
 
 
-def test_an_instance_may_speak_https_with_a_certificate_of_another_name(
+def test_an_instance_with_https_may_have_a_certificate_of_another_name(
     serve: Callable[..., Any], certificate: Path
 ) -> None:
     server = serve(certificate=certificate)

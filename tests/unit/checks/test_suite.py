@@ -109,7 +109,7 @@ checks:
     assert share.expect.share == Share(0.1, 0.6, header=("X-Revision", "v2"))
 
 
-def test_the_scheme_and_whether_certificates_are_verified_are_the_checks_own_or_the_defaults() -> None:
+def test_scheme_and_verification_are_taken_from_the_check_or_the_defaults() -> None:
     by_default, own = read("""
 defaults: {scheme: https, verify: false}
 checks:
@@ -124,7 +124,7 @@ checks:
     ]
 
 
-def test_a_variable_in_a_regex_is_taken_literally_and_two_dollars_are_one() -> None:
+def test_a_variable_in_a_regex_is_inserted_literally_and_two_dollars_become_one() -> None:
     check = one("{path: /, expect: {body_regex: '^${revision}$', body: '$${x} $5'}}", variables={"revision": "1.0+b"})
     assert check.expect.body_regex == (r"^1\.0\+b$",)
     assert check.expect.body == ("${x} $5",)

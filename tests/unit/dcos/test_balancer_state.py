@@ -74,7 +74,7 @@ def test_h44_our_app_alone_missing_beside_a_later_one_is_left_out() -> None:
     assert "leaves out only /web" in text
 
 
-def test_later_change_that_arrived_outweighs_a_label_that_looks_fatal() -> None:
+def test_a_later_change_that_was_applied_disproves_a_frozen_load_balancer() -> None:
     bad = app("/bad", HAPROXY_0_BACKEND_HEAD="{")
     assert state([app("/web", 30), app("/other", 10), bad], "/other.0")[0] is Condition.LEFT_OUT
 

@@ -32,7 +32,7 @@ def test_given_service_urls_take_precedence_over_those_of_the_cluster(stub, othe
     assert cluster.metronome.http.base_url == f"{other.url}/j"
 
 
-def test_a_plain_marathon_is_not_asked_before_it_is_needed(stub):
+def test_a_plain_marathon_gets_no_request_before_it_is_needed(stub):
     cluster = connect(marathon_url=stub.url)
     assert (cluster.variant, cluster.version) == ("plain", "")
     assert (cluster.metronome, cluster.task_log, cluster.http) == (None, None, None)

@@ -441,7 +441,7 @@ def test_the_login_of_a_proxy_goes_to_the_proxy_only(stub, other, answer, monkey
     assert "proxy-authorization" not in other.asked[0].headers
 
 
-def test_a_login_asked_by_another_host_names_the_reason(stub, other, answer):
+def test_a_login_requested_by_another_host_is_refused_with_the_reason(stub, other, answer):
     stub.tell("GET", "/a", answer(301, headers={"Location": f"{other.url}/a"}))
     other.tell("GET", "/a", answer(401, "<html>", "text/html"))
     with pytest.raises(DeniedError) as caught:

@@ -236,7 +236,7 @@ def test_an_account_that_is_removed_during_a_wait_is_denied(stub, http, clock, a
     assert len(logins(stub)) == 2
 
 
-def test_a_login_asked_by_another_origin_renews_nothing(stub, other, http, answer, clock):
+def test_a_login_requested_by_another_origin_renews_no_token(stub, other, http, answer, clock):
     stub.json(PATH, {"token": issued(1)}, method="POST")
     client = http(Password("me", "pass"))
     client.get("/x")

@@ -106,7 +106,7 @@ def test_a_ca_can_be_given_as_text(secured, ours, spelled):
     assert quick(url, ca_cert=spelled(ours.ca.read_text())).get("/x") == 1
 
 
-def test_a_text_that_is_no_certificate_is_a_usage_error_without_a_path():
+def test_an_invalid_certificate_text_is_a_usage_error_without_a_path():
     with pytest.raises(UsageError, match="The text of the CA certificate cannot be used") as caught:
         Http("https://host", ca_cert="-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
     assert "--ca-cert" in caught.value.remedy

@@ -39,7 +39,7 @@ def test_a_manually_deployed_app_gets_all_labels() -> None:
     assert found.vital == (GROUP,)
 
 
-def test_an_adopted_app_needs_nothing() -> None:
+def test_an_adopted_app_needs_no_change() -> None:
     assert plan(ADOPTED).changes == {}
 
 
@@ -82,7 +82,7 @@ def test_an_app_on_the_alternative_port_gets_the_label_of_the_first_port() -> No
         ({"minimumHealthCapacity": 0, "maximumOverCapacity": 0.7}, 3, 5),
     ],
 )
-def test_the_cost_says_how_many_tasks_are_replaced_and_how(strategy: Any, least: int, most: int) -> None:
+def test_the_cost_lists_how_many_tasks_are_replaced_and_how(strategy: Any, least: int, most: int) -> None:
     found = plan({}, upgradeStrategy=strategy)
     assert not found.free
     assert found.bounds == (least, most)

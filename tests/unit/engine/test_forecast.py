@@ -48,7 +48,7 @@ def test_a_task_serves_at_each_moment_of_a_plan(strategy: str) -> None:
     assert [server.serving for server in replica.servers.values()] == [Serving.UP] * 4
 
 
-def test_a_plan_from_nothing_creates_all_instances() -> None:
+def test_a_plan_without_apps_creates_all_instances() -> None:
     plan = forecast(Goal(Kind.CANARY, "v1", 3), Policy(), Observation(1.0, (), (Replica("http://lb"),)), BASELINE)
     assert [step for step, _ in plan.steps] == [Create(3, swappable=True)]
     assert isinstance(plan.end, Done)

@@ -164,7 +164,7 @@ def test_a_revision_alone_that_left_rotation_ends_the_run() -> None:
     assert "none of its tasks is in rotation any more" in ended.message
 
 
-def test_a_plan_that_is_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_is_too_long_is_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "MOST_STEPS", 2)
     plan = forecast.forecast(Goal(Kind.PROMOTE, "v2", 2), Policy(), look("UU", "", app(0, 2, "HH", 2)), "green")
     assert plan.end is None

@@ -161,7 +161,7 @@ def created(now: float, *later: App, goal: Goal = CANARY, answered: bool = True)
 
 
 @pytest.mark.parametrize("goal", [CANARY, PROMOTE], ids=["canary", "promote"])
-def test_an_app_that_is_gone_before_it_was_seen_is_not_created_again(goal: Goal) -> None:
+def test_an_app_deleted_before_it_was_seen_is_not_created_again(goal: Goal) -> None:
     step = created(102.0, goal=goal)
     assert isinstance(step, Fail)
     assert step.ending is ConflictError

@@ -397,7 +397,7 @@ def test_three_apps_are_a_conflict_that_names_them(policy: Policy) -> None:
 
 
 @both
-def test_two_apps_that_cannot_be_told_apart_are_a_conflict(policy: Policy) -> None:
+def test_two_indistinguishable_apps_are_a_conflict(policy: Policy) -> None:
     step = decide(seen(baseline(started_at=0.0), canary(started_at=0.0)), PROMOTE, policy)
     assert isinstance(step, Fail)
 

@@ -90,7 +90,7 @@ def test_inside_a_job_no_result_and_no_page_are_written(settings, left, monkeypa
     assert '"event": "result"' not in capsys.readouterr().out
 
 
-def test_a_page_that_cannot_be_made_is_a_warning(settings, left, monkeypatch, capsys):
+def test_a_page_that_cannot_be_written_is_a_warning(settings, left, monkeypatch, capsys):
     def broken(artifacts):
         raise RuntimeError("no template")
 

@@ -37,7 +37,7 @@ WELL = [{"alive": True}]
         ),
     ],
 )
-def test_a_port_that_is_named_https_speaks_it(fields: dict[str, Any], expected: tuple[str, ...]) -> None:
+def test_a_port_named_https_uses_https(fields: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert urls(**fields) == expected
 
 
@@ -51,6 +51,6 @@ def test_a_port_that_is_named_https_speaks_it(fields: dict[str, Any], expected: 
         ({"protocol": "HTTPS"}, ("https://10.0.0.5:31000", "http://10.0.0.5:31001")),
     ],
 )
-def test_a_port_whose_health_check_is_https_speaks_it(check: dict[str, Any], expected: tuple[str, ...]) -> None:
+def test_a_port_with_an_https_health_check_uses_https(check: dict[str, Any], expected: tuple[str, ...]) -> None:
     task = {"id": "web.1", "host": "10.0.0.5", "ports": [31000, 31001], "healthCheckResults": WELL}
     assert urls(healthChecks=[check], tasks=[task]) == expected

@@ -36,7 +36,7 @@ def test_a_failed_write_leaves_the_old_file(artifacts):
     assert read(path) == 1
 
 
-def test_a_file_is_replaced_and_never_seen_half_written(artifacts, tmp_path):
+def test_a_file_is_replaced_atomically(artifacts, tmp_path):
     path = artifacts.write_json("a.json", 1)
     os.link(path, tmp_path / "reader")
     artifacts.write_json("a.json", 2)

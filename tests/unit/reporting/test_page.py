@@ -215,7 +215,7 @@ def test_unreadable_lines_are_ignored():
     read(html_of([*junk, *odd, hybrid(5), result(6)]))
 
 
-def test_an_empty_journal_makes_a_page():
+def test_an_empty_journal_gives_a_page():
     html = page.render(page_model([], {}))
     read(html)
     for text in ("no stage has ended yet", "no observation", "No traffic was compared", "No test was run"):

@@ -68,7 +68,7 @@ def test_running_lost_and_unreachable_tasks_are_servers(state: str) -> None:
     assert servers(text(an_app("/web", a_task("a", state=state))))
 
 
-def test_the_host_name_is_part_of_the_servers_name_if_it_is_no_address() -> None:
+def test_the_host_name_is_part_of_the_servers_name_unless_it_is_an_address() -> None:
     services = services_of([an_app("/web", a_task("a", 31001, host="node1.local"))], resolve=lambda _: "10.0.1.7")
     assert " node1_local_10_0_1_7_31001 10.0.1.7:31001 " in render(services, LISTEN)
 

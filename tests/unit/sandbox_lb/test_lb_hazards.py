@@ -227,7 +227,7 @@ async def replaced(balancer: Balancer, worker: int) -> bool:
     return max(await balancer.pids()) != worker
 
 
-def test_server_line_without_other_options_drains_nothing(tmp_path: Path) -> None:
+def test_server_line_without_other_options_drains_no_task(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         old, new = await world.task("old"), await world.task("new")
         line = {"0_BACKEND_SERVER_OPTIONS": SERVER.replace("{otherOptions}", "") + "\n"}

@@ -20,7 +20,7 @@ def text(listen, **labels):
     return render(services_of([app(HAPROXY_GROUP="external", **labels)], resolve=lambda host: host), listen)
 
 
-def test_requests_are_logged_only_when_asked_for():
+def test_requests_are_logged_only_on_request():
     assert LOG_SOCKET not in text(LISTEN)
     logged = text(replace(LISTEN, log_requests=True), HAPROXY_0_MODE="http")
     assert f"log               unix@{LOG_SOCKET} local0" in logged
