@@ -87,7 +87,7 @@ sandbox_app = typer.Typer(
         SettingsCommand(name, text, partial(_call, "sandbox", name), keys)
         for name, (text, keys) in SANDBOX_COMMANDS.items()
     ),
-    help="A DC/OS on this machine for trying bgci.",
+    help="Run a DC/OS on this machine, to try bgci.",
     no_args_is_help=True,
 )
 app.add_typer(sandbox_app, name="sandbox")

@@ -196,9 +196,11 @@ class Settings:
     dry_run: bool = setting(False, "Print the plan and the differences; change nothing.")
     state_dir: str = setting(".bgci-sandbox", "The directory of the sandbox's state and logs.", place="directory")
     replicas: int = setting(1, "Number of load balancers.", min=1, max=2)
-    agents: int = setting(1, "Number of Mesos agents; several are at 127.0.0.11, 127.0.0.12 ...", min=1, max=9)
+    agents: int = setting(
+        1, "Number of Mesos agents. Two or more have the addresses 127.0.0.11, 127.0.0.12 ...", min=1, max=9
+    )
     agent_attributes: list[str] = setting(
-        (), "The attributes of one agent, such as 'rack:r1;disk:ssd', once per agent; default: agent and rack."
+        (), "The attributes of one agent, such as 'rack:r1;disk:ssd'; repeat for each agent. Default: agent and rack."
     )
     secured: bool = setting(False, "Start a DC/OS Enterprise: https, logins, permissions and secrets.")
     persist: bool = setting(False, "Keep apps and jobs when the sandbox stops.")

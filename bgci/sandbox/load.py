@@ -139,7 +139,9 @@ async def _main(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Parse the command line and send until a signal or --seconds."""
-    parser = argparse.ArgumentParser(prog="bgci.sandbox.load", description="Steady requests, counted.")
+    parser = argparse.ArgumentParser(
+        prog="bgci.sandbox.load", description="Send steady requests and count the answers."
+    )
     parser.add_argument("urls", nargs="+")
     parser.add_argument("--out", required=True)
     parser.add_argument("--seconds", type=float, default=0.0)

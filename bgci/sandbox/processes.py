@@ -74,7 +74,7 @@ class Processes:
             )  # fmt: skip
         child = Child(process)
         self._children.add(child)
-        self._tell(f"+{child.pid}")
+        self._inform_guardian(f"+{child.pid}")
         watcher = asyncio.ensure_future(self._forget(child))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
@@ -84,9 +84,9 @@ class Processes:
         await child.wait()
         child.signal(signal.SIGKILL)
         self._children.discard(child)
-        self._tell(f"-{child.pid}")
+        self._inform_guardian(f"-{child.pid}")
 
-    def _tell(self, line: str) -> None:
+    def _inform_guardian(self, line: str) -> None:
         if self._guardian.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._guardian.stdin.write(f"{line}\n".encode())
@@ -133,7 +133,7 @@ class Ports:
                 return port
         raise NoPortError(f"no free port in {FIRST_PORT}..{LAST_PORT} on {host}")
 
-    def give_back(self, addresses: Iterable[tuple[str, int]]) -> None:
+    def release(self, addresses: Iterable[tuple[str, int]]) -> None:
         for address in addresses:
             claim = self._claims.pop(address, None)
             if claim is not None:

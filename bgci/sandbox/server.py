@@ -42,25 +42,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bgci.sandbox.server")
     parser.add_argument("--state-dir", type=Path, required=True)
     for name in ("cluster", "marathon", "metronome"):
-        parser.add_argument(f"--{name}-port", type=int, default=0, help="0: any free port")
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="0: a free port")
     parser.add_argument("--hosts", default=ADDRESS, help="comma-separated loopback addresses, one agent on each")
-    text = "of one agent, such as rack:r1;disk:ssd; once for each agent, in the order of --hosts"
+    text = "attributes of one agent, such as rack:r1;disk:ssd; repeat for each agent, in the order of --hosts"
     parser.add_argument("--attributes", action="append", type=attributes, default=[], help=text)
-    parser.add_argument("--marathon-version", choices=tuple(DIALECTS), default="1.11", help="whose answers it gives")
-    parser.add_argument("--fetch-delay", type=float, default=Options.fetch_delay, help="from its launch to its start")
-    parser.add_argument("--offer-delay", type=float, default=Options.offer_delay, help="until a task is launched")
-    parser.add_argument("--health-delay", type=float, default=Options.health_delay, help="until the first check")
-    parser.add_argument("--kill-grace", type=float, default=Options.kill_grace, help="between SIGTERM and SIGKILL")
-    parser.add_argument("--history-gap", type=float, default=0.014, help="between leaving the runs and the history")
-    parser.add_argument("--cpus", type=float, default=Options.cpus, help="of each agent")
-    parser.add_argument("--mem", type=float, default=Options.mem, help="of each agent, MiB")
+    parser.add_argument("--marathon-version", choices=tuple(DIALECTS), default="1.11", help="the version to imitate")
+    for name, seconds, text in (
+        ("fetch-delay", Options.fetch_delay, "from a task's launch to its start"),
+        ("offer-delay", Options.offer_delay, "until Marathon gets an offer for a task"),
+        ("health-delay", Options.health_delay, "until a task's first health check"),
+        ("kill-grace", Options.kill_grace, "between a task's SIGTERM and SIGKILL"),
+        ("history-gap", 0.014, "between a run's end and its entry in the history"),
+        ("token-life", LIFE_SECONDS, "lifetime of a login token"),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=seconds, metavar="SECONDS", help=text)
+    parser.add_argument("--cpus", type=float, default=Options.cpus, help="CPUs of each agent")
+    parser.add_argument("--mem", type=float, default=Options.mem, help="memory of each agent in MiB")
     parser.add_argument("--persist", action="store_true", help="save apps and jobs every second, not only at the end")
-    file = "a JSON file with uid and password"
-    parser.add_argument("--marathon-credentials", type=Path, help=f"{file} that Marathon's own port asks for")
-    parser.add_argument("--secured", action="store_true", help="https, logins, permissions, secrets: DC/OS Enterprise")
-    parser.add_argument("--strict", action="store_true", help="with --secured: Mesos asks for permissions as well")
-    parser.add_argument("--iam", type=Path, help=f"{file} of the superuser; written if there is none")
-    parser.add_argument("--token-life", type=float, default=LIFE_SECONDS, help="until a login has to be repeated")
+    file = "JSON file with uid and password"
+    parser.add_argument("--marathon-credentials", type=Path, help=f"{file} for Marathon's own port")
+    parser.add_argument(
+        "--secured", action="store_true", help="imitate DC/OS Enterprise: https, logins, permissions, secrets"
+    )
+    parser.add_argument("--strict", action="store_true", help="with --secured: Mesos requires permissions too")
+    parser.add_argument("--iam", type=Path, help=f"{file} of the superuser; created if missing")
     return parser.parse_args(arguments)
 
 

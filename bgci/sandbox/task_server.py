@@ -101,8 +101,8 @@ def answer(path: str, query: dict[str, str], headers: Headers) -> tuple[int, byt
     if path == "/idle":
         return (200, b"idle\n") if TRAFFIC.in_flight <= 1 else (503, b"busy\n")
     if path == HEALTH_PATH and (path != "/" or "user-agent" not in headers):
-        sick = HEALTH_FAILS or time.monotonic() - STARTED < HEALTH_AFTER
-        return (500, b"unhealthy\n") if sick else (200, b"healthy\n")
+        unhealthy = HEALTH_FAILS or time.monotonic() - STARTED < HEALTH_AFTER
+        return (500, b"unhealthy\n") if unhealthy else (200, b"healthy\n")
     pause = LATENCY + float(query.get("sleep") or 0)
     if pause:
         time.sleep(pause)

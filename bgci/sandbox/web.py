@@ -35,6 +35,6 @@ def flag(request: web.Request, name: str, default: bool = False) -> bool:
 
 
 def accepts(request: web.Request, kind: str) -> bool:
-    """Whether the client takes a reply of that content type."""
+    """Whether the client accepts a reply of that content type."""
     wanted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "*/*").split(",")]
     return bool({kind, f"{kind.partition('/')[0]}/*", "*/*"} & set(wanted))

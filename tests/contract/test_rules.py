@@ -50,10 +50,10 @@ def test_scale_down_orders_equal_instances_by_age(selection: str, order: str, co
 
 def test_instances_marked_for_kill_are_all_killed_first() -> None:
     instances = [instance(name, Condition.RUNNING, age) for name, age in (("a", 30), ("b", 20), ("c", 10))]
-    doomed = plan.scaling_proposition(instances, ["a", "b"], APP, 2, AGENTS)
-    assert [made.id for made in doomed] == ["a", "b"]
-    doomed = plan.scaling_proposition(instances, ["a"], APP, 1, AGENTS)
-    assert [made.id for made in doomed] == ["a", "c"]
+    chosen = plan.scaling_proposition(instances, ["a", "b"], APP, 2, AGENTS)
+    assert [made.id for made in chosen] == ["a", "b"]
+    chosen = plan.scaling_proposition(instances, ["a"], APP, 1, AGENTS)
+    assert [made.id for made in chosen] == ["a", "c"]
 
 
 def test_instance_that_is_no_longer_wanted_does_not_count() -> None:

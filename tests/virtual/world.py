@@ -110,7 +110,7 @@ class Ports:
         self.claim(host, self._next)
         return self._next
 
-    def give_back(self, addresses: Sequence[Place]) -> None:
+    def release(self, addresses: Sequence[Place]) -> None:
         self._taken.difference_update(addresses)
 
 

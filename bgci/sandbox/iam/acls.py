@@ -37,7 +37,7 @@ class Acls:
         self.actions(rid, uid).discard(action)
 
     def actions(self, rid: str, uid: str) -> set[str]:
-        """The granted actions, as they were granted."""
+        """The actions granted to the user on the resource; nothing is added for actions that others include."""
         return self.grants.get(rid, {}).get(uid, set())
 
     def allows(self, uid: str, rid: str, action: str) -> bool:

@@ -89,5 +89,5 @@ def _private_key(path: Path) -> rsa.RSAPrivateKey:
         private.write(path, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
     key = load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"{path} holds no RSA key")
+        raise ValueError(f"{path} does not contain an RSA key")
     return key

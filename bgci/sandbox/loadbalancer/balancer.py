@@ -22,7 +22,7 @@ from bgci.sandbox.loadbalancer.services import HealthMemory, Service, services_o
 log = logging.getLogger(__name__)
 
 PERIOD = 300.0
-"""Seconds after which Marathon is looked at even without an event."""
+"""Seconds after which Marathon is polled even without an event."""
 
 
 class Balancer:
@@ -37,13 +37,13 @@ class Balancer:
         self._groups = groups
         self._memory = HealthMemory() if health_check else None
         self._wake = asyncio.Event()
-        self._look = self._reload = False
+        self._poll = self._reload = False
         self.opened = asyncio.Event()
         """Whether HAProxy was started."""
 
-    def look_soon(self) -> None:
+    def poll_soon(self) -> None:
         """Requests another poll of Marathon (SIGHUP, an event)."""
-        self._look = True
+        self._poll = True
         self._wake.set()
 
     def reload_soon(self) -> None:
@@ -73,11 +73,11 @@ class Balancer:
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), PERIOD)
-            look = self._look or not self._reload
-            self._look = self._reload = False
+            poll = self._poll or not self._reload
+            self._poll = self._reload = False
             self._wake.clear()
             try:
-                await (self.update() if look else self._haproxy.reload(self._haproxy.running))
+                await (self.update() if poll else self._haproxy.reload(self._haproxy.running))
             except BgciError as error:
                 log.warning("the configuration stays as it was: %s", error)
             except Exception:
@@ -156,7 +156,7 @@ def control_app(balancer: Balancer, haproxy: HAProxy) -> web.Application:
         return web.Response(text=await haproxy.settled())
 
     async def hup(_: web.Request) -> web.Response:
-        balancer.look_soon()
+        balancer.poll_soon()
         return web.Response(text="Sent SIGHUP signal to marathon-lb")
 
     async def usr1(_: web.Request) -> web.Response:

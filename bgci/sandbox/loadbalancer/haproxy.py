@@ -19,7 +19,7 @@ CONFIG = "haproxy.cfg"
 CANDIDATE = "haproxy.cfg.candidate"
 LOG = "haproxy.log"
 POLL = 0.02
-"""Seconds between two looks at a starting worker."""
+"""Seconds between two polls of a starting worker."""
 
 
 class NoWorkerError(UnavailableError):
@@ -29,15 +29,15 @@ class NoWorkerError(UnavailableError):
 class HAProxy:
     """One master in the working directory, where its files and sockets are (a socket's path holds 107 bytes only)."""
 
-    def __init__(self, *, patience: float = 10.0) -> None:
-        """``patience``: the timeout in seconds after which an unresponsive worker counts as failed."""
+    def __init__(self, *, timeout: float = 10.0) -> None:
+        """``timeout``: seconds after which an unresponsive worker counts as failed."""
         found = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if found is None:
             raise UnavailableError(
                 "HAProxy is not installed", remedy="Install the package haproxy, version 2.2 or later."
             )
         self._executable = found
-        self._patience = patience
+        self._timeout = timeout
         self._master: asyncio.subprocess.Process | None = None
         self._reloading = asyncio.Lock()
         self.running = ""
@@ -75,13 +75,13 @@ class HAProxy:
         """
         Path(CONFIG).write_text(text)
         Path(STATE_FILE).unlink(missing_ok=True)
-        said = log_size()
+        log_start = log_size()
         with open(LOG, "ab") as log:
             self._master = await asyncio.create_subprocess_exec(
                 sys.executable, "-IS", tether.__file__, str(os.getpid()), self._executable, "-W", "-f", CONFIG,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        await self._answer(beside=set(), said=said, seconds=self._patience)
+        await self._answer(beside=set(), log_start=log_start, seconds=self._timeout)
         self.running = text
 
     async def reload(self, text: str) -> None:
@@ -92,16 +92,16 @@ class HAProxy:
         :raises UnavailableError: HAProxy could not load it, or no new worker answered in time; the old one serves on
         """
         async with self._reloading:
-            before, said = set(self.workers()), log_size()
+            before, log_start = set(self.workers()), log_size()
             Path(STATE_FILE).write_text(await self.query("show servers state"))
             Path(CONFIG).write_text(text)
             os.kill(self.master, signal.SIGUSR2)
             try:
-                await self._answer(beside=before, said=said, seconds=self._patience / 3)
+                await self._answer(beside=before, log_start=log_start, seconds=self._timeout / 3)
             except NoWorkerError:
                 # A master loses the signal while it aborts a failed load. A second signal does no harm.
                 os.kill(self.master, signal.SIGUSR2)
-                await self._answer(beside=before, said=said, seconds=self._patience)
+                await self._answer(beside=before, log_start=log_start, seconds=self._timeout)
             self.running = text
 
     async def settled(self) -> str:
@@ -147,19 +147,19 @@ class HAProxy:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def _answer(self, beside: set[int], said: int, seconds: float) -> None:
-        """Waits until a worker not in ``beside`` answers; ``said`` is the size of the log before."""
+    async def _answer(self, beside: set[int], log_start: int, seconds: float) -> None:
+        """Waits until a worker not in ``beside`` answers; ``log_start`` is the size of the log before."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._master is not None and self._master.returncode is not None:
-                raise UnavailableError(f"HAProxy ended with {self._master.returncode}: {alerts(said)}")
-            if "Loading failure!" in log_since(said):
-                raise UnavailableError(f"HAProxy could not load its configuration: {alerts(said)}")
+                raise UnavailableError(f"HAProxy ended with {self._master.returncode}: {alerts(log_start)}")
+            if "Loading failure!" in log_since(log_start):
+                raise UnavailableError(f"HAProxy could not load its configuration: {alerts(log_start)}")
             with contextlib.suppress(OSError, ValueError):
                 if await self._worker() in set(self.workers()) - beside:
                     return
             await asyncio.sleep(POLL)
-        raise NoWorkerError(f"no new HAProxy worker within {seconds:g} s: {alerts(said)}")
+        raise NoWorkerError(f"no new HAProxy worker within {seconds:g} s: {alerts(log_start)}")
 
     async def _worker(self) -> int:
         """The pid of the worker that answers now."""

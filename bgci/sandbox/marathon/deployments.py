@@ -179,8 +179,8 @@ class Deployments:
         app = action.app
         instances = self._store.of_app(app.id)
         agents = self._store.options.agents
-        doomed = plan.scaling_proposition(instances, action.to_kill, app, action.scale_to, agents)
-        await self._decommission(doomed)
+        surplus = plan.scaling_proposition(instances, action.to_kill, app, action.scale_to, agents)
+        await self._decommission(surplus)
         # As in Marathon, an instance that is being killed still counts. Once it has ended, the scale check replaces it.
         there = [i for i in self._store.of_app(app.id) if i.condition.is_active or i.is_scheduled]
         missing = max(0, action.scale_to - len(there))

@@ -157,7 +157,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Action:
-    """One thing a deployment does with one app."""
+    """One action of a deployment on one app."""
 
     kind: str
     app: App

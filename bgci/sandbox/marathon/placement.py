@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Attributes = Mapping[str, str]
-"""Of one agent: ``hostname`` and what its operator has given it."""
+"""The attributes of one agent: ``hostname``, and those that its operator set."""
 
 
 def value_of(field: str, agent: Attributes) -> str | None:

@@ -159,14 +159,18 @@ def kill_order(instances: Iterable[Instance], selection: str) -> list[Instance]:
 
 
 def scaling_proposition(
-    instances: Iterable[Instance], sentenced: Iterable[str], app: App, scale_to: int, agents: Mapping[str, Attributes]
+    instances: Iterable[Instance],
+    to_decommission: Iterable[str],
+    app: App,
+    scale_to: int,
+    agents: Mapping[str, Attributes],
 ) -> list[Instance]:
-    """The instances to decommission: those in ``sentenced``, then further surplus instances: first those whose
+    """The instances to decommission: those in ``to_decommission``, then further surplus instances: first those whose
     end keeps a GROUP_BY even. ``agents``: their attributes by address."""
     wanted = [instance for instance in instances if instance.wanted]
-    doomed = set(sentenced)
-    named = [instance for instance in wanted if instance.id in doomed]
-    rest = kill_order((i for i in wanted if i.id not in doomed), str(app.spec["killSelection"]))
+    chosen = set(to_decommission)
+    named = [instance for instance in wanted if instance.id in chosen]
+    rest = kill_order((i for i in wanted if i.id not in chosen), str(app.spec["killSelection"]))
     count = max(len(wanted) - scale_to, len(named))
     running = {i.id: agents[i.task.host] for i in rest if i.task is not None and i.task.host in agents}
     first = crowded(app.spec.get("constraints", []), running, count - len(named))

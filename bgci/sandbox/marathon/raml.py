@@ -15,7 +15,7 @@ Errors = dict[str, list[str]]
 
 
 def add(errors: Errors, path: str, text: str) -> None:
-    """Notes one error; each text once for a path. The empty path is that of the whole app: ``/``."""
+    """Records one error; the same text only once for a path. An empty path means the whole app: ``/``."""
     texts = errors.setdefault(path or "/", [])
     if text not in texts:
         texts.append(text)

@@ -18,7 +18,7 @@ TICK_SECONDS = 0.1
 
 
 class ReadinessChecker:
-    """Asks the new tasks of a deployment whether they are ready, and notes the answers in it."""
+    """Asks the new tasks of a deployment whether they are ready, and records the answers in it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -128,7 +128,7 @@ class Launcher:
             instance.incarnation -= 1
             await self._pause(instance, self._store.options.offer_delay)
         finally:
-            self._ports.give_back(claims)
+            self._ports.release(claims)
 
     async def _process(self, instance: Instance, task: Task) -> None:
         self._store.enter(instance, Condition.STARTING)
@@ -233,7 +233,7 @@ def safe_id(app_id: str) -> str:
 
 def _is_free(ports: Ports, ip: str, port: int) -> bool:
     free = ports.claim(ip, port)
-    ports.give_back([(ip, port)])
+    ports.release([(ip, port)])
     return free
 
 

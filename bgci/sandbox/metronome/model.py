@@ -194,7 +194,7 @@ def _network_errors(run: Json) -> Iterator[str]:
         named, labelled = network.get("name"), network.get("labels")
         bare = network["mode"] != "container"
         if (bare and named is not None) or (network["mode"] == "host" and labelled) or (not bare and not named):
-            raise ServerError("the real one fails to say what is wrong with this network")
+            raise ServerError("Metronome has no error message for this network")
     modes = {network["mode"] for network in networks}
     if not run.keys() & {"docker", "ucr"}:
         if modes - {"host"}:

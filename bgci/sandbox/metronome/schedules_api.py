@@ -82,7 +82,7 @@ class ScheduleRoutes:
         except ApiError as error:
             if error.status != 422:
                 raise
-            raise ServerError("the real one does not expect an unknown dependency here") from error
+            raise ServerError("Metronome does not expect an unknown dependency here") from error
 
 
 def _schedule(job: Json, schedule_id: str) -> Json:

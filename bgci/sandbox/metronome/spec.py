@@ -102,8 +102,8 @@ def check_shape(body: Any, shape: Shape) -> None:
         if (sentence := _sentence(problem)) not in errors.setdefault(text, []):
             errors[text].append(sentence)
     for text, names in unknown.items():
-        said = f"Additional properties are not allowed, but found properties {', '.join(names)}."
-        errors.setdefault(text, []).append(said)
+        message = f"Additional properties are not allowed, but found properties {', '.join(names)}."
+        errors.setdefault(text, []).append(message)
     refuse(errors)
 
 
