@@ -108,7 +108,7 @@ _VALUES = (
     Label("HTTP_BACKEND_REVPROXY_PATH", LabelKind.LINE, "The path to write in Location headers (http mode)"),
     Label("HTTP_BACKEND_REDIR", LabelKind.LINE, "Where to redirect requests for / (http mode)"),
     Label("BACKEND_WEIGHT", LabelKind.NUMBER, "The order of virtual hosts: largest first", "1 with a PATH, else 0"),
-    Label("BACKEND_NETWORK_ALLOWED_ACL", LabelKind.NETWORKS, "Who may connect", "everybody"),
+    Label("BACKEND_NETWORK_ALLOWED_ACL", LabelKind.NETWORKS, "The networks that may connect", "everybody"),
     Label("BACKEND_HEALTHCHECK_PORT_INDEX", LabelKind.NUMBER, "The index of the port to check in place of this one"),
 )
 

@@ -34,7 +34,7 @@ class TooCostly(Exception):
 
 
 class Closed(Exception):
-    """``Confined.close`` was called: there is no result, and nobody needs one any more."""
+    """``Confined.close`` was called: there is no result, and the run no longer needs one."""
 
 
 class Confined:
@@ -137,7 +137,7 @@ class _Child:
         return answer
 
     def kill(self) -> None:
-        """Kill the process; whoever waits for its answer gets none. Another thread can still use the pipes."""
+        """Kill the process; a call that waits for its answer gets none. Another thread can still use the pipes."""
         self._process.kill()
 
     def end(self) -> None:

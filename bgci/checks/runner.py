@@ -111,12 +111,12 @@ def run(
     timeout: float,
     verify: bool | str = True,
     report: Callable[[Case], None] = lambda case: None,
-    look: Callable[[], None] = lambda: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> list[Case]:
     """Every check at every place of its target, in the suite's order; checks without a place are skipped.
 
     ``timeout``: seconds for all of them; a check that has not ended by then fails. ``report`` is called with each
-    case when it ends. ``look`` is called several times a second; its exception ends the suite.
+    case when it ends. ``poll`` is called several times a second; its exception ends the suite.
     An instance that does not answer is a failed case, not an exception.
     """
     jobs = [job for check in suite.checks for job in _jobs(check, places)]
@@ -130,7 +130,7 @@ def run(
     sys.setswitchinterval(TURN)
     try:
         pools += _start(jobs, finished, verify, _Room(matcher, stop))
-        for job in _ended(len(jobs), finished, until, look):
+        for job in _ended(len(jobs), finished, until, poll):
             ended[id(job)] = _case(job, suite)
             report(ended[id(job)])
     finally:
@@ -148,12 +148,12 @@ def run(
 
 
 def _ended(
-    count: int, finished: queue.SimpleQueue[Future[_Job]], until: float, look: Callable[[], None]
+    count: int, finished: queue.SimpleQueue[Future[_Job]], until: float, poll: Callable[[], None]
 ) -> Iterator[_Job]:
     """Each job whose last lane has ended, until ``count`` jobs or the end of the time."""
     while count:
         signals.check()
-        look()
+        poll()
         try:
             job = finished.get(timeout=max(0.0, min(LOOK, until - time.monotonic()))).result()
         except queue.Empty:

@@ -34,10 +34,10 @@ def parse(text: str, *, file: str, variables: Mapping[str, str], secret: Mapping
     Raises InvalidError with all findings, each with file, line and remedy.
     """
     secret = secret or {}
-    document, lines, doubled = read_yaml(text, file)
+    document, lines, duplicates = read_yaml(text, file)
     texts = _Variables({**variables, **secret})
     document = texts.filled(document, "$")
-    findings = [Finding(path, "is given twice", "Keep one of them.") for path in doubled]
+    findings = [Finding(path, "is given twice", "Keep one of them.") for path in duplicates]
     findings += [*texts.findings, *shape_findings(document, _schema(), formats=FORMATS)]
     secrets = tuple(sorted({secret[name] for name in texts.used & set(secret)} - {""}))
     checks: tuple[Check, ...] = ()

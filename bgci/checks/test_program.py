@@ -45,12 +45,12 @@ def run(
     timeout: float,
     show: Callable[[str], None],
     grace: float = GRACE,
-    look: Callable[[], None] = lambda: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> Case:
     """Run a shell command line to its end; exit code 0 passes. ``timeout`` and ``grace`` in seconds.
 
     ``environment``: of the program, without bgci's credentials. ``show`` gets each line of the output at once. Ends
-    every process of its process group too, also when an exception (of a signal) interrupts this function. ``look`` is
+    every process of its process group too, also when an exception (of a signal) interrupts this function. ``poll`` is
     called several times a second; its exception ends the program.
     """
     began = time.monotonic()
@@ -59,7 +59,7 @@ def run(
     reader = threading.Thread(target=_follow, args=(process, kept, show), daemon=True)
     try:
         reader.start()
-        code = _ended(process, began + timeout, look)
+        code = _ended(process, began + timeout, poll)
     except BaseException:
         grace = min(grace, HURRY)
         raise
@@ -89,10 +89,10 @@ def _started(command: str, environment: Mapping[str, str]) -> subprocess.Popen[b
     )
 
 
-def _ended(process: subprocess.Popen[bytes], until: float, look: Callable[[], None]) -> int | None:
+def _ended(process: subprocess.Popen[bytes], until: float, poll: Callable[[], None]) -> int | None:
     """The exit code; None without one in time."""
     while process.poll() is None and time.monotonic() < until:
-        look()
+        poll()
         pause(LOOK)
     return process.poll()
 

@@ -17,7 +17,7 @@ SECONDS = 4.0  # of processor time: a mapping can merge others that merge others
 
 
 def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
-    """The document, the line of each value by its path (``$.checks[0].path``), and the paths of doubled keys.
+    """The document, the line of each value by its path (``$.checks[0].path``), and the paths of duplicate keys.
 
     Dates stay text, as in JSON. Raises InvalidError with the line when the text is not one YAML document.
     """
@@ -39,15 +39,15 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[str, int], list[str]]:
         raise InvalidError(
             f"{file}, line 1: nested too deeply, or contains itself", remedy="Flatten the suite."
         ) from None
-    return document, reader.lines, sorted(reader.doubled)
+    return document, reader.lines, sorted(reader.duplicates)
 
 
 class _Reader:
-    """Reads one document. ``lines``: of each value by its path; ``doubled``: the paths of doubled keys."""
+    """Reads one document. ``lines``: of each value by its path; ``duplicates``: the paths of duplicate keys."""
 
     def __init__(self, text: str, file: str) -> None:
         self.lines: dict[str, int] = {}
-        self.doubled: set[str] = set()
+        self.duplicates: set[str] = set()
         self._file = file
         self._count = 0
         self._loader = _counting_loader(self._counted)(text)
@@ -77,7 +77,7 @@ class _Reader:
         import yaml
 
         own = Counter(str(key.value) for key, _ in node.value if key.value != "<<")
-        self.doubled |= {at(path, name) for name, times in own.items() if times > 1}
+        self.duplicates |= {at(path, name) for name, times in own.items() if times > 1}
         self._loader.flatten_mapping(node)
         found: dict[Any, Any] = {}
         for key, item in node.value:

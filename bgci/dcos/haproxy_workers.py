@@ -33,7 +33,7 @@ class Workers:
         self._epoch = time.time() - now()
         self._older: tuple[int, ...] | None = None  # of the current worker; None: not known
         self._starts: dict[int, float] = {}  # of every process that has been the current worker
-        self._accepted = now()  # when the last page was read that shows its own moment
+        self._accepted = now()  # when the last page that was not outdated was read
         self._lone = False  # seen with one pid: HAProxy runs without a master process
         self._since = self._asked = now()  # the reload; and the last request for the list, or the reload
         self._pause = 0.0  # from then until the next request
@@ -41,7 +41,7 @@ class Workers:
 
     def answered(self, page: str, *, longest_session: float = 0.0) -> bool:
         """Record which worker has answered with this statistics page. False if bgci must read the statistics before
-        the page again: the worker is new, or the page shows an earlier moment.
+        the page again: the worker is new, or the page is outdated.
 
         An older worker can answer once more. A cache before the load balancer can answer with the state of some seconds
         ago: a task that was drained then can serve now (hazard 68).

@@ -130,7 +130,7 @@ class LoadBalancer:
         )
 
     def _current_rows(self) -> list[Row]:
-        """The rows of the current worker, as they are now. Raises UnavailableError if they show an earlier moment."""
+        """The rows of the current worker, as they are now. Raises UnavailableError for outdated ones."""
         for _ in range(LOOKS):
             rows = self._rows()
             # After the statistics, so that a worker that was replaced in between is in the list.
@@ -139,7 +139,7 @@ class LoadBalancer:
                 return rows
             pause(LOOK_AGAIN)
         raise UnavailableError(
-            f"{self.url} answers with statistics of an earlier moment.",
+            f"{self.url} answers with outdated statistics.",
             remedy="Give the address of one load balancer itself as --marathon-lb-url, not of a cache.",
         )
 

@@ -15,7 +15,7 @@ from bgci.errors import BgciError
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
 CHUNK = 1 << 16  # bytes that the files API is asked for
-MOST = 1 << 20  # bytes of one look; the next one continues there
+MOST = 1 << 20  # bytes of one read; the next one continues there
 ENDED = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"}  # its executor has seen the process's end
 SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/executors/{executor}/runs/{container}"
 

@@ -34,10 +34,10 @@ from bgci.options import Settings
 
 Definition = dict[str, Any]
 T = TypeVar("T", bound=Callable[..., Iterable[CheckResult]])
-STAND_IN = "doctor"  # revision and image for the template if none is given
+SAMPLE = "doctor"  # revision and image for the template if none is given
 
 
-class Look(NamedTuple):
+class Check(NamedTuple):
     """One check. needs: other checks that must have succeeded. of_app: only with --app."""
 
     name: str
@@ -46,14 +46,14 @@ class Look(NamedTuple):
     run: Callable[[Examination], Iterable[CheckResult]]
 
 
-LOOKS: list[Look] = []  # in their order
+CHECKS: list[Check] = []  # in their order
 
 
-def look(name: str, *needs: str, of_app: bool = False) -> Callable[[T], T]:
+def check(name: str, *needs: str, of_app: bool = False) -> Callable[[T], T]:
     """Register the function as a check."""
 
     def register(function: T) -> T:
-        LOOKS.append(Look(name, needs, of_app, function))
+        CHECKS.append(Check(name, needs, of_app, function))
         return function
 
     return register
@@ -70,12 +70,12 @@ class Examination:
 
     def run(self) -> list[CheckResult]:
         """The rows of all checks. Raises only AbortedError."""
-        for one in LOOKS:
+        for one in CHECKS:
             if self.settings.app or not one.of_app:
-                self._look(one)
+                self._run(one)
         return self.checks
 
-    def _look(self, one: Look) -> None:
+    def _run(self, one: Check) -> None:
         why = next((self._failed[name] for name in one.needs if name in self._failed), "")
         if why:
             self._failed[one.name] = why
@@ -83,17 +83,17 @@ class Examination:
             return
         found: list[CheckResult] = []
         try:
-            for check in one.run(self):  # a failure keeps the earlier results
-                found.append(check)
+            for row in one.run(self):  # a failure keeps the earlier results
+                found.append(row)
         except HttpFailure as error:
             found.append(failed(one.name, error.unavailable(f"{one.name} fails")))
         except Exception as error:  # a failed check must not stop the others
             found.append(replace(failed(one.name, error), command=grant_of(error)))
         self.checks += found
-        bad = next((check for check in found if check.status is Status.FAILURE), None)
+        bad = next((row for row in found if row.status is Status.FAILURE), None)
         if bad:
             self._failed[one.name] = f"{bad.name} failed"
-        elif any(check.status is Status.SKIPPED for check in found) and one.name == "template":
+        elif any(row.status is Status.SKIPPED for row in found) and one.name == "template":
             self._failed[one.name] = "no template is known"
 
     # -- the connection ---------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Examination:
     def url(self) -> str:
         return self.settings.cluster_url or self.settings.marathon_url
 
-    @look("url")
+    @check("url")
     def _url(self) -> Iterator[CheckResult]:
         if not self.url:
             raise UsageError(
@@ -110,7 +110,7 @@ class Examination:
             )
         yield ok("url", self.url)
 
-    @look("tls", "url")
+    @check("tls", "url")
     def _tls(self) -> Iterator[CheckResult]:
         parts = urlsplit(self.url)
         if parts.scheme != "https":
@@ -138,19 +138,19 @@ class Examination:
         name = next((name for name in CA_VARIABLES if os.environ.get(name)), "")
         return f"verified by {name}" if name else "verified by the usual public CAs"
 
-    @look("cluster", "url")
+    @check("cluster", "url")
     def _cluster(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         kind = {"enterprise": "DC/OS Enterprise", "open": "DC/OS (open)", "plain": "Marathon without DC/OS"}
         yield ok("cluster", f"{kind.get(cluster.variant, 'DC/OS of unknown variant')} {cluster.version}".rstrip())
 
-    @look("clock", "cluster")
+    @check("clock", "cluster")
     def _clock(self) -> Iterator[CheckResult]:
         root, marathon = self.context.cluster.http, self.context.cluster.marathon.http
         offset = clock_offset(root, "/dcos-metadata/dcos-version.json") if root else clock_offset(marathon, "/ping")
         yield access.clock(*offset) if offset else skipped("clock", "the cluster sends no Date header")
 
-    @look("login", "cluster")
+    @check("login", "cluster")
     def _login(self) -> Iterator[CheckResult]:
         """A login if there are credentials, and whether the cluster accepts it, or needs one."""
         headers: dict[str, str] = {}
@@ -165,7 +165,7 @@ class Examination:
             pass  # the check of Marathon reports it
         yield access.session(self.context.credentials, headers.get("Authorization", ""), time.time())
 
-    @look("marathon", "login")
+    @check("marathon", "login")
     def _marathon(self) -> Iterator[CheckResult]:
         marathon = self.context.cluster.marathon
         try:
@@ -179,7 +179,7 @@ class Examination:
         leader = "" if info.has_leader else ", without a leader"
         yield ok("marathon", f"{marathon.http.base_url}: version {info.version or 'unknown'}{leader}")
 
-    @look("metronome", "login")
+    @check("metronome", "login")
     def _metronome(self) -> Iterator[CheckResult]:
         metronome = self.context.cluster.metronome
         if self.settings.via == "direct":
@@ -207,7 +207,7 @@ class Examination:
             return ""
         return self.settings.job_secret.strip("/") or job_secret(self.context.app_id)
 
-    @look("permissions", "marathon")
+    @check("permissions", "marathon")
     def _permissions(self) -> Iterator[CheckResult]:
         cluster = self.context.cluster
         if cluster.variant != "enterprise":
@@ -218,7 +218,7 @@ class Examination:
             return
         yield from known_permissions(self.context, self.visible, via_job=self.via_job, secret=self.secret)
 
-    @look("secret", "metronome")
+    @check("secret", "metronome")
     def _secret(self) -> Iterator[CheckResult]:
         http = self.context.cluster.http
         if not self.secret or http is None:
@@ -239,7 +239,7 @@ class Examination:
             command = f"dcos security secrets create-sa-secret --strict <private-key.pem> <account> {self.secret}"
             yield failure("secret", ConflictError, found, remedy, command)
 
-    @look("job-image", "metronome")
+    @check("job-image", "metronome")
     def _job_image(self) -> Iterator[CheckResult]:
         if not self.via_job:
             yield ok("job-image", "not needed: no goal runs as a job")
@@ -251,7 +251,7 @@ class Examination:
 
     # -- the load balancers -----------------------------------------------------------------------------------------
 
-    @look("load-balancer")
+    @check("load-balancer")
     def _load_balancers(self) -> Iterator[CheckResult]:
         for balancer in self.context.balancers:
             try:
@@ -269,9 +269,9 @@ class Examination:
     def _stand_in(self) -> Settings:
         """The settings, with a revision and an image if none are given, because a template can need them."""
         given = self.settings
-        return replace(given, revision=given.revision or STAND_IN, image=given.image or STAND_IN)
+        return replace(given, revision=given.revision or SAMPLE, image=given.image or SAMPLE)
 
-    @look("template")
+    @check("template")
     def _template(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield skipped("template", "give --app to check its template")
@@ -313,7 +313,7 @@ class Examination:
         """Whether the apps could be read."""
         return "apps" not in self._failed
 
-    @look("apps", "marathon")
+    @check("apps", "marathon")
     def _apps(self) -> Iterator[CheckResult]:
         if not self.settings.app:
             yield from running_apps.everything(self.visible, time.time())
@@ -325,26 +325,26 @@ class Examination:
         """The app's id, empty without one."""
         return self.context.app_id if self.settings.app else ""
 
-    @look("labels", "marathon")
+    @check("labels", "marathon")
     def _labels(self) -> Iterator[CheckResult]:
         yield from balancer_labels.labels_of(self.visible, self.own_id)
 
-    @look("marathon-lb", "marathon", "load-balancer")
+    @check("marathon-lb", "marathon", "load-balancer")
     def _follows(self) -> Iterator[CheckResult]:
         wanted = every_endpoint(self.visible)
         censuses = [balancer.census(wanted) for balancer in self.context.balancers]
         yield from balancer_labels.follows(self.visible, censuses, self.own_id, time.time())
 
-    @look("group", "apps", "template", of_app=True)
+    @check("group", "apps", "template", of_app=True)
     def _group(self) -> Iterator[CheckResult]:
         claim = Claim(self.context.app_id, group(self.definition), replaces=self._bases[-1])
         yield running_apps.taken_group(self.visible, claim)
 
-    @look("ports", "apps", "template", of_app=True)
+    @check("ports", "apps", "template", of_app=True)
     def _ports(self) -> Iterator[CheckResult]:
         yield from running_apps.taken_ports(self.visible, self.context.app_id, self.definition)
 
-    @look("state", "apps", of_app=True)
+    @check("state", "apps", of_app=True)
     def _running(self) -> Iterator[CheckResult]:
         wanted = group(self.template or {})
         yield running_apps.state(self.context.app_id, self.own)
@@ -352,7 +352,7 @@ class Examination:
         yield from running_apps.baselines(self.context.app_id, wanted, self.own)
         yield from running_apps.virtual_addresses(self.context.app_id, self.own)
 
-    @look("lock", "apps", of_app=True)
+    @check("lock", "apps", of_app=True)
     def _locks(self) -> Iterator[CheckResult]:
         """Other commands that change the app now."""
         for lock in other_locks(self.context):
@@ -361,7 +361,7 @@ class Examination:
             remedy = f"If its process was killed, its lock {lock.id} ends at {row['until']}."
             yield warning("lock", found, f"Wait for it to end. {remedy}")
 
-    @look("rotation", "state", "load-balancer", of_app=True)
+    @check("rotation", "state", "load-balancer", of_app=True)
     def _rotation(self) -> Iterator[CheckResult]:
         """Whether the load balancers have every healthy task. A drained task of the baseline in MAINT counts too."""
         for app in (app for app in self.own if app.group):

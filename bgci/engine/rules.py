@@ -78,7 +78,7 @@ def _from_nothing(situation: Situation) -> Step:
     if goal.kind is Kind.ROLLBACK and situation.memory.returning:  # the baseline ran when this run began
         return Fail(
             f"There is nothing left to go back to: no app of the group of {goal.revision} runs any more.",
-            "Run `bgci promote` of the revision that shall serve.",
+            "Run `bgci promote` of the revision that should serve.",
         )
     if goal.kind is Kind.ROLLBACK:
         return Done(f"{goal.revision} is not running, and neither is any other app of its group.")

@@ -76,17 +76,17 @@ class Evidence:
 
 
 def judged(
-    context: Context, hybrid: RunningPair, judgements: int, granted: int, look: Callable[[], None]
+    context: Context, hybrid: RunningPair, judgements: int, granted: int, on_poll: Callable[[], None]
 ) -> Iterator[Case]:
     """The test cases of the canary analysis; none without a baseline to compare with.
 
     ``judgements``: number of verdicts on this canary until its promotion; 0: none. Each can fail the canary, so each
     gets its part of alpha. granted: number of requests that the canary can fail beyond the baseline; 0: no limit.
-    ``look`` is called at each poll; its exception ends the analysis.
+    ``on_poll`` is called at each poll; its exception ends the analysis.
     """
     if not judgements or hybrid.baseline is None:
         return
-    verdicts, evidence = watch(context, JudgePolicy().part(1 / judgements), granted, look)
+    verdicts, evidence = watch(context, JudgePolicy().part(1 / judgements), granted, on_poll)
     report = {
         "outcome": verdicts.outcome,
         "reason": verdicts.reason,
@@ -111,7 +111,7 @@ def _case(name: str, verdict: Verdict) -> Case:
 
 
 def watch(
-    context: Context, policy: JudgePolicy, granted: int, look: Callable[[], None] = lambda: None
+    context: Context, policy: JudgePolicy, granted: int, on_poll: Callable[[], None] = lambda: None
 ) -> tuple[Verdicts, Evidence]:
     """Poll until the judge decides, and at most for --judge-for.
 
@@ -126,7 +126,7 @@ def watch(
     with _pool() as pool, within(context.settings.judge_for + SLACK):
         while True:
             next_look = time.monotonic() + PAUSE
-            look()
+            on_poll()
             _poll(context, evidence, current_hybrid(context), pool)
             if granted and time.monotonic() - began > SIZING and _compared(evidence):
                 if not sized:
@@ -165,7 +165,7 @@ def _poll(context: Context, evidence: Evidence, hybrid: RunningPair, pool: Threa
 
     Live and synthetic traffic request different paths in different proportions, so they are separate strata.
     """
-    assert hybrid.baseline is not None  # noqa: S101 - ``look`` guarantees it
+    assert hybrid.baseline is not None  # noqa: S101 - ``current_hybrid`` guarantees it
     sides = {"canary": hybrid.canary, "baseline": hybrid.baseline}
     for colour, side in sides.items():
         evidence.colours[colour] |= {task.id for task in side.app.tasks}
@@ -313,7 +313,7 @@ def _rate_of(context: Context, apps: Sequence[RunningApp], group: str) -> float:
 def _refused(why: str) -> ConflictError:
     return ConflictError(
         f"The canary is refused: {why}.",
-        remedy="Grant more --max-failed-requests, or judge it with --judge-traffic alone.",
+        remedy="Increase --max-failed-requests, or judge the canary with --judge-traffic alone.",
     )
 
 

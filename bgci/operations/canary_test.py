@@ -98,7 +98,7 @@ def carry_out(
 
 
 def _not_to_the_end(why: str) -> Case:
-    return Case("bgci", "the tests come to their end", outcome=Outcome.ERROR, message=why)
+    return Case("bgci", "the tests end without an interruption", outcome=Outcome.ERROR, message=why)
 
 
 def _watched(context: Context, tests: Planned, hybrid: RunningPair, cases: list[Case]) -> Iterator[Case]:
@@ -129,7 +129,7 @@ def _carried_out(
         why = "the canary is rejected already"
         yield Case(canary_analysis.SUITE, "error rate", outcome=Outcome.SKIPPED, message=why)
     else:
-        yield from canary_analysis.judged(context, hybrid, tests.judgements, tests.granted, watch.look)
+        yield from canary_analysis.judged(context, hybrid, tests.judgements, tests.granted, watch.poll)
 
 
 # -- the suite --------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def _run(
             timeout=context.settings.timeout,
             verify=verification(context.ca_cert, context.settings.insecure),
             report=report,
-            look=watch.look,
+            poll=watch.poll,
         )
     except (AbortedError, CanaryLostError):
         cases += ended
@@ -213,7 +213,7 @@ def _command(
         {**without_credentials(os.environ), **told},
         timeout=context.settings.command_timeout,
         show=lambda line: context.console.foreign("test", line),
-        look=watch.look,
+        poll=watch.poll,
     )
     _say(context, case)
     yield case

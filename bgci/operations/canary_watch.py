@@ -26,7 +26,7 @@ class CanaryLostError(Exception):
 
 
 class CanaryWatch:
-    """Observes the tested tasks of the canary. The tests call ``look`` repeatedly; it observes at most once a second.
+    """Observes the tested tasks of the canary. The tests call ``poll`` repeatedly; it observes at most once a second.
     It runs in the thread of the tests, so a signal interrupts both."""
 
     def __init__(self, context: Context, hybrid: RunningPair) -> None:
@@ -38,7 +38,7 @@ class CanaryWatch:
         self._next = time.monotonic() + PAUSE
         self.health = CanaryHealth(hybrid.canary.app)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Observe the canary if the last observation is old enough. Raises CanaryLostError when no tested task is left.
 
         Without an answer from Marathon the state of the canary is unknown, and the tests go on.

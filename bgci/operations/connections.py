@@ -85,7 +85,7 @@ def _require_trusted_verification(settings: Settings) -> None:
 
 def _is_trusted(name: str, url: str, trusted: set[tuple[str, str, str]]) -> bool:
     """Whether it is a trusted address, the root of its host, or DC/OS's own service below a trusted one. Any other path
-    can be a service of another team: the cluster's router hands requests to it with their login."""
+    can be a service of another team: the cluster's router forwards requests to it with their login."""
     scheme, host, path = _place_of(url)
     paths = {known for *place, known in trusted if place == [scheme, host]}
     own = {known + SERVICE_PATHS[name] for known in paths} if name in SERVICE_PATHS else set()

@@ -88,7 +88,7 @@ def _require_same(context: Context, job: Job, document: JobDocument, kind: Kind,
     changes += _definition_changes(context, document, release) if deploys else []
     if changes and not deploys:
         context.console.warn(
-            f"The job {job.id} was published with other options: {'; '.join(changes)}. It runs with its own."
+            f"The job {job.id} was published with other options: {'; '.join(changes)}. It runs with the published ones."
         )
     elif changes:
         raise ConflictError(

@@ -21,7 +21,8 @@ from bgci.redaction import redacted, redacted_json, redacted_markup, redacted_va
 
 @dataclass(frozen=True)
 class CiSystem:
-    """sign: the variable that identifies it. names: those that name the run, listed one by one: none contains a secret.
+    """sign: the variable that identifies it. names: variables that describe the run. They are listed one by one: none
+    contains a secret.
 
     Of one job, as formats with variables: ``key``, the same when the job is run again; ``title`` and ``urls`` (the
     first with a value), for messages.

@@ -54,7 +54,7 @@ def up(
     ``secured``: a DC/OS Enterprise with https, logins, permissions and secrets. The description then has the paths
     ``ca_cert`` (the CA's certificate), ``iam`` (user and password of the superuser, as JSON) and ``password_file``
     (the password alone); Metronome's own port is closed. ``iam``: such a file, to choose the superuser.
-    ``agents``: how many; several are at 127.0.0.11, 127.0.0.12 ..., away from the load balancers' addresses.
+    ``agents``: how many; two or more are at 127.0.0.11, 127.0.0.12 ..., away from the load balancers' addresses.
     ``agent_attributes``: of each in turn, such as ``rack:r1;disk:ssd``; by default its number and one of two racks.
     ``marathon_version``: 1.11 or 1.7.
     ``server_options``: further options of ``python -m bgci.sandbox.server``; ``balancer_options``: of each

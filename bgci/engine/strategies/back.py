@@ -16,7 +16,7 @@ from bgci.engine.preconditions import (
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.situation import Hybrid
 
-AS_BEFORE = "So many ran when the canary was created."
+AS_BEFORE = "That many ran when the canary was created."
 RETURN_LIMIT = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
 
 
@@ -180,5 +180,5 @@ def _grown(hybrid: Hybrid, target: int) -> Step | None:
     """Scale the baseline up and wait for its health; None when it has its instances."""
     baseline = hybrid.baseline
     if baseline.instances < target:
-        return unless_starting(baseline, Scale(baseline.id, target, because="So many are to serve without the canary."))
+        return unless_starting(baseline, Scale(baseline.id, target, because="That many must serve without the canary."))
     return until_healthy(baseline, target) if baseline.deployments else None

@@ -23,7 +23,7 @@ def canary(hybrid: Hybrid) -> Step:
     """Grow the canary to its size."""
     goal, app = hybrid.goal, hybrid.canary
     if app.instances < goal.instances:
-        return unless_starting(app, Scale(app.id, goal.instances, because="The canary is to have so many."))
+        return unless_starting(app, Scale(app.id, goal.instances, because="That is the size of the canary."))
     waiting = remove_unused(app, app.instances - goal.instances, hybrid) or until_serving(app, goal.instances, hybrid)
     return waiting or Done(f"{goal.revision} has {app.instances} instances in rotation beside {hybrid.baseline.name}.")
 
@@ -36,7 +36,9 @@ def promote(hybrid: Hybrid) -> Step:
     """
     target, baseline, app = hybrid.goal.target, hybrid.baseline, hybrid.canary
     if app.instances < target:
-        return unless_starting(app, Scale(app.id, target, because="So many are to serve before the baseline goes."))
+        return unless_starting(
+            app, Scale(app.id, target, because="That many must serve before the baseline is deleted.")
+        )
     if baseline.instances > target:
         waiting = until_healthy(app, target) or until_ended(baseline)
         return waiting or remove_drained(hybrid, hybrid.drainable)

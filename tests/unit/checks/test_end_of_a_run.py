@@ -27,12 +27,12 @@ def test_requests_that_wait_for_room_end_with_the_run(monkeypatch: pytest.Monkey
         def lanes() -> set[threading.Thread]:
             return {thread for thread in threading.enumerate() if thread not in before and "Pool" in thread.name}
 
-        def look() -> None:
+        def poll() -> None:
             if cluster.asked.count("instance") == 8:
                 raise TimeoutError
 
         with pytest.raises(TimeoutError):
-            runner.run(Suite("f", (check,)), {"canary": [Place("i", (cluster.url,))]}, timeout=600, look=look)
+            runner.run(Suite("f", (check,)), {"canary": [Place("i", (cluster.url,))]}, timeout=600, poll=poll)
         until(lambda: len(lanes()) <= 1)  # the one that has the room reads until its own timeout
     until(lambda: not lanes())
 

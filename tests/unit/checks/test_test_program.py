@@ -23,11 +23,11 @@ TOLD = test_program.variables("/web", "v2", URLS)
 
 
 def run(
-    command: str, *, timeout: float = 20.0, grace: float = 0.5, look: Callable[[], None] = lambda: None, **base: str
+    command: str, *, timeout: float = 20.0, grace: float = 0.5, poll: Callable[[], None] = lambda: None, **base: str
 ) -> tuple[Case, str]:
     lines: list[str] = []
     environment = {"PATH": os.environ["PATH"], **base, **TOLD}
-    case = test_program.run(command, environment, timeout=timeout, show=lines.append, grace=grace, look=look)
+    case = test_program.run(command, environment, timeout=timeout, show=lines.append, grace=grace, poll=poll)
     return case, "".join(lines)
 
 
@@ -127,10 +127,10 @@ def test_a_signal_to_bgci_ends_the_program_first_and_soon(
     class Aborted(Exception):
         pass
 
-    def look() -> None:
+    def poll() -> None:
         if pids.exists() and pids.read_text().strip():
             raise Aborted
 
     with pytest.raises(Aborted):
-        run(f"{trap}echo $$ > {pids}; sleep 60", grace=60, look=look)
+        run(f"{trap}echo $$ > {pids}; sleep 60", grace=60, poll=poll)
     until_gone(int(pids.read_text()))

@@ -1,4 +1,4 @@
-"""`bgci doctor` never dies of one look: what fails is a row, and the looks that do not stand on it go on."""
+"""A failed check of `bgci doctor` is a row of its table; the checks that do not depend on it still run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgci.dcos.http_failure import HttpFailure
-from bgci.doctor.examination import Examination, Look
+from bgci.doctor.examination import Check, Examination
 from bgci.doctor.finding import CheckResult, Status, ok
 from bgci.errors import AbortedError, BgciError, DeniedError
 from bgci.operations.context import Context
@@ -22,17 +22,16 @@ def examination(tmp_path: Path) -> Examination:
     )
 
 
-def looked(examination: Examination, error: BaseException) -> list[CheckResult]:
-    """A look that finds something and then fails, one that stands on it, one that stands on that, and one that does
-    not."""
+def rows_of(examination: Examination, error: BaseException) -> list[CheckResult]:
+    """The rows of a check that fails after its first row, of two that depend on it (one indirectly), and of another."""
 
     def failing(_: Examination) -> Iterator[CheckResult]:
         yield ok("one", "found before")
         raise error
 
-    examination._look(Look("one", (), False, failing))
+    examination._run(Check("one", (), False, failing))
     for name, needs in (("two", ("one",)), ("three", ("two",)), ("four", ())):
-        examination._look(Look(name, needs, False, lambda _, name=name: [ok(name, "")]))
+        examination._run(Check(name, needs, False, lambda _, name=name: [ok(name, "")]))
     return examination.checks
 
 
@@ -43,7 +42,7 @@ def looked(examination: Examination, error: BaseException) -> list[CheckResult]:
 def test_after_a_failed_check_the_independent_checks_still_run(
     examination: Examination, error: Exception, kind: type[BgciError] | None
 ) -> None:
-    before, failed, two, three, four = looked(examination, error)
+    before, failed, two, three, four = rows_of(examination, error)
     assert before.found == "found before"
     assert failed.status is Status.FAILURE
     assert kind is None or failed.error is kind
@@ -53,13 +52,13 @@ def test_after_a_failed_check_the_independent_checks_still_run(
 
 def test_a_signal_is_not_a_finding(examination: Examination) -> None:
     with pytest.raises(AbortedError):
-        looked(examination, AbortedError("aborted", signal_number=15))
+        rows_of(examination, AbortedError("aborted", signal_number=15))
 
 
 def test_a_refusal_has_the_command_that_grants_the_missing_permission(examination: Examination) -> None:
     refused = DeniedError("Not permitted")
     refused.__cause__ = HttpFailure(403, "Forbidden", "https://dcos/service/metronome/ping")
-    failed = looked(examination, refused)[1]
+    failed = rows_of(examination, refused)[1]
     assert failed.command == "dcos security org users grant <account> dcos:adminrouter:service:metronome full"
 
 
