@@ -1,4 +1,4 @@
-"""Who sets up a secured DC/OS for a test: accounts, permissions, secrets. Plain requests, nothing of bgci."""
+"""Sets up a secured DC/OS for a test: accounts, permissions, secrets. Sends plain requests, without code of bgci."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ class Administrator:
 
     @cached_property
     def token(self) -> str:
-        """The superuser's."""
+        """The token of the superuser."""
         return self.login(self.superuser)
 
     @cached_property
     def accounts(self) -> dict[str, Json]:
-        """The credentials of all accounts that were made, by uid."""
+        """The credentials of all created accounts, by uid."""
         return {}
 
     @cached_property
     def resources(self) -> list[str]:
-        """Those that were named for a permission and were not known before."""
+        """The resources that were created for a permission."""
         return []
 
     def request(self, method: str, path: str, *, token: str = "", **options: Any) -> requests.Response:
-        """As the superuser, or with another token; redirects are not followed."""
+        """One request as the superuser, or with another token. Does not follow redirects."""
         headers = {"Authorization": f"token={token or self.token}", **options.pop("headers", {})}
         return requests.request(
             method, self.url + path, headers=headers, verify=self.ca_cert, timeout=20, allow_redirects=False, **options
         )
 
     def login(self, body: Mapping[str, Any]) -> str:
-        """The token for a name and password, or for the credential of a service account."""
+        """The token of a login with a name and password, or with the credential of a service account."""
         reply = self.post_login(login_of(body))
         assert reply.status_code == 200, reply.text
         return str(reply.json()["token"])
 
     def post_login(self, body: Any) -> requests.Response:
-        """Any body, as it is."""
+        """One login request with this body."""
         return requests.post(f"{self.url}{API}/auth/login", json=body, verify=self.ca_cert, timeout=20)
 
     def grant(self, rid: str, uid: str, action: str = "full") -> None:
-        """A permission; granting it twice is no error."""
+        """Grants a permission. A second grant of it is not an error."""
         acl = acl_path(rid)
         named = self.request("PUT", acl, json={"description": "of a test"}).status_code
         assert named in (201, 409)
@@ -74,14 +74,15 @@ class Administrator:
         assert self.request("PUT", f"{acl}/users/{uid}/{action}").status_code in (204, 409)
 
     def user(self, uid: str, password: str = "a password") -> Json:
-        """A new person: name and password, as a login wants them."""
+        """Creates a user. Returns uid and password, as a login needs them."""
         reply = self.request("PUT", f"{API}/users/{uid}", json={"password": password, "description": "of a test"})
         assert reply.status_code == 201, reply.text
         self.accounts[uid] = {"uid": uid, "password": password}
         return self.accounts[uid]
 
     def service_account(self, uid: str) -> Json:
-        """A service account, new at the first call: its credential as DC/OS writes it, without any permission."""
+        """Creates a service account without permissions at the first call. Returns its credential in the form of
+        DC/OS."""
         if uid not in self.accounts:
             private, public = key_pair()
             reply = self.request("PUT", f"{API}/users/{uid}", json={"public_key": public, "description": "of a test"})
@@ -99,13 +100,13 @@ class Administrator:
         assert reply.status_code in (201, 204), reply.text
 
     def logins(self, uid: str) -> tuple[int, int]:
-        """How many logins of that account succeeded and failed: only the sandbox tells."""
+        """The numbers of successful and failed logins of the account. Only the sandbox has them."""
         found = self.request("GET", "/_sandbox/logins").json().get(uid, {"succeeded": 0, "failed": 0})
         return found["succeeded"], found["failed"]
 
 
 def acl_path(rid: str) -> str:
-    """Of a resource: a slash in it is encoded twice."""
+    """The path of a resource. A slash in the resource is encoded twice."""
     return f"{API}/acls/{quote(quote(rid, safe=':'), safe=':')}"
 
 

@@ -1,4 +1,4 @@
-"""What no test hands to the next, what CI may skip, and how Hypothesis works here.
+"""State that is reset between tests, the tests that CI can skip, and the settings of Hypothesis.
 
 The same examples in each run, so that what lands does not depend on luck.
 
@@ -19,7 +19,7 @@ from bgci import redaction
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
-# How long something takes is no test's business: a busy machine is slow.
+# Tests do not measure durations: a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 patient = settings.get_profile("patient")
 settings.register_profile("settled", patient, derandomize=True)
@@ -30,14 +30,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
 
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process's redactor starts without any."""
+    """Resets the process's redactor, so that it knows no secrets of earlier tests."""
     monkeypatch.setattr(redaction._THE_ONE, "_secrets", ())
     monkeypatch.setattr(redaction._THE_ONE, "_forms", ())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI a test that is skipped has failed, but for those of tests/skips.py."""
+    """In CI a skipped test is a failure, except the tests in tests/skips.py."""
     report = yield
     if IN_CI and report.skipped and not hasattr(report, "wasxfail") and not skips.allowed(report.nodeid):
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""The sandboxes of the end-to-end tests, for the pipelines that are really run."""
+"""The sandboxes of the end-to-end tests, for the pipelines that these tests execute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["app", "lab", "make_app", "make_secured_app", "secured_lab"]
 
 @pytest.fixture
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Another cluster, for a test that releases to one and then to the other."""
+    """A second cluster, for a test that releases to both in turn."""
     home: Path = tmp_path_factory.mktemp("production")
     yield Lab(home, control.up(home, server_options=["--offer-delay", "0.1"]))
     control.down(home)

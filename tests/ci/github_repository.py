@@ -1,4 +1,4 @@
-"""A repository with an example workflow, which ``act`` runs as GitHub would, against the sandbox."""
+"""A repository with an example workflow, which ``act`` runs like GitHub, against the sandbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not tool(name), reason=f"{name} is not installed: make ci-tools")
 
 
-# What stands in for the actions that only GitHub's network has. The Python that runs the tests has this bgci installed.
+# Replacements for the actions that are only available on GitHub's network. The Python that runs the tests has this bgci
+# installed.
 SETUP_PYTHON = f"""\
 name: setup-python
 description: a stand-in
@@ -60,7 +61,7 @@ runs:
       run: cp -r "$UPLOADED" "$TO"
       shell: bash
 """
-# After the steps of the example: what they told, where the test finds it.
+# After the steps of the example: writes their outputs to a file for the test.
 LOOK = """
       - if: always()
         env:
@@ -78,7 +79,7 @@ class Repository:
     variables: Mapping[str, str] = field(default_factory=dict)  # of the repository, beside those of the app's lab
 
     def prepare(self, workflow: str) -> None:
-        """Makes it a repository with this workflow."""
+        """Creates the repository with this workflow."""
         workflows = self.home / ".github" / "workflows"
         workflows.mkdir(parents=True)
         (workflows / "release.yml").write_text(workflow)
@@ -94,7 +95,7 @@ class Repository:
         subprocess.run(["git", "init", "-q", "-b", "main"], cwd=self.home, check=True)
 
     def commit(self, settings: str = "", **changes: Any) -> str:
-        """Commits the template with these changes; the commit's hash, which is the revision."""
+        """Commits the template with these changes. Returns the commit's hash, which is the revision."""
         where = self.app.lab.where
         definition = {**self.app.definition, **changes}
         (self.home / "web.template.json").write_text(json.dumps(definition))
@@ -119,7 +120,7 @@ class Repository:
         ).stdout
 
     def push(self, event: str = "push") -> subprocess.Popen[str]:
-        """What a push, or another event, starts in act."""
+        """Runs the workflow in act for a push or another event."""
         work = self.home.parent
         instead = {
             "your-org/bgci@v0.1": work / "action",
@@ -152,7 +153,7 @@ class Repository:
 
 
 def copied(target: Path) -> Path:
-    """What GitHub would download of this repository, as far as the action needs it."""
+    """The files of this repository that GitHub would download and the action needs."""
     without = shutil.ignore_patterns("__pycache__")
     for name in ("action", "bgci"):
         shutil.copytree(ROOT / name, target / name, ignore=without)

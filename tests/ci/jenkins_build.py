@@ -27,7 +27,7 @@ needs_groovy = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Build:
-    """How a build ended. ``trace``: each step with its details, and whether an agent was occupied."""
+    """The result of a build. ``trace``: each step with its details, and whether an agent was occupied."""
 
     result: str
     error: str | None
@@ -89,7 +89,8 @@ def build(
 
 
 def stand_in(workspace: Path, **codes: int | str) -> None:
-    """A ``bgci`` that notes its environment and ends as it is told, with the result.json of the real one."""
+    """A replacement for ``bgci`` that records its environment, writes the usual result.json and ends with the given
+    code."""
     cases = "\n".join(f"    {stage}) code={code};;" for stage, code in codes.items())
     script = rf"""#!/bin/sh
 env > "{workspace}/env.$1"
@@ -127,11 +128,11 @@ exit "$code"
 
 
 def environment_of(workspace: Path, stage: str) -> dict[str, str]:
-    """What the stand-in had of BGCI_ variables, without values of several lines."""
+    """The BGCI_ variables of the replacement, without values of several lines."""
     lines = (workspace / f"env.{stage}").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line.startswith("BGCI_"))
 
 
 def files_of(workspace: Path, stage: str) -> set[str]:
-    """What the stand-in found in its working directory."""
+    """The files in the working directory of the replacement."""
     return set((workspace / f"files.{stage}").read_text().split())

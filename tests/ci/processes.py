@@ -1,4 +1,4 @@
-"""Which processes a pipeline has started."""
+"""Finds the processes that a pipeline has started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def pids_with(home: Path, words: str) -> list[int]:
-    """Processes that run below that directory with these words in their command line."""
+    """The ids of processes that run below the directory and have these words in their command line."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

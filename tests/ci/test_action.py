@@ -1,4 +1,4 @@
-"""The action's own scripts: what they refuse, what they install, and in which environment."""
+"""The action's own scripts: their checks, and their installation of bgci."""
 
 from __future__ import annotations
 

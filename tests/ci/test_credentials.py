@@ -1,4 +1,4 @@
-"""Credentials as each wrapper hands them over, on a secured DC/OS: they log in, and stand in no log and no argument."""
+"""Credentials through each wrapper on a secured DC/OS: they log in, and are in no log and no process argument."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = 'it\'s $HOME, "100%" `so`'
 
 @pytest.fixture
 def accounts(secured_lab: SecuredLab, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The same rights by password, token and service account, for this test alone."""
+    """Accounts with the same permissions for a password, a token and a service account, for this test alone."""
     name = f"ci-{tmp_path.name}".lower().replace("_", "-")[:40]
     secured_lab.user(name, PASSWORD)
     file = tmp_path / "account.json"
@@ -35,8 +35,9 @@ def accounts(secured_lab: SecuredLab, request: pytest.FixtureRequest, tmp_path: 
 
 
 @contextmanager
-def nobody_says(*secrets: str) -> Iterator[list[str]]:
-    """No process of this machine has one of these in its command line, nor any text that is put into the list."""
+def no_process_argument_contains(*secrets: str) -> Iterator[list[str]]:
+    """Asserts that no process of this machine has one of these secrets, or a text of the yielded list, in its
+    arguments."""
     seen: set[bytes] = set()
     texts: list[str] = []
     over = threading.Event()
@@ -82,7 +83,7 @@ def test_the_action_takes_credentials_from_its_environment(
     inputs = {"command": "status", "cluster-url": secured_lab.url, "ca-cert": secured_lab.ca_cert}
     inputs["marathon-lb-url"] = "\n".join(secured_lab.balancers)
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with nobody_says(PASSWORD, accounts["token"], private_key(accounts["file"])) as texts:
+    with no_process_argument_contains(PASSWORD, accounts["token"], private_key(accounts["file"])) as texts:
         for number, way in enumerate(ways):
             outputs = tmp_path / f"outputs{number}"
             runner = {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}
@@ -114,7 +115,7 @@ def test_the_jenkins_steps_take_credentials_by_id(
         "token": {"string": accounts["token"]},
         "account": {"file": str(accounts["file"])},
     }
-    with nobody_says(PASSWORD, accounts["token"], private_key(accounts["file"])) as texts:
+    with no_process_argument_contains(PASSWORD, accounts["token"], private_key(accounts["file"])) as texts:
         text = "\n".join(f"bgciRun('status', [{options}, {kind}])" for kind in kinds)
         ran = build(tmp_path, text, {"PYTHONPATH": str(ROOT)}, credentials=credentials)
         texts += [ran.log, str(ran.steps("sh")), *written(tmp_path / "bgci-artifacts")]
@@ -144,7 +145,7 @@ def test_the_gitlab_jobs_take_credentials_from_project_variables(
     )
     commit(directory)
     secured_lab.put_secret("bgci-service-account", accounts["file"].read_text())  # what the jobs log in with
-    with nobody_says(private_key(accounts["file"])) as texts:
+    with no_process_argument_contains(private_key(accounts["file"])) as texts:
         ran = run(directory, "--needs", "bgci-publish")
         texts += [ran.log, *written(directory / ".gitlab-ci-local" / "artifacts")]
     assert ran.jobs == {"bgci-render": True, "bgci-publish": True}, ran.log

@@ -1,4 +1,4 @@
-"""The action, really run: the example workflows in ``act``, which release to the sandbox."""
+"""The action, executed: ``act`` runs the example workflows, which release to the sandbox."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_fresh_repository_releases(repository: Repository) -> None:
 def test_a_release_beside_an_earlier_one_succeeds_also_when_run_again(repository: Repository) -> None:
     repository.app.promote("v1")
     revision = repository.commit()
-    for _ in range(2):  # the second: somebody has clicked on "Re-run all jobs"
+    for _ in range(2):  # the second run: a user has clicked on "Re-run all jobs"
         code, log = ended(repository.push())
         assert code == 0, log
         assert repository.app.healthy() == {revision: 2}
@@ -129,7 +129,8 @@ def production(tmp_path: Path) -> Iterator[Lab]:
 def test_production_gets_the_definition_tested_in_staging(
     make_app: Callable[..., App], production: Lab, tmp_path: Path
 ) -> None:
-    """The template changes between the two jobs, as on a branch that has moved: it is not read again."""
+    """The template changes between the two jobs, as by a new commit on the branch. The second job does not read it
+    again."""
     app = make_app(name="/web")
     where = {"PRODUCTION_DCOS_URL": production.where["cluster_url"]}
     where["PRODUCTION_MARATHON_LB_URL"] = "\n".join(production.balancers)

@@ -1,4 +1,4 @@
-"""What the action writes on GitHub when it is asked to: a deployment with its status, and a comment with the plan."""
+"""The optional records of the action on GitHub: a deployment with its status, and a comment with the plan."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = answer
 
     def log_message(self, *words: object) -> None:
-        """Says nothing."""
+        """Suppresses the server's log."""
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_deployment_begins_in_progress_and_its_id_is_an_output(api: Api, tmp_p
         ({"result": "ok", "url": "http://web.example"}, "success"),
         ({"result": "rolled-back"}, "failure"),
         ({"result": "ok", "dry-run": "true"}, "inactive"),
-        ({}, "failure"),  # it did not even begin
+        ({}, "failure"),  # the stage did not begin
     ],
 )
 def test_a_deployment_ends_as_the_release_did(outputs: dict[str, str], state: str, api: Api, tmp_path: Path) -> None:

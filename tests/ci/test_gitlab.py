@@ -1,4 +1,4 @@
-"""The GitLab component: the example in gitlab-ci-local, against the sandbox; and the schema of what it makes."""
+"""The GitLab component: the example in gitlab-ci-local against the sandbox, and GitLab's schema for its jobs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_runner = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How a pipeline ended. ``jobs``: those that ran, with whether they passed."""
+    """The result of a pipeline. ``jobs``: the executed ones, and whether each passed."""
 
     passed: bool
     jobs: dict[str, bool]
@@ -68,7 +68,7 @@ def git(directory: Path, *words: str) -> str:
 
 
 def commit(directory: Path) -> str:
-    """The revision of what now stands there."""
+    """Commits the current files. Returns the revision."""
     git(directory, "add", "--all")
     git(directory, "commit", "--quiet", "--allow-empty", "--message", "a change")
     return git(directory, "rev-parse", "HEAD")[:8]
@@ -115,7 +115,7 @@ def program(file: Path, text: str) -> None:
 
 
 def stand_in(directory: Path) -> Path:
-    """A ``bgci`` that writes what it was called for; the file that it writes."""
+    """Installs a replacement for ``bgci`` that records its arguments. Returns the file of the record."""
     calls = directory / "bin" / "calls"
     told = f'echo "$1 $BGCI_APP in $(basename "$PWD") wave=${{BGCI_WAVE-none}}" >> {calls}'
     program(directory / "bin" / "bgci", f"{told}\nmkdir -p bgci-artifacts\n: > bgci-artifacts/bgci.env")
@@ -123,7 +123,7 @@ def stand_in(directory: Path) -> Path:
 
 
 def pipeline(directory: Path, *releases: str, before: str = "") -> None:
-    """The pipeline of a file: other jobs, and the component once for each text of inputs."""
+    """The pipeline with these other jobs, and with the component once for each text of inputs."""
     included = "".join(f"  - local: templates/bgci.yml\n    inputs:\n{indented(inputs)}" for inputs in releases)
     (directory / ".gitlab-ci.yml").write_text(f"include:\n{included}\n{before}")
 
@@ -174,10 +174,10 @@ def test_a_pipeline_without_approval_keeps_the_canary_until_its_environment_is_s
 ) -> None:
     app, directory = released(make_app)
     second = commit(directory)
-    waiting = run(directory, "--needs", "bgci-test", app=app)  # gitlab-ci-local cannot wait for a person
+    waiting = run(directory, "--needs", "bgci-test", app=app)  # gitlab-ci-local cannot wait for an approval
     assert waiting.jobs == dict.fromkeys(STAGES[:-1], True), waiting.log
     assert app.runs() == {"v1": 2, second: 1}
-    stopped = run(directory, "bgci-rollback", app=app)  # the job that the environment's on_stop names
+    stopped = run(directory, "bgci-rollback", app=app)  # the job in the environment's on_stop
     assert stopped.jobs == {"bgci-rollback": True}, stopped.log
     assert app.healthy() == {"v1": 2}
 
@@ -223,7 +223,7 @@ def test_a_first_release_and_its_repetition_succeed_and_each_job_can_be_repeated
 
 
 def released(make_app: Callable[..., App], **changes: Any) -> tuple[App, Path]:
-    """An app with v1, and its repository with the template of what comes next."""
+    """An app whose v1 runs, and its repository with the template of the next revision."""
     app = make_app(2, name="/web", group="web-{}")
     app.promote("v1")
     app.write("next", **changes)

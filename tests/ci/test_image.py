@@ -1,5 +1,5 @@
-"""The container image: built by Buildah on a base of this system's packages, and run as a DC/OS Job, in a CI system,
-and on a cluster with a CA of its own."""
+"""The container image: Buildah builds it on a base of this system's packages; it runs as a DC/OS Job, in a CI
+system, and on a cluster with a CA of its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Buildah:
-    """Buildah with a storage of its own."""
+    """Buildah with a separate storage."""
 
     home: Path
 
@@ -58,20 +58,20 @@ class Buildah:
         return Container(self, self("from", "--pull-never", image))
 
     def size(self, image: str) -> int:
-        """Bytes of its layers, not compressed."""
+        """The uncompressed size of the image's layers in bytes."""
         manifest = json.loads(json.loads(self("inspect", "--type", "image", image))["Manifest"])
         return sum(layer["size"] for layer in manifest["layers"])
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container at work. Buildah ignores the image's entry point, as DC/OS does where a job has a command."""
+    """A running container. Buildah ignores the image's entry point, as DC/OS does where a job has a command."""
 
     buildah: Buildah
     name: str
 
     def run(self, command: str, *, user: str = "", expect: int = 0, **environment: str) -> str:
-        """What ``/bin/sh -c`` says, on both of its outputs."""
+        """Runs a command line by ``/bin/sh -c``. Returns stdout and stderr together."""
         words = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
         words += ["--user", user] if user else []
         done = self.buildah.start("buildah", "run", *words, self.name, "--", "/bin/sh", "-c", command)
@@ -80,7 +80,7 @@ class Container:
         return said
 
     def files(self) -> Path:
-        """Its file system, seen from outside."""
+        """The directory of the container's file system."""
         return Path(self.buildah("mount", self.name))
 
 
@@ -116,7 +116,8 @@ def base(buildah: Buildah) -> str:
 
 @pytest.fixture
 def context(tmp_path: Path, buildah: Buildah, base: str) -> Path:
-    """This repository with the wheels of all it needs, and with what a working copy may hold but no image should."""
+    """This repository with the wheels of its dependencies, and with files of a working copy that must not be in the
+    image."""
     copy = tmp_path / "context"
     copy.mkdir()
     locks = ("requirements.lock", "requirements-build.lock")
@@ -154,7 +155,7 @@ def test_h29_the_image_runs_as_a_job_and_in_a_ci_system(
     assert (unpinned.returncode, unpinned.stderr.count("which digest of the base image?")) == (2, 1)
     by_hand = buildah.start("buildah", "build", "--build-arg", f"BASE_IMAGE={BASE_NAME}", str(context))
     assert by_hand.returncode != 0
-    # The error names the step. Buildah may lose what a step says that ends at once.
+    # The error names the step. Buildah can lose the output of a step that ends at once.
     assert 'building at STEP "RUN refuse()' in by_hand.stderr
     built = build(buildah, context, base)
     assert built.returncode == 0, built.stdout + built.stderr
@@ -165,7 +166,7 @@ def test_h29_the_image_runs_as_a_job_and_in_a_ci_system(
     is_labelled(buildah, base)
     container = buildah.container(IMAGE)
     holds_nothing_of_the_build(container)
-    runs_for_whoever_starts_it(container)
+    runs_for_any_user(container)
     trusts_the_certificates_that_it_is_given(container, secured_lab)
     runs_a_job(container, make_secured_app(), secured_lab)
 
@@ -181,7 +182,7 @@ def is_labelled(buildah: Buildah, base: str) -> None:
 
 
 def holds_nothing_of_the_build(container: Container) -> None:
-    """Neither the sources, nor caches, nor compilers, nor what lay beside the sources."""
+    """Asserts that the image has neither sources nor caches, compilers or other files of the working copy."""
     files = container.files()
     for path in ("src", "wheels", "etc/pip.conf", "run/secrets", "root/.cache", "work/.cache"):
         assert not (files / path).exists(), path
@@ -191,7 +192,7 @@ def holds_nothing_of_the_build(container: Container) -> None:
     container.run("! command -v gcc && ! ls /opt/bgci/bin/pip*")
 
 
-def runs_for_whoever_starts_it(container: Container) -> None:
+def runs_for_any_user(container: Container) -> None:
     version = f"bgci {bgci.__version__}"
     assert container.run("bgci --version").strip() == version
     assert container.run("exec timeout -k 30 60 bgci --version").strip() == version
@@ -227,7 +228,7 @@ def trusts_the_certificates_that_it_is_given(container: Container, lab: SecuredL
 
 
 def runs_a_job(container: Container, app: App, lab: SecuredLab) -> None:
-    """The very job that is published, as DC/OS would run it, with its login from the secret."""
+    """Runs the published job as DC/OS does, with its login from the secret."""
     account = json.dumps(lab.service_account("bgci-image"))
     lab.put_secret("bgci-service-account", account)
     lab.grant("dcos:superuser", "bgci-image")

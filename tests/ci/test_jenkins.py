@@ -1,4 +1,4 @@
-"""The Jenkins library, in pipelines that are saved and loaded again at every step. See jenkins/run.groovy."""
+"""The Jenkins library, in pipelines that Jenkins saves and loads again at every step. See jenkins/run.groovy."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_pipeline_asks_for_approval_outside_of_the_agent_and_promotes(tmp_path
     assert len(ran.steps("junit")) == 1
 
 
-def went_back(ran: Build, failed: str, code: int) -> None:
+def assert_rolled_back(ran: Build, failed: str, code: int) -> None:
     assert ran.commands[-2:] == [(failed, code), ("rollback", 0)]
     assert ran.stages[-1] == "Rollback"
     assert len(ran.steps("archiveArtifacts")) == len(ran.commands)
@@ -83,7 +83,7 @@ def test_a_failed_stage_is_an_error_with_its_name_and_the_pipeline_rolls_back(
     ran = build(tmp_path, f"bgciPipeline({RELEASE})")
     assert ran.result == "FAILURE"
     assert ran.error == f"bgci {stage}: {name} (exit code {code}): told by {stage}"
-    went_back(ran, stage, code)
+    assert_rolled_back(ran, stage, code)
 
 
 def test_a_failed_rollback_keeps_the_first_failure_as_the_error(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_pipeline_without_approval_rolls_back_and_is_aborted(tmp_path: Path, a
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, approval: true)", input=answer)
     assert ran.result == "ABORTED"
-    went_back(ran, "test", 0)
+    assert_rolled_back(ran, "test", 0)
 
 
 def test_an_abort_reaches_bgci_which_rolls_back_by_itself(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_killed_bgci_is_a_named_failure_and_rolls_back(tmp_path: Path) -> None
     stand_in(tmp_path, canary=137)
     ran = build(tmp_path, f"bgciPipeline({RELEASE})")
     assert str(ran.error).startswith("bgci canary: it was killed, as when an agent has no memory left (exit code 137)")
-    went_back(ran, "canary", 137)
+    assert_rolled_back(ran, "canary", 137)
 
 
 def test_on_abort_from_the_environment_is_honoured(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_global_library_is_trusted_and_does_the_same(tmp_path: Path) -> None:
     stand_in(tmp_path, test=7)
     ran = build(tmp_path, f"bgciPipeline({RELEASE})", sandbox=False)
     assert str(ran.error).startswith("bgci test: rejected")
-    went_back(ran, "test", 7)
+    assert_rolled_back(ran, "test", 7)
 
 
 def test_the_sandbox_refuses_methods_that_are_not_listed(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_an_abort_during_the_wait_for_an_agent_rolls_back_with_on_abort_rollback
     stand_in(tmp_path)
     ran = build(tmp_path, f"bgciPipeline({RELEASE}, onAbort: 'rollback')", abortAtNode=2)
     assert ran.result == "ABORTED"
-    went_back(ran, "test", 0)
+    assert_rolled_back(ran, "test", 0)
     left = build(tmp_path, f"bgciPipeline({RELEASE})", abortAtNode=2)
     assert left.commands[-1] == ("test", 0)
 
@@ -334,7 +334,7 @@ def test_the_linter_has_no_findings() -> None:
 
 
 def real(app: App, revision: str, text: str = "", **wanted: Any) -> Build:
-    """The example of examples/, or another text, against the sandbox; only its addresses are other ones."""
+    """Runs the example of examples/, or another text, against the sandbox. Only the addresses are replaced."""
     home = app.directory.with_name(f"{app.directory.name}-jenkins")
     home.mkdir(exist_ok=True)
     file = home / "bgci"
@@ -365,7 +365,7 @@ def report(app: App) -> str:
 
 
 def login(lab: Lab) -> dict[str, str]:
-    """The example's, on a secured cluster; and what its jobs log in with."""
+    """The example's login on a secured cluster, and the login of its jobs."""
     assert isinstance(lab, SecuredLab)
     if "ci" not in lab.accounts:
         lab.user("ci", SECRETS["login"]["password"])
@@ -442,7 +442,7 @@ def begun(make_secured_app: Callable[..., App]) -> App:
 
 
 def single(stage: str) -> str:
-    """One stage alone, as when it is restarted on an agent with nothing but a checkout."""
+    """Runs one stage alone, as after a restart on an agent that has only a checkout."""
     return f"""node('linux') {{
         checkout(scm)
         bgci{stage.capitalize()}(app: 'web', revision: params.REVISION,

@@ -1,4 +1,4 @@
-"""What a release of this project is made of: its files, its tags, and the workflows that publish it."""
+"""A release of this project: its files, its tags, and the workflows that publish it."""
 
 from __future__ import annotations
 

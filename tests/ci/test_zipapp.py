@@ -1,4 +1,4 @@
-"""bgci.pyz: the same bytes each time, and all of bgci on every Python, with nothing else installed."""
+"""bgci.pyz: its build is reproducible, and it runs on every Python without installed packages."""
 
 from __future__ import annotations
 

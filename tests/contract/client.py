@@ -1,4 +1,4 @@
-"""Thin clients: a request, a reply, and waiting for a condition. They share no code with what they test."""
+"""Thin clients: requests, replies, and waits for a condition. They share no code with the tested programs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Marathon(Client):
 
     @functools.cached_property
     def modern(self) -> bool:
-        """Whether its answers are those of 1.8 and later."""
+        """Whether this Marathon answers like 1.8 and later."""
         major, minor, *_ = self.get("/v2/info").json()["version"].split(".")
         return (int(major), int(minor)) >= (1, 8)
 
@@ -112,7 +112,7 @@ class Marathon(Client):
         return reply
 
     def deploy(self, definition: dict[str, Any]) -> dict[str, Any]:
-        """Creates an app and waits for the end of its deployment; the app."""
+        """Creates an app and waits for the end of its deployment. Returns the app."""
         reply = self.create(definition)
         assert reply.status_code == 201, reply.text
         self.settled()

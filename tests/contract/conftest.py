@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the cluster under test cannot be asked."""
+    """Deselects the tests that the cluster under test does not support."""
     if not (MARATHON_URL or METRONOME_URL or CLUSTER_URL):
         return
     other = "until_1_7" if MARATHON_URL and Marathon(MARATHON_URL).modern else "since_1_8"
@@ -53,7 +53,7 @@ def _not_for(item: pytest.Item, other_version: str) -> bool:
 
 @pytest.fixture(scope="session")
 def _clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Sandbox]]:
-    """The sandbox of a version of Marathon, started when it is first asked for."""
+    """The sandbox of a version of Marathon, started at its first use."""
     started: dict[str, Sandbox] = {}
 
     def of(version: str) -> Sandbox:
@@ -114,7 +114,7 @@ def _secured_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secur
 
 @pytest.fixture
 def secured(_secured_cluster: Secured) -> Iterator[Secured]:
-    """A secured cluster; what a test makes in it through this is removed after it."""
+    """A secured cluster. Objects that a test creates through it are removed after the test."""
     one = Secured(_secured_cluster.url, _secured_cluster.ca_cert, _secured_cluster.credentials)
     one.token = _secured_cluster.token
     yield one
@@ -123,7 +123,7 @@ def secured(_secured_cluster: Secured) -> Iterator[Secured]:
 
 @pytest.fixture
 def name() -> str:
-    """A name that nothing else has."""
+    """A unique name."""
     return f"bgci-{uuid.uuid4().hex[:10]}"
 
 
@@ -143,7 +143,7 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture
 def task_server() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts the program that tasks are, with an environment."""
+    """Starts the program of the tasks with an environment."""
     program = Path(__file__).parents[2] / "bgci" / "sandbox" / "task_server.py"
     started: list[subprocess.Popen[bytes]] = []
 

@@ -1,4 +1,4 @@
-"""A secured cluster to test, and people with permissions of a test's choice in it."""
+"""A secured cluster to test, and users with the permissions that a test chooses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "/secrets/v1/secret/default"
 
 @dataclass
 class Secured(Administrator):
-    """The cluster, as its superuser sees it. What tests make in it through this is removed by ``clean_up``."""
+    """The cluster for its superuser. ``clean_up`` removes all objects that tests create through it."""
 
     url: str
     ca_cert: str
@@ -70,14 +70,14 @@ def of_sandbox(server: Sandbox) -> Secured:
 
 @dataclass
 class Person:
-    """Somebody with a token."""
+    """A user with a token."""
 
     cluster: Secured
     uid: str
     token: str
 
     def may(self, permission: str) -> Person:
-        """Grants one more, ``<resource> <action>``."""
+        """Grants one more permission: ``<resource> <action>``."""
         resource, _, action = permission.rpartition(" ")
         self.cluster.grant(resource, self.uid, action)
         return self
@@ -86,6 +86,6 @@ class Person:
         return self.cluster.request(method, path, token=self.token, json=body, **options)
 
     def gets(self, method: str, path: str, body: Any = None, **options: Any) -> int:
-        """The status alone."""
+        """The status of a GET request."""
         with self.sends(method, path, body, stream=True, **options) as reply:
             return reply.status_code

@@ -1,4 +1,4 @@
-"""Adoption of running apps on each version of Marathon: it ends, and whatever happens the app is not locked."""
+"""Adoption of running apps on each version of Marathon: it ends, and never leaves the app locked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def planned(client: Client, app_id: str) -> Adoption:
 
 
 def adopt(url: str, app_id: str, **options: Any) -> None:
-    """As `bgci doctor --adopt --adopt-restart` does it, with a connection of its own."""
+    """Adopts the app like `bgci doctor --adopt --adopt-restart`, with a separate connection."""
     client = Client(Http(url))
     app = client.app(app_id)
     assert app is not None
@@ -90,7 +90,7 @@ def test_h57_every_combination_of_checks_and_strategy_is_adopted_with_no_dip(clu
 def test_h57_an_adoption_without_room_is_cancelled_and_loses_no_task(
     server: Callable[..., Sandbox], version: str
 ) -> None:
-    """The one agent has no room for a third task. Marathon's own way back hangs too, and is stopped by force."""
+    """The only agent has no room for a third task. Marathon's own rollback hangs too, and is cancelled by force."""
     marathon = Marathon(server("--marathon-version", version, "--cpus", "1", *FAST).marathon_url)
     before = marathon.deploy({**definition("full", "http", 1, 0, 2), "cpus": 0.4})
     with pytest.raises(DeadlineError) as caught:

@@ -1,4 +1,4 @@
-"""``/v2/apps``: what is accepted, what becomes of it, and how it is shown."""
+"""``/v2/apps``: accepted definitions, their stored form, and their form in answers."""
 
 from __future__ import annotations
 

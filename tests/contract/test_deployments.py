@@ -1,4 +1,4 @@
-"""Deployments: what they lock, what they wait for, how they end."""
+"""Deployments: their locks, their waits, and their ends."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ NO_OVER_CAPACITY = [{"minimumHealthCapacity": least, "maximumOverCapacity": 0} f
 def test_h57_upgrade_of_an_app_with_checks_by_marathon_needs_over_capacity(
     marathon: Marathon, name: str, strategy: dict[str, float]
 ) -> None:
-    """From 1.10.5 on it never ends otherwise; what cancels it is the way out."""
+    """From 1.10.5 on the deployment never ends by itself; only a cancellation ends it."""
     before = marathon.deploy(web_app(name, 2, upgradeStrategy=strategy))
     marathon.put(f"/v2/apps/{name}", {"labels": {"a": "1"}})
     if not marathon.modern:

@@ -1,4 +1,5 @@
-"""Which jobs Metronome takes and how it stores them: as a real one said (0.6.70), rule by rule of its schema."""
+"""The jobs that Metronome accepts, and their stored form: recorded from Metronome 0.6.70, rule by rule of its
+schema."""
 
 from __future__ import annotations
 
@@ -163,7 +164,7 @@ def test_update_with_an_unknown_dependency_never_ends_until_metronome_restarts(
 
 @contextlib.contextmanager
 def outage(sandbox: Sandbox) -> Iterator[None]:
-    """While it lasts, nobody answers for Metronome."""
+    """Metronome does not answer within the block."""
     url = f"{sandbox.cluster_url}/_sandbox/metronome/outage"
     assert requests.post(url, timeout=10).status_code == 200
     yield

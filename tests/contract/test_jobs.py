@@ -22,7 +22,7 @@ def job(name: str, command: str = "true", **run: Any) -> dict[str, Any]:
 
 
 def start(metronome: Metronome, spec: dict[str, Any]) -> dict[str, Any]:
-    """Creates the job and triggers it; the run."""
+    """Creates the job and starts a run. Returns the run."""
     assert metronome.create(spec).status_code == 201
     reply = metronome.post(f"/v1/jobs/{spec['id']}/runs")
     assert reply.status_code == 201
@@ -31,7 +31,7 @@ def start(metronome: Metronome, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def outcome(metronome: Metronome, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Waits for the run in the history: where it is, and its entry."""
+    """Waits for the run in the history. Returns its list there, and its entry."""
 
     def entry() -> Any:
         history = metronome.history(run["jobId"])

@@ -1,4 +1,4 @@
-"""The sandbox itself: nothing outlives it, and state survives only if asked."""
+"""The sandbox itself: no process outlives it, and its state survives only on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
 
 
 def runs(pid: int) -> bool:
-    """True while that process is there and no zombie."""
+    """True while the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Logins at a secured cluster, and what its tokens are good for."""
+"""Logins at a secured cluster, and the use of its tokens."""
 
 from __future__ import annotations
 

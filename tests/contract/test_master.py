@@ -15,7 +15,7 @@ def master(sandbox: Sandbox) -> Client:
 
 
 def finished_task(metronome: Metronome, name: str, command: str) -> str:
-    """Runs a job to its end; the id of its task."""
+    """Runs a job to its end. Returns the id of its task."""
     metronome.create({"id": name, "run": {"cmd": command, "cpus": 0.01, "mem": 32, "disk": 0}})
     metronome.post(f"/v1/jobs/{name}/runs")
     history = until(lambda: (h := metronome.history(name))["successCount"] + h["failureCount"] and h)

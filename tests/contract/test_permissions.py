@@ -1,4 +1,4 @@
-"""Who may do what on a secured cluster: each permission alone, and how far it reaches."""
+"""Permissions on a secured cluster: each alone, and its scope."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_each_action_on_apps_needs_its_own_permission(
 
 
 def in_folder(body: Any, team: str) -> Any:
-    """``{team}`` in the ids of a body."""
+    """Replaces ``{team}`` in the ids of a body."""
     if isinstance(body, list):
         return [in_folder(one, team) for one in body]
     return {**body, "id": body["id"].replace("{team}", team)} if body and "id" in body else body

@@ -1,4 +1,4 @@
-"""The sandbox's pure decisions, where a whole cluster would be too slow or cannot get there."""
+"""Pure decisions of the sandbox that are too slow or impossible to test on a whole cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ APP = new_app(SPEC, "v1")
 
 
 def instance(name: str, condition: Condition, age: float, app: App | None = None) -> Instance:
-    """One that entered its condition ``age`` seconds ago."""
+    """An instance that entered its condition ``age`` seconds ago."""
     made = Instance(name, app or new_app(SPEC, "v1"), condition=condition, since=-age)
     made.active_since = -age if condition.is_active else None
     return made
@@ -142,7 +142,7 @@ def create(body: Any) -> dict[str, Any]:
 
 
 def accepted(read: Callable[[Any], dict[str, Any]], body: Any) -> dict[str, Any] | None:
-    """What becomes of the body; None if it is refused with a status that the real one uses."""
+    """The stored form of the body; None if it is refused with a status that Marathon or Metronome uses."""
     try:
         return read(body)
     except ApiError as refusal:

@@ -1,4 +1,4 @@
-"""The secret store of a secured cluster, and how tasks get what is in it."""
+"""The secret store of a secured cluster, and the secrets of tasks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_secret_store_is_unsealed(secured: Secured) -> None:
 
 
 def succeeded(secured: Secured, job_id: str) -> bool:
-    """Runs a job to its end."""
+    """Runs a job to its end. Returns whether it succeeded."""
     job = f"{METRONOME}/v1/jobs/{job_id}"
     assert secured.request("POST", f"{job}/runs", json={}).status_code == 201
 

@@ -1,4 +1,4 @@
-"""TLS of a secured cluster, what of it is open to everybody, and what is closed beside it."""
+"""TLS of a secured cluster, its public paths, and the ports of its services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task can be told to do."""
+"""The options of the program of the tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def port() -> int:
 
 @pytest.fixture
 def get(port: int) -> Callable[..., Any]:
-    """A request to the task; None while nobody listens."""
+    """The answer of the task; None while it does not listen."""
 
     def ask(path: str = "/", **options: Any) -> requests.Response | None:
         try:

@@ -1,4 +1,4 @@
-"""Tasks: real processes, their health, and what kills do to instances."""
+"""Tasks: real processes, their health, and the effect of kills on instances."""
 
 from __future__ import annotations
 

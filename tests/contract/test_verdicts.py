@@ -1,4 +1,4 @@
-"""What real Marathons 1.11 and 1.7 said to app definitions, each a mutation of a sound one, and what they stored.
+"""The answers of real Marathons 1.11 and 1.7 to mutated app definitions, and their stored forms.
 
 ``tests/data/marathon-verdicts.jsonl.gz`` was recorded by posting each definition and deleting the app again."""
 
@@ -16,7 +16,7 @@ import requests
 from contract.client import Marathon, Sandbox, until
 
 VERDICTS = Path(__file__).parents[1] / "data" / "marathon-verdicts.jsonl.gz"
-# Of the POST's answer: what Marathon adds to what it stores.
+# Fields that Marathon adds to the definition in the answer to a POST.
 ADDED = ("deployments", "tasks", "tasksHealthy", "tasksRunning", "tasksStaged", "tasksUnhealthy", "version")
 
 
@@ -33,12 +33,12 @@ def verdict(marathon: Marathon, definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def unlocked(reply: requests.Response) -> list[requests.Response]:
-    """The reply, unless an earlier deployment still holds the app."""
+    """The answer in a list; an empty list while an earlier deployment still locks the app."""
     return [] if reply.status_code == 409 else [reply]
 
 
 def different(marathon: Marathon) -> dict[str, Any]:
-    """The definitions to which this Marathon says something else than the recorded one of its version."""
+    """The definitions for which this Marathon's answer differs from the recorded one of its version."""
     with gzip.open(VERDICTS, "rt") as lines:
         recorded = [json.loads(line) for line in lines]
     assert len(recorded) == 172

@@ -1,4 +1,4 @@
-"""One sandbox per test process, and an app of its own for every test."""
+"""One sandbox per test process, and a separate app for every test."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def make_app(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
 
 @pytest.fixture
 def make_secured_app(secured_lab: SecuredLab, tmp_path: Path) -> Iterator[Callable[..., App]]:
-    """The same on the secured cluster."""
+    """The same for the secured cluster."""
     yield from app_maker(secured_lab, tmp_path)
 
 
 def app_maker(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., App]]:
-    """A function that makes apps; what it made is removed afterwards."""
+    """A function that makes apps; they are removed afterwards."""
     state = control.status(lab.home)
     assert state["running"], f"the sandbox has lost {state['dead_pids']} of {state['pids']}"
     claims: list[socket.socket] = []

@@ -1,4 +1,4 @@
-"""A proxy that fails on request, in front of Marathon, Metronome or a whole cluster; and a web server that is none."""
+"""A proxy that fails on request, in front of Marathon, Metronome or a whole cluster; and a plain web server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Local(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is none."""
+        """A closed connection of a client is not an error."""
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
@@ -42,11 +42,11 @@ class Quiet(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Suppresses the server's log."""
 
 
 class Proxy(Local):
-    """Passes everything on, but for what ``fault`` answers."""
+    """Forwards each request, except those that ``fault`` answers."""
 
     def __init__(self, target: str) -> None:
         super().__init__(_Handler)

@@ -1,4 +1,4 @@
-"""What every end-to-end test works with: a command line, an app, load, and a look at Marathon that is not bgci's own.
+"""The tools of every end-to-end test: a command line, an app, load, and a client of Marathon that is not bgci's.
 
 Everything is real: processes, HAProxy, requests. Nothing of ``bgci`` is imported but the sandbox's start."""
 
@@ -40,7 +40,7 @@ def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS, every: fl
 
 @dataclass
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     command: str
     code: int
@@ -100,7 +100,7 @@ class Running:
         return ran
 
     def kill(self) -> None:
-        """``kill -9``. What it has written until then is not looked at."""
+        """``kill -9``. Its output is not checked."""
         self.process.kill()
         self.process.communicate()
 
@@ -114,7 +114,7 @@ class Lab:
 
     @property
     def options(self) -> Json:
-        """Of every request to Marathon and Metronome: what a secured cluster needs."""
+        """Options of every request to Marathon and Metronome, as a secured cluster needs them."""
         return {}
 
     @property
@@ -134,7 +134,7 @@ class Lab:
         return list(self.where["marathon_lb_urls"])
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Without anything of the CI system or the shell that runs the tests."""
+        """The environment of a command, without variables of the CI system or the shell that runs the tests."""
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
         urls = " ".join(self.balancers)
         return {
@@ -179,7 +179,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Marathon:
-    """Plain requests, beside those of bgci. ``options``: of each."""
+    """A client of Marathon, independent of bgci. ``options``: of each."""
 
     url: str
     options: Json = field(default_factory=dict)
@@ -195,7 +195,7 @@ class Marathon:
         assert reply.status_code == 201, reply.text
 
     def scale(self, app_id: str, instances: int) -> None:
-        """Asks for so many, and waits until they are there and healthy."""
+        """Scales the app, and waits until all instances are healthy."""
         reply = requests.put(f"{self.url}/v2/apps{app_id}", json={"instances": instances}, timeout=10, **self.options)
         assert reply.status_code == 200, reply.text
         until(lambda: self.counts(app_id) == (instances, instances, []))
@@ -210,7 +210,8 @@ class Marathon:
 
 
 def claim_port() -> tuple[int, socket.socket]:
-    """A service port of one's own, below those that systems give out. A UDP socket tells other test processes."""
+    """A service port for one test process, below the ports that systems assign. A UDP socket tells other test
+    processes."""
     for port in range(14000, 19000):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -305,14 +306,14 @@ class App:
         return {task["id"] for app in self.apps() if app["id"] == self.id_of(revision) for task in app["tasks"]}
 
     def state(self) -> list[Any]:
-        """Everything about the group that a command which changes nothing must leave as it is."""
+        """The state of the group, which a command without changes must not change."""
         return [
             (app["id"], app["version"], app["instances"], app["labels"], sorted(task["id"] for task in app["tasks"]))
             for app in self.apps()
         ]
 
     def rows(self, balancer: str) -> list[Json]:
-        """The servers of the app's backends in one load balancer, without those that stand in."""
+        """The servers of the app's backends in one load balancer, without placeholders."""
         text = requests.get(f"{balancer}/haproxy?stats;csv", timeout=10).text.lstrip("# ")
         names = {f"{self.group.strip('/').replace('/', '_')}_{port}" for port in self.ports}
         rows = csv.DictReader(text.splitlines())
@@ -330,7 +331,7 @@ class App:
         return min(self.up(balancer) for balancer in self.lab.balancers)
 
     def answers(self, count: int = 20, port: int = 0) -> dict[str, int]:
-        """Which revisions answer, of so many new connections to the first load balancer."""
+        """The number of answers of each revision, for so many new connections to the first load balancer."""
         found: dict[str, int] = {}
         for _ in range(count):
             reply = requests.get(f"http://127.0.0.1:{port or self.port}/", timeout=10)
@@ -340,8 +341,8 @@ class App:
 
     @contextmanager
     def load(self, *, slow: float = 2.0, slow_seconds: float = 2.5, fast: float = 15.0) -> Iterator[Load]:
-        """Requests at every service port of every replica all the while; none may fail. The slow ones are in flight
-        when the block begins."""
+        """Sends requests to every service port of every replica within the block; none may fail. The slow ones are
+        in flight when the block begins."""
         load = Load(self, slow, slow_seconds, fast)
         try:
             until(lambda: load.count("sent") >= 10)
@@ -354,7 +355,7 @@ class App:
 
     @contextmanager
     def long_session(self, seconds: float) -> Iterator[LongSession]:
-        """One request that takes so long, to the first load balancer."""
+        """One request to the first load balancer that takes so many seconds."""
         session = LongSession(f"http://127.0.0.1:{self.port}/?sleep={seconds:g}")
         yield session
         session.join()
@@ -399,7 +400,7 @@ class Load:
 
 
 class LongSession(threading.Thread):
-    """One request in a thread of its own; ``status`` and ``revision`` are there when it has ended."""
+    """One request in a separate thread; ``status`` and ``revision`` are there when it has ended."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -440,5 +441,5 @@ class Watch:
 
 
 def send(process_id: int, number: signal.Signals) -> None:
-    """A signal to a process of the test's own."""
+    """Sends a signal to a process of this test."""
     os.kill(process_id, number)

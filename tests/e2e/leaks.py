@@ -1,6 +1,7 @@
-"""What looks for secrets: in texts, in every form in which programs write them, and in the arguments of processes.
+"""Searches for secrets: in texts, in every form in which programs write them, and in the arguments of processes.
 
-It shares nothing with ``bgci.redaction``."""
+Shares no code with ``bgci.redaction``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-PIECE = 12  # characters: so much of a secret is too much
+PIECE = 12  # characters: a part of a secret of this length is a leak
 SHORTEST = 8
 
 
@@ -51,7 +52,7 @@ def pieces(secret: str) -> set[str]:
 
 
 class Secrets:
-    """Those in play, by name. More may come while processes run."""
+    """The secrets of the test, by name. More can be added while processes run."""
 
     def __init__(self) -> None:
         self._needles: dict[str, set[str]] = {}
@@ -60,7 +61,7 @@ class Secrets:
         self._needles[name] = {needle for needle in forms(secret) | pieces(secret) if len(needle) >= SHORTEST}
 
     def found(self, text: str) -> list[str]:
-        """Which secrets stand in the text, and how."""
+        """The secrets in the text, and their forms there."""
         return [f"{name}: {one}" for name, needles in list(self._needles.items()) for one in needles if one in text]
 
     def found_in(self, files: Iterable[Path]) -> list[str]:
@@ -69,7 +70,7 @@ class Secrets:
 
 
 class Arguments:
-    """The arguments of every process that is seen."""
+    """The arguments of every observed process."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -95,7 +96,7 @@ class Arguments:
 
 @contextmanager
 def arguments() -> Iterator[Arguments]:
-    """Watched while the block runs."""
+    """Observes them within the block."""
     watched = Arguments()
     try:
         yield watched
@@ -104,5 +105,5 @@ def arguments() -> Iterator[Arguments]:
 
 
 def files(directory: Path, but: Sequence[str] = ()) -> list[Path]:
-    """Every file below, but those of these names."""
+    """Every file below the directory, except those with these names."""
     return [path for path in directory.rglob("*") if path.is_file() and path.name not in but]

@@ -14,7 +14,7 @@ BOTH_WAYS = pytest.mark.parametrize("via", ["job", "direct"])
 
 
 def under_way(app: App, via: str, **environment: str) -> Running:
-    """A canary that never becomes healthy, being waited for."""
+    """A running command that waits for a canary that never becomes healthy."""
     app.promote("v1")
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
     if via == "job":
@@ -25,7 +25,7 @@ def under_way(app: App, via: str, **environment: str) -> Running:
 
 
 def half_way(app: App, via: str, **environment: str) -> Running:
-    """A promotion, being waited for while its second instance starts; the baseline has lost one for it."""
+    """A running promotion that waits for its second instance; it has already removed one instance of the baseline."""
     app.promote("v1")
     app.write("v2")
     if via == "job":

@@ -1,4 +1,4 @@
-"""`bgci doctor --adopt`: the way without a restart is offered first, and a restart never leaves the app locked."""
+"""`bgci doctor --adopt`: suggests the adoption without a restart first, and a restart never leaves the app locked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tasks(app: App, app_id: str) -> set[str]:
 
 
 def pasted(app: App, command: str) -> Ran:
-    """The command as a reader pastes it."""
+    """Runs the command as a user pastes it."""
     program, *words = shlex.split(command)
     assert program == "bgci"
     ran = app.lab.start(*words, directory=app.directory).end()

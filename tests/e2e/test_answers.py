@@ -1,4 +1,4 @@
-"""What commands tell: status, release, dry runs, and the artifacts."""
+"""Answers of commands: status, release, dry runs, and the artifacts."""
 
 from __future__ import annotations
 

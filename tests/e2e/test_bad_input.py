@@ -16,7 +16,7 @@ GOALS = ("canary", "promote", "rollback")
 
 
 def everything(lab: Lab) -> Any:
-    """All that a cluster holds: versions of apps, deployments, jobs."""
+    """The objects of a cluster: versions of apps, deployments, jobs."""
     apps = requests.get(f"{lab.marathon.url}/v2/apps", timeout=10).json()["apps"]
     deployments = requests.get(f"{lab.marathon.url}/v2/deployments", timeout=10).json()
     return [(app["id"], app["version"]) for app in apps], [deployment["id"] for deployment in deployments], lab.jobs()
@@ -42,7 +42,7 @@ def message(ran: Ran) -> str:
 
 @pytest.fixture
 def closed_port() -> Iterator[str]:
-    """A URL where nobody listens."""
+    """A URL whose port is closed."""
     with socket.socket() as kept:
         kept.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{kept.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Baselines that bgci did not make: by zdd, by hand, with other labels, on other ports."""
+"""Baselines that bgci did not deploy: those of zdd, manual ones, with other labels, on other ports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2e.lab import App, Json, until
 
 
 def foreign(app: App, instances: int = 2, **labels: str) -> Json:
-    """An app of the group by other means: the test's definition under another id, with these labels only."""
+    """An app of the group that bgci did not deploy: the test's definition under another id, with only these labels."""
     definition: Json = {key: value for key, value in app.definition.items() if key not in ("id", "labels", "instances")}
     definition["container"] = {**definition["container"], "docker": {"image": "old"}}
     definition["env"] = {}

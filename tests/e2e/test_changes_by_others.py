@@ -1,4 +1,4 @@
-"""Somebody else changes one of the two apps while a command works (docs/engine.md, another hand)."""
+"""Outside changes of one of the two apps while a command runs (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_hand(app: App, revision: str, method: str, path: str = "", **body: Any) -
 
 def test_an_outside_change_is_reported_and_never_undone(app: App) -> None:
     app.promote("v1")
-    # The canary cannot become healthy, so that each command waits until the other hand has done its work.
+    # The canary cannot become healthy, so each command waits until the test has made its outside change.
     app.write("v2", env={"SANDBOX_HEALTH": "fail"})
     with app.load(slow=0):
         canary = app.start("canary", "v2")

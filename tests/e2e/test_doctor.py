@@ -206,7 +206,7 @@ def on_terminal(app: App, columns: int) -> str:
 
 
 def test_a_signal_ends_doctor(app: App) -> None:
-    """A look that takes its failures as findings must not take a signal for one."""
+    """A check reports its failures as findings, but a signal is not a finding."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

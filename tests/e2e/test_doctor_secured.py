@@ -18,7 +18,7 @@ from e2e.test_doctor import outcomes, row
 
 @dataclass
 class Team:
-    """A folder of its own, an app in it, and the account of its CI."""
+    """A folder, an app in it, and the account of its CI."""
 
     lab: SecuredLab
     app: App

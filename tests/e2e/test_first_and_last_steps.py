@@ -1,4 +1,4 @@
-"""The first deployment in stages, the way back from it, and the last steps: undo, remove, a canary that is cut."""
+"""The first deployment in stages, its rollback, and the last steps: undo, remove, a canary that is cut."""
 
 from __future__ import annotations
 

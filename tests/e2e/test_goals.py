@@ -1,4 +1,4 @@
-"""The goal table: what each goal does in each situation, and with which exit code."""
+"""The table of goals: the effect and the exit code of each goal in each situation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job carries, what a stage may ask of it otherwise, and following it when something goes wrong."""
+"""The content of a job, options of a stage that differ from it, and following a run during failures."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_following_a_run_outlasts_an_outage_of_metronome(app: App) -> None:
 
 
 def replaced(app: App, job: str) -> None:
-    """As a publish does it, by somebody who looks at no lock."""
+    """Replaces the job like a publish, without regard to locks."""
     jobs, options = f"{app.lab.metronome_url}/v1/jobs", {"timeout": 30, **app.lab.options}
     document = {name: value for name, value in app.lab.job(job).items() if name != "activeRuns"}
     deleted = requests.delete(f"{jobs}/{job}", params={"stopCurrentJobRuns": "true"}, **options)

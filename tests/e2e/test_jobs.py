@@ -33,7 +33,7 @@ def runs(app: App, job_id: str) -> list[str]:
 
 @pytest.fixture
 def stranger(app: App) -> Iterator[str]:
-    """A job of somebody else that runs all the while, whose name begins like ours."""
+    """A job of another app that runs within the test; its name begins like those of the tested app."""
     name = f"{app.id.strip('/')}-v1-nightly"
     run = {"cmd": "exec sleep 600", "cpus": 0.01, "mem": 32, "disk": 0}
     url = f"{app.lab.metronome_url}/v1/jobs"

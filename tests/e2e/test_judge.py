@@ -29,7 +29,7 @@ checks:
 
 @contextmanager
 def traffic(app: App, per_second: float) -> Iterator[Load]:
-    """Short requests, some of which may fail; under way when the block begins."""
+    """Sends short requests, some of which may fail, from before the block begins."""
     load = Load(app, 0, 0, per_second - 4)
     try:
         until(lambda: load.count("sent") >= 10)

@@ -14,18 +14,19 @@ import pytest
 from e2e.lab import COMMAND_SECONDS, App, Ran, until
 
 # Seconds until a task is healthy, as containers need them: more than bgci does to be started again. What a killed run
-# has asked for as ballast is then still ballast for the next one.
+# has created as a placeholder is then still a placeholder for the next one.
 SLOW = {"SANDBOX_HEALTH_AFTER": "6"}
 
 
 def lines(app: App) -> int:
-    """How far the command has got: lines of its journal."""
+    """The progress of the command: lines of its journal."""
     file = app.directory / "bgci-artifacts" / "journal.jsonl"
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def killed_again_and_again(app: App, random: Random, *words: str) -> Ran:
-    """Starts the command and kills it a few lines of its journal later, until it gets through; how it ended then."""
+    """Starts the command and kills it a few lines of its journal later, until one run ends by itself. Returns its
+    result."""
     for _ in range(12):
         running = app.start(*words)
         end = lines(app) + random.randint(1, 5)

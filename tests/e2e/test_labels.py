@@ -1,4 +1,4 @@
-"""Load balancer labels: what marathon-lb or HAProxy cannot take is refused before anything is created."""
+"""Load balancer labels: bgci refuses labels that marathon-lb or HAProxy refuses, before it creates anything."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_h42_h43_h44_h46_h55_bad_label_is_refused_and_nothing_is_created(app: Ap
 
 
 def test_h44_label_that_only_the_live_configuration_disproves_is_refused(app: App) -> None:
-    """At render nobody knows which sections the load balancer has."""
+    """`render` does not know the sections of the load balancer."""
     app.promote("v1")
     before = app.state()
     glue = "  use_backend {backend}_spare if TRUE\n  use_backend {backend}\n"
@@ -85,7 +85,7 @@ def test_changes_are_in_the_plan_the_log_the_summary_and_the_page(app: App) -> N
 
 
 def test_h42_frozen_load_balancer_is_named_with_its_cause(app: App) -> None:
-    """Somebody else's label; each canary on the cluster would hang without a reason."""
+    """The label of another app. Without this check each canary of the cluster would hang without a reason."""
     bad = {key: value for key, value in app.definition.items() if key != "labels"}
     bad_id = f"{app.id}-bad"
     app.lab.marathon.create({**bad, "id": bad_id, "instances": 0, "labels": {"HAPROXY_0_BACKEND_WEIGHT": "high"}})

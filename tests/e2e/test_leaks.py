@@ -37,7 +37,7 @@ JOB_TEMPLATE = """{"id": "{{ id }}", "labels": {{ labels | tojson }}, "run": {
 PROGRAM = (
     "env > seen.txt; tr '\\0' '\\n' < /proc/$PPID/environ | tee parent.txt; cat password; cp planted.xml results.xml"
 )
-# Faults from within: what no server and no option can cause.
+# Internal faults, which no server and no option can cause.
 BUG_IN_A_STAGE = """
 import os, bgci.commands.status as stage
 def status(work):
@@ -53,7 +53,8 @@ work.detect = detect
 
 
 class Mirror(Local):
-    """In front of the cluster. ``fault``: a status for a request, whose answer holds the headers that came with it."""
+    """A proxy in front of the cluster. ``fault``: a status for a request, whose answer holds the headers that came
+    with it."""
 
     def __init__(self, lab: SecuredLab) -> None:
         super().__init__(_Reflection)
@@ -96,7 +97,7 @@ def mirror(lab: SecuredLab) -> Iterator[Mirror]:
 
 @dataclass
 class Scene:
-    """The accounts, and everything that was written."""
+    """The accounts, and all written texts."""
 
     lab: SecuredLab
     secrets: Secrets
@@ -107,7 +108,7 @@ class Scene:
     ran: list[str] = field(default_factory=list)
 
     def run(self, app: App, words: str, expect: int, *says: str, kill: bool = False, **environment: str) -> None:
-        """A command to its end; all that it wrote is searched. ``kill``: with SIGTERM, once it waits."""
+        """Runs a command to its end, and searches all its output. ``kill``: with SIGTERM, once it waits."""
         name = f"{words} -> {expect}"
         told = {"BGCI_ARTIFACTS": f"out-{len(self.ran)}", **environment}
         where = app.directory / told["BGCI_ARTIFACTS"]
@@ -214,7 +215,7 @@ def a_whole_release(app: App, scene: Scene) -> None:
 
 
 def failures_of_the_app(app: App, scene: Scene) -> None:
-    """Conflict, not healthy, out of time, aborted; and bugs."""
+    """Commands that end with a conflict, unhealthy, with a timeout, aborted; and with a bug."""
     app.promote("v1")
     app.write("v3", env={"SANDBOX_HEALTH": "fail", "TOKEN_OF_THE_APP": "of no interest"})
     third = "--revision v3 --image image:v3 --via direct"
@@ -232,7 +233,7 @@ def path_with(directory: Path) -> str:
 
 
 def failures_of_the_cluster(app: App, scene: Scene) -> None:
-    """No login, no permission, nobody to trust; and a server that shows whatever it was sent."""
+    """Commands without login, permission or trusted CA; and with a server that echoes its requests."""
     scene.run(app, "status", 4, BGCI_USERNAME="leaks-user", BGCI_PASSWORD=WRONG)
     scene.run(app, "doctor", 4, BGCI_USERNAME="leaks-user", BGCI_PASSWORD=WRONG, GITHUB_ACTIONS="true")
     scene.run(app, "status", 2, **scene.by_token, **scene.by_account)

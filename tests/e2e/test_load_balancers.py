@@ -1,4 +1,4 @@
-"""What the load balancers hold: sessions in old workers, replicas that are down, events that they missed."""
+"""Load balancers: sessions in older workers, replicas that are down, missed events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two commands of one app at once: one goes on, the other is refused with the owner's name, or waits (docs/lock.md)."""
+"""Two commands of one app at once: one continues, the other is refused with the owner's name, or waits
+(docs/lock.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way to log in to a secured cluster, and what is said when it does not let us in."""
+"""Every kind of login at a secured cluster, and the messages of refused logins."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_token_that_expires_during_a_rollout_is_renewed(brief_app: App, brief_
 def test_a_job_logs_in_by_itself_and_is_followed_with_tokens_that_expire(
     brief_app: App, brief_lab: BriefLab, tmp_path: Path
 ) -> None:
-    """Outside we know the CA by its fingerprint alone, and so does the job."""
+    """The stage and its job know the CA only by its fingerprint."""
     uid = f"ci-{brief_app.group}"
     given = by_service_account(brief_lab, uid, tmp_path)
     brief_lab.grant("dcos:superuser", uid)
@@ -185,7 +185,7 @@ def fingerprint(path: str) -> str:
 
 
 def status(app: App, *options: str, expect: int = 6, **environment: Any) -> Json:
-    """What came of it, and what was said. Whoever is let in learns that there is no such app."""
+    """The exit code and the output of `bgci status`. A successful login ends with the conflict of a missing app."""
     done = app.run("status", "", *options, expect=expect, **environment)
     return {**done.result, "said": done.text}
 

@@ -1,4 +1,4 @@
-"""Whose app it is: another app is never touched, and a server that is not ours is named before anything changes."""
+"""Ownership of apps: bgci never touches another app, and names a foreign server before it changes anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = ("canary", "promote", "release")
 
 @pytest.fixture
 def pair(make_app: Callable[..., App]) -> tuple[App, App]:
-    """Another team's app that serves, and ours, whose template has the other's deployment group."""
+    """A serving app of another team, and ours, whose template has the other's deployment group."""
     other = make_app(2, name="/other-{}")
     other.promote("v1")
     ours = make_app(2)

@@ -1,4 +1,4 @@
-"""docs/permissions.md: an account that is given nothing is told, refusal by refusal, exactly what that page lists, and
+"""docs/permissions.md: the refusals of an account without permissions name exactly those that the page lists, and
 with it the release succeeds."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_REFUSALS = 15
 
 @dataclass
 class Account:
-    """A service account, and what it was granted because bgci said that it was missing."""
+    """A service account, and its granted permissions: those that bgci reported as missing."""
 
     lab: SecuredLab
     uid: str
@@ -78,7 +78,7 @@ class Team:
         self.ci.granted -= {str(one) for one in lost}
 
     def refused(self, command: str, revision: str, place: str) -> None:
-        """Runs a command that must be refused for want of the right to read this folder or app."""
+        """Runs a command that must be refused, because the permission to read this folder or app is missing."""
         refused = self.app.run(command, revision, expect=4, BGCI_SERVICE_ACCOUNT=self.ci.credential)
         assert f"Missing: dcos:service:marathon:marathon:services:{place} read" in refused.result["message"]
 

@@ -1,4 +1,4 @@
-"""New load-balancer settings run before a user meets them (hazards 44, 45 and 50)."""
+"""A preview tests new load-balancer settings before they serve users (hazards 44, 45 and 50)."""
 
 from __future__ import annotations
 

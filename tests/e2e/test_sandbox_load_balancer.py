@@ -1,4 +1,4 @@
-"""The sandbox's load balancers behind its Marathon: what strangers, bad labels and deletions do to the users."""
+"""The sandbox's load balancers with its Marathon: the effect of strangers, bad labels and deletions on users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from e2e.secured import SecuredLab
 
 
 def stranger_of(app: App, name: str, **changes: Any) -> Json:
-    """An app of somebody else with this app's service port."""
+    """Another app with this app's service port."""
     return {
         **app.definition,
         "id": name,

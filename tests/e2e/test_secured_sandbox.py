@@ -1,4 +1,4 @@
-"""``bgci sandbox up --secured``: how it is started, what it tells, and that its load balancers serve."""
+"""``bgci sandbox up --secured``: its start, its output, and its load balancers."""
 
 from __future__ import annotations
 

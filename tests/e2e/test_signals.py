@@ -17,7 +17,7 @@ HANGS = 30.0  # seconds: other work may run beside
 
 
 def catches(running: Running) -> bool:
-    """Whether the command has its own way with SIGTERM; before, the signal itself ends it."""
+    """Whether the command has installed its handler of SIGTERM; before, the signal ends the process directly."""
     caught = next(
         line for line in Path(f"/proc/{running.process.pid}/status").read_text().splitlines() if "SigCgt" in line
     )

@@ -1,4 +1,4 @@
-"""What the driver does with a task id that no longer means the task it was decided on."""
+"""The driver and a stale task id, which no longer means the task of the decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Different teams, different accounts, different folders: who may do what where, in CI and inside the jobs."""
+"""Teams with separate accounts and folders: their permissions in CI and inside the jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def app(make_secured_app: Callable[..., App]) -> App:
 
 @pytest.fixture
 def account(app: App, secured_lab: SecuredLab) -> Json:
-    """A service account that may do what a release needs in the folder of the app, and nothing elsewhere."""
+    """A service account with the permissions for a release in the folder of the app, and none elsewhere."""
     folder = folder_of(app)
     uid = f"bgci-{folder}"
     made = secured_lab.service_account(uid)

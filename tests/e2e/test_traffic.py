@@ -1,4 +1,4 @@
-"""Under load, with slow requests in flight all the while: nothing is lost, whatever moves."""
+"""Releases under load, with slow requests in flight all the time: no request is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from e2e.lab import App, Lab
 
 
 def one_replica(lab: Lab) -> Lab:
-    """The same cluster, of which only the first load balancer is known and used."""
+    """The same cluster, of which bgci and the test use only the first load balancer."""
     where: Mapping[str, Any] = {
         **lab.where,
         "marathon_lb_urls": lab.balancers[:1],
@@ -115,7 +115,7 @@ def test_h08_a_baseline_resized_between_canary_and_promote_is_replaced_without_a
         app.lab.marathon.scale(app.id_of("v1"), 3)
         app.promote("v2")
     assert app.healthy() == {"v2": 2}
-    # The hand itself swaps the roles: what was in MAINT comes back over two checks (hazard 40).
+    # The manual scaling itself swaps the roles: servers in MAINT return after two checks (hazard 40).
     assert watch.least >= 1
 
 

@@ -1,4 +1,4 @@
-"""A new revision that never becomes healthy: the time-out ends it, going back is quick, and nobody notices."""
+"""A new revision that never becomes healthy: the timeout ends the wait, the rollback is quick, and no request fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fault at any request of a release: it ends in the goal, or the same command finishes it. No request is lost.
+"""A fault at any request of a release: it reaches its goal, or the same command finishes it. No request is lost.
 
 At every request that changes something, directly: a kill and a lost answer after it, and one of the other faults. By
 jobs: one of the two at every fourth. Some of the requests that only read. bench/faults.py plays all faults at all.
@@ -33,7 +33,7 @@ def exchanges_of(case: Case, home: Path) -> list[Exchange]:
 
 
 def played(case: Case, fault: str, home: Path, first: int = 0, step: int = 1) -> list[str]:
-    """What went wrong, with the fault at each request that changes something; of these, each ``step``-th only."""
+    """The problems after the fault at each ``step``-th request that changes something."""
     changes = [n for n, one in enumerate(exchanges_of(case, home)) if one.changes][first::step]
     assert changes
     return wrong(case, fault, home, changes)
@@ -64,7 +64,7 @@ def test_a_command_with_another_fault_at_any_change_reaches_its_goal_or_is_finis
 def test_a_command_with_a_fault_at_any_read_reaches_its_goal_or_is_finished_by_the_same_command(
     tmp_path: Path, case: str
 ) -> None:
-    home, faults = tmp_path / "world", [fault for fault in OTHERS if "409" not in fault]  # nobody refuses reading so
+    home, faults = tmp_path / "world", [fault for fault in OTHERS if "409" not in fault]  # no read is refused so
     reads = [n for n, one in enumerate(exchanges_of(CASES[case], home)) if n % READS == 0 and not one.changes]
     assert reads
     for number, at in enumerate(reads):

@@ -1,5 +1,5 @@
-"""Somebody else changes one of the two apps at some moment of a release, on a cluster of virtual time: it is named, and
-finished or refused; what is deleted is not created again (docs/engine.md, another hand)."""
+"""An outside change of one of the two apps at some moment of a release, on a cluster on virtual time: it is
+reported, and the release finishes or is refused; a deleted app is not created again (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_outside_change_at_any_moment_of_a_release_is_reported_and_not_undone
     _, exchanges, _, _ = released(home)
     _, created = [n for n, one in enumerate(exchanges) if one.method == "POST"]  # the lock, and the canary
     tried = 0
-    first = STEP if "restart" in hand else 1  # a restart before the first look is not noticed
+    first = STEP if "restart" in hand else 1  # a restart before the first observation is not noticed
     commit = next(n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url)
     for at in range(created + first, commit - STEP, STEP):
         ended, _, done, runs = released(home, hand, at)

@@ -1,4 +1,4 @@
-"""Two commands of one app at once, on a cluster of virtual time: of each pair one goes on (docs/lock.md)."""
+"""Two commands of one app at once, on a cluster on virtual time: of each pair one continues (docs/lock.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fuzz test draws: good documents and texts with some of their parts replaced."""
+"""Inputs of the fuzz tests: valid documents and texts with some of their parts replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ few = settings() if _MOST >= 1000 else _SOME
 
 
 class Odd(Enum):
-    """What can be done with a part, other than to replace it."""
+    """Changes of a part other than its replacement."""
 
     GONE = "it is removed"
     TWICE = "the member is written twice"

@@ -1,4 +1,4 @@
-"""Whatever the cluster, its load balancer, an instance or a job's log says: the contract holds.
+"""The contract holds for any answer of the cluster, its load balancer or an instance, and for any log of a job.
 
 Each endpoint of each command answers as it should, but for some parts (`fuzz.inputs`). The request goes over the wire.
 """

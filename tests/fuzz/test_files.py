@@ -1,4 +1,4 @@
-"""Whatever stands in a file that bgci reads, in an option or in a variable: the contract holds."""
+"""The contract holds for any content of a file that bgci reads, of an option and of a variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a fuzz test runs a command: a directory, and a cluster of canned answers. What must hold after it."""
+"""The workplace of a fuzz test: a directory, a cluster of canned answers, and the conditions after a command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hostile.cluster import Answer, Cluster, Send, whole
 from hostile.command import Ended, impatient, run
 from hostile.commands import PASSWORD, environment, prepared
 
-# What only Python and its libraries say, and no message of bgci.
+# Texts that only Python and its libraries write, never a message of bgci.
 INTERNALS = re.compile(
     r"Traceback|bug in bgci|object at 0x|<class '|<function|NoneType|\[Errno|mappingproxy|defaultdict\(|PosixPath\(|"
     r"\w(Error|Exception|Warning)\(|HTTPConnection|unhashable|positional argument|unexpected keyword|not subscriptable|"
@@ -50,8 +50,8 @@ def carried_out(
     run_ended: bool = False,
     said: bool = True,
 ) -> Ended:
-    """The command, after it was seen to keep the contract. files: written before. said: whether its messages are all
-    its own, because nothing that was drawn could hold what is an internal of Python."""
+    """Runs the command and asserts that it keeps the contract. files: written before. said: whether its messages are
+    all its own, because nothing that was drawn could hold what is an internal of Python."""
     place, asked = home(), cluster()
     shutil.rmtree(place / "bgci-artifacts", ignore_errors=True)
     for name, content in (files or {}).items():

@@ -1,4 +1,5 @@
-"""Records what the real marathon-lb makes of made-up apps: ``record.py MARATHON_LB_CHECKOUT > recorded.jsonl``.
+"""Records the configurations that the real marathon-lb generates for made-up apps: ``record.py MARATHON_LB_CHECKOUT >
+recorded.jsonl``.
 
 It needs pycurl, requests, python-dateutil, six and PyJWT 1. Each line has the apps as Marathon shows them, the groups
 of the balancer, and for each of three passes over the same apps the configuration below the head, or null where
@@ -117,7 +118,7 @@ class Maker:
 
 
 class Settings:
-    """What marathon-lb's functions ask their Marathon object."""
+    """The members of the Marathon object that marathon-lb's functions use."""
 
     def health_check(self) -> bool:
         return True
