@@ -1,4 +1,4 @@
-"""Which tests CI may skip, and why. Any other skipped test is a failure there (``CI=true``): tests/conftest.py.
+"""The tests that CI can skip, and why. Any other skipped test is a failure there (``CI=true``): tests/conftest.py.
 
 On a developer's machine a test that lacks a program is skipped; its reason, at the end of the run, names the command
 that installs it.

@@ -1,1 +1,1 @@
-"""Servers that answer as no cluster should, and commands run against them."""
+"""Servers with hostile or faulty answers, and commands that run against them."""

@@ -1,4 +1,4 @@
-"""Answers that no cluster should give: bodies, heads, encodings, redirects, statuses and types."""
+"""Hostile and faulty answers: bodies, heads, encodings, redirects, statuses and types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRICKLE = 0.05  # seconds between two bytes: each comes long before the read tim
 
 
 def said(content: bytes) -> Answer:
-    """Exactly these bytes."""
+    """Sends exactly these bytes."""
     return lambda send, good, over: send(content)
 
 
@@ -28,7 +28,7 @@ def body(content: bytes | str, status: str = "200 OK", kind: str = "application/
 
 
 def head(*lines: str, status: str = "200 OK") -> Answer:
-    """These lines before the good body, without a length of our own."""
+    """Sends these lines before the good body, without a Content-Length header of the test."""
     text = "\r\n".join([f"HTTP/1.1 {status}", *lines, "Connection: close"])
     return lambda send, good, over: send(f"{text}\r\n\r\n".encode("latin-1") + good)
 
@@ -43,7 +43,7 @@ def endless(first: bytes, more: bytes, pause: float = 0.0) -> Answer:
 
 
 def _trickled(send: Send, good: bytes, over: threading.Event) -> None:
-    """The good answer, a byte at a time, and then blanks for ever."""
+    """Sends the good answer one byte at a time, and then blanks without an end."""
     send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
     for at in range(len(good)):
         if over.wait(TRICKLE):
@@ -53,12 +53,12 @@ def _trickled(send: Send, good: bytes, over: threading.Event) -> None:
 
 
 def _lost(send: Send, good: bytes, over: threading.Event) -> None:
-    """Half of the answer."""
+    """Sends half of the answer."""
     send(whole(good)[: -len(good) // 2 - 1])
 
 
 def _doubled(send: Send, good: bytes, over: threading.Event) -> None:
-    """Each member stands there twice, the second time as a number."""
+    """Sends each member twice, the second time as a number."""
     text = good.decode()
     send(whole((f"{text[:-1]}, {text[1:-1].split(':')[0]}: 7}}" if text.startswith("{") else text).encode()))
 
@@ -77,7 +77,7 @@ def _bad_utf8(send: Send, good: bytes, over: threading.Event) -> None:
 
 @cache
 def bomb() -> bytes:
-    """A gigabyte of blanks in a megabyte of gzip."""
+    """Sends a gigabyte of blanks in a megabyte of gzip."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return b"".join([*(packer.compress(b" " * (1 << 20)) for _ in range(1024)), packer.flush()])
 
@@ -100,7 +100,7 @@ def _redirects() -> Iterator[tuple[str, str]]:
 
 
 def _values() -> Iterator[tuple[str, str]]:
-    """JSON texts of the wrong type, or that are none."""
+    """JSON texts of the wrong type, and texts that are not JSON."""
     yield "null", "null"
     yield "list", "[]"
     yield "object", "{}"
@@ -267,7 +267,8 @@ _OF_TEXT = {name for name, *_ in _lines_within_the_limit()}
 
 
 def fits(label: str, endpoint: str) -> bool:
-    """Whether this large answer is read as what it is: JSON or lines. Instances answer with either."""
+    """Whether the client of this endpoint reads this kind of large answer: JSON or lines. Instances answer with
+    either."""
     return endpoint == "instance" or label not in (_OF_JSON if endpoint in TEXTS else _OF_TEXT)
 
 

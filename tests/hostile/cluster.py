@@ -1,4 +1,4 @@
-"""A cluster of canned answers on one address, one of whose endpoints answers as no cluster should.
+"""A cluster of canned answers on one address, one of whose endpoints gives a hostile answer.
 
 The sandbox answers well, so what it cannot say is said here: nothing is simulated, every answer stays the same.
 """
@@ -19,7 +19,7 @@ Answer = Callable[[Send, bytes, threading.Event], None]
 """Writes a whole answer to ``Send``, head and body, instead of this good body; ends when the event is set."""
 
 TASKS = "/service/marathon/v2/tasks"
-# How a request is called: the first pattern that its method and path match.
+# The name of a request's endpoint: the first pattern that its method and path match.
 ENDPOINTS: tuple[tuple[str, str], ...] = (
     ("version", r"GET /dcos-metadata/dcos-version\.json"),
     ("login", r"POST /acs/api/v1/auth/login"),
@@ -126,7 +126,7 @@ class Cluster:
             listener.close()
 
     def answering(self, endpoint: str, answer: Answer) -> None:
-        """From now on this endpoint answers so. Hostile answers that are under way end."""
+        """Sets the answer of this endpoint. Unfinished hostile answers end."""
         self.over.set()
         self.over = threading.Event()
         self.hostile, self.answer, self.asked, self.locks = endpoint, answer, [], {}
@@ -162,7 +162,7 @@ class Cluster:
                 connection.sendall(whole(good, kind, "404 Not Found" if good == MISSING else "200 OK"))
 
     def _remember(self, endpoint: str, path: str, body: bytes) -> None:
-        """A lock that is created or deleted. An answer that is hostile does not keep it from being so."""
+        """Records the creation or deletion of a lock, also if the answer is hostile."""
         if endpoint == "create" and (lock := json.loads(body)).get("labels", {}).get("BGCI_LOCK_OF"):
             version = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
             self.locks[f"{path}{lock['id']}"] = {**lock, "version": version}
@@ -289,7 +289,7 @@ class Cluster:
 
 
 def whole(body: bytes, kind: str = "application/json", status: str = "200 OK", *more: str) -> bytes:
-    """A whole answer."""
+    """Sends a whole answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close", *more]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 

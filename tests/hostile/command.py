@@ -1,4 +1,4 @@
-"""Runs a command in this process as the console would: its exit code, and what it wrote."""
+"""Runs a command in this process like the console. Returns its exit code and its output."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _written(stream: io.TextIOWrapper) -> str:
 
 @contextmanager
 def impatient(read: float = 0.3, pause: float = 0.01) -> Iterator[None]:
-    """Requests wait for less than a second, and pauses between tries are short: what is tested is how they end."""
+    """Shortens the timeouts of requests and the pauses between attempts, because the tests are about their ends."""
     begin = http.Http.__init__
 
     def hurried(self: http.Http, base_url: str, **options: object) -> None:

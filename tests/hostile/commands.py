@@ -1,4 +1,4 @@
-"""The commands that ask a cluster, and a directory in which they can run against one of canned answers."""
+"""The commands that send requests to a cluster, and a directory in which they can run against canned answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PASSWORD = "hush-hush-secret"
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
-    """What every command gets: short limits, and a login whose password no output may show."""
+    """The environment of every command: short limits, and a login whose password must not be in any output."""
     return {
         "BGCI_CLUSTER_URL": cluster.url,
         "BGCI_MARATHON_LB_URL": cluster.url,

@@ -1,4 +1,4 @@
-"""What is a fault in one state: a goal that is not reached, a task that is stopped while it serves."""
+"""The faults of one state: a goal that is not reached, a task that is stopped while it serves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _stale(rules: Rules, stage: Stage, state: State) -> bool:
     return rules.label is None or rules.label != ran
 
 
-# The ends that are no fault, by what they say, and when.
+# The ends that are not faults, by their message and condition.
 LAWFUL: dict[str, Callable[[Rules, Stage, State], bool]] = {
     "a canary only grows": lambda rules, stage, state: bool(state[1] and state[1][0] > stage.goal.instances),
     "Use --strategy bluegreen": _stale,

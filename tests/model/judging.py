@@ -1,4 +1,4 @@
-"""What must hold in all states that were explored, and between them."""
+"""Judges the explored states and the paths between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is explored: the size of the world, where it begins, and which stages run in it."""
+"""The scopes of the exploration: the size of the world, its first states, and its stages."""
 
 from __future__ import annotations
 

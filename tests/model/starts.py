@@ -1,5 +1,5 @@
-"""Where an exploration begins: not only where a release begins, but every state of Marathon beside load balancers that
-lag behind it."""
+"""The first states of an exploration: those of a release, and every state of Marathon beside load balancers that lag
+behind it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bgci.engine.rollout import Rollout
 
 
 class Broken(AssertionError):
-    """Something happened that must never happen."""
+    """The engine violated an invariant."""
 
 
 class Listing(Enum):
@@ -120,7 +120,7 @@ class SimApp:
     started_at: float
     last_scaling_at: float
     configured_at: float = 1.0
-    held_until: int = 0  # another hand's deployment has the lock
+    held_until: int = 0  # a deployment from outside has the lock
     stand_in: bool = False
     sick: bool = False
     labels: Labels = Labels.GOOD
@@ -381,17 +381,17 @@ class World:
     def _after(self, most: int) -> int:
         return self.now + self.random.randint(0, most)
 
-    # -- another hand ------------------------------------------------------------------------------------------------
+    # -- outside changes ---------------------------------------------------------------------------------------------
 
     def hand_scale(self, app_id: str, instances: int) -> None:
-        """Somebody else scales an app, by force: sessions that this cuts are not ours."""
+        """An outside scaling of an app, by force: the sessions that it cuts do not count."""
         self._by_hand(lambda app: self._scale(app, instances), app_id)
 
     def hand_delete(self, app_id: str) -> None:
         self._by_hand(self._delete, app_id)
 
     def hand_restart(self, app_id: str) -> None:
-        """Somebody else restarts an app: all its tasks are replaced at once."""
+        """An outside restart of an app: all its tasks are replaced at once."""
 
         def restart(app: SimApp) -> None:
             app.configured_at = app.last_scaling_at = self._stamp()

@@ -170,7 +170,7 @@ def test_h65_two_commands_never_hold_the_lock_at_once_despite_crashes_and_pauses
             one.turn()
             held += before == NOT_HELD and one.state == HELD
         assert_exclusive(clients)
-    # Whoever is left gives up its lock; whatever crashed has left behind goes when the next command has come.
+    # The remaining commands give up their locks; the next command removes the locks of crashed ones.
     for one in clients:
         if one.state in (NOT_HELD, HELD):
             one.end()

@@ -1,4 +1,4 @@
-"""Whatever text an image, a label or a variable holds, and whatever an app and a revision are called."""
+"""Definitions with any text in images, labels and variables, and with any name of an app and a revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of the judge whatever is counted: above all that no bet is better than fair under its null."""
+"""Properties of the judge for any counts: above all, no e-process grows on average under its null hypothesis."""
 
 from __future__ import annotations
 

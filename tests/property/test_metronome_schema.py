@@ -1,4 +1,4 @@
-"""The sandbox's Metronome takes the shapes that the JSON schema published with Metronome takes, and no others."""
+"""The sandbox's Metronome accepts exactly the shapes that Metronome's published JSON schema accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whatever the secret, its encoding and what stands around: nothing of it remains, and the rest is as it was."""
+"""Redaction for any secret, encoding and surrounding text: it removes the whole secret, and keeps the rest
+unchanged."""
 
 from __future__ import annotations
 

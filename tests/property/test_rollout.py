@@ -1,4 +1,4 @@
-"""What the engine promises, in a simulated world whose timing Hypothesis chooses."""
+"""The guarantees of the engine, in a simulated world whose timing Hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def prefixes(draw: st.DrawFn) -> list[tuple[Kind, int, int]]:
 
 
 def told(run: Run) -> str:
-    """What the run did: what it waited for only where that was new."""
+    """The steps of the run, and the causes of its waits where they were new."""
     return "\n".join(run.log)
 
 
@@ -129,7 +129,7 @@ def largest_canary(world: World) -> int:
 
 
 def assert_alone(world: World, revision: str | None, instances: int, most: int = 0) -> None:
-    """The world's word, not the engine's: this revision alone, all of it in rotation in every replica."""
+    """Asserts by the world, not by the engine: this revision alone, all of it in rotation in every replica."""
     assert min(world.in_rotation()) >= instances
     world.settle(60)
     (app,) = world.apps
@@ -354,13 +354,14 @@ def test_a_rollback_brings_a_resized_baseline_back(release: Release, stale: int)
     assert world.least >= release.floor - FOREIGN_GOING_BACK_DIP_IN_CANARIES * release.canaries
 
 
-# -- a world that misbehaves ----------------------------------------------------------------------------------------
+# -- a world with faults --------------------------------------------------------------------------------------------
 
 
 @simulated
 @given(releases(), st.sampled_from([10, 30, 100]))
 def test_a_change_of_leader_never_leads_to_a_kill_of_serving_tasks(release: Release, elections: int) -> None:
-    """Hazard 39: all health results are gone for a moment. What marathon-lb does then is not ours; what we kill is.
+    """Hazard 39: all health results are missing for a moment. bgci cannot change what marathon-lb does then, only its
+    own kills.
 
     The engine has to remember who was healthy: nothing in Marathon says it then. A change just between a look and the
     act that follows (lag) is a moment that nobody can close."""
@@ -481,7 +482,7 @@ def test_the_commit_of_a_good_revision_is_done_when_its_settings_were_proven(rel
     assert_alone(world, NEW, good.target)
 
 
-# -- another hand -----------------------------------------------------------------------------------------------------
+# -- outside changes --------------------------------------------------------------------------------------------------
 
 HANDS: dict[str, Callable[[World, str], None]] = {
     "scaled up": lambda world, name: world.hand_scale(name, world.app(name).instances + 2),
@@ -513,7 +514,7 @@ def test_an_outside_change_is_reported_and_leads_to_no_kill_of_serving_tasks(
     run = Run(world, Rollout(release.goal(kind), release.policy))
 
     def hand(world: World) -> None:
-        known = run.rollout.memory.outside.known  # what the run has not seen, it cannot miss
+        known = run.rollout.memory.outside.known  # an app that the run has not observed cannot be missing
         if not done and world.now - begins >= at and name in known and name in [app.id for app in world.apps]:
             done.append(world.app(name).instances)
             HANDS[what](world, name)

@@ -110,7 +110,7 @@ LOSING = ("restored", "turned_bad", "left_not_serving", "fell_out")  # requests,
 
 
 def scaled_by_hand(app_id: str, instances: int) -> Fault:
-    """Somebody else scales the app just before this request."""
+    """An outside scaling of the app just before this request."""
 
     async def fault(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
         path = f"{CLUSTER}/service/marathon/v2/apps{app_id}?force=true"

@@ -1,4 +1,4 @@
-"""The wrappers offer what the command line takes: the same names, defaults and help, from one source."""
+"""The wrappers offer the options of the command line: the same names, defaults and help, from one source."""
 
 from __future__ import annotations
 

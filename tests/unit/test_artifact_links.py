@@ -68,7 +68,7 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 def shown(home: Path) -> list[str]:
-    """The files of ours with what lies outside in them."""
+    """The files of bgci that contain the text of a file outside."""
     own = (path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
     return [path.name for path in own if MARK.encode() in path.read_bytes()]
 

@@ -1,4 +1,4 @@
-"""docs/hazards.md: every number that code or tests use is a row, every row has a test, and the last column is true."""
+"""docs/hazards.md: every number in code or tests has a row, every row has a test, and the last column is correct."""
 
 from __future__ import annotations
 

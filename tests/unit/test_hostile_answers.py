@@ -1,4 +1,4 @@
-"""Whatever a cluster, a load balancer or an instance answers: an exit code of the contract, and no traceback.
+"""Any answer of a cluster, a load balancer or an instance leads to an exit code of the contract, without a traceback.
 
 HYPOTHESIS_PROFILE=explore tries every answer of every endpoint with every command, which takes half an hour.
 """
@@ -156,7 +156,7 @@ def test_a_log_of_a_job_takes_no_more_than_150_mebibytes(home: Path, cluster: Cl
 
 
 def mebibytes_of(home: Path, cluster: Cluster, *words: str) -> float:
-    """What the command, or one of its processes, has used at most."""
+    """The peak memory of the command, or of one of its processes."""
     # What a process has used at most, its parent's memory at the fork counts: so a small one starts it.
     launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:]); " + (
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
@@ -202,7 +202,7 @@ def test_an_output_without_a_reader_does_not_delay_the_end(home: Path, cluster: 
 
 
 def _nearly_full(reader: int) -> bool:
-    """Whether the next write into the pipe waits for its reader."""
+    """Whether the next write into the pipe would block."""
     size = array("i", [0])
     fcntl.ioctl(reader, termios.FIONREAD, size)
     return size[0] > 60_000

@@ -1,4 +1,4 @@
-"""A hostile checkout: whatever its bgci.toml says, no credential of the environment leaves to where it wants."""
+"""A hostile checkout: its bgci.toml cannot send credentials of the environment to another server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN, PASSWORD = "a-token-of-the-pipeline", "hush-hush-secret"
 
 
 class Attacker:
-    """A server of the attacker: what came to it."""
+    """A server of the attacker. It records its requests."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []

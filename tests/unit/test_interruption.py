@@ -1,4 +1,4 @@
-"""Signals are noted, and raised where a command waits: none is lost, at whatever moment it comes (hazard 62)."""
+"""Signals are recorded, and raised where a command waits: none is lost, at any moment (hazard 62)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bgci.errors import AbortedError
 
 SIGNALS = 500
 MOMENT = 0.02  # seconds in which a signal comes
-LONG = 30.0  # seconds that nothing here takes
+LONG = 30.0  # seconds; longer than anything here
 
 
 def send_soon(number: int, seconds: float) -> threading.Timer:
@@ -34,7 +34,7 @@ def send_soon(number: int, seconds: float) -> threading.Timer:
 
 
 class Dropped:
-    """What runs at its end is inside of a weak reference's callback, where Python drops an exception."""
+    """Code that runs in the callback of a weak reference, where Python drops exceptions."""
 
 
 def collected() -> None:

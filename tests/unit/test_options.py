@@ -238,7 +238,7 @@ def test_every_option_of_the_goal_is_in_a_job_or_listed_as_excluded(directory: P
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """A server that asks everybody for a login."""
+    """A server that answers every request with 401."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -256,7 +256,7 @@ def refusing() -> Iterator[str]:
 
 
 def test_every_option_reaches_a_job_in_its_document(directory: Path) -> None:
-    """What a job carries comes out again as the settings of the command in it."""
+    """The options in a job's document become the settings of the command inside it."""
     given = {
         "strategy": "rolling",
         "wave": "2",

@@ -1,4 +1,4 @@
-"""What a wheel and an image are made of. The wheel itself is built and run by tests/ci/test_image.py."""
+"""The content of the wheel and of the image. The wheel itself is built and run by tests/ci/test_image.py."""
 
 from __future__ import annotations
 

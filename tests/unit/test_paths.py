@@ -1,4 +1,4 @@
-"""Each option, argument and variable that names a file or a directory, and each path that names none."""
+"""Every option, argument and variable that names a file or a directory, with every kind of invalid path."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "DCOS_SERVICE_ACCOUNT_CREDENTIAL": ("status", *APP),
     "SSL_CERT_FILE": ("status", *APP),
 }
-# Options that name none, though their help speaks of one.
+# Options without a path, although their help mentions one.
 NO_PATHS = {"job_marathon_url", "job_secret", "judge_path", "set"}
 
 

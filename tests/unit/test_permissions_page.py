@@ -1,4 +1,4 @@
-"""docs/permissions.md grants what bgci says that it needs, neither less nor more."""
+"""docs/permissions.md grants exactly the permissions that bgci lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the redactor takes out of a text, and what it leaves."""
+"""The redactor: the removed and the kept parts of a text."""
 
 from __future__ import annotations
 

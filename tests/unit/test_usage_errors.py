@@ -1,4 +1,4 @@
-"""A secret in the wrong place is refused, and not shown: on the console, in the artifacts, in what CI systems read."""
+"""A misplaced secret is refused and not shown: on the console, in the artifacts, in the output for CI systems."""
 
 from __future__ import annotations
 

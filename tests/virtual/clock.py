@@ -22,7 +22,7 @@ class Killed(BaseException):
 
 
 class Deadlock(AssertionError):
-    """Nothing will ever happen again, and somebody waits."""
+    """A program waits, and no event is left that could wake it."""
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Clock:
         return EPOCH + self.now + self.skew
 
     def wait(self, seconds: float | None) -> None:
-        """Nothing happens for so long; None: until another hand does something, and there is none."""
+        """Lets time pass; None: until an event, which never comes."""
         if seconds is None:
             raise Deadlock("no timer is left, and somebody waits")
         if seconds > 0:
@@ -110,7 +110,7 @@ class Program:
         self.dead = True
 
     def abandon(self) -> None:
-        """End a program that nobody runs any more."""
+        """Ends a program that is no longer run."""
         self.dead = True
         while self._thread.is_alive() and self.code is None:
             self._step()

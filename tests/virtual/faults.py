@@ -1,4 +1,4 @@
-"""What can go wrong with one request, and with the world at that moment."""
+"""The faults of one request, and of the world at that moment."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def metronome_restarts(commands: Commands, program: Program) -> None:
 
 
 async def hangs(commands: Commands, program: Program, send: Send, timeout: float, url: str) -> Answer:
-    """Nobody answers from here on, until the command has ended."""
+    """No server answers from here on, until the command has ended."""
     commands.hanging = True
     await asyncio.sleep(timeout)
     raise requests.ReadTimeout("Read timed out.")

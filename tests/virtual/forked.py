@@ -1,4 +1,4 @@
-"""The process of a command: what is replaced in it so that it lives on the virtual time of its world.
+"""The process of a command: the replacements in it for the virtual time of its world.
 
 See ``virtual.processes``. Everything else is what ships: the handlers, the threads of requests, the wake-up descriptor,
 and the end of the process.

@@ -1,4 +1,4 @@
-"""One replica of marathon-lb with HAProxy, as a model: whom it serves, and what its statistics say (docs/platform.md).
+"""A model of one replica of marathon-lb with HAProxy: its servers, and its statistics (docs/platform.md).
 
 Which app drains is the sandbox's own arithmetic; this is HAProxy: workers, sessions, and servers that leave MAINT.
 """

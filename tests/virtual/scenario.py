@@ -222,7 +222,7 @@ def _once_more(cluster: World, commands: Commands, story: Story, case: Case) -> 
 
 
 def _verdict(cluster: World, case: Case) -> list[str]:
-    """What is not as promised at the end."""
+    """The violated guarantees at the end."""
     problems = []
     store, wanted, found = cluster.marathon.store, {"promote": "v2", "rollback": "v1"}[case.goal], sizes(cluster)
     if found != {wanted: case.instances}:

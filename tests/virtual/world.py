@@ -94,7 +94,7 @@ class JobChild(Child):
 
 
 class Ports:
-    """Host ports that nobody listens on."""
+    """Host ports without a listener."""
 
     def __init__(self) -> None:
         self._next = 31000
@@ -123,7 +123,7 @@ class Checks(HealthChecker):
 
 @dataclass
 class Ledger:
-    """What must never happen, counted. ``least``: the fewest in rotation at any load balancer since ``watch``."""
+    """Counts the violations of invariants. ``least``: the fewest in rotation at any load balancer since ``watch``."""
 
     cut: list[str] = field(default_factory=list)
     least: int = 99

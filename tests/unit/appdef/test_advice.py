@@ -1,4 +1,5 @@
-"""What is only unwise is advice; what cannot work beside the other colour is refused; other documents are named."""
+"""Unwise settings are advice; settings that cannot work beside the other colour are refused; other documents are
+named."""
 
 from __future__ import annotations
 

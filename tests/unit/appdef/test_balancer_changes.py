@@ -1,4 +1,4 @@
-"""What the load balancer does otherwise for a new revision."""
+"""Changes of the load balancer by a new revision."""
 
 from __future__ import annotations
 

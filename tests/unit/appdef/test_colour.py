@@ -1,4 +1,4 @@
-"""What a revision looks like beside the baseline."""
+"""The app of a revision beside its baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def colour(definition: dict[str, Any], baseline: dict[str, Any] | None = None, *
 
 
 def running(definition: dict[str, Any] = BRIDGE, **options: Any) -> dict[str, Any]:
-    """What Marathon shows of a first deployment of this definition."""
+    """Marathon's answer for a first deployment of this definition."""
     return colour(definition, revision="1", instances=4, **options)
 
 

@@ -1,4 +1,4 @@
-"""Labels of marathon-lb: what freezes it, what HAProxy refuses and what it ignores is found; good ones pass.
+"""Labels of marathon-lb: findings for labels that freeze it, that HAProxy refuses or that it ignores; good labels pass.
 
 ``labels.jsonl.gz`` holds what the real marathon-lb (9e669ec) did with made-up labels, and ``haproxy -c`` with its
 configuration. One row: labels, ports, haproxy_map, verdict (frozen, runs, ok), good (made to be accepted).

@@ -1,4 +1,4 @@
-"""The image that was asked for is the image that runs, or the template is refused."""
+"""The image of --image is the image that runs; otherwise the template is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three jobs: what Metronome takes, what they carry, and what they must not."""
+"""The three jobs: Metronome's limits, their content, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def with_request_of(size: int) -> dict[str, Any]:
 
 
 def test_a_job_up_to_metronomes_limit_is_carried_as_text_and_a_larger_one_compressed() -> None:
-    """Metronome takes bodies of up to 102,400 bytes (measured)."""
+    """Metronome accepts bodies of up to 102,400 bytes (measured)."""
     exact = jobs(with_request_of(102_400))["promote"]
     assert request_size(exact) == request_bytes(exact) == 102_400
     assert exact["run"]["env"]["BGCI_JOB"].startswith("{")

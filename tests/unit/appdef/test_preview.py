@@ -1,4 +1,4 @@
-"""The preview's app: everything that marathon-lb reads stays, but what makes it part of the pair (hazard 50)."""
+"""The preview's app: it keeps all labels of marathon-lb except those of the pair (hazard 50)."""
 
 from __future__ import annotations
 

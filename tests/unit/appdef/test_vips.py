@@ -1,4 +1,4 @@
-"""Which virtual addresses survive a change of colour (docs/platform.md, VIPs)."""
+"""Virtual addresses that survive a change of colour (docs/platform.md, VIPs)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_an_address_and_a_name_without_a_colour_are_kept(form: str, value: str) 
 
 
 def test_the_name_that_the_user_interface_derives_from_the_id_is_kept() -> None:
-    """It derives `<id>:` anew when an app is edited, from the id with its colour: `/web:` is then another's."""
+    """The user interface derives `<id>:` from the id with its colour whenever an app is edited: `/web:` is then of
+    another app."""
     assert findings({"VIP_0": "/team/web:80"}, app_id="/team/web") == []
     assert findings({"VIP_0": "/team/web-green:80"}, app_id="/team/web") != []
     assert findings({"VIP_0": "/green-team/web:80"}, app_id="/green-team/web") == []

@@ -1,4 +1,4 @@
-"""Real HTTP servers in threads of their own."""
+"""Real HTTP servers in separate threads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is what some tests are about."""
+        """Ignores closed connections of clients, which some tests cause."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing."""
+        """Suppresses the server's log."""
 
 
 @pytest.fixture(scope="session")

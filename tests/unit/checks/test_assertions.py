@@ -1,4 +1,4 @@
-"""Answers and what they are expected to be."""
+"""Answers compared with their expectations."""
 
 from __future__ import annotations
 

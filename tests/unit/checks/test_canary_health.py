@@ -1,4 +1,4 @@
-"""What is noticed of a canary's tasks while they are tested."""
+"""The health of a canary's tasks during the tests."""
 
 from __future__ import annotations
 

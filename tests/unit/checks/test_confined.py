@@ -1,4 +1,4 @@
-"""A pattern of a suite that would take for ever is ended, and the next one is tried as if nothing had happened."""
+"""A pattern of a suite that takes too long is ended, and the next one is evaluated normally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/testing.md says is so."""
+"""The statements of docs/testing.md are true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At the end of a run nothing of it waits on: neither for room for a large body, nor for a pattern."""
+"""At the end of a run its threads stop waiting: for room for a large body, and for a pattern."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_requests_that_wait_for_room_end_with_the_run(monkeypatch: pytest.Monkey
 
         with pytest.raises(TimeoutError):
             runner.run(Suite("f", (check,)), {"canary": [Place("i", (cluster.url,))]}, timeout=600, poll=poll)
-        until(lambda: len(lanes()) <= 1)  # the one that has the room reads until its own timeout
+        until(lambda: len(lanes()) <= 1)  # the request that has the room reads until its own timeout
     until(lambda: not lanes())
 
 

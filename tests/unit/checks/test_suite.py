@@ -1,4 +1,4 @@
-"""The suite's language: what it means, and that every mistake is named with its line."""
+"""The grammar of the suite: its meaning, and findings with line numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of ``bgci test``, and what of a test program's settings comes from where."""
+"""The options of ``bgci test``, and the sources of the settings of test programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = ["test", "--app", "web", "--revision", "v2"]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
-    """What the stage was asked, in a directory and an environment without settings."""
+    """The settings of the stage, in a directory and an environment without settings."""
     found: list[Settings] = []
     monkeypatch.setattr(command, "run", found.append)
     monkeypatch.chdir(tmp_path)

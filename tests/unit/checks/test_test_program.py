@@ -1,4 +1,4 @@
-"""Test programs: what they are told, what they must not know, and that nothing of them stays."""
+"""Test programs: their environment without credentials, and the end of all their processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real HTTP server in a thread that answers as it is told and remembers what it was asked."""
+"""A real HTTP server in a thread, with prepared answers and a record of its requests."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Stub:
                 if answer.cut:
                     self.close_connection = True
                     return
-                with suppress(OSError):  # whoever asked may be gone
+                with suppress(OSError):  # the client can have closed the connection
                     self._answer(answer)
 
             def _answer(self, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""A frozen load balancer is told from one that leaves out a single app."""
+"""Distinguishes a frozen load balancer from one that leaves out a single app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who we are, as it is given: which variable counts, and what is said when it makes no sense."""
+"""Credentials from variables and files: their precedence, and the errors for contradictory ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that change nothing: what is asked, and what each answer is taken for."""
+"""Requests that change nothing, and the interpretation of their answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who serves a port, as the live configuration says it (hazard 53)."""
+"""The servers of a port in the live configuration (hazard 53)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which HAProxy workers live, with as few questions as possible: each can cost a request of a user (hazard 64)."""
+"""The living HAProxy workers, with as few requests as possible: each can cost a request of a user (hazard 64)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clock:
 
 
 class HAProxy:
-    """One that says which worker answers, and counts how often it is asked for its processes."""
+    """A HAProxy that shows the answering worker, and counts the requests for its processes."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -1,4 +1,4 @@
-"""The HTTP session: what is tried again, what is said, and where credentials go."""
+"""The HTTP session: retries, messages, and the destinations of credentials."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_post_with_an_unknown_result_is_not_repeated(stub, answer, fault):
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 def test_h67_a_step_of_a_release_is_sent_once(stub, answer, method, status):
-    """Who decides it again looks at the cluster before."""
+    """The engine decides the step again after a new observation."""
     stub.tell(method.upper(), "/x", answer(status), answer(200))
     with pytest.raises(UnavailableError, match=f"answers {status}"):
         getattr(quick(stub.url, retry_for=20).once(), method)("/x")

@@ -1,4 +1,4 @@
-"""The login: made once, when it is needed; renewed in time; refused once and for all."""
+"""The login: once, when it is needed; renewed in time; not repeated after a refusal."""
 
 from __future__ import annotations
 

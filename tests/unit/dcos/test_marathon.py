@@ -1,4 +1,4 @@
-"""Marathon's client: what is asked of the server and what its refusals become."""
+"""Marathon's client: its requests, and its errors for refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metronome's client: jobs, and runs that vanish when they end."""
+"""Metronome's client: jobs, and runs that are in no list for a moment after their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release may ask for, and what a refused request lacked."""
+"""The permissions of a release, and the missing permission of a refused request."""
 
 from __future__ import annotations
 

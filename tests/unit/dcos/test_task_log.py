@@ -1,4 +1,4 @@
-"""Reading what a task writes, by either way."""
+"""The log of a task, from both sources."""
 
 from __future__ import annotations
 

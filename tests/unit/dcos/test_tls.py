@@ -1,4 +1,4 @@
-"""Whom we trust, and where a secret may go: certificates, fingerprints, plain http, proxies."""
+"""Trusted certificates, and the destinations of secrets: fingerprints, plain http, proxies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app by other means lacks to be a baseline, and what that costs."""
+"""The labels that an app of another tool needs as a baseline, and the cost of setting them."""
 
 from __future__ import annotations
 

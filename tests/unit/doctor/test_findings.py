@@ -1,4 +1,4 @@
-"""What `bgci doctor` says of what it has seen: each judgement by itself, without a cluster."""
+"""The judgements of `bgci doctor`, each alone and without a cluster."""
 
 from __future__ import annotations
 

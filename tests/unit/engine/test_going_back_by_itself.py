@@ -1,4 +1,4 @@
-"""When a run goes back by itself, or ends early: a revision that turns bad, settings that do not serve, no progress."""
+"""Automatic rollbacks and early ends of a run: a revision that turns bad, settings that do not serve, no progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one run remembers: timers, deadlines, reload requests, and the check before a kill."""
+"""The memory of one run: timers, deadlines, reload requests, and the confirmation before a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run notices of changes by somebody else, and where it ends instead of undoing them."""
+"""Outside changes during a run: their detection, and the ends of runs that would undo them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app is its base id in its folder; the deployment group decides nothing (hazards 51 and 52)."""
+"""The base id in its folder identifies an app, not the deployment group (hazards 51 and 52)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bgci.engine.ownership import Claim, Member, base_id, conflict, folder, ours
         ("/evergreen", None, "/evergreen"),
         ("/shop-v1", "/shop", "/shop"),
         ("/shop-v1", "shop", "/shop"),
-        ("/tb/web-blue", "/ta/web", "/tb/web"),  # nobody claims an app across folders
+        ("/tb/web-blue", "/ta/web", "/tb/web"),  # no release claims an app of another folder
         ("/web-blue", "/team/web", "/web"),
     ],
 )

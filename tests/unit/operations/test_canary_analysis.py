@@ -1,4 +1,4 @@
-"""The judge at work, beside a load balancer and a clock of the test's own."""
+"""The judge with a load balancer and a clock of the test."""
 
 from __future__ import annotations
 

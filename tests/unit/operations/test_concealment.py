@@ -1,4 +1,4 @@
-"""What a test program can read of bgci itself."""
+"""Data of bgci that a test program can read."""
 
 from __future__ import annotations
 

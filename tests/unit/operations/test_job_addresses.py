@@ -1,4 +1,4 @@
-"""Inside of the cluster other addresses are right than outside of it: what the job is told."""
+"""The addresses and CA certificates of the job, which differ inside of the cluster."""
 
 from __future__ import annotations
 

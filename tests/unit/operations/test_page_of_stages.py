@@ -1,4 +1,4 @@
-"""What a stage leaves for the page, whatever became of it."""
+"""The records of a stage for the report page, for each end of the stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release to another cluster takes from the artifacts of an earlier one: the app definition as it was tested."""
+"""A release to another cluster from the artifacts of an earlier one: it uses the tested app definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the instances of a revision are reached."""
+"""The addresses of the instances of a revision."""
 
 from __future__ import annotations
 

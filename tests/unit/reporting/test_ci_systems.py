@@ -1,4 +1,4 @@
-"""What a CI system is told, and what it must never take for a command."""
+"""Output for a CI system, and foreign text that must never be a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees, and what a CI system must never read into it."""
+"""The log for users, in which a CI system must not find foreign commands."""
 
 from __future__ import annotations
 

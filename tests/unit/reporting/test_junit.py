@@ -1,4 +1,4 @@
-"""JUnit: valid for Jenkins, read by others, and without anything that harms a reader."""
+"""JUnit: valid for Jenkins, readable by other programs, and without harmful content."""
 
 from __future__ import annotations
 

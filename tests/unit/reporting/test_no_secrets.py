@@ -1,4 +1,4 @@
-"""Whatever is written holds no secret: console, artifacts, journal, JUnit, what CI systems are told."""
+"""No output contains a secret: console, artifacts, journal, JUnit, output for CI systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: what it shows of the journal, and what it must never let in or out."""
+"""The page: its content from the journal, and its safety against hostile text and secrets."""
 
 from __future__ import annotations
 

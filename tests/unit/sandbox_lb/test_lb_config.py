@@ -1,4 +1,4 @@
-"""What is served, and the text that HAProxy reads: compared with the real one's, rule by rule."""
+"""The served apps and HAProxy's configuration, rule by rule as the real marathon-lb makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bad label does, as it was measured on the real marathon-lb with HAProxy 2.6: each kind on a real HAProxy."""
+"""The effect of each kind of bad label on a real HAProxy, as measured on the real marathon-lb with HAProxy 2.6."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def gives(balancer: Balancer, expected: str) -> bool:
 
 
 async def looked(world: World, *apps: Json) -> None:
-    """Marathon shows these apps, and the balancer has worked on them: a look begins when the one before is done."""
+    """Marathon shows these apps, and the balancer has processed them: a poll begins when the one before has ended."""
     await world.marathon.show(*apps)
     await looked_again(world)
 
@@ -53,7 +53,7 @@ async def looked_again(world: World) -> None:
 
 
 async def seems_normal(balancer: Balancer, before: list[int]) -> None:
-    """The endpoints tell nothing of a marathon-lb that is frozen."""
+    """The endpoints do not show that marathon-lb is frozen."""
     assert await balancer.pids() == before
     assert "web_10101" in await balancer.get("/_haproxy_getconfig")
     assert await balancer.servers()
@@ -336,7 +336,7 @@ def test_virtual_hosts_paths_and_users_are_in_force_on_the_http_port(tmp_path: P
 
 
 async def secure_answer(balancer: Balancer, host: str) -> str:
-    """What the https port answers to a client that names this host in its TLS handshake."""
+    """The answer of the https port to a client that names this host in its TLS handshake."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     address, _, port = balancer.https_url.removeprefix("https://").partition(":")

@@ -157,7 +157,7 @@ def test_h18_reloads_lose_no_request_and_an_old_worker_lives_until_its_last_conn
                 port = tasks[count - 1]["ports"][0]
                 await until(lambda port=port: serving(balancer, port))
             pids = await balancer.pids()
-            # The counters start anew in each worker, so only the pids tell that a session is left.
+            # The counters start at 0 in each worker, so only the pids show that a session is left.
             assert len(pids) > 2
             asked = seen.total()
             await until(lambda: seen.total() > asked + 100)

@@ -1,4 +1,4 @@
-"""Cron expressions of schedules: which Metronome reads, and when one is due."""
+"""Cron expressions of schedules: the valid ones, and their due times."""
 
 from __future__ import annotations
 
