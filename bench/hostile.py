@@ -2,6 +2,7 @@
 
     python bench/hostile.py                          all of it (hours; make bench-hostile)
     python bench/hostile.py --part 30                every thirtieth run
+    python bench/hostile.py --sample                 each endpoint: an answer that trickles, an endless, a large one
     python bench/hostile.py --command test --answer large --endpoint instance
     python bench/hostile.py --term 1                 SIGTERM a second after the endpoint's request; seconds from there
     python bench/hostile.py --table                  the table of build/hostile.jsonl, without a run
@@ -38,6 +39,15 @@ LATE = 5.0  # extra seconds that a command can take beyond its deadline, or afte
 MEBIBYTES = 150
 RECORD = Path(__file__).resolve().parent.parent / "build" / "hostile.jsonl"
 ANSWERS: dict[str, Answer] = {**HOSTILE, **LARGE}
+TRICKLES = "a body that trickles"
+ENDLESS = (
+    "continue for ever",
+    "chunks without an end",
+    "a head that trickles",
+    "silence",
+    "a header line without an end",
+    "redirect to itself",
+)
 # Starts each command. Its own memory at the fork counts for the command's peak, so it is a small process.
 # A line "term" sends SIGTERM: then the figures start there. Reads fifty times a second, for all processes of the
 # command: their memory together (shared pages count once), and whether each of their threads waits.
@@ -66,24 +76,26 @@ def used(pid):
 
 commands = os.fdopen(0, "rb", 0)
 for line in commands:
+    if line == b"term\n":  # the command has ended before it
+        continue
     task = json.loads(line)
     with open(task["output"], "wb") as output:
         process = subprocess.Popen(task["words"], cwd=task["home"], env=task["environ"], stdout=output, stderr=output)
     began = before = time.monotonic()
-    together = ended = idle = earlier = 0
+    together = ended = idle = earlier = terminated = 0
     while not ended:
         kibibytes, waiting = looked(process.pid)
         together, now = max(together, kibibytes), time.monotonic()
         idle, before = idle + waiting * (now - before), now
         if select.select([commands], [], [], 0.02)[0]:
             commands.readline()
-            began, idle, earlier = now, 0, used(process.pid)
+            began, idle, earlier, terminated = now, 0, used(process.pid), 1
             os.kill(process.pid, 15)
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
     work = usage.ru_utime + usage.ru_stime - earlier
     peak = max(together, usage.ru_maxrss) / 1024
-    print(json.dumps([process.returncode, peak, time.monotonic() - began, idle + work]), flush=True)
+    print(json.dumps([process.returncode, peak, time.monotonic() - began, idle + work, terminated]), flush=True)
 """
 
 
@@ -96,7 +108,7 @@ class Run:
     mebibytes: float
     seconds: float
     own: float  # those in which it waited, and those of processor time: without those in which others had the processor
-    term: float
+    term: float  # seconds from the endpoint's request until SIGTERM; negative: the command ended before
     problem: str
 
 
@@ -126,12 +138,14 @@ class Bench:
         output = self.home / "output"
         task = {"words": words, "home": str(self.home), "environ": self.environ, "output": str(output)}
         self._tell(json.dumps(task))
-        sent = self._terminated(endpoint, term) if term else False
+        if term:
+            self._terminate(endpoint, term)
         assert self.launcher.stdout
-        code, mebibytes, seconds, own = json.loads(self.launcher.stdout.readline())
+        code, mebibytes, seconds, own, terminated = json.loads(self.launcher.stdout.readline())
         text = output.read_text(errors="replace")
-        problem = "; ".join(_problems(text, code, mebibytes, own, 0.0 if sent else _deadline(command)))
+        problem = "; ".join(_problems(text, code, mebibytes, own, 0.0 if terminated else _deadline(command)))
         seconds, own = round(seconds, 2), round(own, 2)
+        term = term if terminated else -term
         return Run(command, endpoint, answer, code, round(mebibytes, 1), seconds, own, term, problem)
 
     def _tell(self, line: str) -> None:
@@ -139,8 +153,8 @@ class Bench:
         self.launcher.stdin.write(line.encode() + b"\n")
         self.launcher.stdin.flush()
 
-    def _terminated(self, endpoint: str, after: float) -> bool:
-        """Send SIGTERM so many seconds after the endpoint's request. Returns whether the command was still running."""
+    def _terminate(self, endpoint: str, after: float) -> None:
+        """Send SIGTERM so many seconds after the endpoint's request, if the command has not ended before."""
         assert self.launcher.stdout
         at = math.inf
         while not select.select([self.launcher.stdout], [], [], 0.01)[0]:
@@ -148,8 +162,7 @@ class Bench:
                 at = time.monotonic() + after
             if time.monotonic() >= at:
                 self._tell("term")
-                return True
-        return False
+                return
 
 
 def _problems(text: str, code: int, mebibytes: float, own: float, deadline: float) -> Iterator[str]:
@@ -165,22 +178,29 @@ def _problems(text: str, code: int, mebibytes: float, own: float, deadline: floa
 
 def _deadline(command: str) -> float:
     """Seconds of the command's deadlines: --timeout, and the timeout of each stage."""
-    return {"release": 5 * TIMEOUT, "judge": TIMEOUT + 1, "status": 60.0, "status of all": 60.0}.get(command, TIMEOUT)
+    own = {"release": 5 * TIMEOUT, "judge": TIMEOUT + 1, "status": 60.0, "status of all": 60.0, "prune": 60.0}
+    return own.get(command, TIMEOUT)
 
 
 def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) -> Iterator[tuple[str, str, str]]:
     number = 0
-    for command in COMMANDS:
+    for at, command in enumerate(COMMANDS):
         if wanted.command not in ("", command):
             continue
-        for endpoint in bench.endpoints(command):
-            large = wanted.answer == "large"
-            for answer in LARGE if large else (one for one in ANSWERS if wanted.answer in one):
-                if wanted.endpoint not in ("", endpoint) or (large and not fits(answer, endpoint)):
-                    continue
+        for pair, endpoint in enumerate(bench.endpoints(command), 7 * at):
+            for answer in _answers(wanted, endpoint, pair) if wanted.endpoint in ("", endpoint) else ():
                 number += 1
                 if number % wanted.part == 0 and (command, endpoint, answer, wanted.term) not in known:
                     yield command, endpoint, answer
+
+
+def _answers(wanted: argparse.Namespace, endpoint: str, pair: int) -> list[str]:
+    """The answers for the pair of this number, of a command and an endpoint."""
+    large = [answer for answer in LARGE if fits(answer, endpoint)]
+    if wanted.sample:
+        later = [] if wanted.term else [large[pair % len(large)]]  # a large one is read before the signal
+        return [TRICKLES, ENDLESS[pair % len(ENDLESS)], *later]
+    return large if wanted.answer == "large" else [answer for answer in ANSWERS if wanted.answer in answer]
 
 
 def recorded() -> list[dict[str, Any]]:
@@ -193,7 +213,7 @@ def table(runs: list[dict[str, Any]]) -> None:
     for term in sorted({run["term"] > 0 for run in runs}):
         print("SIGTERM:" if term else "to the end:")
         for command in COMMANDS:
-            own = [run for run in runs if run["command"] == command and (run["term"] > 0) == term]
+            own = [run for run in runs if run["command"] == command and run["term"] >= 0 and (run["term"] > 0) == term]
             if not own:
                 continue
             large, long = (max(own, key=lambda run: run[name]) for name in ("mebibytes", "own"))
@@ -209,13 +229,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("command", "endpoint", "answer"):
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--sample", action="store_true")
     parser.add_argument("--part", type=int, default=1)
     parser.add_argument("--term", type=float, default=0.0)
     parser.add_argument("--table", action="store_true")
     wanted = parser.parse_args()
     if not wanted.table:
         RECORD.parent.mkdir(exist_ok=True)
-        known = {(one["command"], one["endpoint"], one["answer"], one["term"]) for one in recorded()}
+        known = {(one["command"], one["endpoint"], one["answer"], abs(one["term"])) for one in recorded()}
         with tempfile.TemporaryDirectory() as directory, Cluster() as cluster, open(RECORD, "a") as record:
             bench = Bench(prepared(Path(directory), cluster), cluster)
             for command, endpoint, answer in todo(bench, wanted, known):

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -63,6 +63,19 @@ class Reply:
     @property
     def text(self) -> str:
         return self.content.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One request. ``changes``: whether it can change something."""
+
+    method: str
+    url: str
+    params: Params
+    json: Any
+    headers: Mapping[str, str]
+    credentials: bool
+    changes: bool
 
 
 class Http:
@@ -180,18 +193,19 @@ class Http:
 
         Raises UnavailableError, DeniedError (401, 403) or HttpFailure (any other error status).
         """
+        url, changes = self.base_url + path, method != "GET" and not harmless
+        request = _Request(method, url, params, json, headers or {}, credentials, changes)
         repeatable = harmless or method != "POST"
-        url = self.base_url + path
         problem, remedy = "", ""
         began = time.monotonic()
         retry_until = began + self._retry_for
         for attempt in count():
             most = attempt >= self._retries
             wait = min(MAX_PAUSE, self._backoff * 2 ** min(attempt, self._retries)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            if method != "GET" and not harmless:
+            if changes:
                 self.before_change()
             try:
-                response = self._exchange(method, url, params, json, dict(headers or {}), credentials)
+                response = self._exchange(request)
             except (requests.exceptions.InvalidHeader, UnicodeError):
                 raise DeniedError(
                     "The credentials contain a character that is not allowed in an HTTP header.",
@@ -209,7 +223,7 @@ class Http:
             if not again or most or wait >= left():
                 break
             pause(wait)
-        if method != "GET" and not harmless:
+        if changes:
             problem += f" (the effect of the {method} is unknown)"
             remedy = remedy or "Run the command again: it continues from the current state."
         remedy = remedy or "Check the URL, the network and the service's health; then run the command again."
@@ -224,43 +238,41 @@ class Http:
         late = f"its answer is not complete within {limit:g} s" if limit else "the command's time limit has passed"
         return str(error) or late, "", False
 
-    def _exchange(
-        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
-    ) -> requests.Response:
+    def _exchange(self, request: _Request) -> requests.Response:
         """The reply, after another login if the old one has expired."""
-        response = self._follow(method, url, params, json, headers, credentials)
-        ours = credentials and origin(response.url) == origin(self.base_url)
+        response = self._follow(request)
+        ours = request.credentials and origin(response.url) == origin(self.base_url)
         if response.status_code == 401 and ours and self._auth and self._auth.renew():
-            return self._follow(method, url, params, json, headers, credentials)
+            return self._follow(request)
         return response
 
-    def _follow(
-        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
-    ) -> requests.Response:
+    def _follow(self, request: _Request) -> requests.Response:
         """The first reply that is not a redirect; credentials go to ``base_url``'s own origin only."""
+        method = request.method
         if method == "POST":  # on an idle connection that the server closes at this moment the outcome would be unknown
             self._sessions.current.close()
         for _ in range(MAX_REDIRECTS):
-            response = self._send(method, url, params, json, headers, credentials)
+            response = self._send(request)
             if not response.is_redirect:
                 return response
+            url = request.url
             target = redirect_target(url, response.headers["Location"])
             if method != "GET" or not target:
                 target = target or response.headers["Location"][:200]
                 raise UnavailableError(
                     f"{method} {shown(url)} is redirected to {shown(target)}.", remedy="Use that address as the URL."
                 )
-            credentials = credentials and origin(target) == origin(self.base_url)
-            url, params = target, ()
-        raise UnavailableError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL.")
+            ours = request.credentials and origin(target) == origin(self.base_url)
+            request = replace(request, url=target, params=(), credentials=ours)
+        raise UnavailableError(
+            f"{shown(request.url)} redirects more than {MAX_REDIRECTS} times.", remedy="Check the URL."
+        )
 
-    def _send(
-        self, method: str, url: str, params: Params, json: Any, headers: dict[str, str], credentials: bool
-    ) -> requests.Response:
-        sent = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "User-Agent": "bgci", **headers}
-        if method in ("POST", "PUT"):
+    def _send(self, request: _Request) -> requests.Response:
+        sent = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "User-Agent": "bgci", **request.headers}
+        if request.method in ("POST", "PUT"):
             sent["Content-Type"] = "application/json"  # Metronome requires it without a body too
-        if credentials and self._auth:
+        if request.credentials and self._auth:
             self._auth(sent)
         session, over = self._sessions.current, threading.Event()
 
@@ -268,14 +280,14 @@ class Http:
             with (
                 in_requests_words(),
                 session.request(
-                    method,
-                    url,
-                    params=list(params) or None,
-                    json=json,
+                    request.method,
+                    request.url,
+                    params=list(request.params) or None,
+                    json=request.json,
                     headers=sent,
                     timeout=self._timeouts,
                     verify=self._verify,
-                    proxies=proxies(url),
+                    proxies=proxies(request.url),
                     allow_redirects=False,
                     stream=True,
                 ) as response,
@@ -285,7 +297,7 @@ class Http:
 
         try:
             # A change may be answered just now: a rollback after an abort should see its complete effect.
-            return call(exchanged, self._total, settle=0.0 if method == "GET" else SETTLE)
+            return call(exchanged, self._total, settle=SETTLE if request.changes else 0.0)
         except (AbortedError, TimeoutError):
             over.set()
             self._sessions.replace()  # the abandoned thread still uses it

@@ -18,8 +18,9 @@ from bgci.reporting.console import Console
 
 MARGIN = 15.0  # seconds before the end of the lease in which the holder starts no change
 RENEW_EVERY, RENEW_AGAIN = LEASE / 3, 2.0  # seconds; the second after a renewal that failed
-# Time limits in seconds for the deletion of a lock; the second after the cluster has not answered in time.
-DELETED, DELETED_LATE = 4.0, 0.8
+# Time limits in seconds for the deletion of a lock; the second after a signal, the third after the cluster has not
+# answered in time.
+DELETED, DELETED_ABORTED, DELETED_LATE = 4.0, 1.5, 0.8
 TRIES, PAUSE = 4, 0.5  # after an unanswered creation of a lock
 
 
@@ -112,12 +113,9 @@ class AppLock:
         except ConflictError as error:
             raise LockLost(f"The lock of {self._app_id} was lost. {error.message}", remedy=error.remedy) from error
 
-    def release(self, *, late: bool = False) -> None:
-        """Remove the lock. Warn about a lock that cannot be removed: it ends with its lease.
-
-        late: a deadline has passed, so there is little time.
-        """
-        self._needed, self._deleted = False, DELETED_LATE if late else DELETED
+    def release(self, seconds: float = DELETED) -> None:
+        """Remove the lock within so many seconds. Warn about one that cannot be removed: it ends with its lease."""
+        self._needed, self._deleted = False, seconds
         self._stop_renewal()
         try:
             self._delete_own()

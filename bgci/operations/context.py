@@ -20,7 +20,7 @@ from bgci.appdef.names import check_revision, parse_app
 from bgci.bounded import MOST_OF_A_FILE, file_text, reason
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import SLACK, noted_signals, within
-from bgci.operations.app_lock import AppLock
+from bgci.operations.app_lock import DELETED, DELETED_ABORTED, DELETED_LATE, AppLock
 from bgci.operations.connections import Connections, in_job
 from bgci.operations.result import Result
 from bgci.options import Settings, effective
@@ -121,10 +121,10 @@ class Context(Connections):
             self._write_result(code)
         self._tell_ci(code)
 
-    def unlock(self, *, late: bool = False) -> None:
-        """Remove the lock of the app. late: a deadline has passed."""
+    def unlock(self, seconds: float = DELETED) -> None:
+        """Remove the lock of the app within so many seconds."""
         if self.lock:
-            self.lock.release(late=late)
+            self.lock.release(seconds)
 
     def plan(self, text: str, details: str = "") -> None:
         """Add one line to a dry run's plan: for the log, ``plan.md``, and the output ``plan``. details: a
@@ -281,8 +281,8 @@ def stage(command: str, settings: Settings) -> Iterator[Context]:
                     with within(limit):
                         yield context
                     signals.check()  # one that came where nothing waited
-                except (UnavailableError, DeadlineError):
-                    context.unlock(late=True)
+                except (UnavailableError, DeadlineError, AbortedError) as error:
+                    context.unlock(DELETED_ABORTED if isinstance(error, AbortedError) else DELETED_LATE)
                     raise
                 finally:
                     context.unlock()

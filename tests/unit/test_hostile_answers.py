@@ -168,8 +168,13 @@ def mebibytes_of(home: Path, cluster: Cluster, *words: str) -> float:
     return int(ended.stderr.split()[-1]) / 1024
 
 
-@pytest.mark.parametrize("name", ["status", "canary", "test", "doctor"])
-def test_a_signal_ends_a_command_that_reads_an_endless_answer(home: Path, cluster: Cluster, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [("status", "apps"), ("canary", "apps"), ("test", "apps"), ("doctor", "apps"), ("publish", "create-job")],
+)
+def test_a_signal_ends_a_command_that_reads_an_endless_answer(
+    home: Path, cluster: Cluster, name: str, endpoint: str
+) -> None:
     asked = threading.Event()
     trickle = endless(b"HTTP/1.1 200 OK\r\n\r\n", b" ", 0.05)
 
@@ -177,9 +182,9 @@ def test_a_signal_ends_a_command_that_reads_an_endless_answer(home: Path, cluste
         asked.set()
         trickle(send, good, over)
 
-    cluster.answering("apps", answer)
+    cluster.answering(endpoint, answer)
     words = [sys.executable, "-m", "bgci", *COMMANDS[name]]
-    environ = {**environment(cluster), "PATH": os.environ["PATH"], "HOME": str(home)}
+    environ = {**environment(cluster), "BGCI_TIMEOUT": "30m", "PATH": os.environ["PATH"], "HOME": str(home)}
     with subprocess.Popen(words, cwd=home, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert asked.wait(60)
         process.send_signal(signal.SIGTERM)

@@ -235,6 +235,20 @@ def test_h62_a_change_that_is_answered_just_after_the_signal_is_completed(stub, 
     assert answered == [200]
 
 
+@pytest.mark.parametrize(("harmless", "settle"), [(True, 0.0), (False, interruption.SETTLE)])
+def test_only_a_change_may_finish_after_a_signal(stub, answer, monkeypatch, harmless, settle):
+    settled = []
+
+    def noted(work, limit, *, settle):
+        settled.append(settle)
+        return work()
+
+    monkeypatch.setattr(http_module, "call", noted)
+    stub.tell("POST", "/x", answer(200, {}))
+    quick(stub.url).request("POST", "/x", harmless=harmless)
+    assert settled == [settle]
+
+
 def test_an_answer_that_arrives_slowly_ends_at_the_time_limit():
     with trickling(b"x") as url, pytest.raises(UnavailableError, match=r"not complete within 0\.5 s"):
         quick(url, connect_timeout=0.1, read_timeout=0.2).get("/")

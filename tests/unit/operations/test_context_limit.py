@@ -1,14 +1,17 @@
-"""The time limit of a command for its requests."""
+"""The time limits of a command: of its requests, and of the deletion of its lock."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from bgci.errors import AbortedError, ConflictError, UnavailableError
 from bgci.interruption import SLACK, left
+from bgci.operations.app_lock import DELETED, DELETED_ABORTED, DELETED_LATE
 from bgci.operations.context import LIMITS, stage
 from bgci.options import Settings
 
@@ -20,3 +23,26 @@ def test_a_command_has_its_own_limit_or_that_of_its_timeout(tmp_path: Path, comm
         limit = left()
     assert LIMITS.get(command, 100 + SLACK) - 5 < limit <= LIMITS.get(command, 100 + SLACK)
     assert left() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (AbortedError("Aborted.", signal_number=15, remedy=""), DELETED_ABORTED),
+        (UnavailableError("No answer.", remedy=""), DELETED_LATE),
+        (ConflictError("Locked.", remedy=""), DELETED),
+    ],
+)
+def test_there_is_less_time_for_the_lock_after_a_signal_or_a_deadline(
+    tmp_path: Path, error: Exception, seconds: float
+) -> None:
+    lock = mock.Mock()
+
+    def carried_out() -> None:
+        with stage("promote", replace(Settings(), artifacts=str(tmp_path))) as context:
+            context.lock = lock
+            raise error
+
+    with pytest.raises(type(error)):
+        carried_out()
+    assert lock.release.mock_calls[0] == mock.call(seconds)
