@@ -1,7 +1,7 @@
 """The opt-in records on GitHub: a deployment with its status, and a comment on the pull request.
 
-``github.py begin`` before bgci runs, ``github.py end`` after it. Only Python's standard library. Whatever goes wrong
-here is a warning: a record must not spoil a good release. ``GITHUB_TOKEN`` is in no other step of the action.
+``github.py begin`` before bgci runs, ``github.py end`` after it. Uses only Python's standard library. Every failure is
+only a warning: a record must not fail a good release. ``GITHUB_TOKEN`` is in no other step of the action.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def end() -> None:
     outputs = json.loads(os.environ["BGCI_ACTION_OUTPUTS"] or "{}")
     number = os.environ.get("BGCI_ACTION_DEPLOYMENT_ID")
     if number:
-        # A dry run deploys nothing, and its record must not say so.
+        # A dry run deploys nothing, so it has no record of a deployment.
         dry = outputs.get("dry-run") == "true"
         status(number, "inactive" if dry else "success" if outputs.get("result") == "ok" else "failure", outputs)
     wanted = os.environ.get("BGCI_ACTION_COMMENT", "").strip()
@@ -90,7 +90,7 @@ def comment(outputs: dict[str, str]) -> None:
 
 
 def ours(comment: dict[str, Any], mark: str) -> bool:
-    """Anybody may write our mark into a comment: what a person wrote stays."""
+    """Every user can write our mark into a comment: comments of users stay."""
     return str(comment.get("body", "")).startswith(mark) and (comment.get("user") or {}).get("type") == "Bot"
 
 
@@ -134,7 +134,7 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 def warn(message: str) -> None:
     text = message.replace("%", "%25").replace("\r", "").replace("\n", "%0A")
-    print(f"::warning title=bgci action::GitHub was not told: {text}")
+    print(f"::warning title=bgci action::The record on GitHub was not written: {text}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What action.yml runs: installs bgci and becomes it. Only Python's standard library, for nothing else is there yet.
+"""The program of action.yml: installs bgci and becomes it. Uses only Python's standard library.
 
 An input becomes the environment variable of its option, but for those that are about the action itself. Bgci takes the
 place of this process, so that the runner's signals on a cancelled run reach it.
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 OWN = ("command", "python-path", "wheels", "pyz", "working-directory", "deployment", "comment")
-# What an installation may see: the way to the package index, and no credential of the deployment.
+# The environment of an installation: the address of the package index, and no credential of the deployment.
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "NETRC", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 PASSED_TOO = re.compile(r"PIP_\w+|(http|https|all|no)_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE", re.I)
 LAUNCHER = """\
@@ -114,7 +114,10 @@ def install(wheels: str) -> list[str]:
     done = subprocess.run([*pip, *source, *options, "-r", str(LOCK)], env=environment, check=False)
     print("::endgroup::", flush=True)
     if done.returncode:
-        stop(1, "bgci could not be installed; pip says why. Without a network, give the input pyz or wheels")
+        stop(
+            1,
+            "bgci could not be installed; pip's output has the reason. Without a network, give the input pyz or wheels",
+        )
     (site / "bgci").symlink_to(ROOT / "bgci")
     launcher.write_text(LAUNCHER.format(site=str(site)), encoding="utf-8")
     return words

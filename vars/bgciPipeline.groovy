@@ -3,19 +3,19 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
 // The pipeline's own keys with their defaults; all others are those of the stages.
 @Field final Map<String, Object> DEFAULTS = [
-    label: '', // of the agents
-    workingDirectory: '.', // of the app in the repository: its bgci.toml, its templates
-    keep: '', // more files that the stages on other agents need, as patterns: 'certificates/**'
-    test: true, // false: there is nothing to test the canary with
-    approval: false, // true, or who may give it: somebody must agree before the revision takes over
-    submitter: '', // who may: users or groups, separated by commas
+    label: '', // label of the agents
+    workingDirectory: '.', // directory of the app in the repository, with its bgci.toml and templates
+    keep: '', // patterns of further files for the stages on other agents: 'certificates/**'
+    test: true, // false: without a stage that tests the canary
+    approval: false, // true, or the users and groups that can approve: a user must approve the promotion
+    submitter: '', // users or groups that can approve, separated by commas
     approvalMinutes: 1440,
-    milestone: true, // false where builds of one job release several apps: a milestone is the job's
-    name: '', // of this release, where a build has several; its stages begin with it
-    from: '', // the name of the earlier release in this build whose app definition is released: no image is given
+    milestone: true, // false if builds of one job release several apps: a milestone belongs to the job
+    name: '', // name of this release in a build with several; the prefix of its stages
+    from: '', // the name of an earlier release in this build: releases its app definition, without an image
 ]
 
-/** Releases a revision: publish, canary, test, approval, promote; back when one of them fails or nobody agrees. */
+/** Releases a revision: publish, canary, test, approval, promote. Rolls back when a stage fails or without approval. */
 void call(Map args = [:]) {
     Map own = own(args)
     Map options = others(args)
@@ -28,9 +28,9 @@ void call(Map args = [:]) {
     }
     String cluster = options.clusterUrl ?: options.marathonUrl ?: env.BGCI_CLUSTER_URL ?: env.BGCI_MARATHON_URL
     pass(own)
-    // Where nobody gives up, the builds go in their order: the newest is the last, and its revision stays.
+    // Without milestones no build gives up, and they take the lock in their order: the revision of the newest stays.
     lock(resource: 'bgci ' + options.app + (cluster ? ' at ' + cluster : ''), inversePrecedence: own.milestone) {
-        pass(own) // builds that are older than the one which got the lock give up
+        pass(own) // builds older than the one that got the lock give up
         release(own, options)
     }
 }
@@ -43,7 +43,7 @@ private void pass(Map own) {
 
 private void release(Map own, Map options) {
     Map rendered = rendered(options)
-    // Whether there is anything to go back from, and whether bgci itself has gone back; what was tested and approved.
+    // begun: there is a canary to roll back; rolledBack: bgci has rolled back; manifest: of the tested artifacts.
     Map progress = [begun: false, asking: false, rolledBack: false, manifest: '']
     try {
         node(own.label) {
@@ -71,7 +71,7 @@ private void release(Map own, Map options) {
         throw interrupted
     } catch (Exception failed) {
         if (progress.begun && options.onFailure != 'leave') {
-            // The failure, not the way back, is what the build ends with.
+            // The build ends with the failure, not with the result of the rollback.
             catchError(buildResult: 'FAILURE', stageResult: 'FAILURE', catchInterruptions: false) {
                 rollback(own, rendered)
             }
@@ -80,13 +80,13 @@ private void release(Map own, Map options) {
     }
 }
 
-/** Publishes, and keeps what the other agents need, whose workspaces are empty. */
+/** Publishes, and keeps the files for the other agents, whose workspaces are empty. */
 private void prepare(Map own, Map options, Map progress) {
     titled(own, 'Publish') {
         if (own.from) {
             unstash(stashName(own.from))
         }
-        if (options.via == 'direct') { // there may be nobody who knows jobs
+        if (options.via == 'direct') { // the cluster may have no Metronome
             bgciRender(options)
         } else {
             bgciPublish(options)
@@ -107,7 +107,7 @@ private void tryOut(Map own, Map options, Map rendered, Map progress) {
     }
 }
 
-/** Promotes what was tested and approved, and nothing else. */
+/** Promotes only the tested and approved artifacts. */
 private void promote(Map own, Map options, Map rendered, Map progress) {
     titled(own, 'Promote') {
         unstash(stashName(own.name))
@@ -122,7 +122,7 @@ private void titled(Map own, String title, Closure body) {
     stage(own.name ? own.name + ': ' + title : title) { body() }
 }
 
-/** A stage that can be interrupted: then its agent is asked, while it is still there, whether it has gone back. */
+/** A stage that can be interrupted: its agent then reports, while it still exists, whether bgci has rolled back. */
 private void attempt(String command, Map options, Map progress, Closure body) {
     progress.begun = true
     try {
@@ -142,7 +142,7 @@ private String manifest(Map options) {
     return fileExists(path) ? readFile(file: path, encoding: 'UTF-8') : ''
 }
 
-/** Outside of any agent: nothing is occupied while people think. */
+/** Asks outside of any agent, so that the wait for an approval occupies none. */
 private void approve(Map own, Map options) {
     titled(own, 'Approval') {
         Map question = [message: 'Let ' + options.revision + ' of ' + options.app + ' take over?', ok: 'Promote']
@@ -167,7 +167,7 @@ private void rollback(Map own, Map rendered) {
     }
 }
 
-/** Patterns: the artifacts, bgci.toml, the CA certificates that either names, bgci itself, and what is to be kept. */
+/** Patterns of the kept files: artifacts, bgci.toml, CA certificates, bgci itself, and those of the key keep. */
 private String kept(Map own, Map options) {
     String file = options.config ?: env.BGCI_CONFIG ?: 'bgci.toml'
     String settings = fileExists(file) ? readFile(file: file, encoding: 'UTF-8') : ''
@@ -182,7 +182,7 @@ private String named(String settings) {
     return line ? line.replaceAll(/^[^=]*=\s*["']|["']\s*(#.*)?$/, '') : ''
 }
 
-/** A path in the workspace; nothing for one on every agent, or for the certificates themselves. */
+/** A path in the workspace; empty for an absolute path, and for the text of certificates. */
 @NonCPS
 private String inWorkspace(String path) {
     return path && !path.startsWith('/') && !path.contains('-----BEGIN') ? path.replaceAll(/^\.\//, '') : ''
@@ -214,7 +214,7 @@ private Map others(Map args) {
     return args.findAll { key, value -> !(key in DEFAULTS.keySet()) }
 }
 
-/** Without what renders anew: from then on every stage works with what was published. */
+/** Options without those of the rendering: every later stage uses the published artifacts. */
 @NonCPS
 private Map rendered(Map options) {
     return options.findAll { key, value -> !(key in ['image', 'template']) }

@@ -31,7 +31,7 @@ import groovy.transform.Field
     137: 'it was killed, as when an agent has no memory left',
 ]
 
-/** Runs `bgci COMMAND` and returns what result.json says. Every exit code but 0 is an error with its name. */
+/** Runs `bgci COMMAND` and returns its result.json. Every exit code but 0 is an error with its name. */
 Map call(String command, Map args = [:]) {
     check(args)
     String directory = directory(args)
@@ -40,8 +40,8 @@ Map call(String command, Map args = [:]) {
     try {
         withEnv(environment(command, args)) {
             withCredentials(credentials(args)) {
-                // The values come from the environment alone: nothing of them is ever part of a shell's text. No shell
-                // stays in between, which an abort would end at once: the step ends when bgci has gone back.
+                // The values come only from the environment, so they are never part of a shell's text. No shell runs
+                // between Jenkins and bgci: an abort would end it at once. The step ends when bgci has rolled back.
                 code = sh(label: 'bgci ' + command, script: 'exec "$BGCI_EXECUTABLE" "$BGCI_STAGE"', returnStatus: true)
             }
         }
@@ -60,7 +60,7 @@ String directory(Map args) {
     return args.artifacts ?: env.BGCI_ARTIFACTS ?: 'bgci-artifacts'
 }
 
-/** Whether a command that was interrupted has rolled back by itself, as --on-abort says: its result says so. */
+/** Whether an interrupted command has rolled back by itself (--on-abort), by its result. */
 boolean rolledBack(String command, Map args) {
     try {
         return endedWithRollback(read(directory(args)), command)
@@ -70,7 +70,7 @@ boolean rolledBack(String command, Map args) {
     }
 }
 
-/** Unknown keys are an error: a misspelt option must not be left out in silence. */
+/** Refuses unknown keys, because a misspelt option would have no effect. */
 void check(Map args) {
     List<String> strange = unknown(args)
     if (strange) {
@@ -93,7 +93,7 @@ private List credentials(Map args) {
     return bindings
 }
 
-/** What this very run wrote: an earlier stage's result.json says nothing about this one. */
+/** The result.json of this run, never that of an earlier stage. */
 private Map written(String directory, String command, int code) {
     Map found = read(directory)
     return found.command == command && found.code == code ? found : [:]
@@ -104,7 +104,7 @@ private Map read(String directory) {
     return fileExists(path) ? parsed(readFile(file: path, encoding: 'UTF-8')) : [:]
 }
 
-/** Test results and artifacts, whatever happened. That they cannot be kept does not fail a good release. */
+/** Keeps test results and artifacts after any end. A failure here does not fail a good release. */
 private void keep(String command, String directory) {
     Map lenient = [buildResult: 'SUCCESS', stageResult: 'UNSTABLE', catchInterruptions: false]
     if (command in ['test', 'release']) { // later stages would record the same results again
@@ -117,7 +117,7 @@ private void keep(String command, String directory) {
     }
 }
 
-// Without steps, over plain values: @NonCPS is right for what follows.
+// The functions below use no steps, only plain values, so they can be @NonCPS.
 
 @NonCPS
 private List<String> unknown(Map args) {
@@ -151,7 +151,7 @@ private boolean endedWithRollback(Map result, String command) {
     return result.command == command && rollbacks.size() > 0
 }
 
-/** In maps and lists that can be saved, unlike those of the parser. */
+/** The value in maps and lists that Jenkins can save, unlike those of the parser. */
 @NonCPS
 private Map parsed(String json) {
     return plain(new JsonSlurper().parseText(json)) as Map

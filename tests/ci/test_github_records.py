@@ -137,7 +137,7 @@ def test_a_later_run_replaces_its_own_comment_and_keeps_those_of_users(api: Api,
 def test_a_run_without_a_pull_request_is_a_warning(api: Api, tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text("{}")
     done = record(api, "end", tmp_path, {"result": "ok"}, BGCI_ACTION_COMMENT="true")
-    assert done.stdout.startswith("::warning title=bgci action::GitHub was not told: ")
+    assert done.stdout.startswith("::warning title=bgci action::The record on GitHub was not written: ")
     assert api.asked == []
 
 
