@@ -76,7 +76,7 @@ def used(pid):
 
 commands = os.fdopen(0, "rb", 0)
 for line in commands:
-    if line == b"term\n":  # the command has ended before it
+    if line.strip() == b"term":  # the command has ended before it
         continue
     task = json.loads(line)
     with open(task["output"], "wb") as output:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 1.0  # seconds; a pending change can still be answered before AbortedError is raised
-SLACK = 4.0  # seconds after the deadline of a goal in which a request can still be answered
+SLACK = 3.5  # seconds after the deadline of a goal in which a request can still be answered
 END_SECONDS = 2.0  # seconds; limit of the work at the end of the process
 STUCK = 2.0  # seconds after a signal in which a pipe without a reader can delay the command
 

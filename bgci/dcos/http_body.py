@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import threading
 import zlib
 from collections.abc import Iterator
@@ -38,11 +39,11 @@ def read_body(response: requests.Response, over: threading.Event) -> None:
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise requests.exceptions.ContentDecodingError(f"its encoding {encoding[:40]!r} is unknown")
     decoder = zlib.decompressobj(16 + zlib.MAX_WBITS) if "gzip" in encoding else None
-    body = bytearray()
+    body, size = io.BytesIO(), 0
     try:
         while not over.is_set() and (part := response.raw.read(CHUNK, decode_content=False)):
-            body += decoder.decompress(part, MOST + 1 - len(body)) if decoder else part
-            if len(body) > MOST:
+            size += body.write(decoder.decompress(part, MOST + 1 - size) if decoder else part)
+            if size > MOST:
                 raise TooLarge(f"its answer is longer than {MOST >> 20} MiB")
     except urllib3.exceptions.ReadTimeoutError as error:
         raise requests.ReadTimeout(error) from error
@@ -50,5 +51,5 @@ def read_body(response: requests.Response, over: threading.Event) -> None:
         raise requests.exceptions.ContentDecodingError(f"its answer is not gzip: {error}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise requests.ConnectionError(error) from error
-    response._content = bytes(body)
+    response._content = body.getvalue()  # without a copy, which could be large
     response._content_consumed = True  # type: ignore[attr-defined]
