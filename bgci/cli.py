@@ -151,7 +151,7 @@ def _sandbox_options() -> None:
         signal.signal(number, _abort)
 
 
-def _tell(error: Failure) -> None:
+def _report_to_ci(error: Failure) -> None:
     """Report to the CI system an error that no command has reported."""
     from bgci.reporting.ci_systems import refused
     from bgci.reporting.console import write_error
@@ -203,7 +203,7 @@ def _run() -> int:
         # A message can quote an app or a server, so CI commands in it are broken up.
         write_error("".join(f"bgci: {error.name}: {line}\n" for line in plain_lines(str(error))))
         if not error.reported:
-            _tell(error)
+            _report_to_ci(error)
         return exit_code(error)
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
@@ -224,5 +224,5 @@ def _refused(error: Any) -> int:
     with suppress(OSError, SystemExit):  # the reader of stderr is gone: rich ends the process then
         rich_format_error(error)
     if error.message:  # without a message it is the help, not an error
-        _tell(UsageError(error.format_message(), remedy="See `bgci COMMAND --help`."))
+        _report_to_ci(UsageError(error.format_message(), remedy="See `bgci COMMAND --help`."))
     return UsageError.code

@@ -52,12 +52,12 @@ class Confined:
     def search(self, pattern: str, text: str, flags: int = 0) -> bool:
         """Whether the pattern is found in the text. Raises TooCostly, and Closed."""
         subject = text.encode("utf-8", "surrogatepass")
-        return bool(self._ask({"pattern": pattern, "flags": flags}, subject))
+        return bool(self._evaluate({"pattern": pattern, "flags": flags}, subject))
 
     def values(self, path: str, content: bytes) -> list[Any]:
         """The values that the JSONPath finds in a JSON text. Raises ValueError for other content, UnusableJsonError as
         `json_value` does, TooCostly, and Closed."""
-        found: list[Any] = self._ask({"path": path}, content)
+        found: list[Any] = self._evaluate({"path": path}, content)
         return found
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class Confined:
             for idle in filter(None, self._idle):
                 idle.end()
 
-    def _ask(self, request: dict[str, Any], subject: bytes) -> Any:
+    def _evaluate(self, request: dict[str, Any], subject: bytes) -> Any:
         child = self._taken()
         try:
             answer = child.ask({**request, "seconds": TRY_SECONDS}, subject)

@@ -213,18 +213,18 @@ def _total(log: Path) -> dict[str, Any]:
 
 def _report(context: Context, done: list[LabStage], total: Mapping[str, Any]) -> None:
     """Print the table of commands and the count of requests. Raises BgciError for an unexpected result."""
-    say = context.console.info
-    say(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")
+    log = context.console.info
+    log(f"{'stage':<12} {'revision':<9} {'exit':>5} {'seconds':>8} {'goal':>7} {'limit':>7} {'overhead':>9}")
     for one in done:
         times = one.result.get("timings", {})
         figures = (
             f"{times['total_seconds']:6.1f}s {times['limit_seconds']:6.1f}s {times['overhead']:>8.0%}" if times else ""
         )
-        say(f"{one.command:<12} {one.revision:<9} {one.code:>5} {one.seconds:>7.1f}s {figures}")
-    say("Limit: the time of the platform itself, for the start and health of tasks, load balancers, and open sessions.")
+        log(f"{one.command:<12} {one.revision:<9} {one.code:>5} {one.seconds:>7.1f}s {figures}")
+    log("Limit: the time of the platform itself, for the start and health of tasks, load balancers, and open sessions.")
     failed, sent = total.get("failed", -1), total.get("sent", 0)
-    say(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
-    say(f"artifacts: {context.settings.artifacts}")
+    log(f"requests: {sent}, failed: {failed} {json.dumps(total.get('failures', {})) if failed else ''}")
+    log(f"artifacts: {context.settings.artifacts}")
     rows = [
         {"command": one.command, "revision": one.revision, "code": one.code, "seconds": round(one.seconds, 3)}
         for one in done

@@ -61,7 +61,7 @@ def run(settings: Settings) -> None:
         else:
             # A missing cluster or load balancer ends the command here, before any change.
             _ = context.cluster, context.balancers
-        stood = any(app.revision == context.revision for app in mine.apps)
+        ran_before = any(app.revision == context.revision for app in mine.apps)
         _within_budget(context, rendered.release, steps[0], tests)  # refused before any change
         outside = OutsideWatch(context)
         try:
@@ -70,12 +70,12 @@ def run(settings: Settings) -> None:
                 _promote(context, rendered.release, changed, outside)
         except BgciError as error:
             cause = amended(error, message=outside.named(error.message))
-            if isinstance(cause, ConflictError) and stood and _only_canary(context):
+            if isinstance(cause, ConflictError) and ran_before and _only_canary(context):
                 raise cause from error  # an earlier release's canary, which this one has not touched
             _go_back(context, cause)
 
 
-def _stands(context: Context, revision: str = "") -> bool:
+def _runs(context: Context, revision: str = "") -> bool:
     """Whether a colour of the app exists, or one of this revision; True if that cannot be read."""
     try:
         members = context.cluster.marathon.members(context.app_id, "")
@@ -193,7 +193,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
     inconclusive = isinstance(cause, InconclusiveError) and context.settings.on_inconclusive == "leave"
     if context.settings.on_failure == "leave" or inconclusive or context.settings.dry_run:
         raise cause
-    if isinstance(cause, RolledBackError) or not _stands(context, context.revision):
+    if isinstance(cause, RolledBackError) or not _runs(context, context.revision):
         raise cause  # the promotion has rolled back by itself, or nothing was changed
     context.console.error(cause)
     context.console.step(f"Rolling back {context.revision}.")
@@ -206,7 +206,7 @@ def _go_back(context: Context, cause: BgciError) -> None:
     except BgciError as error:
         context.console.warn(f"The rollback failed: {error.message}")
         raise cause from error
-    if not _stands(context):
+    if not _runs(context):
         raise amended(cause, more=f"{context.revision} was removed: it is the first revision, and it never served.")
     served = _served_on(context, time.monotonic() - rejected_at) if isinstance(cause, RejectedError) else ""
     remedy = cause.remedy if isinstance(cause, LASTING) else ""

@@ -106,7 +106,7 @@ class ConfigCheck:
             for alert in self._alerts([*base, *own]):
                 index = alert.line - len(base) - 1
                 line = own[index].strip() if 0 <= index < len(own) else ""
-                ignored = self._says_nothing(alert.message, version)
+                ignored = self._is_irrelevant(alert.message, version)
                 ignored = ignored or (live is MINIMAL and bool(_REFERENCE.search(alert.message)))
                 if ignored and alert.parsing and line:
                     own[index], removed = "", True  # it would hide the errors that come after parsing
@@ -116,7 +116,7 @@ class ConfigCheck:
                 break
         return list(found)
 
-    def _says_nothing(self, message: str, version: str) -> bool:
+    def _is_irrelevant(self, message: str, version: str) -> bool:
         """Whether this machine causes the error. The load balancer's HAProxy may know a keyword that this one has
         dropped."""
         same = bool(version) and version.split(".")[:2] == self.version.split(".")[:2]

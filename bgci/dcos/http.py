@@ -21,7 +21,7 @@ import requests
 from bgci.bounded import MOST_TEXT, UnusableJsonError, json_value, memory_of_text
 from bgci.dcos import tls
 from bgci.dcos.http_address import CREDENTIALS_REMEDY, checked_url, origin, proxies, redirect_target
-from bgci.dcos.http_body import ENCODINGS, TooLarge, in_requests_words, read_body
+from bgci.dcos.http_body import ENCODINGS, TooLarge, as_request_errors, read_body
 from bgci.dcos.http_failure import HttpFailure, body_of, explained, not_sent, shortened, shown
 from bgci.dcos.http_session import MAX_PAUSE, Sessions, retry_after
 from bgci.errors import AbortedError, DeniedError, UnavailableError
@@ -278,7 +278,7 @@ class Http:
 
         def exchanged() -> requests.Response:
             with (
-                in_requests_words(),
+                as_request_errors(),
                 session.request(
                     request.method,
                     request.url,
@@ -322,9 +322,9 @@ class Http:
         """The error for a 403."""
         path = urlsplit(response.url).path
         missing = self._auth.missing(method, path, sent, by_router=not failure.is_api) if self._auth else ""
-        said = f" ({failure.message})" if failure.is_api else ""
+        detail = f" ({failure.message})" if failure.is_api else ""
         return DeniedError(
-            f"Not permitted: {method} {path} at {self.name}{said}." + (f" Missing: {missing}." if missing else ""),
+            f"Not permitted: {method} {path} at {self.name}{detail}." + (f" Missing: {missing}." if missing else ""),
             remedy=f"Grant {'it' if missing else 'the permission'}, or use other credentials; "
             "`bgci doctor` lists the permissions.",
         )

@@ -22,7 +22,7 @@ class TooLarge(Exception):
 
 
 @contextmanager
-def in_requests_words() -> Iterator[None]:
+def as_request_errors() -> Iterator[None]:
     """Convert errors of the libraries below requests into those of requests: some answers bypass its own handlers, such
     as a chunk of a negative size."""
     try:

@@ -36,8 +36,8 @@ class HttpFailure(Exception):
     def message(self) -> str:
         """The server's message, in one line."""
         if isinstance(self.body, dict):
-            said = self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body
-            return _text(said)
+            message = self.body.get("message") or self.body.get("description") or self.body.get("title") or self.body
+            return _text(message)
         return _text(self.body)
 
     @property
@@ -79,14 +79,14 @@ def explained(error: requests.RequestException, base_url: str, timeouts: tuple[f
     if isinstance(error, requests.exceptions.SSLError):
         return tls.failure(str(reason), base_url)
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy fails: {in_plain_words(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+        return f"the proxy fails: {plain_text(reason)}", "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
     if isinstance(reason, NameResolutionError):
         return "its name cannot be resolved", "Check the host name in the URL, and this machine's DNS."
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {connect:g} s", ""
     if isinstance(error, requests.ReadTimeout):
         return f"no answer within {read:g} s", ""
-    return in_plain_words(reason), ""
+    return plain_text(reason), ""
 
 
 def reason_of(error: requests.RequestException) -> BaseException:
@@ -100,7 +100,7 @@ def not_sent(error: requests.RequestException) -> bool:
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason_of(error), NewConnectionError)
 
 
-def in_plain_words(reason: BaseException) -> str:
+def plain_text(reason: BaseException) -> str:
     """An exception without the objects that urllib3 prints."""
     text = str(reason)
     if "Connection refused" in text:

@@ -157,16 +157,16 @@ def _basic(credentials: Password) -> str:
 
 def _refusal(credentials: Password | ServiceAccount, cause: BaseException | None, variant: str) -> DeniedError:
     """Why the cluster refused a login."""
-    said = cause.message.rstrip(".") if isinstance(cause, HttpFailure) else ""
+    reason = cause.message.rstrip(".") if isinstance(cause, HttpFailure) else ""
     if isinstance(cause, HttpFailure) and cause.status == 404:
-        said = "it does not support this kind of login"
+        reason = "it does not support this kind of login"
     if isinstance(credentials, ServiceAccount):
         account = f"service account {credentials.uid}"
         check = f"that the key of {credentials.origin} belongs to it, and that this machine's clock is right"
     else:
         account, check = f"user {credentials.username}", "the name and the password"
     return DeniedError(
-        f"The cluster refuses the login of {account}: {said or 'without a reason'}.",
+        f"The cluster refuses the login of {account}: {reason or 'without a reason'}.",
         remedy=f"Check {check}; bgci did not try again. {OPEN_REMEDY if variant == 'open' else ''}".rstrip(),
     )
 

@@ -28,12 +28,12 @@ EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "co
 class Locked(ConflictError):
     """An app is locked by running deployments (409). ``app_id`` is empty when tasks were named instead."""
 
-    def __init__(self, app_id: str, deployment_ids: Sequence[str], said: str) -> None:
+    def __init__(self, app_id: str, deployment_ids: Sequence[str], text: str) -> None:
         self.app_id = app_id
         self.deployment_ids = tuple(deployment_ids)
         names = ", ".join(self.deployment_ids) or "an unnamed one"
         super().__init__(
-            f"{app_id or 'The app of these tasks'} is locked by a running deployment: {names}. Marathon says: {said}",
+            f"{app_id or 'The app of these tasks'} is locked by a running deployment: {names}. Marathon says: {text}",
             remedy="Wait until it has ended, or cancel it (DELETE /v2/deployments/<id>), and run the command again.",
         )
 

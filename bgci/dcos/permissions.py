@@ -166,17 +166,17 @@ def _of_app(method: str, found: re.Match[str], body: Mapping[str, Any]) -> str:
     else:
         action = _BY_METHOD.get(method, "")
     own = own or str(body.get("id", "")).strip("/")
-    return _said(own, action)
+    return _permission(own, action)
 
 
 def _of_tasks(method: str, found: re.Match[str], body: Mapping[str, Any]) -> str:
     """A task's id begins with its app's, the parts joined by ``_`` (marathon: Task.scala)."""
     tasks = body.get("ids") if isinstance(body.get("ids"), list) else []
-    apps = {_said(str(task).split(".")[0].replace("_", "/"), "update") for task in tasks or []}
+    apps = {_permission(str(task).split(".")[0].replace("_", "/"), "update") for task in tasks or []}
     return min(apps, default="")
 
 
-def _said(app: str, action: str) -> str:
+def _permission(app: str, action: str) -> str:
     """The permission in the form of `needed`: the folder's, or the app's own at the root."""
     if not app or not action:
         return f"{APPS}/ {action}" if action == "read" else ""

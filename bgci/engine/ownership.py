@@ -44,9 +44,9 @@ def base_id(app_id: str, label: str | None) -> str:
     """
     own = "/" + app_id.strip("/")
     if label and label.strip("/"):
-        said = "/" + label.strip("/")
-        if folder(said) == folder(own):
-            return said
+        named = "/" + label.strip("/")
+        if folder(named) == folder(own):
+            return named
     return next((own.removesuffix(f"-{colour}") for colour in COLOURS if own.endswith(f"-{colour}")), own)
 
 

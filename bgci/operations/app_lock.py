@@ -82,7 +82,7 @@ class AppLock:
                 case WaitForLock(seconds, blockers, withdraw):
                     if withdraw:
                         self._delete_own()
-                    self._tell(blockers)
+                    self._report(blockers)
                     pause(seconds)
 
     def watch(self) -> None:
@@ -96,7 +96,7 @@ class AppLock:
                 case Refuse(blockers):
                     raise refusal(self._app_id, blockers)
                 case WaitForLock(seconds, blockers):
-                    self._tell(blockers)
+                    self._report(blockers)
                     pause(seconds)
                 case _:
                     return
@@ -177,7 +177,7 @@ class AppLock:
             self._renewal.stop()
         self._renewal = None
 
-    def _tell(self, blockers: Sequence[Lock]) -> None:
+    def _report(self, blockers: Sequence[Lock]) -> None:
         if blockers:
             self._console.wait(f"{described(blockers[0])} changes {self._app_id}")
 

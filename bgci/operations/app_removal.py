@@ -58,7 +58,7 @@ def _remove_apps(context: Context, apps: Sequence[RunningApp]) -> None:
         reach(context, Kind.ROLLBACK)
         context.go_on_with(revision="")
     for app in _apps(context):
-        _tell_cost(context, app)
+        _warn_of_sessions(context, app)
         context.cluster.marathon.delete(app.id)
         context.console.step(f"Deleted {app.id}.")
     with within(context.settings.timeout + SLACK):
@@ -124,7 +124,7 @@ def _remove_jobs(context: Context) -> None:
             context.console.step(f"Deleted the job {job.id}.")
 
 
-def _tell_cost(context: Context, app: RunningApp) -> None:
+def _warn_of_sessions(context: Context, app: RunningApp) -> None:
     """Warn with the number of open sessions, if a load balancer can be read."""
     grace = app.definition.get(GRACE_FIELD) or GRACE_SECONDS
     open_now = 0

@@ -169,7 +169,7 @@ def _run(
 
     def report(case: Case) -> None:
         ended.append(case)
-        _say(context, case)
+        _log(context, case)
 
     try:
         return runner.run(
@@ -204,18 +204,18 @@ def _command(
 ) -> Iterator[Case]:
     places = hybrid.places(balancers)
     urls = {target: [place.urls[0] for place in found if place.urls] for target, found in places.items()}
-    told = test_program.variables(context.app_id, context.revision, urls)
+    variables = test_program.variables(context.app_id, context.revision, urls)
     context.console.step(f"Test program: {command}")
     conceal(CREDENTIAL_VARIABLES)
     before = _written(context.settings.junit_glob)
     case = test_program.run(
         command,
-        {**without_credentials(os.environ), **told},
+        {**without_credentials(os.environ), **variables},
         timeout=context.settings.command_timeout,
         show=lambda line: context.console.foreign("test", line),
         poll=watch.poll,
     )
-    _say(context, case)
+    _log(context, case)
     yield case
     after = _written(context.settings.junit_glob)
     fresh = sorted(path for path, state in after.items() if before.get(path) != state)
@@ -227,7 +227,7 @@ def _command(
         for case in _merged(command, Path(path)):
             merged.add(case)
     for case in merged.cases():
-        _say(context, case)
+        _log(context, case)
         yield case
     if merged.count and not merged.executed:
         yield _no_results(command, f"none of the {merged.count} tests in its JUnit files was executed")
@@ -261,7 +261,7 @@ def _no_results(command: str, why: str) -> Case:
 # -- the report ------------------------------------------------------------------------------------------------------
 
 
-def _say(context: Context, case: Case) -> None:
+def _log(context: Context, case: Case) -> None:
     if case.bad:
         context.console.warn(f"{case.title}: {case.message}")
 

@@ -114,12 +114,12 @@ class Context(Connections):
         if "journal" in self.__dict__:
             self.journal.close()
         if in_job():
-            _tell_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result.document()}))
+            _print_for_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result.document()}))
         self._write_result(code)
         if recorded or self.result.plan:
             self._page()
             self._write_result(code)
-        self._tell_ci(code)
+        self._report_to_ci(code)
 
     def unlock(self, seconds: float = DELETED) -> None:
         """Remove the lock of the app within so many seconds."""
@@ -147,7 +147,7 @@ class Context(Connections):
         except BgciError as problem:
             self.console.warn(problem.message)
 
-    def _tell_ci(self, code: int) -> None:
+    def _report_to_ci(self, code: int) -> None:
         """Report to the CI system. A failure here is a warning and does not change the command's exit code."""
         self.console.mask()  # masks of secrets from files and logins since the last line
         name = NAMES.get(code, "internal")
@@ -223,10 +223,10 @@ class Context(Connections):
 
 
 def _print_journal(line: str) -> None:
-    _tell_follower(JOURNAL_LINE, line)
+    _print_for_follower(JOURNAL_LINE, line)
 
 
-def _tell_follower(mark: str, document: str) -> None:
+def _print_for_follower(mark: str, document: str) -> None:
     """Print a line for the command that follows this job: JSON without secrets."""
     try:
         print(mark + redacted_json(document), flush=True)

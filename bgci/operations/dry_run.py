@@ -42,7 +42,7 @@ def plan_goal(context: Context, request: GoalRequest) -> None:
     if first and definition is not None and not any(app.revision == request.release.revision for app in seen.apps):
         difference = definition_difference(observer.serving_definition(), definition, marathon_version(context))
     for action, apps in expected.steps:
-        context.plan(_told(action, apps, request, new_id), difference if isinstance(action, Create) else "")
+        context.plan(_sentence(action, apps, request, new_id), difference if isinstance(action, Create) else "")
     if isinstance(expected.end, Fail):
         raise ConflictError(expected.end.message, remedy=expected.end.remedy)
     goal = request.goal
@@ -50,7 +50,7 @@ def plan_goal(context: Context, request: GoalRequest) -> None:
     context.planned = expected.observation
 
 
-def _told(action: Action, apps: tuple[App, ...], request: GoalRequest, new_id: str) -> str:
+def _sentence(action: Action, apps: tuple[App, ...], request: GoalRequest, new_id: str) -> str:
     text = action_text(action, request.release.revision)
     match action:
         case Create():

@@ -88,7 +88,7 @@ def _replace(
             context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")
     except BaseException as error:
         with within(RESTORED_ABORTED if isinstance(error, AbortedError) else RESTORED):
-            whole = _put_back(context, metronome, touched, earlier)
+            whole = _restore(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
             raise amended(error, more="The earlier jobs were restored.") from error
         raise
@@ -112,7 +112,7 @@ def _create(metronome: Metronome, job: Mapping[str, Any], *, new: bool) -> None:
     )
 
 
-def _put_back(context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Job | None]) -> bool:
+def _restore(context: Context, metronome: Metronome, touched: list[str], earlier: Mapping[str, Job | None]) -> bool:
     """Restore the earlier jobs. Returns whether all were restored; a job that cannot be restored is a warning."""
     whole = True
     for job_id in touched:

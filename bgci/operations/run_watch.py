@@ -73,7 +73,7 @@ class RunWatch:
             else:
                 unknown_since = 0.0
             self._require_time(state)
-            self._tell(state)
+            self._report(state)
             interval = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, interval * 1.4)
             pause(interval)
 
@@ -116,7 +116,7 @@ class RunWatch:
             remedy=remedy,
         )
 
-    def _tell(self, state: JobRun) -> None:
+    def _report(self, state: JobRun) -> None:
         if self.task_id:
             self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
         else:
