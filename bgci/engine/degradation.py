@@ -4,11 +4,14 @@ settings."""
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Kind
+from bgci.engine.early_end import CRASHES, progress_limit
+from bgci.engine.hold import STEADY, Hold
 from bgci.engine.observation import App, Serving
 from bgci.engine.situation import Situation
 
 SHORT_LIMIT = 5.0  # seconds with fewer tasks in rotation than before: Marathon restarts a single crash in less
 OUTAGE_LIMIT = 1.0  # seconds without a task in rotation
+INCIDENTS = 2  # failures of one task that a revision can have before it has recovered
 FOLLOW_LIMIT = 15.0  # seconds for a load balancer to drop the servers of a deleted app, one reload request included
 PROOF_LIMIT = 30.0  # seconds for load balancers to follow a commit, beyond twice their checks
 
@@ -47,18 +50,43 @@ def _turned_bad(situation: Situation, canary: App) -> str:
     """The canary's tasks were healthy and fail now, and marathon-lb has not replaced them by the baseline's.
 
     marathon-lb itself puts drained tasks back in rotation when Marathon reports a new one as unhealthy, so a single
-    failure needs no rollback. A revision that always passes its first check and fails later makes the tasks flap.
+    failure needs no rollback. Only the run is on hold then (``hold``).
     """
-    memory, now = situation.memory, situation.observation.now
+    memory, now, least = situation.memory, situation.observation.now, situation.observation.least_in_rotation
+    if not memory.hold:
+        return ""
+    short = memory.short_since is not None and now - memory.short_since >= SHORT_LIMIT
+    unrecovered = _unrecovered(situation, canary, memory.hold)
+    if not (short or _outage(situation) or _fails_again(situation, memory.hold) or unrecovered):
+        return ""
     bad = len(memory.turned_bad)
-    if not bad:
+    what = (
+        f"{bad} tasks of {canary.id} turned bad after they were"
+        if bad > 1
+        else f"A task of {canary.id} turned bad after it was"
+    )
+    often = f", {memory.failed} times in all" if memory.failed > bad else ""
+    return f"{what} healthy{often}; {least} tasks of the group are in rotation.{unrecovered}"
+
+
+def _fails_again(situation: Situation, hold: Hold) -> bool:
+    """Whether the revision fails again and again.
+
+    A second incident that hits another task, or a third one, before it has recovered; or, however seldom, more failures
+    than it is to have tasks. None of these numbers grows with the waves of the run.
+    """
+    memory = situation.memory
+    if hold.spreads or hold.incidents > INCIDENTS or len(memory.failures) >= CRASHES:
+        return True
+    return memory.failed > max(INCIDENTS, situation.goal.wanted)
+
+
+def _unrecovered(situation: Situation, canary: App, hold: Hold) -> str:
+    """Why the hold has lasted too long, as a sentence: the time in which a task can start, and then the steady time."""
+    limit = progress_limit(canary, situation.policy.progress_timeout) + STEADY
+    if situation.observation.now - hold.since < limit:
         return ""
-    short = 0.0 if memory.short_since is None else now - memory.short_since
-    flapping = bad > max(2, canary.instances)
-    if not (short >= SHORT_LIMIT or flapping or _outage(situation)):
-        return ""
-    least = situation.observation.least_in_rotation
-    return f"{bad} tasks of {canary.id} turned bad after they were healthy; {least} tasks of the group are in rotation."
+    return f" It has not served for {STEADY:.0f} s without a failure, in {limit:.0f} s."
 
 
 def _not_serving(situation: Situation, app: App) -> str:

@@ -63,7 +63,7 @@ def _makes_no_progress(wait: Wait, situation: Situation) -> Fail | None:
     """A crash loop, or no launched and no healthy task for longer than the health check allows."""
     memory, now = situation.memory, situation.observation.now
     app = next((app for app in situation.observation.apps if app.revision == situation.goal.revision), None)
-    if app is None or len(app.healthy) >= app.instances:
+    if app is None or len(app.healthy) >= app.instances or memory.hold:  # a hold has its own end (``degradation``)
         return None
     stalled = why_stalled(app, len(memory.failures), now - memory.progress_at, situation.policy.progress_timeout)
     if not stalled:
@@ -85,8 +85,14 @@ def why_stalled(app: App, failures: int, seconds: float, timeout: float) -> str:
     """
     if failures >= CRASHES:
         return f"{failures} tasks of {app.id} failed, and none became healthy."
-    limit = timeout or LAUNCH_TIME + app.health_time
+    limit = progress_limit(app, timeout)
     return f"{app.id} has made no progress for {limit:.0f} s." if seconds >= limit else ""
+
+
+def progress_limit(app: App, timeout: float) -> float:
+    """Seconds in which a task of the app is launched or becomes healthy. timeout: --progress-timeout, 0 for the health
+    check's own numbers."""
+    return timeout or LAUNCH_TIME + app.health_time
 
 
 def earlier(wait: Wait, situation: Situation) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Kind, Scale, Step, Wait
+from bgci.engine.hold import Hold
 from bgci.engine.observation import App, Observation, Serving, Task
 from bgci.engine.outside_changes import OutsideChanges
 
@@ -58,11 +59,15 @@ class Memory:
     degraded: str = ""  # why the run rolls back by itself; empty otherwise
     served: frozenset[tuple[str, str]] = frozenset()  # (load balancer, task id of the canary) that were in rotation
     turned_bad: frozenset[str] = frozenset()  # tasks of the canary that were healthy and no longer are
+    bad: frozenset[str] = frozenset()  # those of them that are bad in this observation
+    failed: int = 0  # how often tasks of the canary have turned bad: one that recovers can do so again
+    hold: Hold | None = None  # the canary turned bad and has not recovered
     short_since: float | None = None  # since when fewer tasks are in rotation than before, because of these
     outage_since: float | None = None  # since when a load balancer has no task of the group in rotation
     unfollowed_since: float | None = None  # since when a load balancer has servers of a deleted app in our backends
 
     progress: int = -1  # of the starting app: launched and healthy tasks
+    healthy: int = 0  # its healthy tasks
     progress_at: float = 0.0
     failures: frozenset[str] = frozenset()  # task failures of the revision, since none of its tasks was healthy
 
@@ -96,6 +101,11 @@ class Memory:
         )
         for app in ours:
             known = known._progressed(app, now)._judged(app, observation)
+        if not ours:  # the run itself has deleted its canary, and creates it again
+            hold = replace(known.hold, since=now, steady_since=None) if known.hold else None
+            known = replace(known, served=frozenset(), hold=hold)
+        elif not others:
+            known = replace(known, hold=None)  # there is nothing to go back to
         return known._measured(observation, goal)
 
     @staticmethod
@@ -131,9 +141,10 @@ class Memory:
         progress = len(app.tasks) + 2 * len(app.healthy)
         healthy = any(task.id in self.healthy_once for task in app.tasks)
         failures = frozenset() if healthy else self.failures | ({app.failure} if app.failure else set())
-        if progress > self.progress:
-            return replace(self, progress=progress, progress_at=now, failures=failures)
-        return replace(self, failures=failures)
+        known = replace(self, failures=failures, healthy=len(app.healthy))
+        if progress > self.progress or known.healthy < self.healthy:  # a task that is lost starts again
+            return replace(known, progress=progress, progress_at=now)
+        return known
 
     def _judged(self, canary: App, observation: Observation) -> Memory:
         """Add the tasks of the canary that have turned bad: healthy once and failing now, or DOWN after they served.
@@ -149,12 +160,29 @@ class Memory:
         fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN and not swapped}
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
         listed = {task.id for task in canary.tasks}
-        vanished = {task_id for _, task_id in self.served} - listed - self.killed
+        exempt = self.killed | self.outside.restarted
+        vanished = {task_id for _, task_id in self.served} - listed - exempt
+        bad = (fell | failing) - exempt
+        failed = frozenset((bad | vanished) - self.bad)
+        served = {pair for pair in self.served - out if pair[1] in listed}
         return replace(
             self,
-            served=frozenset((self.served - out) | {pair for pair, state in serving.items() if state is Serving.UP}),
-            turned_bad=(self.turned_bad | fell | failing | vanished) - self.outside.restarted,
+            served=frozenset(served | {pair for pair, state in serving.items() if state is Serving.UP}),
+            turned_bad=(self.turned_bad | bad | vanished) - self.outside.restarted,
+            bad=frozenset(bad),
+            failed=self.failed + len(failed),
+            hold=self._held(canary, observation, failed, bad),
         )
+
+    def _held(self, canary: App, observation: Observation, failed: Set[str], bad: Set[str]) -> Hold | None:
+        """The hold after this observation, in which these tasks of the canary have ``failed``, or still are ``bad``."""
+        if not self.hold:
+            served = {task_id for _, task_id in self.served}
+            return Hold.begun(observation.now, served, failed) if failed else None
+        readable = [replica for replica in observation.replicas if not replica.problem]
+        up = [sum(one.server(task.id).serving is Serving.UP for task in canary.tasks) for one in readable]
+        complete = not bad and min(up, default=-1) >= min(self.hold.size, canary.instances)
+        return self.hold.observed(observation.now, failed, complete=complete)
 
     def _measured(self, observation: Observation, goal: Goal) -> Memory:
         """Update since when too few tasks are in rotation, and since when a load balancer has none."""
@@ -164,7 +192,7 @@ class Memory:
         none = any(observation.in_rotation(replica) == 0 for replica in readable) and bool(observation.apps)
         floor = min(self.kept.instances, goal.target) if self.kept else goal.target
         least = min((observation.in_rotation(replica) for replica in readable), default=floor)
-        short = bool(self.turned_bad) and least < floor
+        short = self.hold is not None and least < floor
         return replace(
             self,
             unfollowed_since=(now if self.unfollowed_since is None else self.unfollowed_since) if others else None,

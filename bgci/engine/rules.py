@@ -7,7 +7,10 @@ done so.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
+from bgci.engine.hold import STEADY
 from bgci.engine.observation import App, Replica, Task
 from bgci.engine.preconditions import unless_starting, until_no_more_than_instances, until_serving, until_settled
 from bgci.engine.proof import until_proven
@@ -192,5 +195,30 @@ def _from_both(hybrid: Hybrid) -> Step:
             f"Run `bgci rollback` first, or ask for {canary.instances} instances.",
         )
     if hybrid.roles_swapped and baseline.instances:
-        return restore_role_order(hybrid)
-    return strategy.canary(hybrid) if goal.kind is Kind.CANARY else strategy.promote(hybrid)
+        return _unless_on_hold(restore_role_order(hybrid), hybrid)
+    return _unless_on_hold(strategy.canary(hybrid) if goal.kind is Kind.CANARY else strategy.promote(hybrid), hybrid)
+
+
+def _unless_on_hold(step: Step, hybrid: Hybrid) -> Step:
+    """The step; while the canary is on hold, nothing that scales it up, removes a task of the baseline or ends the run.
+
+    A placeholder goes alone then: once it were healthy, a revision that may be bad would have one more task.
+    """
+    baseline, canary = hybrid.baseline, hybrid.canary
+    if not hybrid.memory.hold or isinstance(step, Wait | Fail):
+        return step
+    match step:
+        case Scale(app_id, instances) if app_id != canary.id or instances < canary.instances:
+            return step
+        case Delete(app_id) if app_id != baseline.id:
+            return step
+        case Kill(task_ids):
+            own = {task.id for task in canary.tasks}
+            ids = tuple(task_id for task_id in task_ids if task_id in own)
+            if ids:
+                return step if ids == task_ids else replace(step, task_ids=ids, because="The placeholder is not used.")
+    return Wait(
+        Cause.HEALTH,
+        f"Tasks of {canary.id} turned bad: the next change comes when it has served for {STEADY:.0f} s without a "
+        "failure.",
+    )

@@ -123,7 +123,7 @@ class Rules:
                 )
             elif (phase in (DYING, ABORTED) or self.fails) and task not in seen:
                 left = (*tasks[:place], *tasks[place + 1 :])
-                yield "ended", _left_over(with_app(state, number, (instances, deployment, base, left)), (task,))
+                yield "ended", left_over(with_app(state, number, (instances, deployment, base, left)), (task,))
             if self.fails and phase in (HEALTHY, BAD) and task not in seen:
                 after = task & ~PHASE | (BAD if phase == HEALTHY else HEALTHY)
                 yield "check", with_app(state, number, (instances, deployment, base, _put(tasks, place, after)))
@@ -262,7 +262,7 @@ class Rules:
         if other and app[1] == other[1] == STOP_BOTH:
             state = with_app(state, 1 - number, (other[0], NONE, *other[2:]))
         gone = (None, state[1]) if number == 0 else (state[0], None)
-        return _left_over((*gone, False, state[3]), app[3])
+        return left_over((*gone, False, state[3]), app[3])
 
     # -- order of ids ------------------------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ def _killed(tasks: tuple[int, ...], places: Iterable[int]) -> tuple[int, ...]:
     return tuple(task & ~PHASE | ending[task & PHASE] if place in chosen else task for place, task in enumerate(tasks))
 
 
-def _left_over(state: State, gone: tuple[int, ...]) -> State:
+def left_over(state: State, gone: tuple[int, ...]) -> State:
     """A replica still has the servers of tasks that are gone."""
     replicas = tuple(
         bits | LEFTOVER if any(task >> SHIFT[replica] & 3 for task in gone) else bits

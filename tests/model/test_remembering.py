@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
-from cluster import MARK, Rules, State, app_of, with_app
+from cluster import HEALTHY, MARK, PHASE, SHIFT, UP, Rules, State, app_of, left_over, with_app
 from criteria import LAWFUL, not_reached, serves, stopped
 from pilot import IDS, Stage, asked_for, observe, perform
 from scopes import Scope
 
-from bgci.engine.decisions import Action, Done, Fail, Wait
+from bgci.engine.decisions import Action, Delete, Done, Fail, Kill, Kind, Scale, Step, Wait
+from bgci.engine.hold import STEADY
 from bgci.engine.observation import Observation
 from bgci.engine.rollout import Rollout
 from bgci.errors import RolledBackError
@@ -103,6 +104,22 @@ class World:
             self.state = self._named(self.random.choice(moves))
         return bool(moves)
 
+    def crash(self) -> bool:
+        """A task of the canary that is in rotation ends by itself. False when there is none."""
+        app = app_of(self.state, 1)
+        up = [
+            place
+            for place, task in enumerate(app[3] if app else ())
+            if task & PHASE == HEALTHY and any(task >> shift & 3 == UP for shift in SHIFT[: self.rules.replicas])
+        ]
+        if not app or not self.state[0] or not up:
+            return False
+        place = self.random.choice(up)
+        left = (*app[3][:place], *app[3][place + 1 :])
+        self.state = left_over(with_app(self.state, 1, (*app[:3], left)), (app[3][place],))
+        self.now += 0.25
+        return True
+
     def act(self, step: Action) -> bool:
         after = perform(self.rules, step, self.state)
         if after is None:
@@ -111,19 +128,35 @@ class World:
         return True
 
 
-def play(world: World, stage: Stage) -> str:
-    """Why the run is a fault; empty when it is none."""
-    rollout, rules = Rollout(stage.goal, stage.policy), world.rules
-    for _ in range(LOOKS):
+def goes_forward(step: Step, seen: Observation) -> bool:
+    """Whether the step scales the canary up, removes a task of the baseline, or ends the run with success."""
+    match step:
+        case Scale(app_id, instances):
+            return any(app.id == app_id and app.instances < instances for app in seen.apps if app.id == IDS[1])
+        case Kill(task_ids):
+            return any(task_id.startswith(IDS[0]) for task_id in task_ids)
+        case Delete(app_id):
+            return app_id == IDS[0]
+    return isinstance(step, Done)
+
+
+def play(world: World, stage: Stage, crash_at: int = LOOKS) -> str:
+    """Why the run is a fault; empty when it is none. ``crash_at``: the look from which on a canary crashes, once."""
+    rollout, rules, crashed = Rollout(stage.goal, stage.policy), world.rules, 0.0
+    for look in range(LOOKS):
         seen = world.observe()
         step = rollout.decide(seen)
+        if crashed and world.now - crashed < STEADY and not rollout.memory.degraded and goes_forward(step, seen):
+            return f"{step} {world.now - crashed:.2f} s after a failure"
         if isinstance(step, Done):
             return not_reached(rules, stage, world.state)
         if isinstance(step, Fail):
             lawful = any(name in step.message + step.remedy for name in LAWFUL) or step.ending is RolledBackError
             return "" if lawful else step.message
         if isinstance(step, Wait):
-            if not world.go_on():
+            if look >= crash_at and not crashed and world.crash():
+                crashed = world.now
+            elif not world.go_on():
                 world.now += 5.0
             continue
         placed = world.placed(step)
@@ -147,4 +180,15 @@ def test_a_run_with_memory_reaches_its_goal_from_each_state(scope: Scope) -> Non
     for number, state in enumerate(graph.states):
         stage = graph.stages[number % len(graph.stages)]
         why = play(World(scope.rules, state, Random(number)), stage)
+        assert not why, f"{stage.name} from {number}: {state}: {why}"
+
+
+@pytest.mark.parametrize("scope", [Scope(2, 2, 2), Scope(3, 3, 1, waves=(1, 2), canaries=(1, 2))], ids=str)
+def test_a_run_takes_no_step_forward_after_a_task_has_crashed_and_reaches_its_goal_or_goes_back(scope: Scope) -> None:
+    graph = scope.graph()
+    graph.explore(scope.starts())
+    stages = [stage for stage in graph.stages if stage.goal.kind is not Kind.ROLLBACK]
+    for number, state in enumerate(graph.states):
+        stage = stages[number % len(stages)]
+        why = play(World(scope.rules, state, Random(number)), stage, crash_at=number % 40)
         assert not why, f"{stage.name} from {number}: {state}: {why}"

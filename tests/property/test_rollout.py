@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from simulation import Labels, Listing, Run, Weather, World
 
-from bgci.engine.decisions import Cause, Done, Fail, Goal, Kind, Policy, Step, Wait
+from bgci.engine.decisions import Action, Cause, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.hold import STEADY
 from bgci.engine.memory import Memory
+from bgci.engine.observation import App, Observation, Serving
 from bgci.engine.rollout import Rollout
 from bgci.engine.strategies import STRATEGIES
 from bgci.errors import DeadlineError, RolledBackError, UnhealthyError
@@ -466,6 +468,77 @@ def test_h61_a_revision_that_turns_bad_is_rolled_back_by_the_promote_itself(rele
     world.force = True
     ended = play(world, release, Kind.PROMOTE)
     if isinstance(ended, Done):  # it was done before anything of it failed
+        assert [app.revision for app in world.apps] == [NEW]
+        return
+    assert isinstance(ended, Fail)
+    assert ended.ending is RolledBackError
+    assert_alone(world, OLD, release.before, release.before + release.target + 1)
+
+
+class Watched(Rollout):
+    """A promote that must take no step forward within ``STEADY`` seconds of a failure that its observations show."""
+
+    before: Observation | None = None
+    killed: frozenset[str] = frozenset()
+    failed_at = -STEADY
+
+    def decide(self, observation: Observation) -> Step:
+        step = super().decide(observation)
+        if self._failure(observation):
+            self.failed_at = observation.now
+        self.before = observation
+        if not self.memory.degraded and len(observation.apps) == 2:
+            held = observation.now - self.failed_at < STEADY
+            assert not (held and self._goes_forward(step, *observation.apps)), f"{step} after a failure"
+        return step
+
+    def performed(self, step: Action, created: App | None = None) -> None:
+        super().performed(step, created)
+        self.killed |= frozenset(step.task_ids) if isinstance(step, Kill) else frozenset()
+
+    def _failure(self, now: Observation) -> bool:
+        """Whether a task of the canary that was healthy and in rotation at the last observation is not any more."""
+        before = self.before
+        tasks = {task.id: task for app in now.apps if app.revision == NEW for task in app.tasks}
+        if not before or not any(app.revision == NEW for app in now.apps):
+            return False
+        served = [
+            task.id
+            for app in before.apps
+            if app.revision == NEW
+            for task in app.tasks
+            if task.healthy and before.is_up(task) and task.id not in self.killed
+        ]
+        down = [
+            task_id
+            for task_id in served
+            for old, new in zip(before.replicas, now.replicas, strict=True)
+            if (old.server(task_id).serving, new.server(task_id).serving) == (Serving.UP, Serving.DOWN)
+        ]
+        return bool(down) or any(task_id not in tasks or tasks[task_id].healthy is False for task_id in served)
+
+    @staticmethod
+    def _goes_forward(step: Step, baseline: App, canary: App) -> bool:
+        match step:
+            case Scale(app_id, instances):
+                return app_id == canary.id and instances > canary.instances
+            case Kill(task_ids):
+                return any(task.id in task_ids for task in baseline.tasks)
+            case Delete(app_id):
+                return app_id == baseline.id
+        return isinstance(step, Done)
+
+
+@simulated
+@given(releases(same=True), st.sampled_from([3, 8, 20, 50]), st.integers(1, 10))
+def test_no_step_forward_is_taken_while_the_new_revision_turns_bad(release: Release, rots: int, rotten: int) -> None:
+    world = release.world()
+    world.weather = replace(world.weather, rots=rots, rotten=rotten)
+    world.force = True
+    run = Run(world, Watched(release.goal(Kind.PROMOTE), release.policy))
+    ended = run.play(looks=2 * PATIENCE)
+    note(told(run))
+    if isinstance(ended, Done):  # it was done before anything of it failed, or nothing failed for long enough
         assert [app.revision for app in world.apps] == [NEW]
         return
     assert isinstance(ended, Fail)
