@@ -82,6 +82,14 @@ def turned_bad(app: App) -> None:
         app.promote("v2", expect=10)
 
 
+def bad_in_waves(app: App) -> None:
+    """The same in waves of one: the tasks crash one after the other, and each is back soon."""
+    app.write("v1", instances=4)
+    app.promote("v1")
+    app.write("v2", env={"SANDBOX_CRASH_AFTER": "7"}, instances=4)
+    app.promote("v2", "--strategy", "rolling", "--wave", "1", expect=10)
+
+
 def left_not_serving(app: App) -> None:
     """The same, left where it is; the rollback brings back the baseline that was kept."""
     app.promote("v1")
@@ -101,9 +109,26 @@ def fell_out(app: App) -> None:
 
 SCENES: dict[str, Callable[[App], None]] = {
     scene.__name__: scene
-    for scene in (bluegreen, back, rolling, resumed, unhealthy, restored, turned_bad, left_not_serving, fell_out)
+    for scene in (
+        bluegreen,
+        back,
+        rolling,
+        resumed,
+        unhealthy,
+        restored,
+        turned_bad,
+        bad_in_waves,
+        left_not_serving,
+        fell_out,
+    )
 }
-LOSING = ("restored", "turned_bad", "left_not_serving", "fell_out")  # requests, until the baseline is back
+LOSING = (
+    "restored",
+    "turned_bad",
+    "bad_in_waves",
+    "left_not_serving",
+    "fell_out",
+)  # requests, until the baseline is back
 
 
 # -- on the virtual cluster -------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ def test_a_file_without_a_rollout_is_refused(tmp_path: Path) -> None:
 
 # What is in each recording of a defect: without it the replay of that file would prove nothing.
 HOLDS = {
+    "bad_in_waves": "the next change comes when it has served for",
     "deaf": "Marathon has accepted the last step and does not show it yet",
     "fell_out": "nothing of it is in rotation any more",
     "hand_adds_to_the_baseline": "was scaled from 2 to 4 instances by somebody else",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
+from bgci.engine.memory import ROOM_LIMIT
 from bgci.engine.observation import Observation, Serving, Task
 from bgci.engine.preconditions import (
     drained,
@@ -82,13 +83,16 @@ def _abandon(hybrid: Hybrid) -> Step | None:
     """Remove the tasks of a bad canary that are out of rotation: they only keep the baseline's tasks in MAINT.
 
     They need no drain, because no request reaches them. Without them marathon-lb puts as many tasks of the baseline
-    back in rotation, after two of HAProxy's checks. None when all of the canary's tasks are in rotation. None also when
-    some are and the roles are swapped: marathon-lb drains the canary, and a kill of a part would swap the roles back.
+    back in rotation, after two of HAProxy's checks. None when all of the canary's tasks are in rotation.
+
+    None also when some are and the roles are swapped: marathon-lb drains the canary already, and a kill of some of its
+    tasks would swap the roles back. Only a baseline that finds no room in the cluster needs that kill.
     """
     baseline, canary = hybrid.baseline, hybrid.canary
     useless = [task for task in canary.tasks if not task.dying and not _holds_sessions(task, hybrid)]
     if len(useless) < len(canary.tasks):
-        if hybrid.roles_swapped:
+        waited = hybrid.memory.waited(Cause.HEALTH, hybrid.observation.now)
+        if hybrid.roles_swapped and (len(baseline.tasks) >= baseline.instances or waited <= ROOM_LIMIT):
             return None
         # A task that was never healthy stays: it may be the placeholder of a removal.
         failed = [task for task in useless if task.ever_healthy]

@@ -11,6 +11,7 @@ from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill,
 from bgci.engine.degradation import INCIDENTS, SHORT_LIMIT
 from bgci.engine.early_end import CRASHES, LAUNCH_TIME
 from bgci.engine.hold import STEADY, TOGETHER
+from bgci.engine.memory import ROOM_LIMIT
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import Rollout
 from bgci.errors import BgciError, RolledBackError, UnhealthyError
@@ -261,25 +262,48 @@ def test_a_run_that_goes_back_is_not_on_hold() -> None:
     assert world.look(3.0) == Delete(gone.id)
 
 
-def test_a_task_of_a_bad_canary_that_drains_is_not_removed_alone_because_that_would_put_the_rest_in_rotation() -> None:
-    world = World(ROLLING, 3)
+def draining(canaries: int, launched: int) -> World:
+    """A run that goes back: the growth of the baseline has swapped the roles, the canary is in MAINT, its first task
+    fails."""
+    world = World(ROLLING, canaries)
     world.look()
     world.blip()
     world.crash(0)
     world.look(3.0)
     assert world.degraded
     world.restart()
-    world.baseline = replace(app("blue", "v1", 1.0, N), last_scaling_at=world.now)  # its growth has swapped the roles
-    world.servers = {task.id: UP for task in world.baseline.tasks} | {task.id: MAINT for task in world.canary.tasks}
+    baseline = app("blue", "v1", 1.0, N)
+    deployments = ("d",) * (launched < N)
+    world.baseline = replace(
+        baseline, tasks=baseline.tasks[:launched], deployments=deployments, last_scaling_at=world.now
+    )
     first, *others = world.canary.tasks
     world.canary = replace(world.canary, tasks=(replace(first, healthy=False), *others))
-    del world.servers[first.id]
-    step = world.look(1.0)
-    assert isinstance(step, Delete), "all of it is drained"
-    world.servers |= {others[0].id: UP}
+    world.servers = {task.id: UP for task in world.baseline.tasks} | {task.id: MAINT for task in others}
+    return world
+
+
+def test_a_task_of_a_bad_canary_that_drains_is_not_removed_alone_because_that_would_put_the_rest_in_rotation() -> None:
+    world = draining(3, launched=N)
+    assert isinstance(world.look(1.0), Delete), "all of it is drained"
+    world.servers |= {world.canary.tasks[1].id: UP}
     step = world.look(1.0)
     assert isinstance(step, Wait)
     assert step.cause is Cause.LOAD_BALANCER
+
+
+def test_a_task_of_a_bad_canary_that_drains_is_removed_alone_for_a_baseline_that_finds_no_room() -> None:
+    world = draining(3, launched=N - 1)
+    first, second, _ = world.canary.tasks
+    world.servers |= {second.id: UP}
+    waiting = world.look(1.0)
+    assert isinstance(waiting, Wait)
+    assert waiting.cause is Cause.HEALTH
+    assert isinstance(world.look(ROOM_LIMIT), Wait)
+    step = world.look(0.1)
+    assert isinstance(step, Kill)
+    assert first.id in step.task_ids
+    assert second.id not in step.task_ids
 
 
 def test_a_rolled_back_run_ends_with_10_and_the_reason() -> None:
