@@ -11,7 +11,7 @@ from bgci.engine.situation import Situation
 
 SHORT_LIMIT = 5.0  # seconds with fewer tasks in rotation than before: Marathon restarts a single crash in less
 OUTAGE_LIMIT = 1.0  # seconds without a task in rotation
-INCIDENTS = 2  # failures of one task that a revision can have before it has recovered
+TOLERATED = 2  # failures: of one task, one after the other, or of all tasks at once
 FOLLOW_LIMIT = 15.0  # seconds for a load balancer to drop the servers of a deleted app, one reload request included
 PROOF_LIMIT = 30.0  # seconds for load balancers to follow a commit, beyond twice their checks
 
@@ -72,13 +72,14 @@ def _turned_bad(situation: Situation, canary: App) -> str:
 def _fails_again(situation: Situation, hold: Hold) -> bool:
     """Whether the revision fails again and again.
 
-    A second incident that hits another task, or a third one, before it has recovered; or, however seldom, more failures
-    than it is to have tasks. None of these numbers grows with the waves of the run.
+    Before it has recovered: a second incident that hits another task, a third one, or more failures than it had tasks;
+    new tasks that never become healthy. However seldom: more failures than it is to have tasks. None of these numbers
+    grows with the waves of a run.
     """
     memory = situation.memory
-    if hold.spreads or hold.incidents > INCIDENTS or len(memory.failures) >= CRASHES:
+    if hold.spreads or hold.incidents > TOLERATED or len(memory.failures) >= CRASHES:
         return True
-    return memory.failed > max(INCIDENTS, situation.goal.wanted)
+    return hold.failures > max(TOLERATED, hold.size) or memory.failed > max(TOLERATED, situation.goal.wanted)
 
 
 def _unrecovered(situation: Situation, canary: App, hold: Hold) -> str:

@@ -14,13 +14,14 @@ class Hold:
     """Tasks of the new revision have turned bad, and it has not recovered since.
 
     ``since``: the first failure. ``size``: how many of its tasks were in rotation before. ``peers``: those of them that
-    have not failed. ``incidents``: the failures, those of one moment as one; the last began at ``incident_at``.
+    have not failed. ``failures``: of tasks; ``incidents``: those of one moment as one; the last began at ``incident_at``.
     ``spreads``: a peer failed in a later incident. ``steady_since``: since when the revision is complete again.
     """
 
     since: float
     size: int
     peers: frozenset[str]
+    failures: int
     incident_at: float
     steady_since: float | None = None
     incidents: int = 1
@@ -29,7 +30,7 @@ class Hold:
     @classmethod
     def begun(cls, now: float, served: Set[str], failed: Set[str]) -> Hold:
         """``served``: the revision's tasks in rotation before. ``failed``: those that have just turned bad."""
-        return cls(now, len(served), frozenset(served - failed), now)
+        return cls(now, len(served), frozenset(served - failed), len(failed), now)
 
     def observed(self, now: float, failed: Set[str], *, complete: bool) -> Hold | None:
         """The hold after one more observation; None when the revision has recovered.
@@ -42,7 +43,8 @@ class Hold:
             steady_since = now if self.steady_since is None else self.steady_since
             if now - steady_since >= STEADY:
                 return None
-        hold = replace(self, peers=self.peers - failed, steady_since=steady_since)
+        failures = self.failures + len(failed)
+        hold = replace(self, peers=self.peers - failed, failures=failures, steady_since=steady_since)
         if failed and now - self.incident_at >= TOGETHER:
             spreads = self.spreads or not self.peers.isdisjoint(failed)
             hold = replace(hold, incidents=self.incidents + 1, incident_at=now, spreads=spreads)

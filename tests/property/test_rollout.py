@@ -531,7 +531,9 @@ class Watched(Rollout):
 
 @simulated
 @given(releases(same=True), st.sampled_from([3, 8, 20, 50]), st.integers(1, 10))
-def test_no_step_forward_is_taken_while_the_new_revision_turns_bad(release: Release, rots: int, rotten: int) -> None:
+def test_h61_no_step_forward_is_taken_while_the_new_revision_turns_bad(
+    release: Release, rots: int, rotten: int
+) -> None:
     world = release.world()
     world.weather = replace(world.weather, rots=rots, rotten=rotten)
     world.force = True

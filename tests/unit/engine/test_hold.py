@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
-from bgci.engine.degradation import INCIDENTS, SHORT_LIMIT
+from bgci.engine.degradation import TOLERATED, SHORT_LIMIT
 from bgci.engine.early_end import CRASHES, LAUNCH_TIME
 from bgci.engine.hold import STEADY, TOGETHER
 from bgci.engine.memory import ROOM_LIMIT
@@ -130,7 +130,7 @@ def test_the_role_order_is_not_restored_by_one_more_task_of_a_revision_that_turn
 
 @pytest.mark.parametrize("policy", [Policy(), ROLLING], ids=["bluegreen", "rolling"])
 @pytest.mark.parametrize("canaries", [2, 3])
-def test_a_second_task_that_fails_before_the_revision_has_recovered_causes_a_rollback(
+def test_h61_a_second_task_that_fails_before_the_revision_has_recovered_causes_a_rollback(
     policy: Policy, canaries: int
 ) -> None:
     world = World(policy, canaries, drained=canaries if policy == Policy() else 0)
@@ -160,20 +160,35 @@ def test_tasks_that_fail_at_the_same_time_are_one_incident() -> None:
 def test_one_task_that_fails_again_and_again_is_tolerated_as_often_however_many_waves_are_done(canaries: int) -> None:
     world = World(ROLLING, canaries)
     world.look()
-    for _ in range(INCIDENTS):
+    for _ in range(TOLERATED):
         assert on_hold(world.blip(len(world.canary.tasks) - 1))
         assert not world.degraded
         world.look(5.0)
     world.crash(canaries - 1)  # again the one that was started last
     world.look(0.1)
-    assert f"{INCIDENTS + 1} tasks of /web-green turned bad" in world.degraded
+    assert f"{TOLERATED + 1} tasks of /web-green turned bad" in world.degraded
+
+
+def test_a_wave_of_two_tasks_that_fails_as_a_whole_for_the_second_time_causes_a_rollback() -> None:
+    world = World(ROLLING, 2)
+    world.look()
+    world.crash(0)
+    world.crash(0)
+    world.look(0.5)
+    world.restart()
+    world.restart()
+    assert on_hold(world.look(2.0))
+    assert not world.degraded
+    world.crash(0)
+    world.look(5.0)
+    assert "3 tasks of /web-green turned bad" in world.degraded
 
 
 def test_a_task_that_fails_and_passes_its_checks_in_turn_causes_a_rollback() -> None:
     world = World(ROLLING, 3)
     world.look()
     (first, *others) = world.canary.tasks
-    for _ in range(INCIDENTS):
+    for _ in range(TOLERATED):
         world.canary = replace(world.canary, tasks=(replace(first, healthy=False), *others))
         world.look(4.0)
         world.canary = replace(world.canary, tasks=(first, *others))
