@@ -14,8 +14,8 @@ class Hold:
     """Tasks of the new revision have turned bad, and it has not recovered since.
 
     ``since``: the first failure. ``size``: how many of its tasks were in rotation before. ``peers``: those of them that
-    have not failed. ``failures``: of tasks; ``incidents``: those of one moment as one; the last began at ``incident_at``.
-    ``spreads``: a peer failed in a later incident. ``steady_since``: since when the revision is complete again.
+    have not failed. ``failures``: of tasks. ``incidents``: the failures of one moment as one; the last began at
+    ``incident_at``. ``spreads``: a peer failed in a later incident. ``steady_since``: since when it is complete again.
     """
 
     since: float

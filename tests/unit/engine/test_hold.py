@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
-from bgci.engine.degradation import TOLERATED, SHORT_LIMIT
+from bgci.engine.degradation import SHORT_LIMIT, TOLERATED
 from bgci.engine.early_end import CRASHES, LAUNCH_TIME
 from bgci.engine.hold import STEADY, TOGETHER
 from bgci.engine.memory import ROOM_LIMIT
