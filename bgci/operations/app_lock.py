@@ -119,7 +119,8 @@ class AppLock:
         self._stop_renewal()
         try:
             self._delete_own()
-        except AbortedError:  # another signal: remove the lock anyway
+        except AbortedError:  # remove the lock anyway
+            self._deleted = DELETED_ABORTED
             self._delete_own()
             raise
 

@@ -11,7 +11,7 @@ import pytest
 
 from bgci.errors import AbortedError, ConflictError, UnavailableError
 from bgci.interruption import SLACK, left
-from bgci.operations.app_lock import DELETED, DELETED_ABORTED, DELETED_LATE
+from bgci.operations.app_lock import DELETED, DELETED_ABORTED, DELETED_LATE, AppLock
 from bgci.operations.context import LIMITS, stage
 from bgci.options import Settings
 
@@ -46,3 +46,23 @@ def test_there_is_less_time_for_the_lock_after_a_signal_or_a_deadline(
     with pytest.raises(type(error)):
         carried_out()
     assert lock.release.mock_calls[0] == mock.call(seconds)
+
+
+def test_a_signal_while_the_lock_is_removed_leaves_less_time_for_another_attempt() -> None:
+    marathon, seconds = mock.Mock(), []
+    marathon.free.return_value = marathon
+
+    def remove_lock(lock_id: str) -> bool:
+        seconds.append(left())
+        if len(seconds) == 1:
+            raise AbortedError("Aborted.", signal_number=15, remedy="")
+        return True
+
+    marathon.remove_lock = remove_lock
+    lock = AppLock(marathon, "/web", mock.Mock(), 0.0, mock.Mock(), lambda owner: False)
+    lock._own.append("/web-lock-1")
+    with pytest.raises(AbortedError):
+        lock.release()
+    assert DELETED_ABORTED < seconds[0] <= DELETED
+    assert seconds[1] <= DELETED_ABORTED
+    assert not lock.owns("/web-lock-1")
