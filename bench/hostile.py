@@ -145,7 +145,7 @@ class Bench:
         text = output.read_text(errors="replace")
         problem = "; ".join(_problems(text, code, mebibytes, own, 0.0 if terminated else _deadline(command)))
         seconds, own = round(seconds, 2), round(own, 2)
-        term = term if terminated else -term
+        term = term if terminated or not term else -term
         return Run(command, endpoint, answer, code, round(mebibytes, 1), seconds, own, term, problem)
 
     def _tell(self, line: str) -> None:
