@@ -208,21 +208,29 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def table(runs: list[dict[str, Any]]) -> None:
-    """For each command: the number of runs, the largest figures with the answers that caused them, and the faults."""
-    print(f"{'command':14} {'runs':>5} {'codes':24} {'MiB':>6} {'s':>6}  most memory by; longest by")
-    for term in sorted({run["term"] > 0 for run in runs}):
-        print("SIGTERM:" if term else "to the end:")
-        for command in COMMANDS:
-            own = [run for run in runs if run["command"] == command and run["term"] >= 0 and (run["term"] > 0) == term]
-            if not own:
-                continue
-            large, long = (max(own, key=lambda run: run[name]) for name in ("mebibytes", "own"))
-            codes = ",".join(map(str, sorted({run["code"] for run in own})))
-            why = "; ".join(f"{run['endpoint']}: {run['answer']}" for run in (large, long))
-            print(f"{command:14} {len(own):5} {codes:24} {large['mebibytes']:6.0f} {long['own']:6.1f}  {why}")
+    """By command and by endpoint, in Markdown: the largest figures and their answers; then the faults."""
+    for name, other in (("command", "endpoint"), ("endpoint", "command")):
+        print(f"| {name} | runs, with SIGTERM | most memory | limit exceeded by | end after SIGTERM |")
+        print("|---|---|---|---|---|")
+        for value in dict.fromkeys(run[name] for run in runs):
+            print(_row(value, other, [run for run in runs if run[name] == value and run["term"] >= 0]))
+        print()
     for run in runs:
         if run["problem"]:
             print("WRONG", *run.values())
+
+
+def _row(value: str, other: str, runs: list[dict[str, Any]]) -> str:
+    ended, signalled = ([run for run in runs if (run["term"] > 0) is term] for term in (False, True))
+    late = [{**run, "late": run["own"] - _deadline(run["command"])} for run in ended]
+
+    def worst(found: list[dict[str, Any]], figure: str, unit: str) -> str:
+        run = max(found, key=lambda one: one[figure], default={figure: 0.0})
+        value = round(run[figure], 1 if unit == "s" else None)
+        return f"{value} {unit}: {run[other]}, {run['answer']}" if value > 0 else "-"
+
+    figures = (worst(runs, "mebibytes", "MiB"), worst(late, "late", "s"), worst(signalled, "own", "s"))
+    return f"| `{value}` | {len(ended)}, {len(signalled)} | {' | '.join(figures)} |"
 
 
 def main() -> int:

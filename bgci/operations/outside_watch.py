@@ -9,6 +9,7 @@ from bgci.engine.observation import Observation
 from bgci.engine.outside_changes import Change, OutsideChanges
 from bgci.engine.ownership import same_group
 from bgci.errors import ConflictError, DeniedError, UnavailableError
+from bgci.interruption import left
 from bgci.operations.context import Context
 from bgci.operations.owned_apps import require_owned
 
@@ -52,6 +53,8 @@ class OutsideWatch:
         try:
             mine = require_owned(self._context)
         except (ConflictError, DeniedError, UnavailableError):
+            if left() <= 0:
+                raise
             return None  # the next stage reports the error
         apps = tuple(one.app for one in mine.apps if same_group(one.group, mine.claim.group))
         return Observation(time.time(), apps, ())

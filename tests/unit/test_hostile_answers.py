@@ -117,6 +117,13 @@ def test_a_command_without_timeout_has_a_limit_for_all_its_requests(
     assert cluster.asked.count(endpoint) == 1
 
 
+def test_no_request_follows_one_that_has_used_up_the_time(home: Path, cluster: Cluster) -> None:
+    cluster.answering("app", HOSTILE["a body that trickles"])
+    ended = run(home, [*COMMANDS["test"], "--timeout", "0.1s"], environment(cluster))
+    assert ended.code == 5
+    assert cluster.asked.count("app") == 1
+
+
 # The answers that once took most, and where.
 LARGE_AT = {
     "apps of many labels": "apps",
