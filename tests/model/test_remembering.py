@@ -184,7 +184,7 @@ def test_a_run_with_memory_reaches_its_goal_from_each_state(scope: Scope) -> Non
 
 
 @pytest.mark.parametrize("scope", [Scope(2, 2, 2), Scope(3, 3, 1, waves=(1, 2), canaries=(1, 2))], ids=str)
-def test_a_run_takes_no_step_forward_after_a_task_has_crashed_and_reaches_its_goal_or_goes_back(scope: Scope) -> None:
+def test_a_run_takes_no_step_forward_after_a_crash_and_reaches_its_goal_or_rolls_back(scope: Scope) -> None:
     graph = scope.graph()
     graph.explore(scope.starts())
     stages = [stage for stage in graph.stages if stage.goal.kind is not Kind.ROLLBACK]

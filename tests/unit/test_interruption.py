@@ -138,7 +138,7 @@ def test_no_call_outlives_the_deadline_and_none_begins_after_it() -> None:
     assert interruption.left() > LONG
 
 
-def test_an_outer_deadline_stands_still_within_an_inner_one_and_goes_on_within_at_most() -> None:
+def test_an_outer_deadline_is_suspended_within_an_inner_one_and_continues_within_at_most() -> None:
     with interruption.within(LONG):
         with interruption.within(LONG):
             interruption.pause(0.2)
@@ -149,7 +149,7 @@ def test_an_outer_deadline_stands_still_within_an_inner_one_and_goes_on_within_a
         assert interruption.left() <= LONG - 0.2
 
 
-def test_a_deadline_is_that_of_its_thread() -> None:
+def test_a_deadline_holds_only_in_its_thread() -> None:
     with interruption.within(0):
         found: list[float] = []
         other = threading.Thread(target=lambda: found.append(interruption.left()))

@@ -149,7 +149,7 @@ def test_a_port_of_this_machine_that_does_not_speak_tls_is_named_also_beside_a_p
         examine.certificate_end(f"https://127.0.0.1:{stub.port}")
 
 
-def test_a_handshake_that_never_ends_is_given_up_at_the_deadline():
+def test_a_handshake_that_never_ends_is_abandoned_at_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent, interruption.within(0.1):
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UnavailableError, match="does not speak TLS: no handshake in time"):

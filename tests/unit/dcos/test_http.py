@@ -277,7 +277,7 @@ class Recorder:
         self.seen.append(interruption.left())
 
 
-def test_nobody_reads_an_answer_on_after_its_request_was_given_up(monkeypatch):
+def test_no_thread_reads_an_answer_after_its_request_was_abandoned(monkeypatch):
     problems, ended = [], threading.Event()
 
     def noted(response, over):

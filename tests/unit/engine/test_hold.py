@@ -97,7 +97,7 @@ FORWARD = {
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_after_a_single_failure_a_run_takes_no_step_forward_until_the_revision_was_steady(name: str) -> None:
+def test_after_a_single_failure_a_run_takes_no_step_forward_until_the_revision_is_steady(name: str) -> None:
     make, forward = FORWARD[name]
     world = make()
     assert world.look() == forward or (forward is None and isinstance(world.look(), Done))
@@ -108,7 +108,7 @@ def test_after_a_single_failure_a_run_takes_no_step_forward_until_the_revision_w
     assert not world.degraded
 
 
-def test_a_placeholder_goes_alone_when_a_task_turns_bad_before_it_was_used() -> None:
+def test_a_placeholder_is_killed_alone_when_a_task_turns_bad_before_its_use() -> None:
     world = World(ROLLING, 2, baseline=3, drained=1)
     world.look()
     unstarted = Task("green.7", None, ever_healthy=False)
@@ -157,7 +157,7 @@ def test_tasks_that_fail_at_the_same_time_are_one_incident() -> None:
 
 
 @pytest.mark.parametrize("canaries", [1, 2, 3])
-def test_one_task_that_fails_again_and_again_is_tolerated_as_often_however_many_waves_are_done(canaries: int) -> None:
+def test_a_repeatedly_failing_task_is_tolerated_equally_often_after_any_number_of_waves(canaries: int) -> None:
     world = World(ROLLING, canaries)
     world.look()
     for _ in range(TOLERATED):
@@ -198,7 +198,7 @@ def test_a_task_that_fails_and_passes_its_checks_in_turn_causes_a_rollback() -> 
     assert "A task of /web-green turned bad after it was healthy, 3 times in all" in world.degraded
 
 
-def test_failures_so_seldom_that_the_revision_recovers_between_them_cause_a_rollback_at_last() -> None:
+def test_too_many_failures_cause_a_rollback_even_if_the_revision_recovers_between_them() -> None:
     world = World(ROLLING, 2)
     world.look()
     for _ in range(N):
@@ -261,7 +261,7 @@ def test_the_deadline_of_a_run_on_hold_is_that_of_a_revision_that_is_not_healthy
     assert "Tasks of /web-green turned bad" in str(step)
 
 
-def test_a_run_that_goes_back_is_not_on_hold() -> None:
+def test_a_run_that_rolls_back_is_not_on_hold() -> None:
     world = World(ROLLING, 2)
     world.look()
     world.blip()
@@ -340,7 +340,7 @@ def replica_of(colour: str, count: int) -> Replica:
 # -- what is no failure of the revision --------------------------------------------------------------------------------
 
 
-def test_a_task_that_ends_long_after_the_last_growth_has_as_long_to_start_as_any() -> None:
+def test_a_task_that_is_restarted_long_after_the_last_scaling_has_the_full_time_to_start() -> None:
     """A restart by an operator at the end of a long drain: the tasks' own time counts from then."""
     world = World(Policy(), N, drained=N)
     world.servers["blue.0"] = UP  # not drained yet

@@ -17,7 +17,7 @@ from bgci.options import Settings
 
 
 @pytest.mark.parametrize("command", ["status", "prune", "publish", "remove", "undo", "release", "doctor"])
-def test_a_command_has_its_own_limit_or_that_of_its_timeout(tmp_path: Path, command: str) -> None:
+def test_a_command_has_a_fixed_limit_or_one_derived_from_its_timeout(tmp_path: Path, command: str) -> None:
     settings = replace(Settings(), artifacts=str(tmp_path), timeout=100.0)
     with stage(command, settings):
         limit = left()
