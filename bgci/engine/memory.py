@@ -67,7 +67,7 @@ class Memory:
     unfollowed_since: float | None = None  # since when a load balancer has servers of a deleted app in our backends
 
     progress: int = -1  # of the starting app: launched and healthy tasks
-    healthy: int = 0  # its healthy tasks
+    healthy: frozenset[str] = frozenset()  # ids of its healthy tasks
     progress_at: float = 0.0
     failures: frozenset[str] = frozenset()  # task failures of the revision, since none of its tasks was healthy
 
@@ -100,10 +100,10 @@ class Memory:
             returning=self._returning_to(observation, goal),
         )
         for app in ours:
-            known = known._progressed(app, now)._judged(app, observation)
+            known = known._judged(app, observation)._progressed(app, now)
         if not ours:  # the run itself has deleted its canary, and creates it again
             hold = replace(known.hold, since=now, steady_since=None) if known.hold else None
-            known = replace(known, served=frozenset(), hold=hold)
+            known = replace(known, served=frozenset(), healthy=frozenset(), hold=hold)
         elif not others:
             known = replace(known, hold=None)  # there is nothing to go back to
         return known._measured(observation, goal)
@@ -141,8 +141,10 @@ class Memory:
         progress = len(app.tasks) + 2 * len(app.healthy)
         healthy = any(task.id in self.healthy_once for task in app.tasks)
         failures = frozenset() if healthy else self.failures | ({app.failure} if app.failure else set())
-        known = replace(self, failures=failures, healthy=len(app.healthy))
-        if progress > self.progress or known.healthy < self.healthy:  # a task that is lost starts again
+        known = replace(self, failures=failures, healthy=frozenset(task.id for task in app.healthy))
+        # Tasks that others restart, or whose health a new leader of Marathon has lost, have their time again.
+        excused = self.healthy - known.healthy - self.turned_bad
+        if progress > self.progress or excused:
             return replace(known, progress=progress, progress_at=now)
         return known
 
@@ -161,7 +163,7 @@ class Memory:
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
         listed = {task.id for task in canary.tasks}
         exempt = self.killed | self.outside.restarted
-        vanished = {task_id for _, task_id in self.served} - listed - exempt
+        vanished = (self.healthy | {task_id for _, task_id in self.served}) - listed - exempt
         bad = (fell | failing) - exempt
         failed = frozenset((bad | vanished) - self.bad)
         served = {pair for pair in self.served - out if pair[1] in listed}

@@ -47,7 +47,7 @@ class World:
 
     def crash(self, number: int) -> None:
         """A task of the canary ends by itself, and its server is removed."""
-        self.servers.pop(self.canary.tasks[number].id)
+        self.servers.pop(self.canary.tasks[number].id, None)
         self.canary = replace(self.canary, tasks=self.canary.tasks[:number] + self.canary.tasks[number + 1 :])
 
     def restart(self) -> None:
@@ -222,6 +222,22 @@ def test_a_revision_that_crash_loops_after_it_was_healthy_causes_a_rollback() ->
     assert world.degraded
 
 
+def test_tasks_that_end_after_their_first_check_and_before_they_are_in_rotation_cause_a_rollback() -> None:
+    world = World(Policy(), 1)
+    world.servers["green.0"] = ABSENT
+    world.look()
+    for _ in range(TOLERATED):
+        world.crash(0)
+        world.look(1.0)
+        world.restart()
+        world.servers.popitem()
+        world.look(5.0)
+        assert not world.degraded
+    world.crash(0)
+    world.look(1.0)
+    assert f"{TOLERATED + 1} tasks of /web-green turned bad" in world.degraded
+
+
 @pytest.mark.parametrize(("leave", "ending"), [(True, UnhealthyError), (False, None)], ids=["leave", "rollback"])
 def test_a_revision_that_does_not_recover_ends_the_run_after_the_time_in_which_a_task_can_start(
     leave: bool, ending: type[BgciError] | None
@@ -348,6 +364,18 @@ def test_a_task_that_is_restarted_long_after_the_last_scaling_has_the_full_time_
     world.look(600.0)
     world.canary = replace(world.canary, tasks=(), configured_at=world.now, deployments=("d",))
     world.servers = {task_id: UP for task_id in world.servers if task_id.startswith("blue")}
+    assert isinstance(world.look(1.0), Wait)
+    assert isinstance(world.look(LAUNCH_TIME), Wait)
+    assert fails(world.look(HEALTH_TIME), UnhealthyError)
+
+
+def test_a_new_leader_of_marathon_that_has_lost_all_health_results_late_in_a_drain_does_not_end_the_run() -> None:
+    world = World(Policy(), N, drained=N)
+    world.servers["blue.0"] = UP  # not drained yet
+    world.look()
+    world.look(600.0)
+    good = world.canary
+    world.canary = replace(good, tasks=tuple(replace(task, healthy=None) for task in good.tasks))
     assert isinstance(world.look(1.0), Wait)
     assert isinstance(world.look(LAUNCH_TIME), Wait)
     assert fails(world.look(HEALTH_TIME), UnhealthyError)
