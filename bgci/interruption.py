@@ -31,6 +31,8 @@ T = TypeVar("T")
 REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 1.0  # seconds; a pending change can still be answered before AbortedError is raised
 SLACK = 3.5  # seconds after the deadline of a goal in which a request can still be answered
+# Seconds to restore or remove what a command has created; the second after a signal: a CI system sends SIGKILL soon.
+CLEANUP, CLEANUP_ABORTED = 30.0, 2.0
 END_SECONDS = 2.0  # seconds; limit of the work at the end of the process
 STUCK = 2.0  # seconds after a signal in which a pipe without a reader can delay the command
 
@@ -103,6 +105,15 @@ class Signals:
             yield
         finally:
             self._deadline.at = before
+
+    @contextmanager
+    def cleanup(self) -> Iterator[None]:
+        """The limit of a block that restores or removes something while an exception is handled, or in a ``finally``.
+
+        The deadline of the work itself may have passed.
+        """
+        with self.within(CLEANUP_ABORTED if isinstance(sys.exc_info()[1], AbortedError) else CLEANUP):
+            yield
 
     def left(self) -> float:
         """Seconds until the deadline of ``within`` or ``at_most``; infinite outside of both."""
@@ -180,6 +191,7 @@ pause = signals.pause
 call = signals.call
 within = signals.within
 at_most = signals.at_most
+cleanup = signals.cleanup
 left = signals.left
 
 

@@ -22,7 +22,7 @@ from bgci.engine.observation import Serving
 from bgci.errors import ConflictError, UnavailableError
 from bgci.interruption import SLACK, call, pause, within
 from bgci.operations.context import Context
-from bgci.operations.synthetic_traffic import PAIRS, WORKERS, probe
+from bgci.operations.synthetic_traffic import PAIRS, WORKERS, Probed, probe
 from bgci.operations.topology import RunningPair, current_hybrid, group_of, places_of
 
 SUITE = "judge"
@@ -178,7 +178,10 @@ def _poll(context: Context, evidence: Evidence, hybrid: RunningPair, pool: Threa
     if context.settings.judge_traffic and canary.requests - before < PAIRS:
         path = "/" + context.settings.judge_path.lstrip("/")
         ours, theirs = (_in_rotation(side, rows_by_task, path) for side in sides.values())
-        got = call(lambda: probe(ours, theirs, pool), ROUND)
+        try:
+            got = call(lambda: probe(ours, theirs, pool), ROUND)
+        except TimeoutError:  # --judge-for has ended: only complete rounds count
+            got = Probed()
         evidence.probed["canary"] += got.canary
         evidence.probed["baseline"] += got.baseline
         evidence.judge = evidence.judge.see(*evidence.totals())

@@ -25,7 +25,7 @@ from bgci.errors import (
     UnavailableError,
     UnhealthyError,
 )
-from bgci.interruption import pause, within
+from bgci.interruption import cleanup, pause, within
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
 from bgci.operations.job_login import TO_LOG_IN, has_login
@@ -96,7 +96,8 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
         _stop(watch)
         raise
     finally:
-        metronome.delete(job_id)
+        with cleanup():
+            metronome.delete(job_id)
 
 
 def command_in(job: Job) -> str:

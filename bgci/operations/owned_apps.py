@@ -17,7 +17,7 @@ from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Release
 from bgci.engine.ownership import Claim, conflict, folder
 from bgci.errors import ConflictError, UnavailableError
-from bgci.interruption import pause
+from bgci.interruption import cleanup, pause
 from bgci.operations.context import Context
 
 SETTLE_SECONDS = 5.0  # seconds after a reload request in which a load balancer can still show ended tasks
@@ -72,7 +72,8 @@ def require_readable(context: Context, mine: Owned, revision: str) -> None:
         if marathon.app(probe_id) is None:
             raise unreadable(probe_id)
     finally:
-        marathon.delete(probe_id)
+        with cleanup():
+            marathon.delete(probe_id)
 
 
 def owned(marathon: Marathon, claim: Claim) -> Owned:

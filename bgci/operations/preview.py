@@ -22,7 +22,7 @@ from bgci.engine.decisions import Release
 from bgci.engine.early_end import why_stalled
 from bgci.engine.observation import App, Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
-from bgci.interruption import pause
+from bgci.interruption import cleanup, pause
 from bgci.operations.context import Context
 from bgci.operations.owned_apps import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
@@ -109,9 +109,10 @@ def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
     try:
         yield
     finally:
-        marathon.delete(app_id)
-        for balancer in context.balancers:
-            balancer.request_reload()
+        with cleanup():
+            marathon.delete(app_id)
+            for balancer in context.balancers:
+                balancer.request_reload()
 
 
 def _until_healthy(context: Context) -> RunningApp:

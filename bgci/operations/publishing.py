@@ -10,8 +10,8 @@ from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
 from bgci.engine.lock import Way
-from bgci.errors import AbortedError, BgciError, ConflictError, DeniedError, UnavailableError, amended
-from bgci.interruption import within
+from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
+from bgci.interruption import cleanup
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.job_image import require_job_image
@@ -19,9 +19,6 @@ from bgci.operations.job_login import require_secret
 from bgci.operations.owned_apps import require_owned
 from bgci.operations.rendering import Rendered, masked
 from bgci.reporting.diff import job_difference
-
-# Seconds to restore the earlier jobs; the second after a signal, because a CI system sends SIGKILL soon.
-RESTORED, RESTORED_ABORTED = 30.0, 2.0
 
 
 def publish(context: Context, rendered: Rendered) -> None:
@@ -87,7 +84,7 @@ def _replace(
             _create(metronome, job, new=not earlier[job_id])
             context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")
     except BaseException as error:
-        with within(RESTORED_ABORTED if isinstance(error, AbortedError) else RESTORED):
+        with cleanup():
             whole = _restore(context, metronome, touched, earlier)
         if isinstance(error, BgciError) and whole:
             raise amended(error, more="The earlier jobs were restored.") from error

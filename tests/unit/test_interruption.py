@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -147,6 +148,31 @@ def test_an_outer_deadline_is_suspended_within_an_inner_one_and_continues_within
             interruption.pause(0.2)
             assert interruption.left() <= LONG - 0.2
         assert interruption.left() <= LONG - 0.2
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (AbortedError("Aborted.", signal_number=15, remedy=""), interruption.CLEANUP_ABORTED),
+        (None, interruption.CLEANUP),
+    ],
+)
+def test_a_cleanup_has_time_after_the_deadline_and_less_after_a_signal(
+    error: AbortedError | None, seconds: float
+) -> None:
+    found: list[float] = []
+
+    def work() -> None:
+        try:
+            if error:
+                raise error
+        finally:
+            with interruption.cleanup():
+                found.append(interruption.left())
+
+    with interruption.within(0), suppress(AbortedError):
+        work()
+    assert seconds - 1 < found[0] <= seconds
 
 
 def test_a_deadline_holds_only_in_its_thread() -> None:
