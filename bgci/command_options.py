@@ -21,7 +21,7 @@ from bgci import configuration, redaction
 from bgci.appdef.job_document import VARIABLE, decode_job
 from bgci.bounded import json_value
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES
-from bgci.errors import UsageError
+from bgci.errors import InvalidError, UsageError
 from bgci.option import Option
 from bgci.options import FILE, OPTIONS, Settings
 
@@ -32,7 +32,20 @@ def default_values(path: str) -> dict[str, Any]:
     Inside a job its document takes precedence over the file. Raises UsageError or InvalidError.
     """
     text = os.environ.get(VARIABLE)
-    return read_file(path) | (decode_job(text).defaults if text else {})
+    return read_file(path) | (_of_job(text) if text else {})
+
+
+def _of_job(text: str) -> dict[str, Any]:
+    """The values of options in a job's document. Raises InvalidError."""
+    found = decode_job(text).defaults
+    for option in (OPTIONS[name] for name in found if name in OPTIONS):
+        value = found[option.key]
+        if isinstance(value, dict) or (isinstance(value, list) and not option.repeatable):
+            raise InvalidError(
+                f"{VARIABLE} has {type(value).__name__} as the option {option.name}.",
+                remedy="Publish the jobs again with `bgci publish`.",
+            )
+    return found
 
 
 class SettingsCommand(TyperCommand):

@@ -124,6 +124,13 @@ def test_no_request_follows_one_that_has_used_up_the_time(home: Path, cluster: C
     assert cluster.asked.count("app") == 1
 
 
+def test_synthetic_traffic_that_does_not_end_in_time_is_not_counted(home: Path, cluster: Cluster) -> None:
+    cluster.answering("instance", HOSTILE["a body that trickles"])
+    ended = run(home, list(COMMANDS["judge"]), environment(cluster))
+    assert ended.code == 11
+    assert "baseline 0 in 0" in ended.err
+
+
 # The answers that once took most, and where.
 LARGE_AT = {
     "apps of many labels": "apps",

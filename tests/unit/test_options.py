@@ -322,8 +322,16 @@ def test_numbers_of_thousands_of_digits_are_exit_2(directory: Path) -> None:
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), given[0]
 
 
-def test_a_damaged_job_is_exit_3(directory: Path) -> None:
-    done = bgci(directory, "canary", BGCI_JOB="{")
+@pytest.mark.parametrize(
+    "document",
+    [
+        "{",
+        '{"app": "web", "revision": "v1", "image": "x", "definition": {}, "options": {"insecure": []}}',
+        '{"app": "web", "revision": "v1", "image": "x", "definition": {}, "options": {"dry_run": {}}}',
+    ],
+)
+def test_a_damaged_job_is_exit_3(directory: Path, document: str) -> None:
+    done = bgci(directory, "canary", BGCI_JOB=document)
     assert done.returncode == 3
     assert "bgci publish" in done.stderr
 
