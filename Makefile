@@ -14,7 +14,7 @@ help:
 	@echo "make prove-faults  every fault at every request of a release, on virtual time (more than an hour on one core; what is missing of it)"
 	@echo "make prove-signals  20,000 signals at random moments of all stages, on virtual time, or what is missing of them (about an hour on one core)"
 	@echo "make fuzz   each fuzz test for SECONDS=300, driven by the branches that an input takes; for the nights"
-	@echo "make bench-hostile  memory and time of each command for each hostile answer; hours, PART=30 for a sample"
+	@echo "make bench-hostile  memory and time of each command for each hostile answer; hours, PART=30 or SAMPLE=1 for less"
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
@@ -56,7 +56,7 @@ fuzz: .venv/ready
 	.venv/bin/python bench/fuzz.py --seconds $(or $(SECONDS),300)
 
 bench-hostile: .venv/ready
-	.venv/bin/python bench/hostile.py $(if $(PART),--part $(PART))
+	.venv/bin/python bench/hostile.py $(if $(PART),--part $(PART)) $(if $(SAMPLE),--sample)
 
 ci-tools: .venv/ready
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt \
