@@ -14,6 +14,7 @@ from bgci.bounded import json_value, reason, unpacked
 from bgci.errors import InvalidError
 
 VARIABLE = "BGCI_JOB"
+RARE = ("baseline", "known")  # fields that are left out while empty
 LARGE_PARTS = 3  # parts of a definition that a message names
 
 
@@ -26,6 +27,7 @@ class JobDocument:
     suite, variables: the text of a test suite that has checks for the preview, which runs inside the job, and its
     variables; both empty without such checks. Without environment variables, which can be secrets.
     baseline: the definition of the earlier app, for a rollback after its deletion.
+    known: the two apps as the command that starts the run has seen them, for this run only (operations.job_knowledge).
     """
 
     app: str
@@ -37,10 +39,11 @@ class JobDocument:
     suite: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     def encoded(self, *, compressed: bool = False) -> str:
         """The value of the variable. The same document gives the same text; compressed: gzip, then base64."""
-        document = {name: value for name, value in asdict(self).items() if value or name != "baseline"}
+        document = {name: value for name, value in asdict(self).items() if value or name not in RARE}
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode() if compressed else text
 

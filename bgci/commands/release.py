@@ -153,6 +153,7 @@ def _promote(context: Context, release: Release, changed: bool, outside: Outside
     outside.require_goal(Goal(Kind.PROMOTE, release.revision, target=instances(release.definition or {})))
     with context.part("promote"):
         promoted = reach(context, Kind.PROMOTE, release, checked=True)
+    outside.poll()  # a job's end is known some seconds later
     if changed and not promoted:
         context.result = replace(context.result, changed=True, message=context.result.reached)
     context.result = replace(context.result, message=outside.named(context.result.message or ""))

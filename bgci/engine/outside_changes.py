@@ -6,11 +6,11 @@ and ends if going on would undo the change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from bgci.engine.decisions import Action, Delete, Fail, Goal, Kill, Kind, Restore, Scale
-from bgci.engine.observation import App, Observation
+from bgci.engine.observation import App, Observation, Task
 from bgci.errors import ConflictError
 
 MOST_RESIZES = 3  # outside changes of one app's size: probably an autoscaler works against the run
@@ -113,10 +113,9 @@ class OutsideChanges:
 
     def named(self, message: str) -> str:
         """The message, completed by every change that it does not mention."""
-        more = [text for text in self._texts() if text not in message]
-        return " ".join([f"{message.rstrip('.')}.", *more]) if more else message
+        return completed(message, self.texts())
 
-    def _texts(self) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
         """One sentence for each change, and one for all sizes of an app that was resized repeatedly."""
         for app_id in dict.fromkeys(change.app_id for change in self.changes):
             often = self._resized_often(app_id)
@@ -145,6 +144,26 @@ class OutsideChanges:
                 remedy = f"Stop the autoscaler of {change.app_id} until the release has ended, and run the same command"
                 return _refused(often, f"{remedy} again.", goal)
         return None
+
+
+def completed(message: str, texts: Iterable[str]) -> str:
+    """The message, completed by every text that it does not have."""
+    more = [text for text in texts if text not in message]
+    return " ".join([f"{message.rstrip('.')}.", *more]) if more else message
+
+
+def compared(app: App, revision: str) -> App:
+    """Only the facts of an app with which a later observation is compared. ``revision``: of the release, whose tasks
+    must not turn bad."""
+    tasks = tuple(Task(task.id, None) for task in app.tasks) if app.revision == revision else ()
+    return App(
+        app.id,
+        app.instances,
+        tasks,
+        app.revision,
+        last_scaling_at=app.last_scaling_at,
+        configured_at=app.configured_at,
+    )
 
 
 def _refused(what: str, remedy: str, goal: Goal) -> Fail:

@@ -41,6 +41,7 @@ class AppLock:
         gone: Callable[[Owner], bool],
     ) -> None:
         self.me = me
+        self.taken_at = 0.0  # by the server's clock; 0 without a lock
         self._gone = gone
         self._given = marathon
         self._marathon = marathon.free()
@@ -163,7 +164,7 @@ class AppLock:
         """Record that the lock is held."""
         for earlier in [one for one in self._own if one != lock.id]:
             self._delete(earlier)
-        self._valid_until = self._asked + LEASE - MARGIN
+        self._valid_until, self.taken_at = self._asked + LEASE - MARGIN, lock.renewed
         app = lock_app(self._app_id, lock.id, self.me)
         self._renewal = _Renewal(self._given.apart(), lock, app["labels"], self._renewed)
         self._needed = True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bgci.appdef.job_document import VARIABLE, JobDocument, decode_job
 from bgci.appdef.names import check_revision, parse_app
 from bgci.bounded import MOST_OF_A_FILE, file_text, reason
+from bgci.engine.outside_changes import compared
 from bgci.errors import NAMES, AbortedError, BgciError, DeadlineError, Failure, UnavailableError, UsageError, exit_code
 from bgci.interruption import SLACK, noted_signals, within
 from bgci.operations.app_lock import DELETED, DELETED_ABORTED, DELETED_LATE, AppLock
@@ -30,6 +31,7 @@ from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, 
 from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain, write_error
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
+from bgci.reporting.rollout_record import encoded
 
 if TYPE_CHECKING:
     from bgci.engine.observation import App, Observation
@@ -65,6 +67,7 @@ class Context(Connections):
         self.command = command
         self.planned: Observation | None = None  # state at the end of a dry run's plan, for the next goal
         self.known: tuple[App, ...] = ()  # the apps as this command has left or observed them; empty if unknown
+        self.noticed: tuple[str, ...] = ()  # the changes by others until now, as sentences
         self.lock: AppLock | None = None  # of the app, once this command has taken it
         self.reader_gone = False  # the reader of the answer has closed the pipe
         self.result = Result(insecure=True if settings.insecure else None)
@@ -114,12 +117,18 @@ class Context(Connections):
         if "journal" in self.__dict__:
             self.journal.close()
         if in_job():
-            _print_for_follower(RESULT_LINE, json.dumps({"exit_code": code, **self.result.document()}))
+            known = encoded(tuple(compared(app, self.settings.revision) for app in self.known))
+            found = {"exit_code": code, "known": known, "noticed": self.noticed, **self.result.document()}
+            _print_for_follower(RESULT_LINE, json.dumps(found))
         self._write_result(code)
         if recorded or self.result.plan:
             self._page()
             self._write_result(code)
         self._report_to_ci(code)
+
+    def notice(self, changes: Iterable[str]) -> None:
+        """Remember changes by others, for the last message of the command."""
+        self.noticed = tuple(dict.fromkeys([*self.noticed, *changes]))
 
     def unlock(self, seconds: float = DELETED) -> None:
         """Remove the lock of the app within so many seconds."""

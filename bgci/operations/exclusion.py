@@ -64,10 +64,16 @@ def _may_go_without(context: Context, way: Way, error: DeniedError) -> bool:
 
 def other_locks(context: Context) -> list[Lock]:
     """The live locks of other commands. One whose owner has certainly ended is not among them."""
+    return other_locks_now(context)[0]
+
+
+def other_locks_now(context: Context) -> tuple[list[Lock], float]:
+    """The same, and the time of the server in seconds; 0 if unknown."""
     listed, at = context.cluster.marathon.locks(context.app_id)
     gone = HasEnded(context.cluster.task_log)
     others = [lock for lock in listed if not (context.lock and context.lock.owns(lock.id))]
-    return [lock for lock in others if not (lock.owner and gone(lock.owner)) and not (at and at >= lock.ends)]
+    live = [lock for lock in others if not (lock.owner and gone(lock.owner)) and not (at and at >= lock.ends)]
+    return live, at
 
 
 def lock_row(lock: Lock) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bgci.engine.decisions import Kind, Release
 from bgci.engine.lock import Way
+from bgci.engine.outside_changes import completed
 from bgci.errors import AbortedError, BgciError, UsageError, amended
 from bgci.interruption import SLACK, signals, within
 from bgci.operations.balancer_settings import require_servable
@@ -16,9 +17,10 @@ from bgci.operations.canary_size import CanarySize, size_of
 from bgci.operations.context import Context, stage
 from bgci.operations.dry_run import plan_goal
 from bgci.operations.exclusion import take_lock
+from bgci.operations.job_knowledge import known_in_job
 from bgci.operations.job_run import follow
 from bgci.operations.kept_baseline import keep_for_job
-from bgci.operations.owned_apps import check_strangers, require_owned, require_readable
+from bgci.operations.owned_apps import check_strangers, group_apps, require_owned, require_readable
 from bgci.operations.planning import GoalRequest, driver_of, goal_request, release_to_undo
 from bgci.operations.preview import preview, remove_previews
 from bgci.operations.rendering import known_group, load, marathon_version
@@ -89,8 +91,10 @@ def _reached(
     if by_job:
         require_owned(context, release.group if release else known_group(context))
         keep_for_job(context)
-        context.known = ()
-        return follow(context, kind, release, size)
+        known, context.known = context.known, ()
+        return follow(context, kind, release, size, known)
+    if kind.value == context.command:
+        context.known = known_in_job(context)
     if kind is Kind.ROLLBACK:
         require_owned(context, known_group(context))
         if context.settings.cut:
@@ -134,9 +138,10 @@ def _directly(context: Context, request: GoalRequest, *, checked: bool) -> bool:
     kind, strategy = request.goal.kind.value, request.policy.strategy
     context.console.info(f"Goal: {kind} {request.release.revision} of {context.app_id} ({strategy}).")
     try:
-        known, context.known = context.known, ()
+        known, context.known = context.known or group_apps(mine), ()
         outcome = driver.run(request.release, request.goal, request.policy, known)
         context.known = outcome.observation.apps
+        context.notice(outcome.noticed)
     except (BgciError, AbortedError):
         if driver.last:
             context.result = replace(context.result, state=summary(driver.last))
@@ -149,6 +154,7 @@ def _report(context: Context, outcome: RolloutResult) -> None:
     """The outcome for the log and for ``result.json``."""
     times = outcome.times
     message = outcome.message if outcome.actions else f"Nothing to do. {outcome.message}"
+    message = completed(message, context.noticed)
     context.result = replace(
         context.result,
         message=message,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import job_document
@@ -14,6 +15,8 @@ from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
+from bgci.engine.observation import App
+from bgci.engine.outside_changes import completed
 from bgci.errors import (
     ERRORS,
     NAMES,
@@ -28,8 +31,9 @@ from bgci.errors import (
 from bgci.interruption import cleanup, pause, within
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
+from bgci.operations.job_knowledge import informed
 from bgci.operations.job_login import TO_LOG_IN, has_login
-from bgci.operations.job_options import honoured
+from bgci.operations.job_options import OptionChange, honoured
 from bgci.operations.planning import GoalRequest, goal_request, next_step, observer_of, release_to_undo
 from bgci.operations.publishing import needed_metronome
 from bgci.operations.run_watch import FASTEST_POLL, RunWatch
@@ -39,9 +43,12 @@ ENDING = 0.5  # seconds for requests after a deadline: to read the end of the ru
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 
 
-def follow(context: Context, kind: Kind, release: Release | None, size: CanarySize) -> bool:
+def follow(
+    context: Context, kind: Kind, release: Release | None, size: CanarySize, known: tuple[App, ...] = ()
+) -> bool:
     """Start a run of the job, or join the active one, and end with its result. Returns whether it changed anything.
 
+    known: the apps as an earlier stage of the same command has left or observed them.
     Raises the error of the run's own exit code. Stops the run after --timeout: UnhealthyError if the revision is not
     healthy by then, otherwise DeadlineError. Raises ConflictError if the options differ from those of the job.
     """
@@ -61,7 +68,9 @@ def follow(context: Context, kind: Kind, release: Release | None, size: CanarySi
     watch = RunWatch(context, metronome, job_id)
     try:
         with within(context.settings.timeout + ENDING):
-            watch.run_id = _joined_or_started(context, metronome, job, kind, release, size)
+            watch.run_id = _joined_or_started(
+                context, metronome, job, honoured(context, job, kind, release, size), known
+            )
             context.result = replace(context.result, job=job_id, run=watch.run_id)
             state = watch.to_the_end()
     except AbortedError:
@@ -140,10 +149,14 @@ def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
 
 
 def _joined_or_started(
-    context: Context, metronome: Metronome, job: Job, kind: Kind, release: Release | None, size: CanarySize
+    context: Context,
+    metronome: Metronome,
+    job: Job,
+    wanted: tuple[dict[str, Any], list[OptionChange]],
+    known: tuple[App, ...],
 ) -> str:
-    """The id of the run."""
-    spec, changes = honoured(context, job, kind, release, size)
+    """The id of the run. wanted: the job's definition for it, and what changes with that."""
+    spec, changes = wanted
     if job.active_runs:
         run_id = job.active_runs[0].id
         if changes:
@@ -153,10 +166,10 @@ def _joined_or_started(
             )
         context.console.info(f"Joining run {run_id} of {job.id}, which is active.")
         return run_id
-    if changes:
-        metronome.update(spec)
-        context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
-    run = _started(metronome, job.id)
+    with informed(context, metronome, job.spec, spec, known):
+        if changes:
+            context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
+        run = _started(metronome, job.id)
     context.console.step(f"Started {job.id}, run {run.id}.")
     return run.id
 
@@ -202,7 +215,11 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
         context.result = context.result.followed_by(watch.result.copied)
         code, message = watch.result.exit_code, watch.result.message
         if code == 0 and state.status == "SUCCESS":
-            context.console.result(message or "The job succeeded.")
+            context.known = watch.result.known
+            context.notice(watch.result.noticed)
+            message = completed(message or "The job succeeded.", context.noticed)
+            context.result = replace(context.result, message=message)
+            context.console.result(message)
             return
         if code:
             message = message or f"{where} failed with exit code {code}."

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 from bgci.engine.decisions import Goal
-from bgci.engine.observation import Observation
-from bgci.engine.outside_changes import Change, OutsideChanges
-from bgci.engine.ownership import same_group
+from bgci.engine.observation import App, Observation
+from bgci.engine.outside_changes import Change, OutsideChanges, completed
 from bgci.errors import ConflictError, DeniedError, UnavailableError
 from bgci.interruption import left
 from bgci.operations.context import Context
-from bgci.operations.owned_apps import require_owned
+from bgci.operations.owned_apps import group_apps, require_owned
 
 
 class OutsideWatch:
@@ -23,18 +22,20 @@ class OutsideWatch:
 
     def remember(self) -> None:
         """Accept the current state, unless the engine has just observed it."""
-        if not self._context.known and (seen := self._seen()):
-            self._context.known = seen.apps
+        if not self._context.known:
+            self._context.known = seen_apps(self._context) or ()
 
     def poll(self) -> None:
         """Warn of each change since the last observation."""
-        if not (seen := self._seen()):
+        apps = seen_apps(self._context)
+        if apps is None:
             return
         known = len(self._found)
-        self._found = self._changes().observed(seen).changes
-        self._context.known = seen.apps
+        self._found = self._changes().observed(Observation(time.time(), apps, ())).changes
+        self._context.known = apps
         for change in self._found[known:]:
             self._context.console.warn(str(change))
+        self._context.notice(map(str, self._found[known:]))
 
     def require_goal(self, goal: Goal) -> None:
         """Check before the next stage. Raises ConflictError if its goal would undo an outside change."""
@@ -44,17 +45,17 @@ class OutsideWatch:
 
     def named(self, message: str) -> str:
         """The message, completed by every change that it does not mention."""
-        return self._changes().named(message)
+        return completed(message, self._context.noticed)
 
     def _changes(self) -> OutsideChanges:
         return OutsideChanges(known={app.id: app for app in self._context.known}, changes=self._found)
 
-    def _seen(self) -> Observation | None:
-        try:
-            mine = require_owned(self._context)
-        except (ConflictError, DeniedError, UnavailableError):
-            if left() <= 0:
-                raise
-            return None  # the next stage reports the error
-        apps = tuple(one.app for one in mine.apps if same_group(one.group, mine.claim.group))
-        return Observation(time.time(), apps, ())
+
+def seen_apps(context: Context) -> tuple[App, ...] | None:
+    """The apps as they are now; None where that cannot be read."""
+    try:
+        return group_apps(require_owned(context))
+    except (ConflictError, DeniedError, UnavailableError):
+        if left() <= 0:
+            raise
+        return None  # the next stage reports the error

@@ -15,7 +15,8 @@ from bgci.dcos.marathon import Marathon, unreadable
 from bgci.dcos.marathon_lb import Endpoint, LoadBalancer
 from bgci.dcos.running_app import RunningApp, endpoints
 from bgci.engine.decisions import Release
-from bgci.engine.ownership import Claim, conflict, folder
+from bgci.engine.observation import App
+from bgci.engine.ownership import Claim, conflict, folder, same_group
 from bgci.errors import ConflictError, UnavailableError
 from bgci.interruption import cleanup, pause
 from bgci.operations.context import Context
@@ -35,6 +36,11 @@ class Owned:
 def require_owned(context: Context, group: str = "") -> Owned:
     """Our running apps for this command. ``group``: of the definition, empty without one."""
     return owned(context.cluster.marathon, claim_of(context, group))
+
+
+def group_apps(mine: Owned) -> tuple[App, ...]:
+    """The apps of our group, as the engine observes them."""
+    return tuple(one.app for one in mine.apps if same_group(one.group, mine.claim.group))
 
 
 def claim_of(context: Context, group: str = "") -> Claim:

@@ -27,6 +27,7 @@ class RolloutResult:
     observation: Observation
     times: Stopwatch
     actions: int
+    noticed: tuple[str, ...] = ()  # the changes by others, as sentences
 
 
 class Driver:
@@ -69,7 +70,8 @@ class Driver:
                 match step:
                     case Done(message):
                         watch.stop()
-                        return RolloutResult(message, observation, watch, actions)
+                        noticed = tuple(rollout.memory.outside.texts())
+                        return RolloutResult(message, observation, watch, actions, noticed)
                     case Fail(message, remedy, ending):
                         raise ending(f"{message} {self._diagnosis.text}".rstrip(), remedy=remedy)
                     case Wait():

@@ -7,18 +7,23 @@ from typing import Any
 
 from bgci.bounded import json_value
 from bgci.dcos.json_answer import JsonAnswer
+from bgci.engine.observation import App
 from bgci.errors import NAMES, UnavailableError
 from bgci.operations.result import Json, Result
+from bgci.reporting.rollout_record import decoded
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """exit_code: None where it is none of bgci's. copied: becomes the result of the command that follows the run."""
+    """exit_code: None where it is none of bgci's. copied: becomes the result of the command that follows the run.
+    known: the two apps as the run has left them; empty if unknown. noticed: the changes by others, as sentences."""
 
     exit_code: int | None
     message: str
     remedy: str
     copied: Result
+    known: tuple[App, ...] = ()
+    noticed: tuple[str, ...] = ()
 
 
 def run_result(text: str) -> RunResult | None:
@@ -37,7 +42,14 @@ def run_result(text: str) -> RunResult | None:
         reached=_known(found["reached"], JsonAnswer.text),
     )
     valid = isinstance(code, int) and not isinstance(code, bool) and code in NAMES
-    return RunResult(code if valid else None, message or "", _known(found["remedy"], JsonAnswer.text) or "", copied)
+    return RunResult(
+        code if valid else None,
+        message or "",
+        _known(found["remedy"], JsonAnswer.text) or "",
+        copied,
+        _known(found["known"], _apps) or (),
+        _known(found["noticed"], _texts) or (),
+    )
 
 
 def _known(found: JsonAnswer, read: Any) -> Any:
@@ -61,6 +73,18 @@ def _state(found: JsonAnswer) -> Json:
             for one in found["load_balancers"].items()
         ],
     }
+
+
+def _apps(found: JsonAnswer) -> tuple[App, ...]:
+    try:
+        apps: tuple[App, ...] = decoded(tuple[App, ...], found.value)
+    except ValueError:
+        return ()
+    return apps
+
+
+def _texts(found: JsonAnswer) -> tuple[str, ...]:
+    return tuple(one.text() for one in found.items())
 
 
 def _app(app: JsonAnswer) -> Json:
