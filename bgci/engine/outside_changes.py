@@ -138,8 +138,9 @@ class OutsideChanges:
             if ours and change.shrinks:
                 return _refused(str(change), _after_ours(change, goal), goal)
             if not ours and goal.kind is Kind.CANARY and change.ends:
-                lost = f"{change} Only {goal.revision} is left to serve."
-                return _refused(lost, _after_the_baseline(change, goal), goal)
+                canary = any(app.revision == goal.revision for app in self.known.values())
+                left = f"Only {goal.revision} is left to serve." if canary else "No other app is left to serve."
+                return _refused(f"{change} {left}", _after_the_baseline(change, goal), goal)
             if often := self._resized_often(change.app_id):
                 remedy = f"Stop the autoscaler of {change.app_id} until the release has ended, and run the same command"
                 return _refused(often, f"{remedy} again.", goal)

@@ -96,7 +96,8 @@ class Rollout:
         self.memory = self.memory.performed(step, self._observation, self.goal, created)
 
     def needs_confirmation(self, step: Action) -> tuple[str, ...]:
-        """The ids of the apps that must be read again before the step is performed; mostly none."""
+        """The ids of the apps that must be read again before the step is performed; mostly none. Before a deletion:
+        all of them."""
         return tuple(app.id for app in self._apps() if self._stopped(step, [app]))
 
     def confirms(self, step: Action, apps: Iterable[App]) -> bool:
@@ -111,8 +112,8 @@ class Rollout:
         return self._observation.apps if self._observation else ()
 
     @staticmethod
-    def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str | int | bool | None, ...]]:
-        """The tasks that the step would stop, with the facts on which its safety depends; the sizes of their apps."""
+    def _stopped(step: Action, apps: Iterable[App]) -> set[tuple[str | float | bool | None, ...]]:
+        """The tasks that the step would stop, with the facts on which its safety depends; the sizes of the apps."""
         match step:
             case Kill(task_ids):
                 hit = [app for app in apps if any(task.id in task_ids for task in app.tasks)]
@@ -121,7 +122,11 @@ class Rollout:
                     (task.id, task.healthy, task.dying) for app in hit for task in app.tasks if task.id in task_ids
                 }
             case Delete(app_id):
-                return {(task.id, task.healthy, task.dying) for app in apps if app.id == app_id for task in app.tasks}
+                # The other app serves from then on. And a change by others that is undone with the deletion is named.
+                kept = {(app.id, app.instances, len(app.healthy), app.configured_at) for app in apps}
+                return kept | {
+                    (task.id, task.healthy, task.dying) for app in apps if app.id == app_id for task in app.tasks
+                }
             case _:
                 return set()
 

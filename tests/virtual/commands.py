@@ -36,6 +36,7 @@ from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
 from bgci.operations.connections import Connections
 from bgci.reporting import page
+from bgci.sandbox import clock as sandbox_clock
 from virtual.clock import Killed, Program, current
 from virtual.faults import Exchange, Fault
 from virtual.world import CLUSTER, LATENCY, World
@@ -56,7 +57,7 @@ class Commands:
         self.skew = 0.0
         self._restored: tuple[Path, Path] | None = None
         self.artifacts = world.directory / "artifacts"
-        self._environment = {
+        self.environment = {
             "PATH": "/nonexistent",
             "BGCI_CLUSTER_URL": CLUSTER,
             "BGCI_MARATHON_LB_URL": " ".join(world.replicas),
@@ -90,7 +91,7 @@ class Commands:
 
     async def _run(self, words: Sequence[str], artifacts: Path) -> Ended:
         out = io.StringIO()
-        program = self._program(words, {**self._environment, "BGCI_ARTIFACTS": str(artifacts)}, out)
+        program = self._program(words, {**self.environment, "BGCI_ARTIFACTS": str(artifacts)}, out)
         program.skew = self.skew
         began = self.world.clock.now
         try:
@@ -213,6 +214,7 @@ def _request(
     response = requests.Response()
     response.status_code, response.url, response.raw = status, url, _Body(text)
     response.headers["Content-Type"] = kind
+    response.headers["Date"] = f"{sandbox_clock.utc_now():%a, %d %b %Y %H:%M:%S} GMT"
     return response
 
 

@@ -176,6 +176,8 @@ def _to_the_end(commands: Commands, story: Story, case: Case, command: str) -> N
         replica.stale = 0.0
         if math.isinf(replica.down_until):
             replica.down_until = commands.world.clock.now
+        if "by somebody else" in ended.text:
+            story.problems.append(f"{command} takes a change of its own for one of somebody else: {ended.text}")
         if ended.seconds > case.timeout + LONGER:
             story.problems.append(f"{command} took {ended.seconds:.0f} s")
         if ended.code == 0:

@@ -73,6 +73,14 @@ def test_a_job_carries_exactly_one_document() -> None:
     assert canary["labels"] == {"BGCI_APP": "/web", "BGCI_REVISION": "V1.2", "BGCI_GOAL": "canary"}
 
 
+def test_what_a_command_knows_is_in_the_document_of_one_run_only() -> None:
+    job = jobs()["promote"]
+    assert "known" not in json.loads(job["run"]["env"]["BGCI_JOB"])
+    told = with_document(job, dataclasses.replace(job_document(job), known={"apps": {"/web": {"instances": 2}}}))
+    assert job_document(told).known == {"apps": {"/web": {"instances": 2}}}
+    assert with_document(told, dataclasses.replace(job_document(told), known={})) == job
+
+
 def test_a_document_gives_a_command_inside_the_job_its_options() -> None:
     assert document().defaults == {**OPTIONS, "app": "/web", "revision": "V1.2", "image": "example/a&b|c:1"}
 
@@ -194,6 +202,7 @@ def test_a_damaged_document_in_a_job_is_named(text: str) -> None:
         {"published": {"job_image": 7}},
         {"variables": []},
         {"suite": {}},
+        {"known": []},
         {"app": None},
         {"later": 1},
     ],

@@ -91,11 +91,17 @@ def test_a_kill_is_confirmed_by_the_same_tasks_in_the_same_state() -> None:
     assert not rollout.confirms(step, (BASELINE, sick))
 
 
-def test_a_delete_is_confirmed_only_without_a_new_task() -> None:
+def test_a_delete_is_confirmed_by_both_apps_as_they_were() -> None:
     rollout = Rollout(PROMOTE, Policy())
     rollout.decide(at(0.0, BASELINE, CANARY))
-    assert rollout.confirms(Delete("blue"), (BASELINE,))
-    assert not rollout.confirms(Delete("blue"), (replace(BASELINE, tasks=tasks("blue", 5)),))
+    step = Delete("blue")
+    assert rollout.needs_confirmation(step) == ("blue", "green")
+    assert rollout.confirms(step, (BASELINE, CANARY))
+    assert not rollout.confirms(step, (replace(BASELINE, tasks=tasks("blue", 5)), CANARY))
+    assert not rollout.confirms(step, (replace(BASELINE, instances=5), CANARY))
+    assert not rollout.confirms(step, (replace(BASELINE, configured_at=7.0), CANARY))
+    assert not rollout.confirms(step, (BASELINE,)), "the app that would serve alone was deleted"
+    assert not rollout.confirms(step, (BASELINE, replace(CANARY, tasks=tasks("green", 1, False))))
 
 
 def test_a_scale_needs_no_confirmation() -> None:

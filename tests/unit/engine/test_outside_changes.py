@@ -8,7 +8,7 @@ import pytest
 
 from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
-from bgci.engine.outside_changes import MOST_RESIZES, OutsideChanges
+from bgci.engine.outside_changes import MOST_RESIZES, OutsideChanges, compared
 from bgci.engine.rollout import Rollout
 from bgci.errors import ConflictError
 
@@ -93,6 +93,27 @@ def test_a_step_without_an_answer_counts_as_done_or_not_done(later: tuple[App, .
     assert texts(hand.observed(first).observed(seen(*later))) == [], "also some observations later"
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        (),
+        (GREEN,),
+        (BLUE, app("green", 0)),
+        (app("blue", 6), app("green", 1)),
+        (replace(BLUE, configured_at=9.0), replace(GREEN, configured_at=9.0)),
+        (replace(BLUE, last_scaling_at=9.0), replace(GREEN, last_scaling_at=9.0)),
+        (BLUE, GREEN),
+    ],
+)
+def test_what_is_kept_of_an_app_suffices_to_notice_each_change(later: tuple[App, ...]) -> None:
+    whole, kept = (
+        OutsideChanges(known={one.id: one for one in apps}).observed(seen(*later))
+        for apps in ((BLUE, GREEN), [compared(one, "v2") for one in (BLUE, GREEN)])
+    )
+    assert kept.changes == whole.changes
+    assert kept.restarted == whole.restarted - {task.id for task in BLUE.tasks}, "only tasks of the release turn bad"
+
+
 # -- what follows -----------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +132,13 @@ def test_a_canary_is_not_scaled_to_the_target_when_its_baseline_is_deleted_from_
     step = after((BLUE, GREEN), later, goal=CANARY)
     assert isinstance(step, Fail)
     assert "Only v2 is left to serve" in step.message
+
+
+@pytest.mark.parametrize("later", [(app("blue", 0),), ()], ids=["suspended", "deleted"])
+def test_a_baseline_that_is_taken_away_before_the_canary_exists_leaves_nothing(later: tuple[App, ...]) -> None:
+    step = after((BLUE,), later, goal=CANARY)
+    assert isinstance(step, Fail)
+    assert "No other app is left to serve" in step.message
 
 
 def test_a_promote_continues_without_its_baseline_and_reports_it() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from bgci.engine.observation import App, Task
 from bgci.operations.run_result import run_result
+from bgci.reporting.rollout_record import encoded
 
 APP = {
     "id": "/web-blue",
@@ -30,6 +32,20 @@ def test_a_result_survives_writing_and_reading() -> None:
     assert found is not None
     assert (found.exit_code, found.message, found.remedy) == (8, "m", "r")
     assert (found.copied.state, found.copied.timings, found.copied.changed) == (STATE, TIMINGS, True)
+
+
+def test_the_apps_as_the_run_has_left_them_are_read_as_they_were_written() -> None:
+    apps = (App("/web-green", 2, (Task("a", None),), "v2", last_scaling_at=1.5, configured_at=7.0),)
+    found = run_result(json.dumps({"exit_code": 0, "known": encoded(apps), "noticed": ["x", "y"]}))
+    assert found is not None
+    assert (found.known, found.noticed) == (apps, ("x", "y"))
+
+
+@pytest.mark.parametrize("wrong", [7, [], [7], {"/web": 7}, {"/web": {}}, {"/web": {"instances": "2"}}])
+def test_apps_and_changes_of_wrong_types_are_left_out(wrong: Any) -> None:
+    found = run_result(json.dumps({"exit_code": 0, "known": wrong, "noticed": wrong}))
+    assert found is not None
+    assert (found.known, found.noticed) == ((), ())
 
 
 @pytest.mark.parametrize("text", ["7", "[]", "null", "x", '"exit_code"', "[" * 5000])
