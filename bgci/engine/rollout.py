@@ -46,8 +46,6 @@ class Rollout:
                 "Correct the revision and release it again.",
                 RolledBackError,
             )
-        if isinstance(step, Done | Fail):
-            step = replace(step, message=self.memory.outside.named(step.message))
         if isinstance(step, Kill):
             step = replace(step, force=self._waits_for(step))
         if isinstance(step, Action) and self.memory.accepted_since(step, observation.now - AGAIN_AFTER):
@@ -84,7 +82,7 @@ class Rollout:
         outside = self.memory.outside.asked(lost, self._observation, answered=False)
         self.memory = replace(self.memory, unanswered_since=now if since is None else since, outside=outside)
         if since is not None and now - since >= UNANSWERED_LIMIT:
-            return Fail(problem, "Run the same command again.", UnavailableError)
+            return self._settle(Fail(problem, "Run the same command again.", UnavailableError), now)
         return self._settle(Wait(Cause.UNREACHABLE, problem), now)
 
     def locked(self, now: float, problem: str) -> Step:
@@ -139,7 +137,15 @@ class Rollout:
         )
 
     def _settle(self, step: Step, now: float) -> Step:
-        """Apply the deadline and the reload request, and remember the step."""
+        """Apply the deadline and the reload request, remember the step, and name the changes by others at an end."""
+        step = self._in_time(step, now)
+        if isinstance(step, Done | Fail):
+            return replace(step, message=self.memory.outside.named(step.message))
+        self.memory = self.memory.decided(step, now)
+        return step
+
+    def _in_time(self, step: Step, now: float) -> Step:
+        """The step, or the end of a wait that has taken too long or cannot succeed."""
         memory = self.memory
         if isinstance(step, Wait):
             began = now if memory.began is None else memory.began
@@ -150,7 +156,6 @@ class Rollout:
             quiet = now - max(memory.waiting_since, memory.reload_requested_at)
             lags = step.cause is Cause.LOAD_BALANCER and memory.waiting is Cause.LOAD_BALANCER
             step = replace(step, request_reload=step.request_reload or (lags and quiet >= RELOAD_AFTER))
-        self.memory = memory.decided(step, now)
         return step
 
     def _timed_out(self, step: Wait) -> Fail:

@@ -298,6 +298,8 @@ class Theatre:
         problems += _right_end(struck, self.code if struck is command else 0)
         if struck is not command and command.code not in (0, 6):
             problems.append(f"the command that followed it ended with {command.code}")
+        if "by somebody else" in self.text():
+            problems.append("it takes a change of its own for one of others")
         problems += self._own_time(struck)
         problems += self._artifacts(command)
         if problems:
@@ -340,6 +342,8 @@ class Theatre:
                 process = self.host.run(*words)
                 assert process.code is not None
                 story.finished.append(process.code)
+                if "by somebody else" in self.text():
+                    story.problems.append(f"then {words[0]} takes a change of its own for one of others: {self.text()}")
                 if process.code == 0:
                     break
                 if attempt == TRIES - 1 or process.code not in (5, 6, 9):

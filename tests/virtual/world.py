@@ -115,7 +115,7 @@ class Ports:
 
 
 class Checks(HealthChecker):
-    """Every task passes its checks, but for those of images that are named ``sick``."""
+    """Every task that runs passes its checks."""
 
     async def _ask(self, task: Any, check: Mapping[str, Any]) -> str | None:
         return None if task.child is not None else "not there"

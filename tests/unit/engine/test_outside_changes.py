@@ -141,6 +141,14 @@ def test_a_baseline_that_is_taken_away_before_the_canary_exists_leaves_nothing(l
     assert "No other app is left to serve" in step.message
 
 
+def test_the_message_of_a_timeout_names_the_changes_too() -> None:
+    starting = replace(GREEN, tasks=(), configured_at=9.0)
+    step = after((BLUE, GREEN), *[(BLUE, starting)] * 9, goal=CANARY, policy=Policy(timeout=5.0))
+    assert isinstance(step, Fail)
+    assert step.message.startswith("Timed out")
+    assert step.message.endswith("/web-green was restarted or changed by somebody else.")
+
+
 def test_a_promote_continues_without_its_baseline_and_reports_it() -> None:
     alone = app("green", 4)
     step = after((BLUE, alone), (alone,))
