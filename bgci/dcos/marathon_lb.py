@@ -191,13 +191,13 @@ class LoadBalancer:
         threads = int(found[1]) if (found := re.search(r"nbthread = (\d{1,5})\b", page)) else 1
         lone = len(pids) == 1
         # The file's name in marathon-lb's own head: another one may do without a child process (docs/traffic.md).
-        forks = threads if re.search(r"^\s*lua-load\s+(?:\S*/)?getpids\.lua\b", config, re.MULTILINE) else 1
+        forks = threads if re.search(r"^[ \t]*lua-load[ \t]+(?:\S*/)?getpids\.lua\b", config, re.MULTILINE) else 1
         return About(_version(page), len(older_workers(pids, lone)), lone, forks)
 
     def config(self) -> str:
         """HAProxy's live configuration. Raises UnavailableError, also for a text without a section; DeniedError."""
         text = self._text("/_haproxy_getconfig")
-        if not re.search(r"^\s*(global|defaults|frontend|listen)\b", text, re.MULTILINE):
+        if not re.search(r"^[ \t]*(global|defaults|frontend|listen)\b", text, re.MULTILINE):
             raise UnavailableError(
                 f"{self.url}/_haproxy_getconfig does not answer with HAProxy's configuration.",
                 remedy="--marathon-lb-url must lead to marathon-lb itself; otherwise run the command again.",

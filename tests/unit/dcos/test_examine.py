@@ -211,3 +211,9 @@ def test_changing_an_app_sends_only_what_changes(stub, http):
     Marathon(http).change("/web", {"labels": {"a": "b"}})
     (asked,) = stub.asked
     assert (asked.method, asked.body) == ("PUT", {"labels": {"a": "b"}})
+
+
+def test_a_configuration_of_blank_lines_is_searched_in_linear_time(stub, answer):
+    stub.tell("GET", "/_haproxy_getconfig", answer(200, "\n" * 4_000_000, "text/plain"))  # otherwise it takes hours
+    with pytest.raises(UnavailableError, match="does not answer with HAProxy's configuration"):
+        LoadBalancer(stub.url).config()
