@@ -14,9 +14,6 @@ from virtual.scenario import CASES, FAST_CASES, TWO_REPLICAS, WORLDS, Case, play
 
 from bgci.engine.lock import LEASE
 
-pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-)
 READS = 41
 AFTER_THE_EFFECT = ("SIGKILL after", "reset after")
 OTHERS = ("SIGKILL before", "503", "409 lock", "empty without effect", "invalid JSON")

@@ -70,12 +70,14 @@ class Loop(asyncio.SelectorEventLoop):
 class Program:
     """One process of bgci, as a thread that runs only while the loop stands still.
 
-    ``environment`` and ``out`` are its own. ``code``: its exit code once it has ended; -9 after a SIGKILL.
+    ``environment`` and ``out`` are its own. ``code``: its exit code once it has ended; -9 after a SIGKILL. ``files``:
+    what it has opened; the kernel closes them when it is killed.
     """
 
     def __init__(self, work: Callable[[], int], environment: dict[str, str], out: TextIO, clock: Clock) -> None:
         self.environment = environment
         self.out = out
+        self.files: list[TextIO] = []
         self.skew = 0.0
         self.code: int | None = None
         self.terminated = False  # by SIGTERM, which it has not noticed yet
@@ -135,6 +137,8 @@ class Program:
             self.code = self._work()
         except Killed:
             self.code = -9
+            for file in self.files:
+                file.close()
         finally:
             self._request = None
             self._back.release()

@@ -36,12 +36,14 @@ from bgci.dcos import tls
 from bgci.errors import AbortedError, BgciError, exit_code
 from bgci.operations.connections import Connections
 from bgci.reporting import page
+from bgci.reporting.journal import Journal
 from bgci.sandbox import clock as sandbox_clock
 from virtual.clock import Killed, Program, current
 from virtual.faults import Exchange, Fault
 from virtual.world import CLUSTER, LATENCY, World
 
 T = TypeVar("T")
+_OPEN_JOURNAL = Journal._open
 _COMMAND = typer.main.get_command(bgci.cli.app)
 
 
@@ -243,6 +245,12 @@ def _call(work: Callable[[], T], limit: float, *, settle: float = 0.0) -> T:
     return work()
 
 
+def _open_journal(self: Journal, path: Path) -> None:
+    _OPEN_JOURNAL(self, path)
+    assert self._file
+    current().files.append(self._file)
+
+
 def _has_ended(machine: str, process: str) -> bool:
     """As for programs on one machine, and each job on one of its own."""
     me = current()
@@ -272,6 +280,7 @@ def seams() -> Iterator[None]:
             (bgci.operations.app_lock, "RENEW_EVERY", 1e6),  # of real time, for a thread that is no program
             (bgci.operations.process_identity, "has_ended", _has_ended),
             (page, "write", lambda artifacts: None),
+            (Journal, "_open", _open_journal),
             (tls, "verification", lambda ca_cert, insecure: True),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
