@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bgci.engine.decisions import Action, Done, Kind, Scale
-from bgci.reporting.journal_replay import Run, replay, run_lines
+from bgci.engine.decisions import Action, Cause, Done, Fail, Kill, Kind, Scale, Wait
+from bgci.reporting.journal_replay import Moment, Run, replay, run_lines
 from bgci.reporting.timeline import timeline
 
 JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl.gz"))
@@ -20,6 +21,14 @@ JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl.gz"))
 
 def lines(journal: Path) -> list[str]:
     return gzip.decompress(journal.read_bytes()).decode().splitlines()
+
+
+def events(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines(next(one for one in JOURNALS if one.name.startswith(name)))]
+
+
+def differences(changed: list[dict[str, Any]]) -> list[Moment]:
+    return [moment for run in replay(map(json.dumps, changed)) for moment in run.differences]
 
 
 def runs(name: str) -> list[Run]:
@@ -102,6 +111,64 @@ HOLDS = {
 def test_a_recording_of_a_defect_contains_that_defect(name: str) -> None:
     text = "\n".join(line for run in runs(name) for line in run_lines(run))
     assert HOLDS[name] in text
+
+
+# In each of these the event after which it is named decides: a replay without it, or with another one, differs.
+
+
+@pytest.mark.parametrize("reason", ["lock", "changed", "unanswered"])
+def test_a_step_that_was_refused_is_decided_again_and_one_that_was_performed_is_not(reason: str) -> None:
+    recorded = events("bluegreen")
+    at = next(n for n, event in enumerate(recorded) if event.get("step", {}).get("do") == "scale")
+    scaled = recorded[at]
+    now = {"now": scaled["now"] + 0.001, "time": scaled["time"], "offset": scaled["offset"]}
+    refused, again = {**now, "event": "refused", "reason": reason, "problem": ""}, {**now, "event": "observed"}
+    before, after = recorded[: at + 1], recorded[at + 1 :]
+    assert differences([*before, refused, again, *after]) == []
+    different = differences([*before, again, *after])
+    assert isinstance(different[0].recorded, Scale)
+    assert isinstance(different[0].today, Fail), "performed: somebody else has scaled the app back"
+
+
+def test_a_lock_that_is_left_out_of_its_recording_is_another_decision() -> None:
+    assert differences(events("locked")) == []
+    assert differences([event for event in events("locked") if event["event"] != "refused"])
+
+
+def test_the_effect_of_a_request_without_an_answer_is_nobody_elses_change() -> None:
+    changed = events("lost_answer")
+    (lost,) = [event for event in changed if event["event"] == "refused"]
+    assert lost["reason"] == "unanswered"
+    lost["reason"] = "changed"  # not sent: then somebody else has scaled the app
+    assert isinstance(differences(changed)[0].today, Fail)
+
+
+def test_a_kill_that_a_new_leader_refuses_is_decided_again_only_after_a_drain() -> None:
+    moments = runs("new_leader")[0].moments
+    (refused,) = [n for n, moment in enumerate(moments) if moment.refused]
+    assert isinstance(moments[refused].recorded, Kill)
+    later = [moment.recorded for moment in moments[refused + 1 :]]
+    again = next(n for n, step in enumerate(later) if isinstance(step, Kill))
+    assert any(isinstance(step, Wait) and step.cause is Cause.DRAIN for step in later[:again])
+
+
+def test_a_look_of_half_a_minute_decides_nothing_before_the_next_one() -> None:
+    moments = runs("old_look")[0].moments
+    late = next(n for n, moment in enumerate(moments[1:], 1) if moment.now - moments[n - 1].now > 20)
+    assert isinstance(moments[late - 1].recorded, Wait)
+    after = moments[late].recorded
+    assert isinstance(after, Wait)
+    assert after.cause is Cause.DRAIN
+    assert not any(isinstance(moment.recorded, Kill) for moment in moments[:late])
+
+
+def test_a_canary_that_is_unhealthy_at_another_deadline_is_another_decision() -> None:
+    changed = events("unhealthy")
+    (canary,) = [event for event in changed if event.get("goal", {}).get("kind") == "canary"]
+    canary["policy"]["timeout"] += 600.0
+    (different,) = differences(changed)
+    assert isinstance(different.recorded, Fail)
+    assert isinstance(different.today, Wait)
 
 
 def test_each_action_has_its_reason() -> None:
