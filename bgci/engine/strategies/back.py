@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
 from bgci.engine.memory import ROOM_LIMIT
-from bgci.engine.observation import Observation, Serving, Task
+from bgci.engine.observation import Observation, Replica, Serving, Task
 from bgci.engine.preconditions import (
     drained,
     unless_starting,
@@ -15,6 +15,7 @@ from bgci.engine.preconditions import (
     until_serving,
 )
 from bgci.engine.removal import remove_drained, remove_unused
+from bgci.engine.rotation import drained_by_rule
 from bgci.engine.situation import Hybrid
 
 AS_BEFORE = "That many ran when the canary was created."
@@ -137,10 +138,10 @@ def restore_role_order(hybrid: Hybrid) -> Step:
     engine never scales the canary down for it: Marathon kills a running task before an instance that is not launched
     (ScalingProposition.weight).
     """
-    baseline, canary, observation = hybrid.baseline, hybrid.canary, hybrid.observation
+    baseline, canary = hybrid.baseline, hybrid.canary
     if baseline.instances >= hybrid.initial_instances and hybrid.can_swap_roles(baseline.instances):
         return go_back(hybrid)
-    most = 2 * min(hybrid.drainable, len(baseline.healthy)) > observation.least_in_rotation
+    most = 2 * min(hybrid.drainable, len(baseline.healthy)) > _least_with_swapped_roles(hybrid)
     if most and hybrid.can_swap_roles(hybrid.initial_instances):
         return go_back(hybrid)
     surplus = remove_unused(canary, 1, hybrid)
@@ -150,6 +151,19 @@ def restore_role_order(hybrid: Hybrid) -> Step:
         return until_launched(canary, 1)
     last = "It must be the app that was scaled last again, for marathon-lb to drain the baseline."
     return Scale(canary.id, canary.instances + 1, placeholder=True, because=last)
+
+
+def _least_with_swapped_roles(hybrid: Hybrid) -> int:
+    """How many tasks stay in rotation while a load balancer drains the canary: it can do that before it sees the
+    restored order, and the canary's tasks are then DOWN for two checks."""
+    baseline, canary = hybrid.baseline, hybrid.canary
+    drains = drained_by_rule(canary.instances, len(baseline.healthy), baseline.target or canary.instances)
+
+    def least(replica: Replica) -> int:
+        drained = sum(replica.server(task.id).serving is Serving.MAINT for task in canary.tasks)
+        return hybrid.observation.in_rotation(replica) - max(0, drains - drained)
+
+    return min(map(least, hybrid.observation.replicas), default=0)
 
 
 def _needed(hybrid: Hybrid) -> int:

@@ -84,6 +84,15 @@ def test_the_role_order_is_not_restored_while_that_would_drain_every_serving_tas
     assert decide(look("U", "M", *apps), Kind.PROMOTE, 1) == Scale("blue", 2)
 
 
+def test_the_role_order_is_not_restored_while_a_load_balancer_can_drain_the_canary_before_it() -> None:
+    """It would drain the only task of the baseline in rotation, and the canary's would be DOWN for two checks."""
+    apps = app(0, 2, "HH", 3, last=9.0), app(1, 3, "HHs", 3)
+    assert decide(look("MU", "UUs", *apps), Kind.PROMOTE, 3) == Scale("blue", 3)
+    assert decide(look("UUU", "MM", app(0, 3, "HHH", 4, last=9.0), app(1, 3, "HHs", 4)), Kind.PROMOTE, 4) == Kill(
+        ("green.2",)
+    )
+
+
 def test_h70_a_kill_waits_while_a_killed_task_can_be_among_the_listed_ones() -> None:
     """``green.0`` of a canary of 4 was killed and is listed as running. A second kill of it would make Marathon stop
     ``green.1``, which serves."""
