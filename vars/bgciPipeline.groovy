@@ -43,7 +43,7 @@ private void pass(Map own) {
 
 private void release(Map own, Map options) {
     Map rendered = rendered(options)
-    // begun: a stage that changes the app has begun; rolledBack: bgci has rolled back; manifest: of the tested artifacts.
+    // begun: a stage that changes the app has begun; rolledBack: bgci has done it; manifest: of the tested artifacts.
     Map progress = [begun: false, asking: false, rolledBack: false, manifest: '']
     try {
         node(own.label) {

@@ -158,13 +158,14 @@ def test_update_overrides_the_id_and_refuses_embedded_history(metronome: Metrono
 
 
 def test_run_is_initial_then_active_then_in_the_history(metronome: Metronome, name: str) -> None:
-    run = start(metronome, job(name, "sleep 1"))
+    run = start(metronome, job(name, "sleep 4"))
     assert RUN_ID.fullmatch(run["id"])
     assert TIME.fullmatch(run["createdAt"])
     assert (run["jobId"], run["status"], run["completedAt"], run["tasks"]) == (f"team.{name}", "INITIAL", None, [])
     path = f"/v1/jobs/team.{name}/runs/{run['id']}"
-    active = until(lambda: (r := metronome.get(path).json())["status"] == "ACTIVE" and r)
-    assert active["tasks"][0]["status"] == "TASK_RUNNING"
+    active = until(lambda: (r := metronome.get(path).json())["status"] == "ACTIVE" and r["tasks"] and r)
+    assert active["tasks"][0]["status"] in ("TASK_STARTING", "TASK_RUNNING")
+    until(lambda: metronome.get(path).json()["tasks"][0]["status"] == "TASK_RUNNING")
     assert active["tasks"][0]["id"].startswith(f"team_{name}_{run['id']}.")
     assert [r["id"] for r in metronome.get(f"/v1/jobs/team.{name}/runs").json()] == [run["id"]]
     place, entry = outcome(metronome, run)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -74,10 +76,13 @@ def test_requests_choose_status_size_and_duration(task_server: Start, port: int,
 def test_several_requests_use_one_connection(task_server: Start, port: int, get: Any) -> None:
     task_server(port)
     started(get)
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+        connection.connect()
+        first = connection.sock
         for _ in range(2):
-            connection.sendall(b"GET /idle HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read()), connection.sock) == (200, True, first)
 
 
 def test_health_fails_by_setting(task_server: Start, port: int, get: Any) -> None:
