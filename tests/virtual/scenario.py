@@ -182,7 +182,7 @@ def _to_the_end(commands: Commands, story: Story, case: Case, command: str) -> N
             story.problems.append(f"{command} took {ended.seconds:.0f} s")
         if ended.code == 0:
             return
-        allowed = RIGHT_CODES["killed" if "SIGKILL" in story.fault else "failed"]
+        allowed: tuple[int, ...] = RIGHT_CODES["killed" if "SIGKILL" in story.fault else "failed"]
         allowed += (8,) if case.down > case.timeout else ()  # the canary can be launched at the very deadline
         if ended.code not in allowed or attempt > 1:
             story.problems.append(f"{command} ended with {ended.code}: {ended.text.strip().splitlines()[-2:]}")
