@@ -18,7 +18,7 @@ help:
 	@echo "make ci-tools  what the tests of the CI systems' wrappers run with; without it they are skipped"
 	@echo "make image-tools  what the test of the container image is built with; without it it is skipped"
 	@echo "make coverage  branches that the fast tests take, and those of the engine that they do not"
-	@echo "make prove  every state of the engine's model, up to four instances at two load balancers: hours"
+	@echo "make prove  every state of the engine's model, up to four instances at two load balancers (about an hour on one core; what is missing of it)"
 	@echo "make zipapp  dist/bgci.pyz: bgci and all it needs in one file, for any Python 3.10 or later"
 	@echo "make dist   a release's files in dist/: wheel, source distribution, bgci.pyz, bill of materials, checksums"
 	@echo "make release VERSION=0.2.0  version, changelog, commit, tags and dist/; pushes nothing"

@@ -57,6 +57,7 @@ class Scope:
         parts = [f"{self.before} to {self.target} instances, {self.replicas} load balancers"]
         if self.everywhere is not None:
             parts.append(f"from everywhere ({self.everywhere} missing, {self.dying} ending)")
+        parts += ["no instance more"] * (not self.more)
         parts += ["delayed reloads"] * self.delayed + ["killed tasks listed as running"] * self.lists_running
         parts += [f"TARGET of the baseline {self.label}"] * (self.label != -1)
         parts += [f"canaries of {self.canaries}, waves of {self.waves}"]
