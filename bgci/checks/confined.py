@@ -195,7 +195,8 @@ def _answer(request: dict[str, Any], subject: bytes) -> dict[str, Any]:
         if "pattern" in request:
             return {"found": _searched(request, subject.decode("utf-8", "surrogatepass"))}
         try:
-            document = json_value(subject)
+            with _limited(request["seconds"]):
+                document = json_value(subject)
         except UnusableJsonError as error:
             return {"unusable": str(error)}
         except ValueError:
