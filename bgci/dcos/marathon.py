@@ -17,7 +17,7 @@ from bgci.dcos.http_session import http_date
 from bgci.dcos.json_answer import JsonAnswer
 from bgci.dcos.lock_apps import LOCK_LABEL, read_lock
 from bgci.dcos.permissions import of_request
-from bgci.dcos.running_app import RunningApp, queue_entry, running_app
+from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
 from bgci.dcos.service import Service
 from bgci.engine.lock import Lock
 from bgci.errors import ConflictError, DeniedError
@@ -171,8 +171,8 @@ class Marathon(Service):
         """Deletes the app, if it exists, cancelling a deployment of it (Marathon's own default)."""
         self._if_there(lambda: self.http.delete(_path(app_id), params=[("force", "true")]), app_id)
 
-    def queue(self) -> list[tuple[str, str]]:
-        """The launch queue: of each app in it, the id, and why its tasks are not launched yet."""
+    def queue(self) -> list[QueueEntry]:
+        """The launch queue."""
         found = self._call(lambda: self.http.get("/v2/queue"))
         return [queue_entry(entry) for entry in found["queue"].required().items()]
 

@@ -55,6 +55,15 @@ class Address:
         return f"[{place}]:{self.port}" if ":" in place else f"{place}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """The instances of one app that Marathon has not launched yet: how many, and why."""
+
+    app_id: str
+    count: int
+    why: str
+
+
 @dataclass(frozen=True)
 class RunningApp:
     """An app as Marathon runs it. ``app``: the same for the engine.
@@ -127,10 +136,12 @@ class RunningApp:
         text = self.labels.get(STARTED_AT_LABEL, "")
         return text if moment(text) is None else ""
 
-    def queued(self, queue: Iterable[tuple[str, str]]) -> RunningApp:
-        """This app with its entry of the launch queue in ``app.trouble``. queue: as ``queue_entry`` reads it."""
-        reasons = [why for app_id, why in queue if app_id == self.id] + [self.app.trouble]
-        return replace(self, app=replace(self.app, trouble="; ".join(filter(None, reasons))))
+    def queued(self, queue: Iterable[QueueEntry]) -> RunningApp:
+        """This app with its entries of the launch queue: ``app.queued``, and the reasons in ``app.trouble``."""
+        mine = [entry for entry in queue if entry.app_id == self.id]
+        reasons = [f"{entry.count} tasks in launch queue, {entry.why}" for entry in mine] + [self.app.trouble]
+        app = replace(self.app, queued=sum(entry.count for entry in mine), trouble="; ".join(filter(None, reasons)))
+        return replace(self, app=app)
 
 
 def require_dates(apps: Iterable[RunningApp]) -> None:
@@ -195,11 +206,8 @@ def _failing_time(check: JsonAnswer) -> float:
     return float(tries * (check["intervalSeconds"].whole(60) + check["timeoutSeconds"].whole(20)))
 
 
-def queue_entry(answer: JsonAnswer) -> tuple[str, str]:
-    """The app of an entry of GET /v2/queue, and why Marathon has not launched its tasks yet.
-
-    Raises UnavailableError for a value of a wrong type.
-    """
+def queue_entry(answer: JsonAnswer) -> QueueEntry:
+    """An entry of GET /v2/queue. Raises UnavailableError for a value of a wrong type."""
     delay, offers = answer["delay"], answer["processedOffersSummary"]["rejectSummaryLastOffers"].items()
     declined = [(part["reason"].text("unknown reason"), part["declined"].whole()) for part in offers]
     left = 0.0 if delay["overdue"].flag(True) else delay["timeLeftSeconds"].number()
@@ -207,7 +215,7 @@ def queue_entry(answer: JsonAnswer) -> tuple[str, str]:
     if left <= 0 and any(count for _, count in declined):
         why += f": {', '.join(f'{reason} {count}x' for reason, count in declined if count)}"
     app_id = answer["app"]["id"].text() or answer["id"].text()
-    return app_id, f"{answer['count'].whole()} tasks in launch queue, {why}"
+    return QueueEntry(app_id, answer["count"].whole(), why)
 
 
 def endpoints(apps: Sequence[RunningApp], group: str) -> dict[str, list[Endpoint]]:

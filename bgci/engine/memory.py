@@ -9,6 +9,7 @@ from bgci.engine.decisions import Action, Cause, Create, Delete, Goal, Kill, Kin
 from bgci.engine.hold import Hold
 from bgci.engine.observation import App, Observation, Serving, Task
 from bgci.engine.outside_changes import OutsideChanges
+from bgci.engine.rotation import roles_swapped
 
 # Seconds without a launch until a run takes the cluster to have no room for one more instance (see ``removal``).
 ROOM_LIMIT = 30.0
@@ -50,6 +51,7 @@ class Memory:
     answered: frozenset[str] = frozenset()  # load balancers that were read in this run
     unanswered_since: float | None = None  # since when Marathon has not answered to a step
     outside: OutsideChanges = field(default_factory=OutsideChanges)  # outside changes during this run
+    swapped: bool = False  # the roles were, in this run: servers of the canary go to MAINT and return, perhaps unseen
     placeholder: bool = False  # this run has asked for one: the canary can be larger than its goal
     last: tuple[Step, float] | None = None  # the last step that Marathon has accepted, and when
 
@@ -83,7 +85,8 @@ class Memory:
 
     def observed(self, observation: Observation, goal: Goal) -> Memory:
         """The memory after one more observation."""
-        now, ours = observation.now, [app for app in observation.apps if app.revision == goal.revision]
+        now, apps = observation.now, sorted(observation.apps, key=lambda app: app.started_at)
+        ours = [app for app in observation.apps if app.revision == goal.revision]
         others = [app for app in observation.apps if app.revision != goal.revision and not app.stand_in]
         ours = [app for app in ours if not app.stand_in]
         known = replace(
@@ -98,6 +101,7 @@ class Memory:
             kept=self._kept_of(others),
             outside=self.outside.observed(observation),
             returning=self._returning_to(observation, goal),
+            swapped=self.swapped or (len(apps) == 2 and roles_swapped(*apps)),
         )
         for app in ours:
             known = known._judged(app, observation)._progressed(app, now)
@@ -157,9 +161,7 @@ class Memory:
         serving = {(replica.url, task.id): replica.server(task.id).serving for replica, task in pairs}
         # A server that returns from MAINT is DOWN for two checks, which is not a failure.
         out = {pair for pair, state in serving.items() if state in (Serving.MAINT, Serving.ABSENT)}
-        # If others scale the baseline, marathon-lb can swap the roles: servers of the canary go to MAINT and return.
-        swapped = any(change.app_id != canary.id for change in self.outside.changes)
-        fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN and not swapped}
+        fell = {pair[1] for pair in self.served if serving.get(pair) is Serving.DOWN and not self.swapped}
         failing = {task.id for task in canary.tasks if task.healthy is False and task.id in self.healthy_once}
         listed = {task.id for task in canary.tasks}
         exempt = self.killed | self.outside.restarted

@@ -79,12 +79,18 @@ class App:
     failure: str = ""  # identifies its last task failure; empty without one
     health_time: float = 0.0  # seconds in which its health checks must have passed once a task runs
     check_window: float = 0.0  # seconds that HAProxy needs to find a failing server: fall x (interval + timeout)
+    queued: int | None = None  # instances in Marathon's launch queue: wanted, without a task; None: queue not read
     stand_in: bool = False  # label BGCI_STAND_IN: exists only until a surplus of the other app is drained
 
     @property
     def healthy(self) -> tuple[Task, ...]:
         """The healthy tasks, without those that were killed."""
         return tuple(task for task in self.tasks if task.healthy and not task.dying)
+
+    @property
+    def alive(self) -> int:
+        """How many listed tasks were not killed."""
+        return sum(not task.dying for task in self.tasks)
 
     @property
     def name(self) -> str:

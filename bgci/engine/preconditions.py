@@ -50,22 +50,21 @@ def until_settled(app: App, situation: Situation) -> Wait | None:
 
     Marathon can list a killed task as running. It counts a second kill of that task again, and then stops a task that
     serves to have as few as it counted (hazard 70). An app with more live tasks than instances has such a task. One
-    with fewer may have one: the instances that are not launched yet hide it.
+    with fewer may have one: the instances that are not launched yet hide it. If the cluster has no room for these, only
+    the launch queue tells them from a killed task.
     """
-    missing = app.instances - _alive(app)
-    if missing <= 0 or situation.memory.no_room or situation.memory.degraded:
+    missing = app.instances - app.alive
+    stays = app.queued is not None and (situation.memory.no_room or situation.memory.degraded)
+    if missing <= 0 or stays:
         return until_no_more_than_instances(app)
     return until_launched(app, missing)
 
 
 def until_no_more_than_instances(app: App) -> Wait | None:
-    """Until no task is listed as running that was killed: more live tasks than instances are listed until then."""
-    more = _alive(app) - app.instances
+    """Until no task is listed as running that was killed: until then, more live tasks are listed than the instances
+    that are launched."""
+    more = app.alive + (app.queued or 0) - app.instances
     return Wait(Cause.TASKS, f"{more} killed tasks of {app.id} have not ended yet.") if more > 0 else None
-
-
-def _alive(app: App) -> int:
-    return sum(not task.dying for task in app.tasks)
 
 
 def until_launched(app: App, count: int) -> Wait:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from bgci.engine.decisions import Cause, Delete, Fail, Kill, Scale, Step, Wait
 from bgci.engine.observation import App, Task
-from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched
-from bgci.engine.rotation import drained_by_rule
+from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched, until_serving
+from bgci.engine.rotation import drained_by_rule, drains_when_swapped
 from bgci.engine.situation import Hybrid, Situation
 
 
@@ -56,11 +56,23 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
     if len(canary.healthy) >= canary.instances:
         reason = f"It is the placeholder with which drained tasks of {baseline.id} are removed."
         return Scale(canary.id, canary.instances + 1, placeholder=True, because=reason)
-    # The plain kill must never return most of the serving tasks from MAINT at once: they would all be DOWN.
-    few = 2 * drainable <= max(baseline.instances, len(canary.healthy))
-    if few and hybrid.memory.no_room:
+    if hybrid.memory.no_room and (waiting := until_serving(canary, len(canary.healthy), hybrid)):
+        return waiting  # what an earlier plain kill has taken out of rotation
+    if hybrid.memory.no_room and _few_are_lost(hybrid, len(retired)):
         return Kill(_ids(retired), because="They are drained, and the cluster has no room for a placeholder.")
     return until_launched(canary, 1)
+
+
+def _few_are_lost(hybrid: Hybrid, removed: int) -> bool:
+    """Whether the plain kill of ``removed`` drained tasks leaves enough tasks in rotation.
+
+    It swaps the roles: marathon-lb drains tasks of the canary. When the order is restored, these are DOWN for two
+    checks, while marathon-lb drains tasks of the baseline again.
+    """
+    baseline, canary, serving = hybrid.baseline, hybrid.canary, hybrid.observation.least_in_rotation
+    lost = drains_when_swapped(baseline, canary)
+    again = drained_by_rule(baseline.instances - removed, len(canary.healthy), canary.target or baseline.instances)
+    return lost < serving and 2 * lost <= serving + 1 and 2 * again <= serving - lost
 
 
 def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:

@@ -115,7 +115,7 @@ class Rollout:
         match step:
             case Kill(task_ids):
                 hit = [app for app in apps if any(task.id in task_ids for task in app.tasks)]
-                sizes = {(app.id, app.instances, sum(not task.dying for task in app.tasks)) for app in hit}
+                sizes = {(app.id, app.instances, app.alive) for app in hit}
                 return sizes | {
                     (task.id, task.healthy, task.dying) for app in hit for task in app.tasks if task.id in task_ids
                 }

@@ -23,6 +23,11 @@ def roles_swapped(baseline: App, canary: App) -> bool:
     return canary.swappable and baseline.last_scaling_at > canary.last_scaling_at
 
 
+def drains_when_swapped(baseline: App, canary: App) -> int:
+    """How many tasks of the canary marathon-lb puts in MAINT while the roles are swapped."""
+    return drained_by_rule(canary.instances, len(baseline.healthy), baseline.target or canary.instances)
+
+
 def lowest_ids(app: App, count: int) -> set[str]:
     """The ids of the ``count`` tasks that marathon-lb drains. It takes the lowest ids and ignores the tasks' states."""
     return set(sorted(task.id for task in app.tasks)[:count])

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from bgci.engine.decisions import Cause, Create, Delete, Kill, Step, Wait
 from bgci.engine.observation import App
-from bgci.engine.preconditions import until_drained, until_healthy, until_launched, until_serving
+from bgci.engine.preconditions import (
+    until_drained,
+    until_healthy,
+    until_launched,
+    until_no_more_than_instances,
+    until_serving,
+)
 from bgci.engine.situation import Hybrid, Situation
 
 
@@ -22,7 +28,7 @@ def drain_surplus(app: App, situation: Situation) -> Step | None:
     surplus = len(app.healthy) - target
     if surplus <= 0:
         return None
-    waiting = until_serving(app, len(app.healthy), situation)
+    waiting = until_no_more_than_instances(app) or until_serving(app, len(app.healthy), situation)
     reason = f"{len(app.healthy)} instances serve, and its target is {target}."
     return waiting or Create(min(surplus, target), swappable=True, stand_in=True, because=reason)
 

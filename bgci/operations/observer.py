@@ -66,9 +66,10 @@ class Observer:
         claim = replace(self._claim, group=group)
         running = require_ours(members, claim) if self._refuse else [one for one in members if claim.owns(one.member)]
         require_dates(running)
-        lacking = any(len(one.app.tasks) < one.app.instances for one in running)
-        queue = self._marathon.queue() if lacking and not quickly else []
-        self._running = [one.queued(queue) for one in running]
+        if any(one.app.alive < one.app.instances for one in running) and not quickly:
+            queue = self._marathon.queue()
+            running = [one.queued(queue) for one in running]
+        self._running = list(running)
         wanted = endpoints(self._running, group)
         for one in self._running:
             known = self._kept.get(one.id)

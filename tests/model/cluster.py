@@ -53,7 +53,8 @@ class Stops(Exception):
 @dataclass(frozen=True)
 class Rules:
     """What does not change within one model. ``delayed``: a replica applies a configuration some time after it has read
-    Marathon. ``lists_running``: Marathon shows a killed task as running until it has ended."""
+    Marathon. ``lists_running``: Marathon shows a killed task as running until it has ended. ``no_room``: each run has
+    found no room for one more instance, although the cluster may have it by now."""
 
     before: int
     target: int
@@ -62,6 +63,7 @@ class Rules:
     swappable: bool = True
     delayed: bool = False
     lists_running: bool = False
+    no_room: bool = False
     fails: bool = False  # tasks fail checks of Marathon or HAProxy, end by themselves, and are launched again
     down: bool = False  # HAProxy's checks of a healthy task fail
     other_apps: bool = False  # a load balancer reloads for other apps, too

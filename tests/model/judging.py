@@ -139,8 +139,11 @@ class _Judge:
 
     def _bounded(self, state: State, depth: int, least: int) -> bool:
         """Whether the dip is one of those that docs/engine.md states: of half of what serves, when an operator or a
-        plain kill has swapped the roles; of a canary, when the baseline was scaled by hand."""
+        plain kill has swapped the roles; of half, rounded up, but not of all, by a plain kill without room; of a
+        canary, when the baseline was scaled by hand."""
         canary = state[1]
+        if self.rules.no_room and depth < least and 2 * depth <= least + 1:
+            return True
         by_hand = self.rules.label != self.rules.before and canary is not None and depth <= canary[0]
         return by_hand or (state[2] and 2 * depth <= least)
 

@@ -78,6 +78,7 @@ def _app(rules: Rules, number: int, app: App, last: float) -> seen.App:
         started_at=float(number + 1),
         last_scaling_at=last,
         deployments=("d",) if deployment else (),
+        queued=max(0, instances - sum(task & PHASE not in (DYING, ABORTED) for task in tasks)),
     )
 
 
@@ -111,7 +112,7 @@ def observe(rules: Rules, state: State) -> seen.Observation:
 
 def decide(rules: Rules, stage: Stage, state: State) -> Step:
     """With no memory: the decision of a run that was killed after its last step and is run again."""
-    return Rollout(stage.goal, stage.policy).decide(observe(rules, state))
+    return Rollout(stage.goal, stage.policy, Memory(no_room=rules.no_room)).decide(observe(rules, state))
 
 
 class Pilot:
@@ -128,7 +129,7 @@ class Pilot:
 
     def _decide(self, state: State) -> list[Step]:
         seen_now = observe(self.rules, state)
-        memory = Memory().observed(seen_now, self.runs[0].goal)
+        memory = Memory(no_room=self.rules.no_room).observed(seen_now, self.runs[0].goal)
         return [self._one(run, seen_now, memory) for run in self.runs]
 
     @staticmethod

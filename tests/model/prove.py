@@ -39,7 +39,7 @@ from_everywhere = [
     Scope(2, 1, 1, everywhere=9),
     Scope(1, 1, 2, everywhere=9, dying=1),
     Scope(2, 2, 1, everywhere=9),
-    Scope(2, 2, 1, everywhere=1, lists_running=True),
+    Scope(2, 2, 1, everywhere=1, dying=1, lists_running=True),
     Scope(2, 2, 1, everywhere=1, delayed=True),
     Scope(2, 1, 2, everywhere=0),
     Scope(1, 2, 2, everywhere=0),
@@ -52,8 +52,19 @@ from_everywhere = [
     Scope(4, 4, 1, everywhere=0),
     Scope(4, 4, 2, everywhere=0, more=0),
 ]
+without_room = [
+    *(Scope(n, n, 2, canaries=(1, n), waves=(1, 2), no_room=True) for n in range(1, 4)),
+    *(Scope(before, target, 2, no_room=True) for before, target in ((1, 2), (2, 1), (2, 3), (3, 2))),
+    Scope(4, 4, 1, canaries=(1, 4), waves=(1, 2), no_room=True),
+    Scope(2, 2, 2, canaries=(1, 2), waves=(1, 2), no_room=True, lists_running=True),
+    Scope(1, 1, 1, everywhere=9, dying=1, no_room=True, lists_running=True),
+    Scope(1, 2, 1, everywhere=1, no_room=True),
+    Scope(2, 1, 1, everywhere=1, no_room=True),
+    Scope(2, 2, 1, everywhere=1, no_room=True),
+]
 of_one_size = [scope for scope in from_a_release if scope.before == scope.target]
-SCOPES = [*of_one_size, *from_everywhere, *(scope for scope in from_a_release if scope not in of_one_size), *foreign]
+of_two_sizes = [scope for scope in from_a_release if scope not in of_one_size]
+SCOPES = [*of_one_size, *from_everywhere, *without_room, *of_two_sizes, *foreign]
 
 
 def main() -> int:

@@ -39,6 +39,7 @@ class Scope:
     dying: int = 0
     delayed: bool = False
     lists_running: bool = False
+    no_room: bool = False
     label: int | None = -1
     canaries: tuple[int, ...] = (1,)
     waves: tuple[int, ...] = (1,)
@@ -48,9 +49,9 @@ class Scope:
     @property
     def rules(self) -> Rules:
         label = self.before if self.label == -1 else self.label
-        return Rules(
-            self.before, self.target, self.replicas, label, label is not None, self.delayed, self.lists_running
-        )
+        swappable = label is not None
+        flags = (swappable, self.delayed, self.lists_running, self.no_room)
+        return Rules(self.before, self.target, self.replicas, label, *flags)
 
     @property
     def name(self) -> str:
@@ -59,6 +60,7 @@ class Scope:
             parts.append(f"from everywhere ({self.everywhere} missing, {self.dying} ending)")
         parts += ["no instance more"] * (not self.more)
         parts += ["delayed reloads"] * self.delayed + ["killed tasks listed as running"] * self.lists_running
+        parts += ["without room"] * self.no_room
         parts += [f"TARGET of the baseline {self.label}"] * (self.label != -1)
         parts += [f"canaries of {self.canaries}, waves of {self.waves}"]
         return ", ".join(parts)

@@ -57,15 +57,13 @@ def everywhere(rules: Rules, most: tuple[int, int], missing: int = 9, dying: int
 
 
 def _apps(rules: Rules, most: int, missing: int, dying: int) -> Iterator[App]:
-    """Without what nobody can see: a killed task that is listed as running while other instances are not launched, or
-    while no deployment waits for its end."""
+    """Without what nobody can see: a killed task that is listed as running while no deployment waits for its end."""
     for instances in range(most + 1):
         for healthy in range(instances + 1):
             if instances - healthy > missing:
                 continue
             for starting in range(instances - healthy + 1):
-                hides = rules.lists_running and healthy + starting < instances
-                for ending in range(1 if hides else dying + 1):
+                for ending in range(dying + 1):
                     for phases in combinations_with_replacement((DYING, ABORTED), ending):
                         tasks = (STARTING,) * starting + (HEALTHY,) * healthy + phases
                         kinds = ((STOP,) if rules.lists_running else (NONE, STOP)) if phases else (NONE, START)

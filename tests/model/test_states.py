@@ -20,6 +20,7 @@ SCOPES = [
     Scope(2, 2, 2, label=1),
     Scope(1, 1, 1, everywhere=2),
     Scope(2, 2, 1, everywhere=0),
+    Scope(2, 2, 1, canaries=(1, 2), no_room=True),
 ]
 
 
@@ -42,19 +43,20 @@ def test_the_decisions_of_the_model_are_those_of_the_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "scope"),
+    ("rule", "met", "scope"),
     [
-        ("bgci.engine.removal.until_drained", Scope(1, 1, 1)),
-        ("bgci.engine.removal._unless_too_few_serve", Scope(1, 1, 1, everywhere=2)),
-        ("bgci.engine.strategies.back._enters_rotation", Scope(2, 2, 1, everywhere=0)),
-        ("bgci.engine.strategies.back.until_serving", Scope(1, 2, 1, everywhere=0)),
-        ("bgci.engine.strategies.bluegreen.until_serving", Scope(1, 1, 1)),
+        ("bgci.engine.removal.until_drained", None, Scope(1, 1, 1)),
+        ("bgci.engine.removal._few_are_lost", True, Scope(2, 1, 1, no_room=True)),
+        ("bgci.engine.removal._unless_too_few_serve", None, Scope(1, 1, 1, everywhere=2)),
+        ("bgci.engine.strategies.back._enters_rotation", None, Scope(2, 2, 1, everywhere=0)),
+        ("bgci.engine.strategies.back.until_serving", None, Scope(1, 2, 1, everywhere=0)),
+        ("bgci.engine.strategies.bluegreen.until_serving", None, Scope(1, 1, 1)),
     ],
 )
 def test_an_engine_without_one_of_its_rules_fails_the_proof(
-    rule: str, scope: Scope, monkeypatch: pytest.MonkeyPatch
+    rule: str, met: bool | None, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rule, lambda *_: None)
+    monkeypatch.setattr(rule, lambda *_: met)
     graph = scope.graph()
     graph.explore(scope.starts())
     assert judged(graph).faults

@@ -238,6 +238,7 @@ class World:
             configured_at=app.configured_at,
             deployments=("d",) if app.deployment or app.held_until > self.now else (),
             check_window=float(self.weather.window),
+            queued=app.count(Phase.SCHEDULED),
             health_time=float(self.weather.launch + self.weather.start + self.weather.warm),
         )
 

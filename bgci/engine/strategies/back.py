@@ -12,10 +12,11 @@ from bgci.engine.preconditions import (
     until_ended,
     until_healthy,
     until_launched,
+    until_no_more_than_instances,
     until_serving,
 )
 from bgci.engine.removal import remove_drained, remove_unused
-from bgci.engine.rotation import drained_by_rule
+from bgci.engine.rotation import drains_when_swapped
 from bgci.engine.situation import Hybrid
 
 AS_BEFORE = "That many ran when the canary was created."
@@ -143,10 +144,10 @@ def restore_role_order(hybrid: Hybrid) -> Step:
         return go_back(hybrid)
     most = 2 * min(hybrid.drainable, len(baseline.healthy)) > _least_with_swapped_roles(hybrid)
     if most and hybrid.can_swap_roles(hybrid.initial_instances):
-        return go_back(hybrid)
-    surplus = remove_unused(canary, 1, hybrid)
-    if surplus:
-        return surplus
+        return _until_followed(hybrid) or go_back(hybrid)
+    waiting = until_no_more_than_instances(baseline) or remove_unused(canary, 1, hybrid)
+    if waiting:
+        return waiting
     if len(canary.tasks) < canary.instances and not hybrid.memory.no_room:
         return until_launched(canary, 1)
     last = "It must be the app that was scaled last again, for marathon-lb to drain the baseline."
@@ -156,14 +157,27 @@ def restore_role_order(hybrid: Hybrid) -> Step:
 def _least_with_swapped_roles(hybrid: Hybrid) -> int:
     """How many tasks stay in rotation while a load balancer drains the canary: it can do that before it sees the
     restored order, and the canary's tasks are then DOWN for two checks."""
-    baseline, canary = hybrid.baseline, hybrid.canary
-    drains = drained_by_rule(canary.instances, len(baseline.healthy), baseline.target or canary.instances)
+    observation = hybrid.observation
+    drains = drains_when_swapped(hybrid.baseline, hybrid.canary)
 
     def least(replica: Replica) -> int:
-        drained = sum(replica.server(task.id).serving is Serving.MAINT for task in canary.tasks)
-        return hybrid.observation.in_rotation(replica) - max(0, drains - drained)
+        drained = sum(replica.server(task.id).serving is Serving.MAINT for task in hybrid.canary.tasks)
+        return observation.in_rotation(replica) - max(0, drains - drained)
 
-    return min(map(least, hybrid.observation.replicas), default=0)
+    return min(map(least, observation.replicas), default=0)
+
+
+def _until_followed(hybrid: Hybrid) -> Wait | None:
+    """In a cluster without room, in which the baseline cannot grow: until the load balancers have drained the canary,
+    and all other tasks are in rotation. More tasks serve then, so that restoring the order takes a smaller part."""
+    if not hybrid.memory.no_room or hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) >= RETURN_LIMIT:
+        return None
+    baseline, canary = hybrid.baseline, hybrid.canary
+    serving = len(baseline.healthy) + len(canary.healthy) - drains_when_swapped(baseline, canary)
+    for replica in hybrid.observation.replicas:
+        if hybrid.observation.in_rotation(replica) != serving:
+            return Wait(Cause.LOAD_BALANCER, f"{replica.url} has not followed the swap of the roles yet.")
+    return None
 
 
 def _needed(hybrid: Hybrid) -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from bgci.dcos.http import Http
 from bgci.dcos.marathon import Locked, Marathon, MarathonInfo
+from bgci.dcos.running_app import QueueEntry
 from bgci.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 
 LOCK = {
@@ -187,7 +188,7 @@ def test_h35_a_delete_that_fails_is_unavailable_and_quotes_marathon(stub, marath
 def test_the_queue_and_the_info_are_parsed(stub, marathon):
     stub.json("/v2/queue", {"queue": [{"app": {"id": "/web"}, "count": 2}]})
     stub.json("/v2/info", {"version": "1.11.24", "elected": True})
-    assert marathon.queue() == [("/web", "2 tasks in launch queue, waiting for offers")]
+    assert marathon.queue() == [QueueEntry("/web", 2, "waiting for offers")]
     assert marathon.info() == MarathonInfo("1.11.24", True)
 
 

@@ -17,7 +17,7 @@ def parsed(raw: Any) -> RunningApp:
     return running_app.running_app(JsonAnswer(raw, "Marathon", "http://m"))
 
 
-def queued(raw: Any) -> tuple[str, str]:
+def queued(raw: Any) -> running_app.QueueEntry:
     return running_app.queue_entry(JsonAnswer(raw, "Marathon", "http://m"))
 
 

@@ -104,9 +104,19 @@ def test_h70_a_kill_waits_while_a_killed_task_can_be_among_the_listed_ones() -> 
     assert decide(ended, Kind.ROLLBACK, 4) == Kill(("green.1",))
 
 
-def test_h70_without_room_for_the_missing_instances_a_kill_does_not_wait_for_ever() -> None:
-    seen = look("UUU", "sU", app(0, 3, "HHH", 4), app(1, 3, "sH", 4))
-    assert decide(seen, Kind.ROLLBACK, 4, Memory(no_room=True)) == Kill(("green.0",))
+def test_h70_without_room_for_the_missing_instances_a_kill_waits_only_for_tasks_that_the_queue_shows_to_be_killed() -> (
+    None
+):
+    """Of a canary of 3 two tasks are listed. With two more in the queue, one of these was killed before."""
+    baseline, canary = app(0, 3, "HHH", 4), app(1, 3, "sH", 4)
+
+    def after(queued: int | None) -> Step:
+        seen = look("UUU", "sU", baseline, replace(canary, queued=queued))
+        return decide(seen, Kind.ROLLBACK, 4, Memory(no_room=True))
+
+    assert after(1) == Kill(("green.0",))
+    assert waits(after(2), Cause.TASKS)
+    assert waits(after(None), Cause.ROOM)
 
 
 def test_h70_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
@@ -125,6 +135,27 @@ def test_h70_a_goal_is_not_done_while_its_serving_task_may_have_been_killed() ->
     assert waits(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
     assert waits(decide(look("", "U", replace(alone, instances=0)), Kind.PROMOTE, 2), Cause.TASKS)
     assert isinstance(decide(look("", "U", app(1, 1, "H", 1)), Kind.PROMOTE, 1), Done)
+
+
+def test_a_plain_kill_waits_until_the_tasks_that_an_earlier_one_returned_are_in_rotation_again() -> None:
+    """Each plain kill swaps the roles, and takes half of the serving tasks out of rotation for two checks."""
+    apps = app(0, 3, "HHH", 4), app(1, 3, "HH", 4)
+
+    def after(canary: str) -> Step:
+        goal, policy = Goal(Kind.PROMOTE, "v2", 4), Policy("rolling")
+        return Rollout(goal, policy, Memory(no_room=True)).decide(look("MUU", canary, *apps))
+
+    assert waits(after("dU"), Cause.LOAD_BALANCER)
+    assert after("UU") == Kill(("blue.0",))
+
+
+def test_a_server_that_is_down_after_the_roles_were_swapped_has_not_turned_bad() -> None:
+    """By the plain kill of this run: the load balancer had it in MAINT and released it between two observations."""
+    for last, bad in ((0.0, True), (9.0, False)):
+        rollout = Rollout(Goal(Kind.PROMOTE, "v2", 3), Policy())
+        rollout.decide(look("UU", "UU", app(0, 2, "HH", 3, last=last), app(1, 2, "HH", 3)))
+        rollout.decide(look("UU", "dU", app(0, 2, "HH", 3, last=last), app(1, 2, "HH", 3)))
+        assert bool(rollout.memory.turned_bad) is bad
 
 
 def test_more_tasks_than_instances_are_not_missing_instances() -> None:

@@ -303,7 +303,7 @@ def test_a_rollback_to_a_baseline_that_is_deleted_from_outside_with_the_canary_f
 
 def test_servers_drained_by_an_outside_scaling_of_the_baseline_have_not_turned_bad() -> None:
     down = {f"green.{n}": Server(Serving.DOWN) for n in range(4)}
-    for baseline, bad in ((app("blue", 0), False), (BLUE, True)):
+    for baseline, bad in ((app("blue", 0, last_scaling_at=50.0), False), (BLUE, True)):
         rollout = Rollout(PROMOTE, Policy())
         rollout.decide(seen(BLUE, app("green", 4)))
         rollout.decide(
