@@ -20,7 +20,7 @@ from bgci.dcos.permissions import of_request
 from bgci.dcos.running_app import QueueEntry, RunningApp, queue_entry, running_app
 from bgci.dcos.service import Service
 from bgci.engine.lock import Lock
-from bgci.errors import ConflictError, DeniedError
+from bgci.errors import ConflictError, DeniedError, UnavailableError
 
 EMBED = tuple(("embed", f"apps.{what}") for what in ("tasks", "deployments", "counts", "lastTaskFailure"))
 
@@ -147,9 +147,11 @@ class Marathon(Service):
 
     def scale(self, app_id: str, instances: int, force: bool = False) -> None:
         """Requests ``instances``; returns before Marathon has changed anything. ``force`` cancels conflicting
-        deployments."""
+        deployments. Raises UnavailableError for an answer that does not confirm it."""
         flag = [("force", str(force).lower())]
-        self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id)
+        _require_deployment(
+            self._call(lambda: self.http.put(_path(app_id), params=flag, json={"instances": instances}), app_id)
+        )
 
     def change(self, app_id: str, fields: Mapping[str, Any]) -> str:
         """Replaces whole fields of the app, such as ``labels``: any field except ``instances`` restarts its tasks.
@@ -162,14 +164,20 @@ class Marathon(Service):
         """Kills these tasks in one request; with ``scale`` they are not replaced (which takes the app's lock, or with
         ``force`` cancels the deployment that has it).
 
-        A stale id kills the current task of its instance: read the tasks immediately before.
+        A stale id kills the current task of its instance: read the tasks immediately before. Raises UnavailableError
+        for an answer that does not confirm it.
         """
         flags = [("scale", str(scale).lower())] + ([("force", "true")] if force else [])
-        self._call(lambda: self.http.post("/v2/tasks/delete", params=flags, json={"ids": list(task_ids)}))
+        found = self._call(lambda: self.http.post("/v2/tasks/delete", params=flags, json={"ids": list(task_ids)}))
+        if scale:
+            _require_deployment(found)
 
     def delete(self, app_id: str) -> None:
-        """Deletes the app, if it exists, cancelling a deployment of it (Marathon's own default)."""
-        self._if_there(lambda: self.http.delete(_path(app_id), params=[("force", "true")]), app_id)
+        """Deletes the app, if it exists, cancelling a deployment of it (Marathon's own default). Raises
+        UnavailableError for an answer that does not confirm it."""
+        found = self._if_there(lambda: self.http.delete(_path(app_id), params=[("force", "true")]), app_id)
+        if found is not None:
+            _require_deployment(found)
 
     def queue(self) -> list[QueueEntry]:
         """The launch queue."""
@@ -229,6 +237,15 @@ def unreadable(app_id: str) -> DeniedError:
         f"Marathon does not show {app_id} to this account. Missing: {of_request('GET', _path(app_id))}.",
         remedy="Grant it, or use other credentials; `bgci doctor` lists the permissions.",
     )
+
+
+def _require_deployment(answer: JsonAnswer) -> None:
+    """Raise UnavailableError for an answer to a change without a deployment (marathon: DeploymentResult)."""
+    if not answer["deploymentId"].text():
+        raise UnavailableError(
+            "An answer to a change does not name its deployment, so Marathon has not confirmed it.",
+            remedy="Check what is in front of Marathon, then run the same command again.",
+        )
 
 
 def _hidden(failure: HttpFailure) -> bool:

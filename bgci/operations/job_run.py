@@ -170,18 +170,21 @@ def _joined_or_started(
         if changes:
             context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
         run = _started(metronome, job.id)
+    if run is None:  # a run whose start was not answered can have ended: the apps may be as it has left them
+        with informed(context, metronome, spec, spec, ()):
+            run = metronome.start(job.id)
     context.console.step(f"Started {job.id}, run {run.id}.")
     return run.id
 
 
-def _started(metronome: Metronome, job_id: str) -> JobRun:
-    """A new run. After a lost answer it is the active one, because no run was active before."""
+def _started(metronome: Metronome, job_id: str) -> JobRun | None:
+    """A new run. After a lost answer it is the active one, because no run was active before; None if none is."""
     try:
         return metronome.start(job_id)
     except UnavailableError:
         pause(LOST_ANSWER)
         found = metronome.active_runs(job_id)
-        return found[0] if found else metronome.start(job_id)
+        return found[0] if found else None
 
 
 def _stop(watch: RunWatch) -> None:

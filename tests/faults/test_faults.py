@@ -180,6 +180,23 @@ def test_a_killed_command_in_a_faulty_cluster_is_finished_by_the_same_command(tm
     assert played(WORLDS[case], "SIGKILL after", tmp_path / "world", first=1, step=4) == []
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if "rollback job" in case])
+def test_a_second_run_after_an_unanswered_start_takes_no_change_of_the_first_one_for_one_of_somebody_else(
+    tmp_path: Path, case: str
+) -> None:
+    exchanges = exchanges_of(CASES[case], tmp_path / "world")
+    starts = [n for n, one in enumerate(exchanges) if one.method == "POST" and one.url.endswith("/runs")]
+    assert len(starts) == 2
+    assert wrong(CASES[case], "time-out", tmp_path / "world", starts) == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "rollback direct" in case])
+def test_a_change_without_a_confirming_answer_is_not_taken_for_undone_by_somebody_else(
+    tmp_path: Path, case: str
+) -> None:
+    assert played(CASES[case], "empty without effect", tmp_path / "world") == []
+
+
 def test_h49_marathon_lb_is_asked_to_reload_after_each_deletion(tmp_path: Path) -> None:
     exchanges = play(Case("bluegreen", "promote"), tmp_path / "world").exchanges
     deleted = [n for n, one in enumerate(exchanges) if one.method == "DELETE" and "-lock-" not in one.url]

@@ -238,3 +238,17 @@ def test_cancelling_an_ended_deployment_succeeds(stub, marathon):
     stub.json("/v2/deployments/d1", {"message": "DeploymentPlan d1 does not exist"}, status=404, method="DELETE")
     marathon.cancel("d1")
     assert len(stub.asked) == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"version": "2026-11-27T00:00:00.000Z"}])
+def test_a_change_that_no_answer_confirms_is_unavailable(stub, marathon, body):
+    for method, path in (("PUT", "/v2/apps/web"), ("POST", "/v2/tasks/delete"), ("DELETE", "/v2/apps/web")):
+        stub.json(path, body, method=method)
+    for change in (
+        lambda: marathon.scale("/web", 2),
+        lambda: marathon.kill(["web.1"], scale=True),
+        lambda: marathon.delete("/web"),
+    ):
+        with pytest.raises(UnavailableError, match="does not name its deployment"):
+            change()
+    marathon.kill(["web.1"], scale=False)  # that one has the tasks in its answer
