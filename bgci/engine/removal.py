@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bgci.engine.decisions import Cause, Delete, Fail, Kill, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Delete, Fail, Kill, Kind, Scale, Step, Wait
 from bgci.engine.observation import App, Task
 from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched, until_serving
 from bgci.engine.rotation import drained_by_rule, drains_when_swapped
@@ -71,6 +71,8 @@ def _few_are_lost(hybrid: Hybrid, removed: int) -> bool:
     """
     baseline, canary, serving = hybrid.baseline, hybrid.canary, hybrid.observation.least_in_rotation
     lost = drains_when_swapped(baseline, canary)
+    if hybrid.goal.kind is Kind.ROLLBACK:  # no strategy has to go on from there: instances without a task do not count
+        lost = min(lost, len(canary.healthy))
     again = drained_by_rule(baseline.instances - removed, len(canary.healthy), canary.target or baseline.instances)
     return lost < serving and 2 * lost <= serving + 1 and 2 * again <= serving - lost
 

@@ -145,7 +145,9 @@ def restore_role_order(hybrid: Hybrid) -> Step:
     most = 2 * min(hybrid.drainable, len(baseline.healthy)) > _least_with_swapped_roles(hybrid)
     if most and hybrid.can_swap_roles(hybrid.initial_instances):
         return _until_followed(hybrid) or go_back(hybrid)
-    waiting = until_no_more_than_instances(baseline) or remove_unused(canary, 1, hybrid)
+    # Without room several tasks can end at once; until then marathon-lb drains as many of the canary for them.
+    ended = until_ended(baseline) if hybrid.memory.no_room else until_no_more_than_instances(baseline)
+    waiting = ended or remove_unused(canary, 1, hybrid)
     if waiting:
         return waiting
     if len(canary.tasks) < canary.instances and not hybrid.memory.no_room:
@@ -173,7 +175,7 @@ def _until_followed(hybrid: Hybrid) -> Wait | None:
     if not hybrid.memory.no_room or hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) >= RETURN_LIMIT:
         return None
     baseline, canary = hybrid.baseline, hybrid.canary
-    serving = len(baseline.healthy) + len(canary.healthy) - drains_when_swapped(baseline, canary)
+    serving = len(baseline.healthy) + max(0, len(canary.healthy) - drains_when_swapped(baseline, canary))
     for replica in hybrid.observation.replicas:
         if hybrid.observation.in_rotation(replica) != serving:
             return Wait(Cause.LOAD_BALANCER, f"{replica.url} has not followed the swap of the roles yet.")

@@ -149,6 +149,14 @@ def test_a_plain_kill_waits_until_the_tasks_that_an_earlier_one_returned_are_in_
     assert after("UU") == Kill(("blue.0",))
 
 
+def test_a_rollback_continues_beside_an_instance_for_which_there_is_no_room() -> None:
+    """marathon-lb counts the instance that is not launched, and has only one task of the canary to drain."""
+    apps = app(0, 2, "HH", 2), replace(app(1, 2, "H", 2), queued=1)
+    seen = look("MU", "U", *apps)
+    assert waits(decide(seen, Kind.ROLLBACK, 2), Cause.ROOM)
+    assert decide(seen, Kind.ROLLBACK, 2, Memory(no_room=True)) == Kill(("blue.0",))
+
+
 def test_a_server_that_is_down_after_the_roles_were_swapped_has_not_turned_bad() -> None:
     """By the plain kill of this run: the load balancer had it in MAINT and released it between two observations."""
     for last, bad in ((0.0, True), (9.0, False)):
