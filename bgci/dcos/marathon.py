@@ -123,7 +123,7 @@ class Marathon(Service):
     def remove_lock(self, lock_id: str) -> bool:
         """Delete a lock. Returns whether Marathon confirms the deletion."""
         found = self._if_there(lambda: self.http.delete(_path(lock_id), params=[("force", "true")]), lock_id)
-        return found is None or bool(found["deploymentId"].text())
+        return found is None or _confirms(found)
 
     def free(self) -> Marathon:
         """A client whose changes need no lock."""
@@ -239,9 +239,14 @@ def unreadable(app_id: str) -> DeniedError:
     )
 
 
+def _confirms(answer: JsonAnswer) -> bool:
+    """Whether the answer to a change names its deployment (marathon: DeploymentResult)."""
+    return bool(answer["deploymentId"].text())
+
+
 def _require_deployment(answer: JsonAnswer) -> None:
-    """Raise UnavailableError for an answer to a change without a deployment (marathon: DeploymentResult)."""
-    if not answer["deploymentId"].text():
+    """Raise UnavailableError for an answer that does not confirm the change."""
+    if not _confirms(answer):
         raise UnavailableError(
             "An answer to a change does not name its deployment, so Marathon has not confirmed it.",
             remedy="Check what is in front of Marathon, then run the same command again.",

@@ -85,7 +85,7 @@ class Memory:
 
     def observed(self, observation: Observation, goal: Goal) -> Memory:
         """The memory after one more observation."""
-        now, apps = observation.now, sorted(observation.apps, key=lambda app: app.started_at)
+        now, apps = observation.now, observation.by_age
         ours = [app for app in observation.apps if app.revision == goal.revision]
         others = [app for app in observation.apps if app.revision != goal.revision and not app.stand_in]
         ours = [app for app in ours if not app.stand_in]
@@ -107,7 +107,7 @@ class Memory:
             known = known._judged(app, observation)._progressed(app, now)
         if not ours:  # the run itself has deleted its canary, and creates it again
             hold = replace(known.hold, since=now, steady_since=None) if known.hold else None
-            known = replace(known, served=frozenset(), healthy=frozenset(), hold=hold)
+            known = replace(known, served=frozenset(), healthy=frozenset(), hold=hold, swapped=False)
         elif not others:
             known = replace(known, hold=None)  # there is nothing to go back to
         return known._measured(observation, goal)
@@ -131,7 +131,7 @@ class Memory:
 
     def _returning_to(self, observation: Observation, goal: Goal) -> Return | None:
         """The baseline to which a rollback returns, unless an outside change has resized it."""
-        apps = sorted(observation.apps, key=lambda app: app.started_at)
+        apps = observation.by_age
         rolls_back = goal.kind is Kind.ROLLBACK or self.degraded
         if self.returning or not rolls_back or len(apps) != 2 or apps[1].revision != goal.revision or apps[1].stand_in:
             return self.returning

@@ -106,6 +106,11 @@ class Observation:
     replicas: tuple[Replica, ...]
     settings_differ: bool = False  # between the load-balancer settings of two apps; one app: from the defaults
 
+    @property
+    def by_age(self) -> tuple[App, ...]:
+        """The apps, the older first."""
+        return tuple(sorted(self.apps, key=lambda app: app.started_at))
+
     def in_rotation(self, replica: Replica) -> int:
         """How many tasks get new sessions from this load balancer."""
         tasks = (task for app in self.apps for task in app.tasks)

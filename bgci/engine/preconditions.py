@@ -9,6 +9,8 @@ from bgci.engine.observation import App, Observation, Serving, Task
 from bgci.engine.situation import Situation
 from bgci.errors import DeadlineError
 
+RETURN_LIMIT = 60.0  # seconds for servers that are DOWN, or not configured, to be in rotation
+
 
 def until_serving(app: App, count: int, situation: Situation) -> Wait | None:
     """Until this many tasks of the app are healthy and in rotation in every replica."""
@@ -20,6 +22,13 @@ def until_serving(app: App, count: int, situation: Situation) -> Wait | None:
         if up < count:
             return Wait(Cause.LOAD_BALANCER, f"{up} of {count} instances of {app.id} are in rotation at {replica.url}.")
     return None
+
+
+def until_returned(app: App, situation: Situation) -> Wait | None:
+    """Until the app's healthy tasks are in rotation, for up to a minute: servers that leave MAINT are DOWN for two
+    checks, and others that are DOWN, or not configured, must not stop the run."""
+    waited = situation.memory.waited(Cause.LOAD_BALANCER, situation.observation.now)
+    return until_serving(app, len(app.healthy), situation) if waited < RETURN_LIMIT else None
 
 
 def until_healthy(app: App, count: int) -> Wait | None:

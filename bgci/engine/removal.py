@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bgci.engine.decisions import Cause, Delete, Fail, Kill, Kind, Scale, Step, Wait
-from bgci.engine.observation import App, Task
-from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched, until_serving
+from bgci.engine.observation import App, Replica, Serving, Task
+from bgci.engine.preconditions import drained, until_drained, until_ended, until_launched, until_returned, until_serving
 from bgci.engine.rotation import drained_by_rule, drains_when_swapped
 from bgci.engine.situation import Hybrid, Situation
 
@@ -56,11 +56,20 @@ def remove_drained(hybrid: Hybrid, count: int) -> Step:
     if len(canary.healthy) >= canary.instances:
         reason = f"It is the placeholder with which drained tasks of {baseline.id} are removed."
         return Scale(canary.id, canary.instances + 1, placeholder=True, because=reason)
-    if hybrid.memory.no_room and (waiting := until_serving(canary, len(canary.healthy), hybrid)):
-        return waiting  # what an earlier plain kill has taken out of rotation
+    if hybrid.memory.no_room and (waiting := _until_canary_serves(hybrid)):
+        return waiting
     if hybrid.memory.no_room and _few_are_lost(hybrid, len(retired)):
         return Kill(_ids(retired), because="They are drained, and the cluster has no room for a placeholder.")
     return until_launched(canary, 1)
+
+
+def _until_canary_serves(hybrid: Hybrid) -> Wait | None:
+    """Until what an earlier plain kill has taken out of rotation is back. A rollback goes on without tasks of the
+    canary that stay DOWN."""
+    canary = hybrid.canary
+    if hybrid.goal.kind is Kind.ROLLBACK:
+        return until_returned(canary, hybrid)
+    return until_serving(canary, len(canary.healthy), hybrid)
 
 
 def _few_are_lost(hybrid: Hybrid, removed: int) -> bool:
@@ -71,10 +80,14 @@ def _few_are_lost(hybrid: Hybrid, removed: int) -> bool:
     """
     baseline, canary, serving = hybrid.baseline, hybrid.canary, hybrid.observation.least_in_rotation
     lost = drains_when_swapped(baseline, canary)
-    if hybrid.goal.kind is Kind.ROLLBACK:  # no strategy has to go on from there: instances without a task do not count
-        lost = min(lost, len(canary.healthy))
+    if hybrid.goal.kind is Kind.ROLLBACK:  # no strategy has to go on from there: only what serves can be lost
+        lost = min(lost, max((_up(canary, replica) for replica in hybrid.observation.replicas), default=0))
     again = drained_by_rule(baseline.instances - removed, len(canary.healthy), canary.target or baseline.instances)
     return lost < serving and 2 * lost <= serving + 1 and 2 * again <= serving - lost
+
+
+def _up(app: App, replica: Replica) -> int:
+    return sum(replica.server(task.id).serving is Serving.UP for task in app.tasks)
 
 
 def _unless_too_few_serve(hybrid: Hybrid, removed: int) -> Wait | None:

@@ -59,7 +59,7 @@ def _by_apps(situation: Situation) -> Step:
         case (app,):
             return _from_another_revision(situation, app)
         case (one, two) if one.started_at != two.started_at:
-            baseline, canary = sorted((one, two), key=lambda app: app.started_at)
+            baseline, canary = situation.observation.by_age
             hybrid = Hybrid(situation.goal, situation.policy, situation.observation, situation.memory, baseline, canary)
             return finish_stand_in(hybrid) if canary.stand_in else _from_both(hybrid)
         case (one, two):

@@ -49,7 +49,7 @@ def test_the_decisions_of_the_model_are_those_of_the_engine() -> None:
         ("bgci.engine.removal._few_are_lost", True, Scope(2, 1, 1, no_room=True)),
         ("bgci.engine.removal._unless_too_few_serve", None, Scope(1, 1, 1, everywhere=2)),
         ("bgci.engine.strategies.back._enters_rotation", None, Scope(2, 2, 1, everywhere=0)),
-        ("bgci.engine.strategies.back.until_serving", None, Scope(1, 2, 1, everywhere=0)),
+        ("bgci.engine.strategies.back.until_returned", None, Scope(1, 2, 1, everywhere=0)),
         ("bgci.engine.strategies.bluegreen.until_serving", None, Scope(1, 1, 1)),
     ],
 )

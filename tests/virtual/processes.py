@@ -23,6 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from e2e.lab import until
+
 from bgci import early_signals
 from virtual.clock import Clock
 from virtual.forked import become, die_with
@@ -114,7 +116,7 @@ class Process:
         """Where it stands, for one that hangs."""
         if self.control is not None:
             os.kill(self.pid, signal.SIGUSR1)
-            time.sleep(1.0)
+            until(lambda: "most recent call first" in self.out.read_text())
         return (
             f"{' '.join(self._words)}, sent {self.sent}, noted {self.noted}, idle {self._idle}, answered "
             f"{self._answered}, woken {self._woken}: {self.out.read_text()[-3000:]}"

@@ -6,6 +6,7 @@ from bgci.engine.decisions import Cause, Delete, Kill, Scale, Step, Wait
 from bgci.engine.memory import ROOM_LIMIT
 from bgci.engine.observation import Observation, Replica, Serving, Task
 from bgci.engine.preconditions import (
+    RETURN_LIMIT,
     drained,
     unless_starting,
     until_drained,
@@ -13,14 +14,13 @@ from bgci.engine.preconditions import (
     until_healthy,
     until_launched,
     until_no_more_than_instances,
-    until_serving,
+    until_returned,
 )
 from bgci.engine.removal import remove_drained, remove_unused
 from bgci.engine.rotation import drains_when_swapped
 from bgci.engine.situation import Hybrid
 
 AS_BEFORE = "That many ran when the canary was created."
-RETURN_LIMIT = 60.0  # seconds for servers of the baseline that are DOWN, or not configured, to be in rotation
 
 
 def go_back(hybrid: Hybrid) -> Step:
@@ -145,7 +145,7 @@ def restore_role_order(hybrid: Hybrid) -> Step:
     most = 2 * min(hybrid.drainable, len(baseline.healthy)) > _least_with_swapped_roles(hybrid)
     if most and hybrid.can_swap_roles(hybrid.initial_instances):
         return _until_followed(hybrid) or go_back(hybrid)
-    # Without room several tasks can end at once; until then marathon-lb drains as many of the canary for them.
+    # Without room several tasks can have been killed at once: marathon-lb drains the canary for them until they end.
     ended = until_ended(baseline) if hybrid.memory.no_room else until_no_more_than_instances(baseline)
     waiting = ended or remove_unused(canary, 1, hybrid)
     if waiting:
@@ -206,8 +206,7 @@ def _prepare_role_swap(hybrid: Hybrid, target: int) -> Step:
         return surplus
     if missing and not hybrid.memory.no_room:
         return until_launched(canary, missing)
-    returning = until_serving(baseline, len(baseline.healthy), hybrid)
-    if returning and hybrid.memory.waited(Cause.LOAD_BALANCER, hybrid.observation.now) < RETURN_LIMIT:
+    if returning := until_returned(baseline, hybrid):
         return returning
     last = "It becomes the app that was scaled last, so that marathon-lb drains the canary."
     return unless_starting(baseline, Scale(baseline.id, max(target, baseline.instances + 1), because=last))

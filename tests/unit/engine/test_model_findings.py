@@ -10,6 +10,7 @@ from bgci.engine import forecast
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.preconditions import RETURN_LIMIT
 from bgci.engine.rollout import Rollout
 
 STATES = {"U": Serving.UP, "d": Serving.DOWN, "M": Serving.MAINT, ".": Serving.ABSENT}
@@ -155,6 +156,70 @@ def test_a_rollback_continues_beside_an_instance_for_which_there_is_no_room() ->
     seen = look("MU", "U", *apps)
     assert waits(decide(seen, Kind.ROLLBACK, 2), Cause.ROOM)
     assert decide(seen, Kind.ROLLBACK, 2, Memory(no_room=True)) == Kill(("blue.0",))
+
+
+def test_a_rollback_without_room_goes_on_beside_a_canary_that_stays_down_after_a_minute() -> None:
+    """One of its tasks is DOWN, and its third instance never starts: only the other task can be lost."""
+    apps = app(0, 3, "HHH", 3), replace(app(1, 3, "HH", 3), queued=1)
+    rollout = Rollout(Goal(Kind.ROLLBACK, "v2", 3), Policy(), Memory(no_room=True))
+    seen = look("MMU", "dU", *apps)
+    assert waits(rollout.decide(seen), Cause.LOAD_BALANCER)
+    assert rollout.decide(replace(seen, now=seen.now + RETURN_LIMIT)) == Kill(("blue.0", "blue.1"))
+
+
+def test_h70_no_role_order_is_restored_and_no_surplus_drained_while_a_killed_task_is_listed_as_running() -> None:
+    swapped = app(0, 1, "HH", 2, last=9.0), app(1, 2, "HH", 2)
+    assert waits(decide(look("UU", "MM", *swapped), Kind.PROMOTE, 2), Cause.TASKS)
+    alone = app(1, 3, "HHHH", 2)
+    assert waits(decide(look("", "UUUU", alone), Kind.PROMOTE, 2), Cause.TASKS)
+
+
+def test_without_room_the_role_order_is_restored_when_killed_tasks_have_ended() -> None:
+    baseline, canary = app(0, 1, "HH", 3, last=9.0), app(1, 3, "HHH", 3)
+    ending = replace(baseline, tasks=(baseline.tasks[0], replace(baseline.tasks[1], dying=True)))
+    memory = Memory(no_room=True)
+    assert waits(decide(look("U.", "UUU", ending, canary), Kind.PROMOTE, 3, memory), Cause.TASKS)
+    ended = app(0, 1, "H", 3, last=9.0)
+    assert decide(look("U", "UUM", ended, canary), Kind.PROMOTE, 3, memory) == Scale("green", 4, placeholder=True)
+
+
+def test_without_room_the_run_goes_back_only_when_the_load_balancers_have_followed_the_swap() -> None:
+    """The baseline would wait for room, or begin the release again in a circle."""
+    apps = app(0, 1, "H", 3, last=9.0), app(1, 3, "HHH", 3)
+    rollout = Rollout(Goal(Kind.PROMOTE, "v2", 3), Policy("rolling"), Memory(no_room=True))
+    behind = look("U", "MM.", *apps)
+    assert waits(rollout.decide(behind), Cause.LOAD_BALANCER)
+    assert decide(look("U", "MUU", *apps), Kind.PROMOTE, 3, Memory(no_room=True)) == Scale("green", 4, placeholder=True)
+    assert rollout.decide(replace(behind, now=behind.now + RETURN_LIMIT)) == Scale("blue", 3)
+
+
+def test_the_swap_of_an_earlier_canary_does_not_excuse_a_new_one() -> None:
+    rollout = Rollout(Goal(Kind.PROMOTE, "v2", 2), Policy())
+    rollout.decide(look("UU", "UU", app(0, 2, "HH", 2, last=9.0), app(1, 2, "HH", 2)))
+    rollout.decide(look("UU", "", app(0, 2, "HH", 2, last=9.0)))
+    new = replace(app(1, 2, "HH", 2, last=10.0), started_at=10.0)
+    rollout.decide(look("UU", "UU", app(0, 2, "HH", 2, last=9.0), new))
+    rollout.decide(look("UU", "dU", app(0, 2, "HH", 2, last=9.0), new))
+    assert rollout.memory.turned_bad == {"green.0"}
+
+
+def test_without_room_no_plain_kill_takes_most_of_the_serving_tasks_out_of_rotation() -> None:
+    """marathon-lb would drain four of six tasks; beside the larger baseline two of three, and then the last one."""
+    rolling, no_room = Policy("rolling", wave=3), Memory(no_room=True)
+    six = look("MMMUUU", "UUU", app(0, 6, "HHHHHH", 6), app(1, 4, "HHH", 6))
+    assert waits(Rollout(Goal(Kind.PROMOTE, "v2", 6), rolling, no_room).decide(six), Cause.ROOM)
+    larger = look("MUU", "U", app(0, 3, "HHH", 2, base=3), app(1, 2, "H", 1, base=3))
+    assert waits(Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy(), no_room).decide(larger), Cause.ROOM)
+
+
+def test_a_swap_of_this_run_excuses_a_server_that_is_down_after_the_order_is_restored() -> None:
+    rollout = Rollout(Goal(Kind.PROMOTE, "v2", 3), Policy())
+    baseline = app(0, 2, "HH", 3, last=9.0)
+    step = rollout.decide(look("UU", "UM", baseline, app(1, 2, "HH", 3)))
+    assert step == Scale("green", 3, placeholder=True)
+    rollout.performed(step)
+    rollout.decide(look("UU", "dU", baseline, app(1, 3, "HH", 3, last=10.0)))
+    assert rollout.memory.turned_bad == set()
 
 
 def test_a_server_that_is_down_after_the_roles_were_swapped_has_not_turned_bad() -> None:
