@@ -197,6 +197,16 @@ def test_failed_command_is_a_failed_run(metronome: Metronome, name: str) -> None
     assert TIME.fullmatch(history["lastFailureAt"])
 
 
+@pytest.mark.sandbox_only
+@pytest.mark.parametrize(
+    "image", [{"docker": {"image": "registry.invalid/a"}}, {"ucr": {"image": {"id": "b.invalid:5000/c"}}}]
+)
+def test_run_whose_image_no_agent_can_pull_fails(metronome: Metronome, name: str, image: dict[str, Any]) -> None:
+    run = start(metronome, job(name, **image))
+    place, entry = outcome(metronome, run)
+    assert (place, len(entry["tasks"])) == ("failedFinishedRuns", 1)
+
+
 def test_history_is_newest_first_and_summed_up(metronome: Metronome, name: str) -> None:
     first = start(metronome, job(name))
     outcome(metronome, first)

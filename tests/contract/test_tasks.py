@@ -266,6 +266,25 @@ def test_command_app_runs_its_command_with_marathons_environment(marathon: Marat
 
 
 @pytest.mark.sandbox_only
+@pytest.mark.parametrize(
+    ("container", "why"),
+    [("DOCKER", "docker -H unix:///var/run/docker.sock pull"), ("MESOS", "Could not resolve host: registry.invalid")],
+)
+def test_image_that_no_agent_can_pull_fails_each_task_before_it_runs(
+    marathon: Marathon, name: str, container: str, why: str
+) -> None:
+    definition = web_app(name, backoffSeconds=1, backoffFactor=1.0)
+    definition["container"] |= {"type": container, "docker": {"image": "registry.invalid/web:v2"}}
+    with marathon.events("status_update_event") as events:
+        marathon.create(definition)
+        failed = until(lambda: [one for one in events if one.get("taskStatus") == "TASK_FAILED"][1:])[0]["message"]
+    assert failed.startswith("Failed to launch container: ")
+    assert why in failed
+    assert "TASK_RUNNING" not in [one.get("taskStatus") for one in events]
+    assert marathon.app(f"/{name}")["lastTaskFailure"]["message"] == failed
+
+
+@pytest.mark.sandbox_only
 def test_request_in_flight_is_cut_when_its_task_is_killed(marathon: Marathon, name: str) -> None:
     task = marathon.deploy(web_app(name))["tasks"][0]
     session = requests.Session()

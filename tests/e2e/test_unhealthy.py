@@ -37,6 +37,16 @@ def test_a_crash_looping_canary_is_reported_with_its_last_task_failure(app: App)
     assert app.healthy() == {"v1": 2}
 
 
+def test_a_canary_whose_image_cannot_be_pulled_ends_with_8_and_quotes_the_agent(app: App) -> None:
+    app.promote("v1")
+    app.write("v2", backoffSeconds=0)
+    failed = app.canary("v2", "--image", "registry.invalid/web:v2", expect=8)
+    assert "3 tasks of" in failed.err
+    assert "Failed to run 'docker -H unix:///var/run/docker.sock pull registry.invalid/web:v2'" in failed.err
+    app.rollback("v2")
+    assert app.healthy() == {"v1": 2}
+
+
 def test_a_canary_without_offers_is_reported_with_the_missing_resource(app: App) -> None:
     app.promote("v1")
     app.write("v2", cpus=1000)

@@ -13,6 +13,7 @@ from typing import Any
 
 from bgci.sandbox import clock
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
+from bgci.sandbox.images import PullError, pull
 from bgci.sandbox.marathon.health import HealthChecker
 from bgci.sandbox.marathon.model import App, Backoff, Condition, Instance, Task, task_failure
 from bgci.sandbox.marathon.plan import host_ports
@@ -136,7 +137,7 @@ class Launcher:
         await asyncio.sleep(self._store.options.fetch_delay)
         try:
             task.child = await self._start(instance.app, task, sandbox)
-        except (OSError, SecretError) as error:
+        except (OSError, PullError, SecretError) as error:
             self._ended(instance, task, 1, f"Failed to launch container: {error}")
             return
         if instance.condition is Condition.KILLING:
@@ -195,10 +196,12 @@ class Launcher:
     async def _start(self, app: App, task: Task, sandbox: Path) -> Child:
         spec = app.spec
         env = secret_environment(self._secrets, spec, app.id) | task_environment(app, task, sandbox)
-        has_image = "image" in spec.get("container", {}).get("docker", {})
-        if not has_image and "cmd" in spec:
+        container = spec.get("container", {})
+        image = container.get("docker", {}).get("image", "")
+        pull(image, by_docker=container.get("type") == "DOCKER")
+        if not image and "cmd" in spec:
             argv = ["/bin/sh", "-c", str(spec["cmd"])]
-        elif not has_image and "args" in spec:
+        elif not image and "args" in spec:
             argv = [str(word) for word in spec["args"]]
         else:
             argv = [*LIGHT_PYTHON, str(TASK_SERVER)]

@@ -16,6 +16,7 @@ from typing import Any
 
 from bgci.sandbox.clock import metronome_time, utc_now
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
+from bgci.sandbox.images import PullError, pull
 from bgci.sandbox.mesos import Mesos
 from bgci.sandbox.metronome.fetcher import fetch
 from bgci.sandbox.metronome.model import ServerError
@@ -232,11 +233,15 @@ class Metronome:
         app_id, name = f"{service}/{run.id}", f"{run.id}.{run.job_id}"
         directory = self._mesos.launched("metronome", task["id"], name, AGENT_ID, app_id)
         argv = ["/bin/sh", "-c", str(run.spec["cmd"])] if "cmd" in run.spec else run.spec.get("args") or ["true"]
+        image = run.spec.get("docker", {}).get("image") or run.spec.get("ucr", {}).get("image", {}).get("id", "")
         try:
+            pull(image, by_docker="docker" in run.spec)
             await fetch(run.spec.get("artifacts", ()), directory)
             own = secret_environment(self._secrets, run.spec, service)
             environment = own | task_environment(run, task["id"], directory)
             run.child = await self._processes.start(argv, env=environment, directory=directory)
+        except PullError:  # there is no container that could write a line
+            code = 1
         except (OSError, ValueError, SecretError) as error:
             (directory / "stderr").write_text(f"{error}\n")
             code = 127
