@@ -5,36 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from unit.engine.situations import app, look, waits_for
 
 from bgci.engine import forecast
-from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step
 from bgci.engine.memory import Memory
-from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
+from bgci.engine.observation import Observation
 from bgci.engine.preconditions import RETURN_LIMIT
 from bgci.engine.rollout import Rollout
-
-STATES = {"U": Serving.UP, "d": Serving.DOWN, "M": Serving.MAINT, ".": Serving.ABSENT}
-
-
-def app(number: int, instances: int, servers: str, target: int, *, last: float = 0.0, base: int | None = None) -> App:
-    """An app with a healthy task for each letter of ``servers``; ``s``: one that has not started."""
-    name, revision = (("blue", "v1"), ("green", "v2"))[number]
-    tasks = tuple(
-        Task(f"{name}.{place}", None, ever_healthy=False) if letter == "s" else Task(f"{name}.{place}", True)
-        for place, letter in enumerate(servers)
-    )
-    scaled = last or float(number + 1)
-    return App(name, instances, tasks, revision, name, target, True, base or target, float(number + 1), False, scaled)
-
-
-def look(baseline: str, canary: str, *apps: App) -> Observation:
-    servers = {
-        f"{name}.{place}": Server(STATES[letter])
-        for name, letters in (("blue", baseline), ("green", canary))
-        for place, letter in enumerate(letters)
-        if letter in STATES
-    }
-    return Observation(100.0, apps, (Replica("lb0", servers),))
 
 
 def decide(seen: Observation, kind: Kind, target: int, memory: Memory | None = None) -> Step:
@@ -44,19 +22,19 @@ def decide(seen: Observation, kind: Kind, target: int, memory: Memory | None = N
 def test_drained_tasks_of_a_larger_baseline_stay_until_the_canary_is_in_rotation() -> None:
     """marathon-lb goes on draining one task of the baseline; without the drained one that is the serving one."""
     apps = app(0, 2, "HH", 1), app(1, 2, "sH", 1)
-    assert waits(decide(look("MU", "sd", *apps), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
+    assert waits_for(decide(look("MU", "sd", *apps), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
     assert decide(look("MU", "sU", *apps), Kind.PROMOTE, 1) == Kill(("blue.0", "green.0"))
 
 
 def test_drained_tasks_of_a_larger_baseline_stay_while_an_instance_of_it_is_missing() -> None:
     """marathon-lb counts the instance that is missing, and drains a serving task for it."""
     apps = app(0, 3, "HH", 2), app(1, 2, "sH", 2)
-    assert waits(decide(look("MU", "sU", *apps), Kind.ROLLBACK, 2), Cause.HEALTH)
+    assert waits_for(decide(look("MU", "sU", *apps), Kind.ROLLBACK, 2), Cause.HEALTH)
 
 
 def test_a_surplus_is_drained_once_the_other_tasks_are_in_rotation() -> None:
     alone = app(1, 2, "HH", 1)
-    assert waits(decide(look("", "UM", alone), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
+    assert waits_for(decide(look("", "UM", alone), Kind.PROMOTE, 1), Cause.LOAD_BALANCER)
     assert decide(look("", "UU", alone), Kind.PROMOTE, 1) == Create(1, swappable=True, stand_in=True)
 
 
@@ -67,13 +45,13 @@ def test_a_surplus_that_is_not_launched_is_not_waited_for() -> None:
 def test_the_baseline_does_not_grow_while_a_canary_is_on_its_way_into_rotation() -> None:
     """Both would be in MAINT: a task of the baseline for the canary, and the canary for the growing baseline."""
     apps = app(0, 1, "H", 2), app(1, 1, "H", 2)
-    assert waits(decide(look("U", ".", *apps), Kind.ROLLBACK, 2), Cause.DRAIN)
+    assert waits_for(decide(look("U", ".", *apps), Kind.ROLLBACK, 2), Cause.DRAIN)
 
 
 def test_the_roles_are_not_swapped_while_the_baseline_comes_back_from_maint() -> None:
     apps = app(0, 1, "H", 1), app(1, 1, "H", 2, base=1)
     seen = look("d", "U", *apps)
-    assert waits(decide(seen, Kind.ROLLBACK, 2), Cause.LOAD_BALANCER)
+    assert waits_for(decide(seen, Kind.ROLLBACK, 2), Cause.LOAD_BALANCER)
     assert decide(look("U", "U", *apps), Kind.ROLLBACK, 2) == Scale("blue", 2)
     impatient = Memory(waiting=Cause.LOAD_BALANCER, waiting_since=0.0)
     assert decide(seen, Kind.ROLLBACK, 2, impatient) == Scale("blue", 2)  # a server that stays DOWN stops no rollback
@@ -98,9 +76,9 @@ def test_h70_a_kill_waits_while_a_killed_task_can_be_among_the_listed_ones() -> 
     """``green.0`` of a canary of 4 was killed and is listed as running. A second kill of it would make Marathon stop
     ``green.1``, which serves."""
     baseline = app(0, 3, "HHH", 4)
-    assert waits(decide(look("UUU", "sU", baseline, app(1, 3, "sH", 4)), Kind.ROLLBACK, 4), Cause.ROOM)
+    assert waits_for(decide(look("UUU", "sU", baseline, app(1, 3, "sH", 4)), Kind.ROLLBACK, 4), Cause.ROOM)
     launched = look("UUU", "sUs", baseline, app(1, 2, "sHs", 4))
-    assert waits(decide(launched, Kind.ROLLBACK, 4), Cause.TASKS)
+    assert waits_for(decide(launched, Kind.ROLLBACK, 4), Cause.TASKS)
     ended = look("UUU", "Us", baseline, app(1, 2, "Hs", 4))
     assert decide(ended, Kind.ROLLBACK, 4) == Kill(("green.1",))
 
@@ -116,8 +94,8 @@ def test_h70_without_room_for_the_missing_instances_a_kill_waits_only_for_tasks_
         return decide(seen, Kind.ROLLBACK, 4, Memory(no_room=True))
 
     assert after(1) == Kill(("green.0",))
-    assert waits(after(2), Cause.TASKS)
-    assert waits(after(None), Cause.ROOM)
+    assert waits_for(after(2), Cause.TASKS)
+    assert waits_for(after(None), Cause.ROOM)
 
 
 def test_h70_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
@@ -133,8 +111,8 @@ def test_h70_a_kill_is_not_confirmed_when_a_task_was_launched_since() -> None:
 def test_h70_a_goal_is_not_done_while_its_serving_task_may_have_been_killed() -> None:
     """Of a revision of one instance both tasks are listed: the one in rotation may be the one that ends."""
     alone = app(1, 1, "Hs", 1)
-    assert waits(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
-    assert waits(decide(look("", "U", replace(alone, instances=0)), Kind.PROMOTE, 2), Cause.TASKS)
+    assert waits_for(decide(look("", "U", alone), Kind.PROMOTE, 1), Cause.TASKS)
+    assert waits_for(decide(look("", "U", replace(alone, instances=0)), Kind.PROMOTE, 2), Cause.TASKS)
     assert isinstance(decide(look("", "U", app(1, 1, "H", 1)), Kind.PROMOTE, 1), Done)
 
 
@@ -146,7 +124,7 @@ def test_a_plain_kill_waits_until_the_tasks_that_an_earlier_one_returned_are_in_
         goal, policy = Goal(Kind.PROMOTE, "v2", 4), Policy("rolling")
         return Rollout(goal, policy, Memory(no_room=True)).decide(look("MUU", canary, *apps))
 
-    assert waits(after("dU"), Cause.LOAD_BALANCER)
+    assert waits_for(after("dU"), Cause.LOAD_BALANCER)
     assert after("UU") == Kill(("blue.0",))
 
 
@@ -154,7 +132,7 @@ def test_a_rollback_continues_beside_an_instance_for_which_there_is_no_room() ->
     """marathon-lb counts the instance that is not launched, and has only one task of the canary to drain."""
     apps = app(0, 2, "HH", 2), replace(app(1, 2, "H", 2), queued=1)
     seen = look("MU", "U", *apps)
-    assert waits(decide(seen, Kind.ROLLBACK, 2), Cause.ROOM)
+    assert waits_for(decide(seen, Kind.ROLLBACK, 2), Cause.ROOM)
     assert decide(seen, Kind.ROLLBACK, 2, Memory(no_room=True)) == Kill(("blue.0",))
 
 
@@ -163,22 +141,22 @@ def test_a_rollback_without_room_goes_on_beside_a_canary_that_stays_down_after_a
     apps = app(0, 3, "HHH", 3), replace(app(1, 3, "HH", 3), queued=1)
     rollout = Rollout(Goal(Kind.ROLLBACK, "v2", 3), Policy(), Memory(no_room=True))
     seen = look("MMU", "dU", *apps)
-    assert waits(rollout.decide(seen), Cause.LOAD_BALANCER)
+    assert waits_for(rollout.decide(seen), Cause.LOAD_BALANCER)
     assert rollout.decide(replace(seen, now=seen.now + RETURN_LIMIT)) == Kill(("blue.0", "blue.1"))
 
 
 def test_h70_no_role_order_is_restored_and_no_surplus_drained_while_a_killed_task_is_listed_as_running() -> None:
     swapped = app(0, 1, "HH", 2, last=9.0), app(1, 2, "HH", 2)
-    assert waits(decide(look("UU", "MM", *swapped), Kind.PROMOTE, 2), Cause.TASKS)
+    assert waits_for(decide(look("UU", "MM", *swapped), Kind.PROMOTE, 2), Cause.TASKS)
     alone = app(1, 3, "HHHH", 2)
-    assert waits(decide(look("", "UUUU", alone), Kind.PROMOTE, 2), Cause.TASKS)
+    assert waits_for(decide(look("", "UUUU", alone), Kind.PROMOTE, 2), Cause.TASKS)
 
 
 def test_without_room_the_role_order_is_restored_when_killed_tasks_have_ended() -> None:
     baseline, canary = app(0, 1, "HH", 3, last=9.0), app(1, 3, "HHH", 3)
     ending = replace(baseline, tasks=(baseline.tasks[0], replace(baseline.tasks[1], dying=True)))
     memory = Memory(no_room=True)
-    assert waits(decide(look("U.", "UUU", ending, canary), Kind.PROMOTE, 3, memory), Cause.TASKS)
+    assert waits_for(decide(look("U.", "UUU", ending, canary), Kind.PROMOTE, 3, memory), Cause.TASKS)
     ended = app(0, 1, "H", 3, last=9.0)
     assert decide(look("U", "UUM", ended, canary), Kind.PROMOTE, 3, memory) == Scale("green", 4, placeholder=True)
 
@@ -188,7 +166,7 @@ def test_without_room_the_run_goes_back_only_when_the_load_balancers_have_follow
     apps = app(0, 1, "H", 3, last=9.0), app(1, 3, "HHH", 3)
     rollout = Rollout(Goal(Kind.PROMOTE, "v2", 3), Policy("rolling"), Memory(no_room=True))
     behind = look("U", "MM.", *apps)
-    assert waits(rollout.decide(behind), Cause.LOAD_BALANCER)
+    assert waits_for(rollout.decide(behind), Cause.LOAD_BALANCER)
     assert decide(look("U", "MUU", *apps), Kind.PROMOTE, 3, Memory(no_room=True)) == Scale("green", 4, placeholder=True)
     assert rollout.decide(replace(behind, now=behind.now + RETURN_LIMIT)) == Scale("blue", 3)
 
@@ -207,9 +185,9 @@ def test_without_room_no_plain_kill_takes_most_of_the_serving_tasks_out_of_rotat
     """marathon-lb would drain four of six tasks; beside the larger baseline two of three, and then the last one."""
     rolling, no_room = Policy("rolling", wave=3), Memory(no_room=True)
     six = look("MMMUUU", "UUU", app(0, 6, "HHHHHH", 6), app(1, 4, "HHH", 6))
-    assert waits(Rollout(Goal(Kind.PROMOTE, "v2", 6), rolling, no_room).decide(six), Cause.ROOM)
+    assert waits_for(Rollout(Goal(Kind.PROMOTE, "v2", 6), rolling, no_room).decide(six), Cause.ROOM)
     larger = look("MUU", "U", app(0, 3, "HHH", 2, base=3), app(1, 2, "H", 1, base=3))
-    assert waits(Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy(), no_room).decide(larger), Cause.ROOM)
+    assert waits_for(Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy(), no_room).decide(larger), Cause.ROOM)
 
 
 def test_a_swap_of_this_run_excuses_a_server_that_is_down_after_the_order_is_restored() -> None:
@@ -264,14 +242,14 @@ def test_a_canary_that_turned_bad_is_deleted_after_the_baseline_has_its_size_aga
 def test_the_role_order_is_restored_by_a_canary_that_is_not_in_use_or_not_launched() -> None:
     baseline = app(0, 3, "HHH", 4, last=3.0)
     assert decide(look("UUU", "M", baseline, app(1, 2, "Hs", 4)), Kind.PROMOTE, 4) == Kill(("green.1",))
-    assert waits(decide(look("UUU", "M", baseline, app(1, 2, "H", 4)), Kind.PROMOTE, 4), Cause.ROOM)
+    assert waits_for(decide(look("UUU", "M", baseline, app(1, 2, "H", 4)), Kind.PROMOTE, 4), Cause.ROOM)
 
 
 def test_a_revision_alone_that_left_rotation_ends_the_run() -> None:
     alone = app(1, 1, "H", 1)
     run = Rollout(Goal(Kind.PROMOTE, "v2", 1), Policy())
     run.decide(replace(look("", "U", alone), settings_differ=True))
-    assert waits(run.decide(replace(look("", "d", alone), now=101.0)), Cause.LOAD_BALANCER)
+    assert waits_for(run.decide(replace(look("", "d", alone), now=101.0)), Cause.LOAD_BALANCER)
     ended = run.decide(replace(look("", "d", alone), now=104.0))
     assert isinstance(ended, Fail)
     assert "none of its tasks is in rotation any more" in ended.message
@@ -281,7 +259,3 @@ def test_a_plan_that_is_too_long_is_truncated(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(forecast, "MOST_STEPS", 2)
     plan = forecast.forecast(Goal(Kind.PROMOTE, "v2", 2), Policy(), look("UU", "", app(0, 2, "HH", 2)), "green")
     assert plan.end is None
-
-
-def waits(step: Step, cause: Cause) -> bool:
-    return isinstance(step, Wait) and step.cause is cause

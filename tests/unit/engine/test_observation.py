@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgci.engine.observation import App, Task
+import pytest
+from unit.engine.situations import baseline, seen
+
+from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 
 
 def test_a_killed_task_is_not_healthy_although_marathon_lists_its_last_passing_check() -> None:
@@ -18,3 +21,20 @@ def test_an_app_without_a_revision_is_named_by_its_id_alone() -> None:
     app = App("/web-blue", 1)
     assert app.name == "/web-blue"
     assert replace(app, revision="v1").name == "v1 (/web-blue)"
+
+
+def test_h18_maint_with_zero_sessions_is_not_drained_while_an_older_worker_lives() -> None:
+    task = baseline().tasks[0]
+    assert not seen(baseline(), out=(task.id,), workers=(7,)).is_drained(task)
+    assert seen(baseline(), out=(task.id,), workers=(7,)).is_drained(replace(task, idle=True))
+    assert seen(baseline(), out=(task.id,)).is_drained(task)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [Server(Serving.MAINT, sessions=1), Server(Serving.DOWN, sessions=1), Server(Serving.UP), Server(Serving.DOWN)],
+)
+def test_h18_a_task_is_not_drained_while_one_load_balancer_serves_it_or_its_sessions(busy: Server) -> None:
+    task, idle = baseline().tasks[0], Server(Serving.MAINT)
+    replicas = (Replica("lb0", {task.id: idle}), Replica("lb1", {task.id: busy}))
+    assert not Observation(100.0, (baseline(),), replicas).is_drained(task)
