@@ -81,3 +81,10 @@ def look(baseline: str, canary: str, *apps: App) -> Observation:
         if letter in STATES
     }
     return Observation(100.0, apps, (Replica("lb0", servers),))
+
+
+def with_server(observation: Observation, task_id: str, server: Server, **fields: object) -> Observation:
+    """The same, with this server of the task at the last load balancer. ``fields``: of that load balancer."""
+    *others, last = observation.replicas
+    changed = replace(last, servers={**last.servers, task_id: server}, **fields)  # type: ignore[arg-type]
+    return replace(observation, replicas=(*others, changed))

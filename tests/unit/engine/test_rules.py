@@ -20,13 +20,26 @@ from unit.engine.situations import (
     seen,
     tasks,
     waits_for,
+    with_server,
 )
 
-from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale
+from bgci.engine.decisions import (
+    Cause,
+    Create,
+    Delete,
+    Done,
+    Fail,
+    Goal,
+    Kill,
+    Kind,
+    Policy,
+    Restore,
+    Scale,
+    Wait,
+)
+from bgci.engine.memory import Memory, Return
 from bgci.engine.observation import Observation, Replica, Server, Serving, Task
 from bgci.errors import ConflictError
-
-# -- from nothing running -------------------------------------------------------------------------------------------
 
 
 @both
@@ -43,18 +56,39 @@ def test_h06_first_deployment_is_not_done_before_it_serves_everywhere(policy: Po
     assert waits_for(decide(unserved, PROMOTE, policy), Cause.LOAD_BALANCER)
 
 
+NEVER = tasks("green", 4, healthy=False, ever_healthy=False)
+FIRST = canary(4, baseline_instances=None, tasks=NEVER, deployments=("d",))
+
+
 @both
-def test_a_first_deployment_is_removed_by_rollback_only_if_it_never_served(policy: Policy) -> None:
-    never = tasks("green", 4, healthy=False, ever_healthy=False)
-    first = canary(4, baseline_instances=None, tasks=never, deployments=("d",))
-    assert decide(seen(first), ROLLBACK, policy) == Delete("green")
-    for served in (replace(first, deployments=()), replace(first, tasks=(*never[1:], Task("green.9", True)))):
-        assert isinstance(decide(seen(served), ROLLBACK, policy), Fail)
+def test_a_first_deployment_that_never_served_is_removed_by_a_rollback(policy: Policy) -> None:
+    assert decide(seen(FIRST), ROLLBACK, policy) == Delete("green")
+
+
+@both
+@pytest.mark.parametrize(
+    "served",
+    [
+        seen(replace(FIRST, deployments=())),
+        seen(replace(FIRST, tasks=(*NEVER[1:], Task("green.9", True)))),
+        seen(replace(FIRST, tasks=(*NEVER[1:], Task("green.9", False, ever_healthy=True)))),
+        with_server(seen(FIRST), "green.0", Server(Serving.UP)),
+        seen(replace(FIRST, baseline_instances=4)),
+    ],
+    ids=["deployed", "healthy", "healthy once", "in rotation", "with a baseline before"],
+)
+def test_a_revision_alone_that_may_have_served_is_never_removed_by_a_rollback(
+    served: Observation, policy: Policy
+) -> None:
+    """Nothing else serves: its users would get errors only."""
+    assert isinstance(decide(served, ROLLBACK, policy), Fail)
 
 
 @both
 def test_a_rollback_without_apps_is_done(policy: Policy) -> None:
     assert isinstance(decide(seen(), ROLLBACK, policy), Done)
+    unread = seen(replicas=(Replica("lb0", problem="connection refused"),))
+    assert isinstance(decide(unread, ROLLBACK, policy), Done), "no load balancer has anything to drain"
 
 
 # -- from that revision fully deployed --------------------------------------------------------------------------------
@@ -71,6 +105,35 @@ def test_the_revision_that_serves_alone_cannot_be_rolled_back(policy: Policy) ->
     step = decide(seen(canary(4)), ROLLBACK, policy)
     assert isinstance(step, Fail)
     assert "promote" in step.remedy
+
+
+@pytest.mark.parametrize(("before", "remedy"), [(None, "bgci remove"), (4, "bgci undo")], ids=["first", "later"])
+def test_a_rollback_of_the_only_revision_names_what_can_be_done(before: int | None, remedy: str) -> None:
+    step = decide(seen(canary(4, baseline_instances=before)), ROLLBACK, BLUEGREEN)
+    assert isinstance(step, Fail)
+    assert remedy in step.remedy
+
+
+def test_a_rollback_without_a_kept_baseline_does_not_wait_for_a_load_balancer() -> None:
+    """There is nothing to restore, so that the wait would only end with the timeout."""
+    alone = with_server(seen(canary(4)), "green.0", Server(Serving.UP), others=("10_0_0_1_31000",))
+    assert isinstance(decide(alone, ROLLBACK, BLUEGREEN), Fail)
+    assert isinstance(decide(seen(canary(4)), ROLLBACK, BLUEGREEN, Memory(degraded="It does not serve.")), Fail)
+
+
+@pytest.mark.parametrize(("kept", "before", "restored"), [(4, 4, 4), (2, 4, 4), (5, 4, 5), (4, None, 4)], ids=str)
+def test_a_restored_baseline_has_as_many_instances_as_before_the_release(
+    kept: int, before: int | None, restored: int
+) -> None:
+    """A rolling release has removed tasks of the baseline, and it was deleted with the rest of them: a smaller one
+    would be overloaded."""
+    memory = Memory(kept=baseline(kept), degraded="It does not serve.")
+    alone = seen(canary(4, baseline_instances=before))
+    assert decide(alone, PROMOTE, ROLLING, memory) == Restore("blue", restored)
+
+
+def test_a_canary_that_serves_alone_is_not_scaled_down_to_its_target() -> None:
+    assert isinstance(decide(seen(canary(6)), CANARY, BLUEGREEN), Done)
 
 
 @both
@@ -162,6 +225,19 @@ def test_a_rollback_ends_only_when_the_baseline_is_back_in_rotation(policy: Poli
     assert waits_for(decide(seen(baseline(), out=("blue.0",)), ROLLBACK, policy), Cause.LOAD_BALANCER)
 
 
+def test_a_rollback_scales_only_the_baseline_to_which_it_returns() -> None:
+    returns_to = [Memory(returning=Return(app_id, size=4, asked=4)) for app_id in ("blue", "red")]
+    assert decide(seen(baseline(2)), ROLLBACK, BLUEGREEN, returns_to[0]) == Scale("blue", 4)
+    assert isinstance(decide(seen(baseline(2)), ROLLBACK, BLUEGREEN, returns_to[1]), Done)
+
+
+def test_a_rollback_does_not_wait_for_a_task_of_the_baseline_that_failed_before() -> None:
+    """No deployment of the baseline runs: Marathon does not replace that task for this rollback."""
+    sick = baseline(tasks=(*tasks("blue", 3), Task("blue.3", False)))
+    assert isinstance(decide(seen(sick), ROLLBACK, BLUEGREEN), Done)
+    assert waits_for(decide(seen(replace(sick, deployments=("d",))), ROLLBACK, BLUEGREEN), Cause.HEALTH)
+
+
 @both
 def test_h15_a_baseline_without_health_checks_is_refused_unless_allowed(policy: Policy) -> None:
     bare = seen(baseline(has_health_checks=False))
@@ -211,6 +287,22 @@ def test_h19_no_step_is_taken_while_a_load_balancer_cannot_be_read(policy: Polic
 def test_h39_no_task_is_killed_or_deleted_while_marathon_has_lost_its_health_results(policy: Policy) -> None:
     forgotten = canary(1, tasks=(Task("green.0", None, ever_healthy=True),))
     assert waits_for(decide(seen(baseline(last_scaling_at=3.0), forgotten), ROLLBACK, policy), Cause.HEALTH)
+
+
+def test_h39_a_lost_health_result_stops_no_step_that_kills_nothing() -> None:
+    """The run would stop for a task that the new leader of Marathon checks only later."""
+    forgotten = canary(2, tasks=(Task("green.0", True), Task("green.1", None, ever_healthy=True)))
+    assert decide(seen(forgotten), PROMOTE, BLUEGREEN) == Scale("green", 4)
+    ending = canary(2, tasks=(Task("green.0", True), Task("green.1", None, dying=True)))
+    home = seen(baseline(last_scaling_at=3.0), ending, out=("green.0", "green.1"))
+    assert decide(home, ROLLBACK, BLUEGREEN) == Delete("green"), "Marathon checks no task that ends"
+
+
+@pytest.mark.parametrize("problem", ["connection refused.", "lb0: connection refused"])
+def test_a_load_balancer_that_cannot_be_read_is_named_once(problem: str) -> None:
+    step = decide(seen(baseline(), replicas=(Replica("lb0", problem=problem),)), PROMOTE, BLUEGREEN)
+    assert isinstance(step, Wait)
+    assert step.reason == "A load balancer cannot be read: lb0: connection refused."
 
 
 @both
