@@ -40,9 +40,7 @@ def until_healthy(app: App, count: int) -> Wait | None:
 
 def unless_starting(app: App, step: Step) -> Step:
     """The step; while a deployment holds the app's lock until its instances are healthy, the wait for it."""
-    if app.deployments and len(app.healthy) < app.instances:
-        return until_healthy(app, app.instances) or step
-    return step
+    return (until_healthy(app, app.instances) if app.deployments else None) or step
 
 
 def until_ended(app: App) -> Wait | None:
