@@ -41,7 +41,7 @@ def go_back(hybrid: Hybrid) -> Step:
         if surplus:
             return surplus
     out_of_rotation = not any(observation.is_up(task) for task in canary.tasks)
-    if can_swap and not hybrid.roles_swapped:
+    if not hybrid.roles_swapped:
         # An operator scaled the canary while it drained: its tasks in MAINT are about to return.
         out_of_rotation &= not any(
             one.serving is Serving.MAINT for task in canary.tasks for one in hybrid.observation.servers(task)
@@ -121,7 +121,7 @@ def _is_taken_up(task: Task, hybrid: Hybrid) -> bool:
     in this run does not count either.
     """
     everything = [*hybrid.baseline.tasks, *hybrid.canary.tasks]
-    good = task.healthy and not task.dying and task.id not in hybrid.memory.turned_bad
+    good = task.healthy and task.id not in hybrid.memory.turned_bad
     return bool(good) and any(
         (serving is Serving.ABSENT or (serving is Serving.DOWN and replica.older_workers))
         and any(replica.server(other.id).serving is Serving.UP for other in everything)
