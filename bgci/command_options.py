@@ -161,7 +161,7 @@ def require_path(path: str, name: str) -> None:
 def read_file(path: str) -> dict[str, Any]:
     """The settings of a configuration file, in the form of click's default map. Raises UsageError."""
     file = Path(path or FILE)
-    if not path and not file.exists():
+    if not path and not os.path.lexists(file):  # a link to nowhere is a mistake, and not a missing file
         return {}
     kinds = {name: option.kind for name, option in OPTIONS.items()}
     return configuration.read(file, kinds, shares=("percent",), lists=("steps",))

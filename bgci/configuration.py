@@ -31,12 +31,14 @@ def read(file: Path, kinds: Mapping[str, Any], shares: Iterable[str] = (), lists
     shares: options in the form ``25`` or ``"25%"``. lists: text options that can also be a list.
     """
     try:
-        text = file_text(file, MOST_OF_A_CONFIGURATION)
+        text = file_text(file, MOST_OF_A_CONFIGURATION).removeprefix("\ufeff")
         values = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {reason(error)}.", remedy="Check --config.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}.", remedy="See docs/configuration.md.") from None
+    except RecursionError:
+        raise UsageError(f"{file} is nested too deeply.", remedy="See docs/configuration.md.") from None
     except ValueError:  # Python does not read a number of thousands of digits
         line = next((n for n, row in enumerate(text.splitlines(), start=1) if re.search(r"\d{4000}", row)), 0)
         raise UsageError(

@@ -156,7 +156,10 @@ def _unknown(key: str, ports: int) -> Iterator[LabelFinding]:
 
 def _resembles_prefix(plain: str) -> bool:
     first = plain.partition("_")[0]
-    return plain.replace("_", "").startswith(_PREFIX) or SequenceMatcher(None, first, _PREFIX).ratio() >= 0.85
+    close = plain.replace("_", "")
+    # A letter of another alphabet that looks the same, such as a Cyrillic A, became an underscore.
+    heads = (first, close[: len(_PREFIX)])
+    return close.startswith(_PREFIX) or any(SequenceMatcher(None, head, _PREFIX).ratio() >= 0.85 for head in heads)
 
 
 def _nearest(plain: str, key: str, ports: int) -> tuple[str, float]:

@@ -167,14 +167,22 @@ def _check_server(words: list[str]) -> Problems:
     if name != "{serverName}":
         message = f"names the server {name!r} in place of {{serverName}}: bgci could not tell the tasks apart"
         yield message, "write 'server {serverName} {host_ipv4}:{port}'", Effect.MISLED
-    if "{port}" not in address or not ("{host}" in address or "{host_ipv4}" in address):
+    if not re.fullmatch(r"(ipv[46]@)?\{host(_ipv4)?\}:\{port\}(\{.*)?", address):
         message = f"leads to {address!r}, which is not the address of the task"
-        yield message, "write {host_ipv4}:{port} after the name", Effect.MISLED
+        yield message, "write {host_ipv4}:{port} and a blank after the name", Effect.MISLED
     if _DRAIN not in line:
         message = "lacks {otherOptions}, where marathon-lb writes 'disabled': no task could ever be drained"
         yield message, "add {otherOptions} at the end of the server line", Effect.UNDRAINED
     elif re.search(r"\{otherOptions\}[^\s{]", line):
         yield "has no blank after {otherOptions}", "move it to the end of the server line", Effect.LEFT_OUT
+    if "enabled" in line.partition(_DRAIN)[2].split():
+        message = (
+            "has the word 'enabled' after {otherOptions}, where marathon-lb writes 'disabled': no task could ever be"
+        )
+        yield f"{message} drained", "remove it", Effect.UNDRAINED
+    if re.search(r"\sweight 0+(\s|\{|$)", line):
+        message = "has the weight 0, with which no request reaches the task although HAProxy counts it as UP"
+        yield message, "remove it, or write another weight", Effect.MISLED
     if "disabled" in words:
         message = "has the word 'disabled': no task would ever be in rotation"
         yield message, "remove it; marathon-lb writes it while a task is drained", Effect.MISLED

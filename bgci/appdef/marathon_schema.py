@@ -45,7 +45,8 @@ def check_shape(definition: Mapping[str, Any], version: str = LATEST) -> Iterato
 
 
 def plain(definition: Mapping[str, Any], version: str = LATEST) -> dict[str, Any]:
-    """The definition with each enum in Marathon's case, and without null where Marathon takes it as missing.
+    """The definition with each enum in Marathon's case, 2.0 as 2 where Marathon reads a whole number, and without null
+    where Marathon takes it as missing.
 
     A map such as `labels` keeps its null, which Marathon refuses.
     """
@@ -81,7 +82,7 @@ def _walk(value: Any, node: Schema, root: Schema, *, complete: bool) -> Any:
         return distinct(items) if complete and node.get("x-set") else items
     if isinstance(value, str) and "enum" in node:
         return next((name for name in node["enum"] if name.lower() == value.lower()), value)
-    if complete and isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and (complete or node.get("type") == "integer"):
         return int(value)
     return value
 

@@ -26,7 +26,8 @@ from bgci.errors import InvalidError
 
 # The placeholder for the image in bg-deploy's templates.
 BG_DEPLOY_IMAGE = "ThisIsAUniqueKey"
-_JSON_COMMENT = re.compile(r"^[ \t]*\{#.*?#\}[ \t]*$", re.DOTALL | re.MULTILINE)
+# From {# to the first #}: what follows that on the same line makes it no comment, and never ends at a later one.
+_JSON_COMMENT = re.compile(r"^[ \t]*\{#(?:(?!#\}).)*#\}[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def render_template(text: str, *, name: str, variables: Mapping[str, object]) -> dict[str, object]:
@@ -86,7 +87,9 @@ class _Inserted:
             return value
         if value is None or isinstance(value, bool | int | float | list | tuple | dict):
             return _dump(value)
-        self._values.append(str(value))
+        if not isinstance(value, str):  # Python's text for it, such as <generator object ...>, is never meant
+            raise TypeError(f"the value is a {type(value).__name__}, not text; after map, select or reject add | list")
+        self._values.append(value)
         return f"{self._mark}{len(self._values) - 1}{self._mark}"
 
     def filled(self, text: str) -> str:
@@ -125,6 +128,8 @@ class _Inserted:
             }
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             return value
+        if isinstance(value, float):
+            raise InvalidError(f"{name}: {path} is {value}, which is not a JSON number.", remedy="Write a number.")
         raise InvalidError(
             f"{name}: {path} is a {type(value).__name__}, which is not a JSON type.", remedy="Put it in quotes."
         )

@@ -42,7 +42,7 @@ def check_definition(
 
     A document that is not an app has one finding, which names its kind.
     """
-    kind = _other_document(definition)
+    kind = other_document(definition)
     if kind:
         return [kind]
     findings = [
@@ -64,8 +64,8 @@ def check_definition(
     return list(dict.fromkeys(findings))
 
 
-def _other_document(definition: Mapping[str, Any]) -> Finding | None:
-    """A finding for a group, a pod, an answer of Marathon or a job instead of an app."""
+def other_document(definition: Mapping[str, Any]) -> Finding | None:
+    """A finding for a group, a pod, an answer of Marathon, a job or a file of another tool instead of an app."""
     of_apps = ("a group", "Write each app of the group in a separate template")
     kinds = {
         "apps": of_apps,
@@ -74,6 +74,8 @@ def _other_document(definition: Mapping[str, Any]) -> Finding | None:
         "containers": ("a pod", "Write it as an app: bgci does not release pods"),
         "app": ("an answer of Marathon with an app in it", "Keep only the value of app"),
         "run": ("a DC/OS Job", "Write an app definition"),
+        "spec": ("a Kubernetes object", "Write it as an app definition of Marathon"),
+        "services": ("a Compose file", "Write each service as an app definition of Marathon"),
     }
     for field, (what, remedy) in kinds.items():
         if isinstance(definition.get(field), list | Mapping) and not {"container", "cmd", "args"} & set(definition):
@@ -165,6 +167,8 @@ def _own_labels(definition: Mapping[str, Any]) -> Iterator[Finding]:
         if name == DRAIN_PATH_LABEL:
             if isinstance(value, str) and not re.fullmatch(r"/\S*", value):
                 yield Finding(path, f"is {value!r}", "Write a path that begins with /, such as /idle")
+        elif re.sub("[^A-Z]", "", name.upper()) == DRAIN_PATH_LABEL.replace("_", ""):
+            yield Finding(path, f"is not the label {DRAIN_PATH_LABEL}: bgci ignores it", f"Write {DRAIN_PATH_LABEL}")
         elif name.startswith(_OWN_PREFIX):
             remedy = f"Remove or rename it: of these a template can only set {DRAIN_PATH_LABEL}"
             yield Finding(path, "is a label that bgci writes itself", remedy)

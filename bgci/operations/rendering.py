@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from bgci.appdef.jobs import JobSettings, job_deadline, render_jobs
 from bgci.appdef.marathon_schema import LATEST, rules_version
 from bgci.appdef.names import artifact_names, template_candidates
 from bgci.appdef.template import render_template
-from bgci.appdef.validate import check_definition, require_valid
+from bgci.appdef.validate import check_definition, other_document, require_valid
 from bgci.bounded import file_bytes, json_value, reason
 from bgci.engine.decisions import Release
 from bgci.errors import BgciError, InvalidError, UsageError
@@ -149,6 +150,8 @@ def from_template(
     text = content.decode("utf-8").replace("\r\n", "\n")
     values = variables(settings)
     raw = render_template(text, name=file.name, variables=values)
+    if kind := other_document(raw):
+        require_valid([kind], what=f"The template {file.name}")
     require_image_used(raw, text, name=file.name, variables=values, image=settings.image)
     return _release(context, settings, normalise(raw), settings.image)
 
@@ -170,7 +173,7 @@ def template_file(settings: Settings) -> Path:
         return Path(settings.template)
     directory = Path(settings.template_dir)
     names = template_candidates(app_id_of(settings), revision_of(settings))
-    found = next((directory / name for name in names if (directory / name).is_file()), None)
+    found = next((directory / name for name in names if lexists(directory / name)), None)
     if found is None:
         raise UsageError(
             f"No template for {app_id_of(settings)} in {directory.resolve()}: looked for {', '.join(names)}.",

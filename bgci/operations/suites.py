@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import lexists
 from pathlib import Path
 
 from bgci.appdef.names import suite_candidates
@@ -14,10 +15,13 @@ MOST_OF_A_SUITE = 1 << 20  # bytes: a YAML document takes many times its size in
 
 
 def suite_file(context: Context) -> Path | None:
-    """The file of --suite, else the one in --template-dir; None without one."""
+    """The file of --suite, else the one in --template-dir; None without one.
+
+    A link to nowhere counts: the error says so, and no canary is promoted without its tests.
+    """
     given, directory = context.settings.suite, Path(context.settings.template_dir)
     candidates = [directory / name for name in suite_candidates(context.app_id, context.revision)]
-    return Path(given) if given else next((path for path in candidates if path.is_file()), None)
+    return Path(given) if given else next((path for path in candidates if lexists(path)), None)
 
 
 def read_suite(context: Context, file: Path, image: str) -> Suite:

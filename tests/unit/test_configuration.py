@@ -65,6 +65,28 @@ def test_a_wrong_type_is_refused_with_file_and_line(tmp_path: Path, text: str, w
     assert why in error.value.message
 
 
+@pytest.mark.parametrize("text", ["x = " + "[" * 3000 + "]" * 3000, "x = " + "{a = " * 2000 + "1" + "}" * 2000])
+def test_a_deeply_nested_file_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        command_options.read_file(written(tmp_path, text))
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("\ufeffwave = 2", encoding="utf-8")
+    assert command_options.read_file(str(tmp_path / "own.toml")) == {"wave": 2}
+
+
+@pytest.mark.parametrize("target", ["nowhere", "bgci.toml"])
+def test_a_link_to_nowhere_in_place_of_the_file_is_an_error_and_not_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command_options.read_file("") == {}
+    (tmp_path / "bgci.toml").symlink_to(target)
+    with pytest.raises(UsageError, match="cannot be read"):
+        command_options.read_file("")
+
+
 @pytest.mark.parametrize("text", ["25", "25%", " 25% ", 25, "0", "100%"])
 def test_a_percentage_is_accepted_with_or_without_its_sign(text: str | int) -> None:
     assert option.share(text) == int(str(text).strip(" %"))

@@ -184,6 +184,20 @@ def test_a_comment_on_lines_of_its_own_is_a_comment_in_json_and_lines_keep_their
     assert "line 3" in refusal('{# web:\n   the shop #}\n{"a": {{ missing }}}').message
 
 
+def test_a_comment_with_text_after_it_is_refused_and_swallows_nothing_up_to_a_later_comment() -> None:
+    refusal('{\n {# number #} "instances": 2,\n "cmd": "a",\n {# end #}\n "id": "/web"\n}')
+
+
+@pytest.mark.parametrize("text", ["'a,b'.split(',') | map('upper')", "cycler", "'x'.format", "range(3)", "joiner()"])
+def test_a_value_that_only_python_knows_is_refused_and_never_written_as_its_name(text: str) -> None:
+    assert "not text" in refusal(f'{{"cmd": "{{{{ {text} }}}}"}}').message
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_does_not_have_is_refused_with_the_right_remedy(number: str) -> None:
+    assert refusal(f'{{"cpus": {number}}}').remedy == "Write a number."
+
+
 def test_a_block_scalar_of_yaml_is_kept_unchanged() -> None:
     assert render("cmd: |\n  {# a #}\n  b", "web.template.yaml") == {"cmd": "{# a #}\nb"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from definition_samples import BG_DEPLOY, BRIDGE, CHECK, HOST, LEGACY, changed, with_labels, with_ports
 
-from bgci.appdef.app_definition import normalise
+from bgci.appdef.app_definition import instances, normalise, service_ports
 from bgci.appdef.template import render_template
 from bgci.appdef.validate import Finding, check_definition, require_valid
 from bgci.errors import InvalidError
@@ -107,6 +107,7 @@ def test_the_examples_directory_is_not_empty() -> None:
         (with_labels(BRIDGE, BGCI_REVISION="1"), "$.labels.BGCI_REVISION"),
         (with_labels(BRIDGE, BGCI_WHATEVER="1"), "$.labels.BGCI_WHATEVER"),
         (with_labels(BRIDGE, BGCI_DRAIN_PATH="idle"), "$.labels.BGCI_DRAIN_PATH"),
+        (with_labels(BRIDGE, bgci_drain_path="/idle"), "$.labels.bgci_drain_path"),
         # health checks
         (changed(BRIDGE, healthChecks=[]), "$.healthChecks"),
         (check(protocol="COMMAND", command={"value": "true"}), "$.healthChecks"),
@@ -266,3 +267,11 @@ def test_a_field_of_a_wrong_type_never_raises(value: Any) -> None:
     for name in ("name", "labels", "servicePort"):
         findings(normalise(port(BRIDGE, **{name: value})))
     findings(normalise({"id": "/web", "container": {"docker": value, "portMappings": value, "volumes": value}}))
+
+
+def test_a_whole_number_with_a_decimal_point_is_that_number_where_marathon_reads_a_whole_one() -> None:
+    """A filter such as round makes 4.0 of 4; Marathon takes it."""
+    definition = normalise(port(changed(BRIDGE, instances=4.0, cpus=1.0), servicePort=10102.0))
+    assert findings(definition) == []
+    assert instances(definition) == 4
+    assert service_ports(definition) == [10102]
