@@ -29,16 +29,36 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from hostile.answers import HOSTILE, LARGE, fits
+from hostile.answers import HOSTILE, LARGE, body, fits
 from hostile.cluster import Answer, Cluster
 from hostile.command import CODES
-from hostile.commands import COMMANDS, PASSWORD, environment, prepared
+from hostile.commands import PASSWORD, environment, prepared
+from hostile.handshakes import HANDSHAKES
+from hostile.situations import ALL, PROXY_PASSWORD
+from hostile.tls import CERTIFICATES
 
 TIMEOUT = 2.0  # seconds: --timeout of each command
 LATE = 5.0  # extra seconds that a command can take beyond its deadline, or after SIGTERM
 MEBIBYTES = 150
 RECORD = Path(__file__).resolve().parent.parent / "build" / "hostile.jsonl"
+ECHO = "the request itself"
 ANSWERS: dict[str, Answer] = {**HOSTILE, **LARGE}
+# Endpoints whose requests change something, or have a secret: the sample has more answers for them.
+CHANGES = ("create", "change", "delete", "kill", "cancel", "start", "stop", "login", "secret", "permissions", "renew")
+OF_CHANGES = (
+    *("nothing", "half the answer", "a gzip bomb", "JSON null", "JSON list of null", "204 with a body", "JSON deep"),
+    *("500", "503 after 99999999999999999999", "401 Unauthorized {}", "403 Forbidden x", "409 Conflict x"),
+    *('422 [{"errors": null}]', "307 to itself", "a negative chunk", ECHO),
+)
+OF_HANDSHAKES = (
+    *("silence", "a record that trickles", "requests for a hello without an end", "a certificate that trickles"),
+    *("a certificate of 16 MB", "a certificate of 90 kB", "a certificate of 1 MB", "100000 session tickets", "nothing"),
+    *("a certificate whose end is no date", "a certificate that ends in the year 0", "a certificate of another name"),
+)
+OF_PROXIES = (
+    *("a head that trickles", "a head without an end", "a header line without an end", "continue for ever", "silence"),
+    *("a body that trickles", "a body without an end", "nothing", "10000 headers", "403 Forbidden x", ECHO),
+)
 TRICKLES = "a body that trickles"
 ENDLESS = (
     "continue for ever",
@@ -115,6 +135,13 @@ class Run:
 class Bench:
     def __init__(self, home: Path, cluster: Cluster) -> None:
         self.home, self.cluster = home, cluster
+        self.answers = {
+            **ANSWERS,
+            **HANDSHAKES,
+            ECHO: lambda send, good, over: body(json.dumps({"message": cluster.heard.decode("latin-1")}), "400 Bad")(
+                send, good, over
+            ),
+        }
         self.environ = {
             **environment(cluster),
             "PATH": os.environ["PATH"],
@@ -127,16 +154,21 @@ class Bench:
         )
 
     def endpoints(self, command: str) -> list[str]:
-        """The endpoints that the command requests on a good cluster, in the order of the first request."""
-        self.run(command, "", "")
-        return list(dict.fromkeys(self.cluster.asked))
+        """The endpoints for which the command is played: those of its situation, else all that it requests on a good
+        cluster, in the order of the first request."""
+        if not ALL[command].ends:
+            self.run(command, "", "")
+        return list(ALL[command].ends or dict.fromkeys(self.cluster.asked))
 
     def run(self, command: str, endpoint: str, answer: str, term: float = 0.0) -> Run:
-        self.cluster.alone = command == "undo"
-        self.cluster.answering(endpoint, ANSWERS.get(answer, self.cluster.answer))
-        words = [sys.executable, "-m", "bgci", *COMMANDS[command]]
+        situation = ALL[command]
+        self.cluster.state = situation.state
+        shown = CERTIFICATES[answer]() if answer in CERTIFICATES else self.answers.get(answer, self.cluster.answer)
+        self.cluster.answering(endpoint, shown)
+        words = [sys.executable, "-m", "bgci", *situation.words]
         output = self.home / "output"
-        task = {"words": words, "home": str(self.home), "environ": self.environ, "output": str(output)}
+        environ = {**self.environ, **situation.environment(self.cluster)}
+        task = {"words": words, "home": str(self.home), "environ": environ, "output": str(output)}
         self._tell(json.dumps(task))
         if term:
             self._terminate(endpoint, term)
@@ -168,8 +200,8 @@ class Bench:
 def _problems(text: str, code: int, mebibytes: float, own: float, deadline: float) -> Iterator[str]:
     if code not in CODES or "Traceback" in text or "bug in bgci" in text:
         yield f"exit code {code}: {text[-300:]}"
-    if PASSWORD in text:
-        yield "shows the password"
+    if PASSWORD in text or PROXY_PASSWORD in text or "e30.e30" in text:
+        yield "shows a secret"
     if mebibytes > MEBIBYTES:
         yield f"{mebibytes:.0f} MiB"
     if own > deadline + LATE:
@@ -178,13 +210,13 @@ def _problems(text: str, code: int, mebibytes: float, own: float, deadline: floa
 
 def _deadline(command: str) -> float:
     """Seconds of the command's deadlines: --timeout, and the timeout of each stage."""
-    own = {"release": 5 * TIMEOUT, "judge": TIMEOUT + 1, "status": 60.0, "status of all": 60.0, "prune": 60.0}
-    return own.get(command, TIMEOUT)
+    of_words = {"release": 5 * TIMEOUT, "status": 60.0, "prune": 60.0}
+    return ALL[command].limit or (TIMEOUT + 1 if command == "judge" else of_words.get(ALL[command].words[0], TIMEOUT))
 
 
 def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) -> Iterator[tuple[str, str, str]]:
     number = 0
-    for at, command in enumerate(COMMANDS):
+    for at, command in enumerate(ALL):
         if wanted.command not in ("", command):
             continue
         for pair, endpoint in enumerate(bench.endpoints(command), 7 * at):
@@ -196,11 +228,15 @@ def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) 
 
 def _answers(wanted: argparse.Namespace, endpoint: str, pair: int) -> list[str]:
     """The answers for the pair of this number, of a command and an endpoint."""
+    if endpoint == "handshake":
+        every = [*HANDSHAKES, *CERTIFICATES]
+        return list(OF_HANDSHAKES) if wanted.sample else [answer for answer in every if wanted.answer in answer]
     large = [answer for answer in LARGE if fits(answer, endpoint)]
     if wanted.sample:
         later = [] if wanted.term else [large[pair % len(large)]]  # a large one is read before the signal
-        return [TRICKLES, ENDLESS[pair % len(ENDLESS)], *later]
-    return large if wanted.answer == "large" else [answer for answer in ANSWERS if wanted.answer in answer]
+        further = OF_CHANGES if endpoint.startswith(CHANGES) else OF_PROXIES if endpoint == "proxy" else ()
+        return list(dict.fromkeys([TRICKLES, ENDLESS[pair % len(ENDLESS)], *later, *further]))
+    return large if wanted.answer == "large" else [answer for answer in (*ANSWERS, ECHO) if wanted.answer in answer]
 
 
 def recorded() -> list[dict[str, Any]]:

@@ -24,15 +24,16 @@ from types import FrameType
 from typing import NoReturn, TypeVar
 
 from bgci.early_signals import NUMBERS, end_at_once
-from bgci.errors import AbortedError
+from bgci.errors import AbortedError, DeadlineError
 
 T = TypeVar("T")
 
 REPEATED = 2.0  # seconds in which further signals count as the same one
 SETTLE = 1.0  # seconds; a pending change can still be answered before AbortedError is raised
 SLACK = 3.5  # seconds after the deadline of a goal in which a request can still be answered
-# Seconds to restore or remove what a command has created; the second after a signal: a CI system sends SIGKILL soon.
-CLEANUP, CLEANUP_ABORTED = 30.0, 2.0
+# Seconds to restore or remove what a command has created; the second after a signal, because a CI system sends SIGKILL
+# soon; the third at the deadline, which a command exceeds by less than 5 s even if the cluster does not answer.
+CLEANUP, CLEANUP_ABORTED, CLEANUP_LATE = 30.0, 2.0, 3.0
 END_SECONDS = 2.0  # seconds; limit of the work at the end of the process
 STUCK = 2.0  # seconds after a signal in which a pipe without a reader can delay the command
 
@@ -107,12 +108,21 @@ class Signals:
             self._deadline.at = before
 
     @contextmanager
+    def before_cleanup(self) -> Iterator[None]:
+        """The limit of a block that a ``cleanup`` can follow: leaves the seconds of the latter before the deadline."""
+        with self.at_most(self.left() - CLEANUP_LATE):
+            yield
+
+    @contextmanager
     def cleanup(self) -> Iterator[None]:
         """The limit of a block that restores or removes something while an exception is handled, or in a ``finally``.
 
         The deadline of the work itself may have passed.
         """
-        with self.within(CLEANUP_ABORTED if isinstance(sys.exc_info()[1], AbortedError) else CLEANUP):
+        error, seconds = sys.exc_info()[1], min(CLEANUP, max(CLEANUP_LATE, self.left()))
+        if isinstance(error, AbortedError | DeadlineError):
+            seconds = CLEANUP_ABORTED if isinstance(error, AbortedError) else CLEANUP_LATE
+        with self.within(seconds):
             yield
 
     def left(self) -> float:
@@ -191,6 +201,7 @@ pause = signals.pause
 call = signals.call
 within = signals.within
 at_most = signals.at_most
+before_cleanup = signals.before_cleanup
 cleanup = signals.cleanup
 left = signals.left
 

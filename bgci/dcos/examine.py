@@ -46,7 +46,13 @@ def certificate_end(url: str) -> datetime | None:
             f"{urlsplit(url).netloc} does not speak TLS: {error}",
             remedy="Check the URL: its host, its port, https or http.",
         ) from error
-    return openssl.certificate_end(found)
+    try:
+        return openssl.certificate_end(found)
+    except ValueError as error:
+        raise UnavailableError(
+            f"{urlsplit(url).netloc} has a certificate without a readable date of expiry.",
+            remedy="Renew the certificate on the cluster.",
+        ) from error
 
 
 def require_trusted(url: str, verify: bool | str) -> None:

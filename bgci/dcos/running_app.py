@@ -183,17 +183,18 @@ def running_app(answer: JsonAnswer) -> RunningApp:
         complaint="; ".join(complaints),
         failure="".join(_last_failure(answer)),
         health_time=max((_health_time(check) for check in answer["healthChecks"].items()), default=0.0),
-        check_window=max((_check_window(check) for check in answer["healthChecks"].items()), default=0.0),
+        check_window=check_window(answer["healthChecks"]),
     )
     ready = answer["tasksHealthy" if checked else "tasksRunning"].whole()
     since = {task["id"].text(): _healthy_since(task) for task in listed}
     return RunningApp(app, definition, labels, addresses, answer["version"].text(), ready, since)
 
 
-def _check_window(check: JsonAnswer) -> float:
-    """Seconds until a server that fails all checks is DOWN to HAProxy. marathon-lb writes a check with these numbers
-    for every protocol except COMMAND (docs/platform.md)."""
-    return 0.0 if check["protocol"].text("HTTP") == "COMMAND" else _failing_time(check)
+def check_window(checks: JsonAnswer) -> float:
+    """Seconds until a server that fails all of the app's health checks is DOWN to HAProxy. marathon-lb writes a check
+    with these numbers for every protocol except COMMAND (docs/platform.md)."""
+    written = (check for check in checks.items() if check["protocol"].text("HTTP") != "COMMAND")
+    return max(map(_failing_time, written), default=0.0)
 
 
 def _health_time(check: JsonAnswer) -> float:

@@ -18,7 +18,7 @@ from bgci.engine.decisions import Release
 from bgci.engine.observation import App
 from bgci.engine.ownership import Claim, conflict, folder, same_group
 from bgci.errors import ConflictError, UnavailableError
-from bgci.interruption import cleanup, pause
+from bgci.interruption import before_cleanup, cleanup, pause
 from bgci.operations.context import Context
 
 SETTLE_SECONDS = 5.0  # seconds after a reload request in which a load balancer can still show ended tasks
@@ -75,8 +75,9 @@ def require_readable(context: Context, mine: Owned, revision: str) -> None:
     probe_id = f"{context.app_id}-{next_colour(context.app_id, baseline)}"
     marathon.create(probe_app(context.app_id, probe_id))
     try:
-        if marathon.app(probe_id) is None:
-            raise unreadable(probe_id)
+        with before_cleanup():
+            if marathon.app(probe_id) is None:
+                raise unreadable(probe_id)
     finally:
         with cleanup():
             marathon.delete(probe_id)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import urlsplit
 
 from bgci.appdef.balancer_changes import balancer_changes
@@ -16,13 +17,14 @@ from bgci.checks.canary_health import CanaryHealth
 from bgci.checks.model import PREVIEW, Suite
 from bgci.checks.runner import Place
 from bgci.checks.test_result import Case, Outcome
-from bgci.dcos.running_app import RunningApp, endpoints
+from bgci.dcos.json_answer import JsonAnswer
+from bgci.dcos.running_app import RunningApp, check_window, endpoints
 from bgci.dcos.tls import verification
 from bgci.engine.decisions import Release
 from bgci.engine.early_end import why_stalled
 from bgci.engine.observation import App, Serving
 from bgci.errors import BgciError, ConflictError, RejectedError, UnhealthyError, UsageError
-from bgci.interruption import cleanup, pause
+from bgci.interruption import SLACK, before_cleanup, cleanup, pause, within
 from bgci.operations.context import Context
 from bgci.operations.owned_apps import Owned, require_no_strangers, strangers
 from bgci.operations.suites import preview_suite
@@ -48,12 +50,18 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
         ports = ", ".join(str(port) for port in preview_ports(definition) if port)
         context.plan(f"Create {preview_id(context.app_id)} on port {ports} to preview the load-balancer settings.")
         return
+    window = check_window(JsonAnswer(definition, "Marathon", "The definition")["healthChecks"])
+    with within(2 * context.settings.timeout + APPEAR_SECONDS + window + SLACK):
+        _preview(context, release.revision, definition, suite)
+
+
+def _preview(context: Context, revision: str, definition: Mapping[str, Any], suite: Suite | None) -> None:
     own_id = preview_id(context.app_id)
     found = strangers(context.balancers, context.cluster.marathon, (), own_id, preview_ports(definition))
     require_no_strangers(found, own_id)
     began = time.monotonic()
     context.console.step(f"Preview: creating {preview_id(context.app_id)}, outside of the group.")
-    with _deployed(context, preview_app(definition, release.revision)):
+    with _deployed(context, preview_app(definition, revision)):
         running = _until_healthy(context)
         urls = [url for place in _places(context, running) for url in place.urls]
         _until_serving(context, running, running.app.check_window)
@@ -62,7 +70,7 @@ def preview(context: Context, release: Release, mine: Owned) -> None:
         _test(context, suite, running)
     seconds = time.monotonic() - began
     context.result = replace(context.result, preview={"urls": tuple(urls), "seconds": round(seconds, 1)})
-    context.console.result(f"The preview of {release.revision} served at every load balancer; it took {seconds:.1f} s.")
+    context.console.result(f"The preview of {revision} served at every load balancer; it took {seconds:.1f} s.")
 
 
 def remove_previews(context: Context) -> None:
@@ -107,7 +115,8 @@ def _deployed(context: Context, app: dict[str, object]) -> Iterator[None]:
         )
     marathon.create(app)
     try:
-        yield
+        with before_cleanup():
+            yield
     finally:
         with cleanup():
             marathon.delete(app_id)

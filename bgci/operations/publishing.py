@@ -11,7 +11,7 @@ from bgci.dcos.metronome import Job, Metronome
 from bgci.dcos.permissions import of_request
 from bgci.engine.lock import Way
 from bgci.errors import BgciError, ConflictError, DeniedError, UnavailableError, amended
-from bgci.interruption import cleanup
+from bgci.interruption import before_cleanup, cleanup
 from bgci.operations.context import Context
 from bgci.operations.exclusion import take_lock
 from bgci.operations.job_image import require_job_image
@@ -77,12 +77,13 @@ def _replace(
 ) -> None:
     touched: list[str] = []
     try:
-        for job_id, job in wanted.items():
-            touched.append(job_id)
-            if earlier[job_id]:
-                metronome.delete(job_id, stop_runs=True)
-            _create(metronome, job, new=not earlier[job_id])
-            context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")
+        with before_cleanup():
+            for job_id, job in wanted.items():
+                touched.append(job_id)
+                if earlier[job_id]:
+                    metronome.delete(job_id, stop_runs=True)
+                _create(metronome, job, new=not earlier[job_id])
+                context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")
     except BaseException as error:
         with cleanup():
             whole = _restore(context, metronome, touched, earlier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostile.cluster import DEFINITION
+from hostile.good_answers import DEFINITION
 
 FULL: dict[str, Any] = {
     **DEFINITION,

@@ -11,8 +11,9 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from hostile.cluster import MISSING, TEXTS, Answer, Send, whole
+from hostile.cluster import TEXTS, Answer, Send, whole
 from hostile.commands import APP, COMMANDS, V2
+from hostile.good_answers import MISSING, State
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ def test_a_job_log_with_mutated_lines_ends_within_the_contract(
         send(whole(b"\n".join(lines) + ends.encode(), "text/plain"))
 
     words = ["canary", *V2, "--via", "job"]
-    carried_out(words, endpoint="log", answer=answer, run_ended=True)
+    carried_out(words, endpoint="log", answer=answer, state=State(ended=True))
 
 
 ACCOUNT = {"uid": "ci", "private_key": "-----BEGIN PRIVATE KEY-----", "scheme": "RS256", "login_endpoint": "https://x"}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hostile.cluster import Answer, Cluster, Send, whole
 from hostile.command import Ended, impatient, run
-from hostile.commands import PASSWORD, environment, prepared
+from hostile.commands import PASSWORD, environment, prepared, state_for
+from hostile.good_answers import State
 
 # Texts that only Python and its libraries write, never a message of bgci.
 INTERNALS = re.compile(
@@ -47,7 +48,7 @@ def carried_out(
     endpoint: str = "",
     answer: Answer | None = None,
     files: Mapping[str, bytes] | None = None,
-    run_ended: bool = False,
+    state: State | None = None,
     said: bool = True,
 ) -> Ended:
     """Runs the command and asserts that it keeps the contract. files: written before. said: whether its messages are
@@ -57,7 +58,7 @@ def carried_out(
     for name, content in (files or {}).items():
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(content)
-    asked.alone, asked.ended = words[0] == "undo", run_ended
+    asked.state = state or state_for(words[0])
     asked.answering(endpoint, answer or good)
     known = {**environment(asked), "BGCI_TIMEOUT": "300ms", "BGCI_DRAIN_TIMEOUT": "200ms", "BGCI_JUDGE_FOR": ""}
     with impatient(read=0.2, pause=0.001):

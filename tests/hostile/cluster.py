@@ -1,49 +1,59 @@
 """A cluster of canned answers on one address, one of whose endpoints gives a hostile answer.
 
-The sandbox answers well, so what it cannot say is said here: nothing is simulated, every answer stays the same.
+The sandbox answers well, so what it cannot say is said here: nothing is simulated, every answer stays the same. The
+address speaks http and https, and is a proxy to itself: an address of 192.0.2.0/24 behind it is this cluster too.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timezone
-from typing import Any
+
+from hostile.good_answers import LOCK, GoodAnswers
+from hostile.tls import Certificate, certificate
 
 Send = Callable[[bytes], None]
 Answer = Callable[[Send, bytes, threading.Event], None]
 """Writes a whole answer to ``Send``, head and body, instead of this good body; ends when the event is set."""
 
-TASKS = "/service/marathon/v2/tasks"
-# The name of a request's endpoint: the first pattern that its method and path match.
+# The name of a request's endpoint: the first pattern that its method, its target and its body match. A handshake of TLS
+# is the endpoint "handshake", and a login after the first one "login-again".
 ENDPOINTS: tuple[tuple[str, str], ...] = (
+    ("proxy", r"CONNECT "),
+    ("route", r"GET /(mesos/state-summary|secrets/v1/ping|agent/bgci-doctor|system/v1/logs/v2/task/bgci-doctor)"),
     ("version", r"GET /dcos-metadata/dcos-version\.json"),
     ("login", r"POST /acs/api/v1/auth/login"),
     ("permissions", r"GET /acs/api/v1/users/"),
-    ("secrets", r"GET /secrets/"),
+    ("secrets", r"GET /secrets/.*[?&]list="),
+    ("secret", r"GET /secrets/v1/secret/"),
     ("ca", r"GET /ca/"),
     ("marathon-ping", r"GET /service/marathon/ping"),
     ("info", r"GET /service/marathon/v2/info"),
     ("queue", r"GET /service/marathon/v2/queue"),
-    ("deployments", r"GET /service/marathon/v2/deployments"),
     ("cancel", r"DELETE /service/marathon/v2/deployments"),
-    ("apps", r"GET /service/marathon/v2/apps($|\?)"),
+    ("locks", rf"GET /service/marathon/v2/apps\?.*{LOCK}"),
+    ("apps", r"GET /service/marathon/v2/apps($|\?| )"),
     ("app", r"GET /service/marathon/v2/apps/"),
+    ("create-lock", rf"POST /service/marathon/v2/apps .*{LOCK}"),
     ("create", r"POST /service/marathon/v2/apps"),
+    ("renew-lock", rf"PUT /service/marathon/v2/apps.*{LOCK}"),
     ("change", r"PUT /service/marathon/v2/apps"),
+    ("delete-lock", r"DELETE /service/marathon/v2/apps/[^ ]*-lock-"),
+    ("delete-task", r"DELETE /service/marathon/v2/apps/[^ ]*/tasks/"),
     ("delete", r"DELETE /service/marathon/v2/apps"),
     ("kill", r"POST /service/marathon/v2/tasks/delete"),
     ("metronome-ping", r"GET /service/metronome/ping"),
     ("metronome-info", r"GET /service/metronome/info"),
-    ("jobs", r"GET /service/metronome/v1/jobs($|\?)"),
-    ("runs", r"GET /service/metronome/v1/jobs/[^/]*/runs$"),
+    ("jobs", r"GET /service/metronome/v1/jobs( |\?)"),
+    ("runs", r"GET /service/metronome/v1/jobs/[^/]*/runs "),
     ("run", r"GET /service/metronome/v1/jobs/[^/]*/runs/"),
+    ("history", r"GET /service/metronome/v1/jobs/.*=history"),
     ("job", r"GET /service/metronome/v1/jobs/"),
-    ("start", r"POST /service/metronome/v1/jobs/[^/]*/runs$"),
+    ("start", r"POST /service/metronome/v1/jobs/[^/]*/runs "),
     ("stop", r"POST /service/metronome/v1/jobs/[^/]*/runs/.*/stop"),
     ("create-job", r"POST /service/metronome/v1/jobs"),
     ("change-job", r"PUT /service/metronome/v1/jobs"),
@@ -62,46 +72,20 @@ ENDPOINTS: tuple[tuple[str, str], ...] = (
 TEXTS = {"marathon-ping", "metronome-ping", "ca", "log", "statistics", "statistics-page", "pids", "config", "reload"}
 TEXTS |= {"instance"}
 
-MISSING = b'{"message": "There is none of that name."}'
 
-DEFINITION: dict[str, Any] = {
-    "id": "/web",
-    "instances": 1,
-    "cpus": 0.1,
-    "mem": 32,
-    "networks": [{"mode": "container/bridge"}],
-    "container": {
-        "type": "DOCKER",
-        "docker": {"image": "{{ image }}"},
-        "portMappings": [{"containerPort": 80, "servicePort": 10001}],
-    },
-    "healthChecks": [{"protocol": "HTTP", "path": "/", "intervalSeconds": 1, "timeoutSeconds": 1}],
-    "labels": {
-        "HAPROXY_GROUP": "external",
-        "HAPROXY_DEPLOYMENT_GROUP": "web",
-        "HAPROXY_DEPLOYMENT_ALT_PORT": "10002",
-    },
-}
-
-
-class Cluster:
+class Cluster(GoodAnswers):
     """The cluster, its load balancer and the instances of ``/web``, revision v1 beside its canary v2.
 
-    It remembers nothing but the locks that commands create and delete: without them no command would get any further.
-
-    ``hostile``: the endpoint that answers by ``answer``. ``asked``: which endpoints were asked, in order. ``alone``:
-    v2 runs alone, and v1 served before it. ``ended``: a job's run has ended as soon as it was started. ``jobs``: the
-    job definitions by id.
+    ``hostile``: the endpoint that answers by ``answer``. ``asked``: which endpoints were asked, in order. ``heard``:
+    the last request.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.hostile = ""
-        self.answer: Answer = _nothing
+        self.answer: Answer | Certificate = _nothing
         self.asked: list[str] = []
-        self.alone = False
-        self.ended = False
-        self.jobs: Mapping[str, Any] = {}
-        self.locks: dict[str, Any] = {}  # by path
+        self.heard = b""
         self.over = threading.Event()
         self._listeners: list[socket.socket] = []
         while len(self._listeners) < 2:  # until a port is free at both addresses
@@ -125,11 +109,11 @@ class Cluster:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
-    def answering(self, endpoint: str, answer: Answer) -> None:
+    def answering(self, endpoint: str, answer: Answer | Certificate) -> None:
         """Sets the answer of this endpoint. Unfinished hostile answers end."""
         self.over.set()
         self.over = threading.Event()
-        self.hostile, self.answer, self.asked, self.locks = endpoint, answer, [], {}
+        self.hostile, self.answer, self.asked, self.created = endpoint, answer, [], {}
 
     def _serve(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -140,152 +124,68 @@ class Cluster:
     def _handle(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             connection.settimeout(60)
-            data = b""
-            while b"\r\n\r\n" not in data:
-                part = connection.recv(65536)
-                if not part:
-                    return
-                data += part
-            head, _, body = data.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)content-length: *([0-9]+)", head)
-            while length and len(body) < int(length[1]):
-                body += connection.recv(65536)
-            method, target = head.split(b"\r\n")[0].decode("latin-1").split(" ")[:2]
-            endpoint = next(name for name, form in ENDPOINTS if re.match(form, f"{method} {target}"))
-            self.asked.append(endpoint)
-            self._remember(endpoint, target.partition("?")[0], body)
-            good = self._good(endpoint, target)
-            if endpoint == self.hostile:
-                self.answer(connection.sendall, good, self.over)
-            else:
-                kind = "text/plain" if endpoint in TEXTS else "application/json"
-                connection.sendall(whole(good, kind, "404 Not Found" if good == MISSING else "200 OK"))
+            if self._received(connection):  # a proxy's tunnel
+                self._received(connection)
 
-    def _remember(self, endpoint: str, path: str, body: bytes) -> None:
-        """Records the creation or deletion of a lock, also if the answer is hostile."""
-        if endpoint == "create" and (lock := json.loads(body)).get("labels", {}).get("BGCI_LOCK_OF"):
-            version = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
-            self.locks[f"{path}{lock['id']}"] = {**lock, "version": version}
-        elif endpoint == "delete":
-            self.locks.pop(path, None)
+    def _received(self, connection: socket.socket) -> bool:
+        """Answers one request. Whether another one follows on this connection."""
+        if connection.recv(1, socket.MSG_PEEK) != b"\x16":  # the first byte of TLS
+            return self._answered(connection)
+        if secured := self._secured(connection):
+            with secured:
+                self._answered(secured)
+        return False
 
-    # -- good answers -------------------------------------------------------------------------------------------------
+    def _answered(self, connection: socket.socket) -> bool:
+        head, body = _request(connection)
+        if not head:
+            return False
+        method, target = head.split("\r\n")[0].split(" ")[:2]
+        target = re.sub("^http://[^/]*", "", target)  # as a proxy gets it
+        endpoint = self._endpoint(f"{method} {target} {body.decode('latin-1')}")
+        self.heard = f"{head}\r\n\r\n".encode("latin-1") + body
+        self.asked.append(endpoint)
+        good = b"" if endpoint == "proxy" else self.good(endpoint, target, body)
+        if endpoint == self.hostile and not isinstance(self.answer, Certificate):
+            self.answer(connection.sendall, good, self.over)
+        elif endpoint == "proxy":
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            return True
+        else:
+            kind = "text/plain" if endpoint in TEXTS else "application/json"
+            connection.sendall(whole(good, kind, self.status(endpoint, good)))
+        return False
 
-    def _good(self, endpoint: str, target: str) -> bytes:
-        found = self._value(endpoint, target)
-        return found.encode() if isinstance(found, str) else json.dumps(found).encode()
+    def _endpoint(self, request: str) -> str:
+        found = next(name for name, form in ENDPOINTS if re.match(form, request))
+        again = found == "login" != self.hostile and "login" in self.asked
+        return "login-again" if again else found
 
-    def _value(self, endpoint: str, target: str) -> Any:
-        path = target.partition("?")[0]
-        name = path.rpartition("/jobs/")[2].split("/")[0]
-        match endpoint:
-            case "version":
-                return {"version": "1.13.4", "dcos-variant": "enterprise"}
-            case "login":
-                return {"token": "e30.e30.c2ln"}
-            case "permissions":
-                return {"direct": [], "groups": []}
-            case "secrets":
-                return {"array": ["bgci-service-account"]}
-            case "info":
-                return {"version": "1.8.222", "elected": True, "leader": "127.0.0.1:8080"}
-            case "queue":
-                return {"queue": [{"id": "/web-green", "app": {"id": "/web-green"}, "count": 1, "delay": {}}]}
-            case "deployments":
-                return []
-            case "apps":
-                return {"apps": [*self.apps(), *self.locks.values()]}
-            case "app":
-                found = self.locks.get(path) or next((app for app in self.apps() if path.endswith(app["id"])), None)
-                return {"app": found} if found else json.loads(MISSING)
-            case "create" | "change" | "delete" | "kill" | "cancel":
-                return {"deploymentId": "d1", "version": "2026-01-01T00:00:00.000Z"}
-            case "jobs":
-                return [{**job, "activeRuns": [], "historySummary": {}} for job in self.jobs.values()]
-            case "job" if name in self.jobs:
-                runs = [{"id": "r1", "tasks": ["t-r1"]}]
-                history = {"successfulFinishedRuns": runs, "failedFinishedRuns": []}
-                return {**self.jobs[name], "activeRuns": [], "historySummary": {}, "history": history}
-            case "create-job" | "change-job" | "delete-job":
-                return {}
-            case "runs":
-                return []
-            case "job":
-                return json.loads(MISSING)
-            case "run" if self.ended:
-                return json.loads(MISSING)
-            case "run":
-                return {"id": "r1", "status": "ACTIVE", "tasks": [{"id": "t-r1"}]}
-            case "start" | "stop":
-                return {"id": "r1", "status": "INITIAL", "tasks": []}
-            case "log" | "files":
-                return "[    0.0s]   Goal: canary v2 of /web (bluegreen).\n" if endpoint == "log" else {"data": "x\n"}
-            case "state":
-                status = {"container_status": {"container_id": {"value": "c1"}}}
-                task = {"id": "t-r1", "slave_id": "s1", "framework_id": "f1", "statuses": [status]}
-                return {"frameworks": [{"tasks": [task]}], "completed_frameworks": []}
-            case "tasks":
-                return {"get_tasks": {"tasks": [{"task_id": {"value": "t-r1"}, "statuses": []}]}}
-            case "statistics":
-                return self._statistics()
-            case "statistics-page":
-                return "<b>HAProxy version 2.4.22</b> <b>pid = </b> 21 <b>uptime = </b> 1d 2h03m04s<br>"
-            case "pids":
-                return "8 21\n"
-            case "config":
-                servers = "".join(f"  server {name} {at} check\n" for name, at in self._servers())
-                front = "frontend web_10001\n  bind *:10001\n  default_backend web_10001\n"
-                return f"global\n  daemon\n{front}backend web_10001\n{servers}"
-            case "metronome-ping" | "marathon-ping":
-                return "pong\n"
-            case "metronome-info":
-                return {"version": "0.6.71"}
-        return "hello from the instance"
+    def _secured(self, connection: socket.socket) -> ssl.SSLSocket | None:
+        """The connection after its handshake; None after a hostile one."""
+        self.asked.append("handshake")
+        hostile = self.hostile == "handshake"
+        if hostile and not isinstance(self.answer, Certificate):
+            connection.recv(65536)
+            self.answer(connection.sendall, b"", self.over)
+            return None
+        shown = self.answer if hostile and isinstance(self.answer, Certificate) else certificate()
+        return shown.context.wrap_socket(connection, server_side=True)
 
-    def _servers(self) -> list[tuple[str, str]]:
-        hosts = ["127.0.0.1"] if self.alone else ["127.0.0.2", "127.0.0.1"]
-        return [(f"{host.replace('.', '_')}_{self.port}", f"{host}:{self.port}") for host in hosts]
 
-    def _statistics(self) -> str:
-        head = "# pxname,svname,qcur,scur,status,stot,econ,eresp,hrsp_2xx,hrsp_5xx,rtime,\n"
-        return head + "".join(f"web_10001,{name},0,0,UP,10,0,0,10,0,1,\n" for name, _ in self._servers())
-
-    def apps(self) -> list[dict[str, Any]]:
-        new = self._app("green", "v2", "2026-01-02T00:00:00.000", "127.0.0.1")
-        if self.alone:
-            new["labels"] = {**new["labels"], "BGCI_PREVIOUS_REVISION": "v1"}
-            return [new]
-        return [self._app("blue", "v1", "2026-01-01T00:00:00.000", "127.0.0.2"), new]
-
-    def _app(self, colour: str, revision: str, started: str, host: str) -> dict[str, Any]:
-        app: dict[str, Any] = json.loads(json.dumps(DEFINITION).replace("{{ image }}", f"image:{revision}"))
-        labels = {
-            "HAPROXY_DEPLOYMENT_COLOUR": colour,
-            "HAPROXY_DEPLOYMENT_STARTED_AT": started,
-            "HAPROXY_DEPLOYMENT_TARGET_INSTANCES": "1",
-            "HAPROXY_APP_ID": "/web",
-            "BGCI_REVISION": revision,
-            "BGCI_IMAGE": f"image:{revision}",
-        }
-        task = {
-            "id": f"t-{revision}",
-            "host": host,
-            "ports": [self.port],
-            "state": "TASK_RUNNING",
-            "startedAt": f"{started}Z",
-            "healthCheckResults": [{"alive": True, "firstSuccess": f"{started}Z"}],
-        }
-        return {
-            **app,
-            "id": f"/web-{colour}",
-            "labels": {**app["labels"], **labels},
-            "version": f"{started}Z",
-            "versionInfo": {"lastScalingAt": f"{started}Z"},
-            "tasks": [task],
-            "tasksRunning": 1,
-            "tasksHealthy": 1,
-            "deployments": [],
-        }
+def _request(connection: socket.socket) -> tuple[str, bytes]:
+    """The head and the body of the next request; an empty head at the end of the connection."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        if not part:
+            return "", b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: *([0-9]+)", head)
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65536)
+    return head.decode("latin-1"), body
 
 
 def whole(body: bytes, kind: str = "application/json", status: str = "200 OK", *more: str) -> bytes:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from hostile.cluster import DEFINITION, Cluster
+from hostile.cluster import Cluster
 from hostile.command import run
+from hostile.good_answers import ALONE, DEFINITION, State
 
 APP = ("--app", "web")
 V2 = (*APP, "--revision", "v2", "--image", "image:v2")
@@ -21,6 +22,7 @@ SUITE_AT_ONCE = """\
 checks:
 - {path: /a, repeat: 48, concurrency: 32, target: both, expect: {json: {'$..*': 1}, body: qqq, body_regex: 'zz$'}}
 """
+SUITE_OF_TLS = "checks:\n- {name: text, path: /a, scheme: https, expect: {status: 200}, timeout: 1s}\n"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "status": ("status", *APP),
     "status of all": ("status",),
@@ -39,6 +41,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "prune": ("prune", *APP, "--keep", "0"),
 }
 PASSWORD = "hush-hush-secret"
+
+
+def state_for(command: str) -> State:
+    """The state of the cluster in which this command has something to do."""
+    return ALONE if command == "undo" else State()
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
@@ -60,12 +67,14 @@ def environment(cluster: Cluster) -> dict[str, str]:
 
 
 def prepared(directory: Path, cluster: Cluster) -> Path:
-    """The directory with template and suite; the cluster has the jobs of both revisions."""
+    """The directory with template and suite; the cluster has the jobs of both revisions, and of an earlier one."""
     (directory / "web.template.json").write_text(json.dumps(DEFINITION))
+    (directory / "two.template.json").write_text(json.dumps({**DEFINITION, "instances": 2}))
     (directory / "suite.yaml").write_text(SUITE)
     (directory / "at-once.yaml").write_text(SUITE_AT_ONCE)
+    (directory / "https.yaml").write_text(SUITE_OF_TLS)
     jobs: dict[str, Mapping[str, object]] = {}
-    for revision in ("v1", "v2"):
+    for revision in ("v0", "v1", "v2"):
         words = ["render", *APP, "--revision", revision, "--image", f"image:{revision}"]
         ended = run(directory, words, environment(cluster))
         assert ended.code == 0, ended.err

@@ -21,7 +21,8 @@ from e2e.lab import until
 from hostile.answers import HOSTILE, LARGE, altered, body, changed, endless
 from hostile.cluster import Answer, Cluster
 from hostile.command import impatient, run
-from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared
+from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared, state_for
+from hostile.good_answers import State
 
 from bgci.operations import context
 
@@ -39,7 +40,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def home(tmp_path: Path, cluster: Cluster) -> Path:
-    cluster.alone = False
+    cluster.state = State()
     cluster.answering("", cluster.answer)
     return prepared(tmp_path, cluster)
 
@@ -59,7 +60,7 @@ def problems(home: Path, cluster: Cluster, name: str, endpoint: str, answers: di
 @pytest.mark.timeout(3600 if EVERYTHING else 300)
 @pytest.mark.parametrize("name", COMMANDS if EVERYTHING else FAST)
 def test_no_hostile_answer_of_an_endpoint_breaks_the_contract(home: Path, cluster: Cluster, name: str) -> None:
-    cluster.alone = name == "undo"
+    cluster.state = state_for(name)
     with impatient():
         run(home, list(COMMANDS[name]), environment(cluster))
     asked = sorted(set(cluster.asked))
@@ -106,7 +107,7 @@ def test_doctor_ends_at_its_timeout_with_a_silent_cluster(home: Path, cluster: C
     assert cluster.asked.count("version") <= 4  # of 20: four looks, five tries each
 
 
-@pytest.mark.parametrize(("name", "endpoint"), [("status", "apps"), ("prune", "apps"), ("prune", "create")])
+@pytest.mark.parametrize(("name", "endpoint"), [("status", "apps"), ("prune", "apps"), ("prune", "create-lock")])
 def test_a_command_without_timeout_has_a_limit_for_all_its_requests(
     home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hostile.cluster import DEFINITION, Cluster
+from hostile.cluster import Cluster
 from hostile.command import Ended, impatient, run
 from hostile.commands import APP, V2
+from hostile.good_answers import DEFINITION
 
 JOB = '{"id": "{{ id }}", "run": {"cmd": "env", "cpus": 0.1, "mem": 32, "disk": 0, "env": {{ env | tojson }}}}'
 TOKEN, PASSWORD = "a-token-of-the-pipeline", "hush-hush-secret"

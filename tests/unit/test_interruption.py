@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from bgci import early_signals, interruption
-from bgci.errors import AbortedError
+from bgci.errors import AbortedError, BgciError, DeadlineError, UnavailableError
 
 SIGNALS = 500
 MOMENT = 0.02  # seconds in which a signal comes
@@ -151,14 +151,18 @@ def test_an_outer_deadline_is_suspended_within_an_inner_one_and_continues_within
 
 
 @pytest.mark.parametrize(
-    ("error", "seconds"),
+    ("left", "error", "seconds"),
     [
-        (AbortedError("Aborted.", signal_number=15, remedy=""), interruption.CLEANUP_ABORTED),
-        (None, interruption.CLEANUP),
+        (LONG, AbortedError("Aborted.", signal_number=15, remedy=""), interruption.CLEANUP_ABORTED),
+        (LONG, DeadlineError("Timed out.", remedy=""), interruption.CLEANUP_LATE),
+        (0, UnavailableError("No answer.", remedy=""), interruption.CLEANUP_LATE),
+        (LONG, UnavailableError("No answer.", remedy=""), interruption.CLEANUP),
+        (LONG, None, interruption.CLEANUP),
+        (10, None, 10),
     ],
 )
 def test_a_cleanup_has_time_after_the_deadline_and_less_after_a_signal(
-    error: AbortedError | None, seconds: float
+    left: float, error: Exception | None, seconds: float
 ) -> None:
     found: list[float] = []
 
@@ -170,9 +174,14 @@ def test_a_cleanup_has_time_after_the_deadline_and_less_after_a_signal(
             with interruption.cleanup():
                 found.append(interruption.left())
 
-    with interruption.within(0), suppress(AbortedError):
+    with interruption.within(left), suppress(AbortedError, BgciError):
         work()
     assert seconds - 1 < found[0] <= seconds
+
+
+def test_work_before_a_cleanup_leaves_time_for_it() -> None:
+    with interruption.within(LONG), interruption.before_cleanup():
+        assert interruption.left() <= LONG - interruption.CLEANUP_LATE
 
 
 def test_a_deadline_holds_only_in_its_thread() -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hostile.cluster import DEFINITION, Cluster
+from hostile.cluster import Cluster
 from hostile.command import Ended, impatient, run
 from hostile.commands import APP, V2, environment, prepared
+from hostile.good_answers import DEFINITION
 
 from bgci import bounded, options
 from bgci.dcos.credentials import CREDENTIAL_VARIABLES

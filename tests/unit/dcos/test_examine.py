@@ -8,6 +8,8 @@ import uuid
 from email.utils import formatdate
 
 import pytest
+from hostile.cluster import Cluster
+from hostile.tls import CERTIFICATES
 
 from bgci import interruption
 from bgci.dcos import examine
@@ -156,6 +158,14 @@ def test_a_handshake_that_never_ends_is_abandoned_at_the_deadline():
             examine.certificate_end(url)
         with pytest.raises(UnavailableError, match="no handshake in time"):
             examine.require_trusted(url, True)
+
+
+@pytest.mark.parametrize("label", ["a certificate whose end is no date", "a certificate that ends in the year 0"])
+def test_a_certificate_whose_end_is_not_readable_is_named(label):
+    with Cluster() as cluster:
+        cluster.answering("handshake", CERTIFICATES[label]())
+        with pytest.raises(UnavailableError, match="without a readable date of expiry"):
+            examine.certificate_end(f"https://127.0.0.1:{cluster.port}")
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
