@@ -78,14 +78,14 @@ def _by_apps(situation: Situation) -> Step:
 
 def _from_nothing(situation: Situation) -> Step:
     goal = situation.goal
-    if goal.kind is Kind.ROLLBACK and situation.memory.returning:  # the baseline ran when this run began
+    if goal.kind is not Kind.ROLLBACK:
+        return Create(goal.target, swappable=True, because="No app of its group runs.")
+    if situation.memory.returning:  # the baseline ran when this run began
         return Fail(
             f"There is nothing left to go back to: no app of the group of {goal.revision} runs any more.",
             "Run `bgci promote` of the revision that should serve.",
         )
-    if goal.kind is Kind.ROLLBACK:
-        return Done(f"{goal.revision} is not running, and neither is any other app of its group.")
-    return Create(goal.target, swappable=True, because="No app of its group runs.")
+    return Done(f"{goal.revision} is not running, and neither is any other app of its group.")
 
 
 def _from_this_revision(situation: Situation, app: App) -> Step:
@@ -208,7 +208,7 @@ def _unless_on_hold(step: Step, hybrid: Hybrid) -> Step:
     if not hybrid.memory.hold or isinstance(step, Wait | Fail):
         return step
     match step:
-        case Scale(app_id, instances) if app_id != canary.id or instances < canary.instances:
+        case Scale(app_id) if app_id != canary.id:
             return step
         case Delete(app_id) if app_id != baseline.id:
             return step

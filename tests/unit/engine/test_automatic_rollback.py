@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bgci.engine.decisions import Cause, Delete, Done, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
+from bgci.engine.degradation import FOLLOW_LIMIT
 from bgci.engine.memory import Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import UNANSWERED_LIMIT, Rollout
@@ -145,6 +146,96 @@ def test_a_revision_that_does_not_serve_stays_with_on_degraded_leave() -> None:
     assert fails(step, UnhealthyError)
 
 
+# -- what proves nothing ----------------------------------------------------------------------------------------------
+
+OTHER = Replica("http://lb2", {task.id: Server(UP) for task in GREEN.tasks}, worker=9, worker_started=100.5)
+
+
+def test_a_load_balancer_that_has_not_reloaded_since_the_commit_does_not_bring_the_baseline_back() -> None:
+    """Its server is DOWN under the settings of the baseline, which are no longer in force."""
+    step = committed().decide(at(103.0, GREEN, green=DOWN))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.LOAD_BALANCER
+
+
+def test_a_load_balancer_that_cannot_be_read_after_the_commit_does_not_bring_the_baseline_back() -> None:
+    blind = replace(at(103.0, GREEN), replicas=(Replica("http://lb", problem="connection refused"),))
+    rollout = committed()
+    step = rollout.decide(blind)
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.UNREACHABLE
+    assert isinstance(rollout.decide(at(109.0, GREEN, worker=8, worker_started=100.5)), Done)
+
+
+def test_a_revision_whose_tasks_are_all_replaced_after_the_commit_is_waited_for() -> None:
+    """Such as after a lost host: Marathon starts them again, and the load balancer has no server of it meanwhile."""
+    step = committed().decide(at(103.0, replace(GREEN, tasks=()), worker=8, worker_started=100.5))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.HEALTH
+
+
+def test_a_load_balancer_that_never_reloads_after_the_commit_brings_the_baseline_back() -> None:
+    rollout = committed()
+    assert isinstance(rollout.decide(at(146.0, GREEN)), Wait)
+    assert rollout.decide(at(146.1, GREEN)) == Restore("/web-blue", 2)
+
+
+@pytest.mark.parametrize(("state", "found"), [(DOWN, "down"), (None, "not configured")])
+@pytest.mark.parametrize(("kept", "deleted"), [(BLUE, "/web-blue"), (None, "its baseline")], ids=["kept", "not kept"])
+def test_the_reason_names_the_state_of_the_revision_and_the_deleted_baseline(
+    state: Serving | None, found: str, kept: App | None, deleted: str
+) -> None:
+    rollout = committed(Policy(leave_degraded=True))
+    rollout.memory = replace(rollout.memory, kept=kept)
+    step = rollout.decide(at(103.0, GREEN, green=state, worker=8, worker_started=100.5))
+    assert isinstance(step, Fail)
+    assert f"/web-green is {found} at http://lb since {deleted} was deleted" in step.message
+
+
+def test_a_load_balancer_that_does_not_tell_its_worker_is_not_waited_for() -> None:
+    """Without its pid no reload can be seen: the run would take it for one that never follows."""
+    rollout = Rollout(PROMOTE, Policy())
+    rollout.decide(at(99.0, BLUE, settings_differ=True, worker=0))
+    rollout.decide(at(100.0, BLUE, GREEN, blue=MAINT, settings_differ=True, worker=0))
+    rollout.performed(Delete("/web-blue"))
+    assert isinstance(rollout.decide(at(101.0, GREEN, worker=0)), Done)
+
+
+def test_with_unchanged_settings_a_reload_after_the_commit_does_not_delay_the_end() -> None:
+    assert isinstance(committed(changed=False).decide(at(101.0, GREEN, worker=8, worker_started=100.5)), Done)
+
+
+def test_the_load_balancer_that_reloaded_last_decides_the_time_of_the_proof() -> None:
+    later = replace(at(109.0, GREEN, worker=8, worker_started=100.5))
+    two = (*later.replicas, replace(OTHER, worker_started=102.0))
+    assert isinstance(committed().decide(later), Done)
+    step = committed().decide(replace(later, replicas=two))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.PROOF
+
+
+@pytest.mark.parametrize(
+    ("before", "settings_differ", "proven"),
+    [(None, False, True), (None, True, False), (2, False, False)],
+    ids=["first, with default settings", "first, with its own settings", "after a commit of another run"],
+)
+def test_a_revision_alone_serves_for_the_time_of_its_checks_unless_its_settings_are_the_defaults(
+    before: int | None, settings_differ: bool, proven: bool
+) -> None:
+    """The servers have inherited UP from the load balancer's state under other settings."""
+    alone = replace(GREEN, baseline_instances=before)
+    step = Rollout(PROMOTE, Policy()).decide(at(100.0, alone, worker_started=99.0, settings_differ=settings_differ))
+    assert isinstance(step, Done if proven else Wait)
+
+
+def test_a_commit_to_default_settings_is_proven_like_any_other() -> None:
+    """The canary of another tool, without the number of the baseline's instances, looks like a first deployment."""
+    alone = replace(GREEN, baseline_instances=None)
+    step = committed().decide(at(101.0, alone, worker=8, worker_started=100.5))
+    assert isinstance(step, Wait)
+    assert step.cause is Cause.PROOF
+
+
 # -- a revision that turns bad ----------------------------------------------------------------------------------------
 
 
@@ -251,9 +342,28 @@ def test_one_lost_answer_leads_to_a_new_observation_and_many_end_with_unavailabl
 def test_a_rollback_restores_the_kept_baseline_where_the_revision_alone_does_not_serve(broken: dict[str, Any]) -> None:
     rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=BLUE))
     assert isinstance(rollout.decide(at(100.0, GREEN, **broken)), Wait)
-    assert rollout.decide(at(120.0, GREEN, **broken)) == Restore("/web-blue", 2)
+    assert rollout.decide(at(100.0 + FOLLOW_LIMIT, GREEN, **broken)) == Restore("/web-blue", 2)
 
 
 def test_a_rollback_of_a_revision_that_serves_alone_stays_a_conflict_although_a_baseline_was_kept() -> None:
     rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=BLUE))
     assert fails(rollout.decide(at(100.0, GREEN)), ConflictError)
+
+
+@pytest.mark.parametrize("kept", [BLUE, None], ids=["kept", "not kept"])
+def test_a_rollback_restores_nothing_where_no_baseline_was_kept(kept: App | None) -> None:
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=kept))
+    for now in (100.0, 120.0):
+        step = rollout.decide(at(now, GREEN, green=DOWN))
+    assert bool(rollout.memory.degraded) is bool(kept)
+    assert isinstance(step, Restore if kept else Fail)
+
+
+def test_servers_that_an_operator_drained_during_a_rollback_do_not_count_as_an_outage() -> None:
+    """They return by themselves. As an outage they would cost the canary, which serves, its sessions."""
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy())
+    rollout.decide(at(100.0, BLUE, GREEN))
+    scaled = app("blue", "v1", 1.0, count=3, last_scaling_at=100.0)
+    for now in (101.0, 103.0):
+        rollout.decide(at(now, scaled, GREEN, blue=DOWN, green=MAINT))
+    assert not rollout.memory.degraded
