@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from bgci.errors import (
     UnavailableError,
     UnhealthyError,
 )
-from bgci.interruption import cleanup, pause, within
+from bgci.interruption import SLACK, at_most, cleanup, pause, within
 from bgci.operations.canary_size import CanarySize
 from bgci.operations.context import Context
 from bgci.operations.job_knowledge import informed
@@ -66,13 +67,27 @@ def follow(
     _refuse_others(context, metronome, job_id)
     request = partial(_request, context, kind, job, size)
     watch = RunWatch(context, metronome, job_id)
+    with within(context.settings.timeout + SLACK):
+        state = _followed(watch, kind, job, honoured(context, job, kind, release, size), known, request)
+        _conclude(context, request, watch, state, job)
+    return bool(context.result.changed)
+
+
+def _followed(
+    watch: RunWatch,
+    kind: Kind,
+    job: Job,
+    wanted: tuple[dict[str, Any], list[OptionChange]],
+    known: tuple[App, ...],
+    request: Callable[[], GoalRequest],
+) -> JobRun:
+    """The run at its end. Stops it at a signal and at the deadline."""
+    context, job_id = watch.context, watch.job_id
     try:
-        with within(context.settings.timeout + ENDING):
-            watch.run_id = _joined_or_started(
-                context, metronome, job, honoured(context, job, kind, release, size), known
-            )
+        with at_most(context.settings.timeout + ENDING):
+            watch.run_id = _joined_or_started(context, watch.metronome, job, wanted, known)
             context.result = replace(context.result, job=job_id, run=watch.run_id)
-            state = watch.to_the_end()
+            return watch.to_the_end()
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort == "rollback":
             context.console.warn(f"The run of {job_id} continues in the cluster; bgci no longer follows it.")
@@ -82,8 +97,6 @@ def follow(
     except DeadlineError as error:
         _stop(watch)
         raise _explained(context, request, error) from None
-    _conclude(context, request, watch, state, job)
-    return bool(context.result.changed)
 
 
 def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
@@ -98,9 +111,10 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
     try:
         watch.run_id = metronome.start(job_id).id
         context.console.step(f"Started {job_id}, run {watch.run_id}.")
-        with within(context.settings.timeout + ENDING):
-            state = watch.to_the_end()
-        _conclude(context, lambda: _request(context, Kind.ROLLBACK, carrier, CanarySize()), watch, state, carrier)
+        with within(context.settings.timeout + SLACK):
+            with at_most(context.settings.timeout + ENDING):
+                state = watch.to_the_end()
+            _conclude(context, lambda: _request(context, Kind.ROLLBACK, carrier, CanarySize()), watch, state, carrier)
     except (AbortedError, DeadlineError):
         _stop(watch)
         raise
@@ -135,7 +149,7 @@ def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
     for own in job_ids(context.app_id, context.revision).values():
         job = metronome.job(own) if own != job_id else None
         if job and job.app == context.app_id and job.active_runs:
-            _stop(RunWatch(context, metronome, own))
+            _stop(RunWatch(context, metronome, own), at_most)
 
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
@@ -187,10 +201,10 @@ def _started(metronome: Metronome, job_id: str) -> JobRun | None:
         return found[0] if found else None
 
 
-def _stop(watch: RunWatch) -> None:
-    """Stop the run, wait for its end, and read its result."""
+def _stop(watch: RunWatch, limited: Callable[[float], AbstractContextManager[None]] = within) -> None:
+    """Stop the run, wait for its end, and read its result, if need be after the deadline of the command."""
     try:
-        with within(STOPPED + ENDING):
+        with limited(STOPPED + ENDING):
             _stop_and_read(watch)
     except BgciError as error:
         watch.context.console.warn(f"The run of {watch.job_id} could not be stopped: {error.message}")
