@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -88,7 +90,7 @@ def _settings(context: typer.Context) -> Settings:
     sources = {name: context.get_parameter_source(name) for name in context.params}
     origins = {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
     given = {name: _value(OPTIONS[name], value, origins.get(name)) for name, value in context.params.items()}
-    _require_no_login_in(given)
+    _require_addresses(given)
     _require_paths(given)
     return Settings(**_one_size(given, origins), origins=origins, taken=tuple(given))
 
@@ -123,20 +125,32 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     return {**given, **{name: value for name, value in weaker.items() if name in given and name != chosen}}
 
 
-def _require_no_login_in(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for an address with a login in it: jobs, artifacts and answers would show it.
+def _require_addresses(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for an address that cannot be read, such as ``http://[``, and for one with a login in it: jobs,
+    artifacts and answers would show it.
 
-    Only the tests use the address of the service, so it can contain one; it is redacted.
+    Only the tests use the address of the service, so it can contain a login; it is redacted.
     """
     for name in (name for name in given if name.endswith("_url")):
         for url in [given[name]] if isinstance(given[name], str) else given[name]:
             redaction.hide_login_in(url)
+            if not _is_readable(url):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is not a usable URL.",
+                    remedy="Write it as https://host or http://host:port.",
+                )
             if name != "service_url" and re.match(r"(?:[^:/?#]+://)?[^/?#]*@", url):
                 raise UsageError(
                     f"--{name.replace('_', '-')} contains a login in its address.",
                     remedy="Remove it from the address. Set BGCI_USERNAME and BGCI_PASSWORD, or another login "
                     "(docs/identity.md).",
                 )
+
+
+def _is_readable(url: str) -> bool:
+    with suppress(ValueError):
+        return (urlsplit(url if "://" in url else f"//{url}").port or 0) >= 0
+    return False
 
 
 def _require_paths(given: Mapping[str, Any]) -> None:

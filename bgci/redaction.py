@@ -11,7 +11,6 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -64,9 +63,11 @@ class Redactor:
 
     def hide_login_in(self, url: str) -> None:
         """Register the password in an address, as written and unquoted."""
-        with suppress(ValueError):
+        try:
             password = urlsplit(url if "://" in url else f"//{url}").password or ""
-            self.hide(password, unquote(password))
+        except ValueError:  # the rest of the address is wrong
+            password = (re.findall("//[^/@:]*:([^@]*)@", url) or [""])[0]
+        self.hide(password, unquote(password))
 
     def hidden(self) -> list[str]:
         """The secrets in the order of their registration, each a single line: for other programs that mask them."""

@@ -97,9 +97,11 @@ def _flag(name: str) -> str:
 
 
 def _place_of(url: str) -> tuple[str, str, str]:
-    """Scheme, host with port, and path."""
+    """Scheme, host with a port that is not the scheme's own, and path."""
     parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/")
+    scheme = parts.scheme.lower()
+    host = parts.netloc.lower().removesuffix(":443" if scheme == "https" else ":80")
+    return scheme, host, parts.path.rstrip("/")
 
 
 class Connections:

@@ -48,3 +48,35 @@ def test_a_misplaced_secret_is_not_shown(
     assert "error title=bgci" in text
     assert "tr0ub4" not in text
     assert "dor&" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "option", "source"),
+    [
+        ("http://[", "cluster-url", "file"),
+        ("http://[::1", "marathon-url", "file"),
+        ("https://a:99999", "job-cluster-url", "file"),
+        ("http://a\u2100b", "service-url", "file"),
+        ("http://[", "cluster-url", "variable"),
+        ("a:b:c", "metronome-url", "variable"),
+        ("https://a:x", "marathon-url", "flag"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_a_usage_error_also_beside_a_login(
+    tmp_path: Path, url: str, option: str, source: str
+) -> None:
+    (tmp_path / "bgci.toml").write_text(f'{option} = ["{url}"]' if option == "service-url" else f'{option} = "{url}"')
+    if source != "file":
+        (tmp_path / "bgci.toml").unlink()
+    words = ["release", *APP, "--image", "x", *([f"--{option}", url] if source == "flag" else ())]
+    variables = {f"BGCI_{option.upper().replace('-', '_')}": url} if source == "variable" else {}
+    ended = command.run(tmp_path, words, {"BGCI_TOKEN": "a-token-of-ours", **variables})
+    assert (ended.code, ended.within_contract) == (2, True)
+    assert f"--{option} is not a usable URL." in ended.err
+
+
+def test_the_password_in_an_address_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "bgci.toml").write_text('timeout = "hunter2222"')
+    ended = command.run(tmp_path, ["status"], {"HTTP_PROXY": "http://me:hunter2222@["})
+    assert ended.code == 2
+    assert "hunter2222" not in ended.err + ended.out

@@ -41,6 +41,10 @@ def test_an_address_from_the_configuration_file_gets_no_login(name: str) -> None
             origins={"marathon_url": FROM_FILE},
         ),
         Settings(cluster_url="https://there/", job_cluster_url="https://there", origins={"job_cluster_url": FROM_FILE}),
+        Settings(cluster_url="https://There:443", marathon_url="https://there", origins={"marathon_url": FROM_FILE}),
+        Settings(
+            cluster_url="http://[::1]", job_cluster_url="http://[::1]:80/", origins={"job_cluster_url": FROM_FILE}
+        ),
         Settings(cluster_url="https://there", allow_config_addresses=True, origins=FILE),
     ],
 )
@@ -50,7 +54,16 @@ def test_an_address_that_the_runner_names_or_allows_gets_the_login(settings: Set
 
 @pytest.mark.parametrize(
     "url",
-    ["http://there", "https://there:8443", "https://there.example", "https://there/service/mom", "https://there/x/.."],
+    [
+        "http://there",
+        "https://there:8443",
+        "https://there.example",
+        "https://there/service/mom",
+        "https://there/x/..",
+        "https://there:80",
+        "https://there.",
+        "https://there\\@b",
+    ],
 )
 def test_another_scheme_port_host_or_path_is_another_address(url: str) -> None:
     settings = Settings(cluster_url="https://there", marathon_url=url, origins={"marathon_url": FROM_FILE})
