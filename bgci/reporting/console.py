@@ -25,9 +25,10 @@ PIPE_CLOSED = 128 + 13  # a shell's exit code for a program that SIGPIPE ended
 REPEAT_AFTER = 10.0  # seconds until an unchanged wait is reported again
 MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "result": "="}
 
-# ECMA-48: CSI sequences, OSC strings, and other two-character escapes.
-ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# ECMA-48 and ECMA-35: CSI sequences, OSC and other strings, and the other escapes, such as ESC ( B of `tput sgr0`.
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])|\x9b[0-?]*[ -/]*[@-~]")
+INVISIBLE = re.compile(r"[\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # they can split a secret
+CONTROL = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f]|{INVISIBLE.pattern}")
 # GitHub's runner finds the old form of a command in the middle of a line too (runner: ActionCommand.TryParse).
 COMMAND = re.compile(r"##(?=[a-z]*\[)")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bgci.checks.test_result import Case, Outcome
 from bgci.redaction import redacted
-from bgci.reporting.console import ANSI
+from bgci.reporting.console import ANSI, INVISIBLE
 
 MAX_TEXT = 20_000  # characters of one text in the report
 MAX_NAME = 500
@@ -73,7 +73,8 @@ def _case(case: Case) -> Any:
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
     """The text without control characters, escape sequences and secrets, without its middle if it is too long."""
-    text = redacted(ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))))
+    text = ILLEGAL.sub("", ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    text = redacted(INVISIBLE.sub("", redacted(text)))
     if len(text) <= limit:
         return text
     half = limit // 2

@@ -16,7 +16,7 @@ from bgci.errors import ConflictError
 from bgci.reporting import junit
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import Ci, Masks, System, annotation, summary
-from bgci.reporting.console import Console
+from bgci.reporting.console import Console, plain
 from bgci.reporting.journal import Journal
 
 SECRET = 'Zq1##[a]\t"w:<ö>&%\\=Zq1'
@@ -52,6 +52,17 @@ def test_removing_characters_reveals_no_secret() -> None:
     stream = io.StringIO()
     Console(stream).info("pass\x1b[0mword-of\u200e-mine")
     assert "***" in stream.getvalue()
+
+
+CUTS = ["\x1b[0m", "\x1b(B\x1b[m", "\x1b7", "\x1bc", "\x1b]8;;x\x1b\\", "\x1bPx\x1b\\", "\x9b1m"]
+CUTS += ["\0", "\u200b", "\u200d", "\xad", "\ufeff"]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_no_invisible_text_within_a_secret_brings_it_into_the_log_or_a_report(cut: str) -> None:
+    redaction.hide("password-of-mine")
+    for shown in (plain(f"a pass{cut}word-of-mine z"), junit.clean(f"a pass{cut}word-of-mine z")):
+        assert shown == "a *** z"
 
 
 def test_a_line_of_json_stays_one_line() -> None:
