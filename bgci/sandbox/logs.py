@@ -14,6 +14,8 @@ from bgci.sandbox.web import plain, reply
 
 AGENT_PREFIX = "5ab8fc1e-0000-4000-8000-000000000000-S"
 MAX_READ = 65536
+MAX_STDOUT = 2 << 20
+"""Bytes of a task's stdout before it becomes ``stdout.1`` (DC/OS: CONTAINER_LOGGER_LOGROTATE_MAX_STDOUT_SIZE)."""
 
 
 class LogRoutes:
@@ -32,6 +34,7 @@ class LogRoutes:
         return [
             *routes,
             web.get("/mesos/state-summary", self.summary),
+            web.post("/mesos/api/v1", self.operator),
             web.get(v2, self.find),
             web.get(f"{v2}/file/{{file}}", self.find),
             web.get(f"{of_run}/{{file}}", self.read_lines),
@@ -41,6 +44,17 @@ class LogRoutes:
 
     async def state(self, request: web.Request) -> web.Response:
         return reply({"cluster": "bgci-sandbox", "slaves": self._slaves(), "frameworks": self._frameworks(request)})
+
+    async def operator(self, request: web.Request) -> web.Response:
+        """The operator API: of its calls only GET_TASKS."""
+        if (await request.json()).get("type") != "GET_TASKS":
+            return plain("Expecting 'type' to be present", 400)
+
+        def shown(tasks: dict[str, MesosTask]) -> list[dict[str, Any]]:
+            return [task.as_operator_json() for task in tasks.values() if self._sees(request, task, "master")]
+
+        found = {"tasks": shown(self._mesos.running), "completed_tasks": shown(self._mesos.completed)}
+        return reply({"type": "GET_TASKS", "get_tasks": found})
 
     def _sees(self, request: web.Request, task: MesosTask, where: str, *parts: str) -> bool:
         """Whether the sender has the permissions for these parts of a task: at the ``master`` or at the ``agent``."""
@@ -106,6 +120,7 @@ class LogRoutes:
         path = task.directory / Path(request.match_info["file"]).name if task else None
         if path is None or not path.is_file():
             return web.Response(status=204)
+        rotate(path)
         try:
             skip, limit = int(request.query.get("skip", 0)), int(request.query.get("limit", 0))
             text = excerpt(path.read_bytes(), request.query.get("cursor", "BEG"), skip, limit)
@@ -129,9 +144,10 @@ class LogRoutes:
         task, path = self._locate(request)
         if task is None or not path.is_file():
             return web.Response(status=404)
-        offset = int(request.query.get("offset", -1))
-        if offset < 0:
-            return reply({"data": "", "offset": path.stat().st_size})
+        rotate(path)
+        offset, size = int(request.query.get("offset", -1)), path.stat().st_size
+        if offset < 0 or offset >= size:  # mesos: FilesProcess::read
+            return reply({"data": "", "offset": size})
         length = min(int(request.query.get("length", MAX_READ)), MAX_READ)
         data = path.read_bytes()[offset : offset + length]
         return reply({"data": data.decode("utf-8", "replace"), "offset": offset})
@@ -153,6 +169,18 @@ class LogRoutes:
                 inside = path.is_relative_to(task.directory.resolve())
                 return (task, path) if inside else (None, path)
         return None, Path()
+
+
+def rotate(path: Path) -> None:
+    """Moves all full parts of a task's stdout to another file, as DC/OS' container logger does while it writes."""
+    full = path.stat().st_size // MAX_STDOUT * MAX_STDOUT
+    if path.name == "stdout" and full:
+        data = path.read_bytes()
+        path.with_name("stdout.1").write_bytes(data[:full])
+        with path.open("r+b") as file:
+            file.truncate()
+        with path.open("ab") as file:
+            file.write(data[full:])
 
 
 def file_entry(task: MesosTask, file: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class MesosTask:
     directory: Path
     app_id: str
     state: str = "TASK_STAGING"
+    message: str = ""
     container_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -49,6 +50,13 @@ class MesosTask:
             "statuses": [{"state": self.state, **container}],
         }
 
+    def as_operator_json(self) -> dict[str, Any]:
+        """The task in the answers of the operator API: unlike the master's state it has the messages of Mesos."""
+        names = {"task_id": self.id, "framework_id": FRAMEWORKS[self.framework], "agent_id": self.agent_id}
+        ids = {name: {"value": value} for name, value in names.items()}
+        status = {"task_id": ids["task_id"], "state": self.state, "message": self.message}
+        return {"name": self.name, **ids, "state": self.state, "statuses": [status]}
+
 
 class Mesos:
     """All tasks of the cluster by id, oldest first; the sandboxes of the oldest completed ones are collected.
@@ -69,12 +77,12 @@ class Mesos:
         self.running[task_id] = MesosTask(task_id, name.strip("/"), framework, agent_id, directory, app_id)
         return directory
 
-    def changed(self, task_id: str, state: str) -> None:
+    def changed(self, task_id: str, state: str, message: str = "") -> None:
         """A status update; a terminal one moves the task to the completed ones."""
         task = self.running.get(task_id)
         if task is None:
             return
-        task.state = state
+        task.state, task.message = state, message
         if state in ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"):
             self.completed[task_id] = self.running.pop(task_id)
             while len(self.completed) > MAX_COMPLETED:

@@ -251,6 +251,19 @@ def test_restart_on_failure_launches_further_tasks_in_the_same_run(
     assert (place, len(entry["tasks"])) == ("successfulFinishedRuns", 2)
 
 
+def test_h72_run_that_is_restarted_stays_active_with_all_its_tasks_until_it_is_stopped(
+    metronome: Metronome, name: str
+) -> None:
+    run = start(metronome, job(name, "exit 8", restart={"policy": "ON_FAILURE"}))
+    path = f"/v1/jobs/team.{name}/runs/{run['id']}"
+    shown = until(lambda: len((r := metronome.get(path).json())["tasks"]) > 2 and r)
+    assert (shown["status"], shown["completedAt"]) == ("ACTIVE", None)
+    ended = sorted(shown["tasks"], key=lambda task: str(task["startedAt"]))[0]
+    assert (ended["status"], ended.get("completedAt")) == ("TASK_FAILED", None)
+    assert metronome.post(f"{path}/actions/stop").status_code == 200
+    assert outcome(metronome, run)[0] == "failedFinishedRuns"
+
+
 @pytest.mark.sandbox_only
 def test_deadline_ends_the_restarts(metronome: Metronome, name: str) -> None:
     restart = {"policy": "ON_FAILURE", "activeDeadlineSeconds": 0}

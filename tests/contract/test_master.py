@@ -77,6 +77,14 @@ def test_finished_task_is_found_in_mesos_state(master: Client, metronome: Metron
     assert completed[0]["executor_id"] == ""
 
 
+def test_end_of_a_task_has_its_message_in_the_operator_api(master: Client, metronome: Metronome, name: str) -> None:
+    task_id = finished_task(metronome, name, "exit 3")
+    found = master.post("/mesos/api/v1", {"type": "GET_TASKS"}).json()["get_tasks"]["completed_tasks"]
+    statuses = next(task["statuses"] for task in found if task["task_id"]["value"] == task_id)
+    assert statuses[-1]["state"] == "TASK_FAILED"
+    assert statuses[-1]["message"].endswith("exited with status 3")
+
+
 def test_running_task_is_found_in_mesos_state(master: Client, marathon: Marathon, name: str) -> None:
     task_id = marathon.deploy(web_app(name))["tasks"][0]["id"]
     frameworks = {framework["name"]: framework for framework in master.get("/mesos/master/state").json()["frameworks"]}
@@ -114,6 +122,7 @@ def test_sandbox_is_read_through_the_files_api(master: Client, metronome: Metron
     assert files["stdout"]["size"] == 6
     stdout = files["stdout"]["path"]
     assert master.get(f"{agent}/read?path={stdout}&offset=-1").json() == {"data": "", "offset": 6}
+    assert master.get(f"{agent}/read?path={stdout}&offset=9").json() == {"data": "", "offset": 6}, "the file's size"
     assert master.get(f"{agent}/read?path={stdout}&offset=1&length=3").json() == {"data": "ell", "offset": 1}
     assert master.get(f"{agent}/download?path={stdout}").content == b"hello\n"
     assert master.get(f"{agent}/read?path={directory}/../../../etc/passwd").status_code == 404

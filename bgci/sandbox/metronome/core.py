@@ -26,9 +26,9 @@ from bgci.sandbox.web import ApiError
 Json = dict[str, Any]
 
 LAUNCH_SECONDS = 0.2
-"""From INITIAL to ACTIVE: the wait for an offer."""
+"""The wait for an offer: from INITIAL to ACTIVE, and before each further task, without a back-off (metronome:
+MarathonImplicits.toRunSpec)."""
 KILL_GRACE_SECONDS = 3.0
-RELAUNCH_SECONDS, RELAUNCH_FACTOR = 1.0, 1.15
 MAX_HISTORY = 1000
 AGENT_ID = "5ab8fc1e-0000-4000-8000-000000000000-S0"
 
@@ -209,8 +209,9 @@ class Metronome:
         execution.add_done_callback(self._executions.discard)
 
     async def _execute(self, run: Run) -> None:
-        """Launches the task, and relaunches it after a failure if the policy allows it before the deadline."""
-        started, delay = time.monotonic(), RELAUNCH_SECONDS
+        """Launches the task. With ON_FAILURE it launches another one after each that failed or was killed, whatever its
+        exit code, until the deadline; the deadline ends no task (metronome: continueOrBecomeFailing)."""
+        started = time.monotonic()
         restart = run.spec["restart"]
         deadline = float(restart.get("activeDeadlineSeconds", float("inf")))
         await asyncio.sleep(LAUNCH_SECONDS)
@@ -219,8 +220,7 @@ class Metronome:
             again = restart["policy"] == "ON_FAILURE" and time.monotonic() - started < deadline
             if run.stopped or code == 0 or not again:
                 break
-            await asyncio.sleep(delay)
-            delay = min(delay * RELAUNCH_FACTOR, float(run.spec["maxLaunchDelay"]))
+            await asyncio.sleep(LAUNCH_SECONDS)
         if not run.stopped:
             self._finish(run, success=code == 0)
 
@@ -256,7 +256,7 @@ class Metronome:
         task["status"] = "TASK_KILLED" if run.stopped else ended
         if task["status"] == "TASK_FINISHED":
             task["completedAt"] = metronome_time(utc_now())
-        self._mesos.changed(task["id"], task["status"])
+        self._mesos.changed(task["id"], task["status"], end_message(code))
         return code
 
     def _finish(self, run: Run, *, success: bool) -> None:
@@ -286,6 +286,11 @@ class Metronome:
 
 def no_job(job_id: str) -> ApiError:
     return ApiError(404, {"id": job_id, "message": "Job not found"})
+
+
+def end_message(code: int) -> str:
+    """The message of Mesos' command executor about the end of a process; a negative code is a signal."""
+    return f"Command exited with status {code}" if code >= 0 else f"Command terminated with signal {-code}"
 
 
 def task_id(run: Run) -> str:
