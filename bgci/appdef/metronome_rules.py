@@ -12,6 +12,7 @@ from bgci.appdef.shape import shape_findings
 Job = Mapping[str, Any]
 # A duration is a 64-bit number of nanoseconds (scala.concurrent.duration.Duration).
 _MAX_SECONDS = 9_223_372_036
+NEVER = "NEVER"  # the restart policy of each job of bgci
 
 
 def check_job(job: Job, *, job_id: str) -> list[Finding]:
@@ -109,6 +110,23 @@ def _started_by_others(job: Job) -> Iterator[Finding]:
             yield Finding(f"$.{field}", "is not empty, but bgci starts this job itself", "Remove it")
 
 
+def _started_once(job: Job) -> Iterator[Finding]:
+    """Metronome would start a process again that ended on purpose: after a rollback it would promote once more."""
+    policy = job["run"].get("restart", {}).get("policy", NEVER)
+    if policy != NEVER:
+        message = f"is {policy}: Metronome would repeat a goal that has failed, for example after its rollback"
+        remedy = f'Write "policy": "{NEVER}"; a run that was killed is finished by the same bgci command'
+        yield Finding("$.run.restart.policy", message, remedy)
+
+
+def without_restart(job: Job) -> dict[str, Any]:
+    """The job with the restart policy NEVER."""
+    run = job["run"]
+    if run.get("restart", {}).get("policy", NEVER) == NEVER:
+        return dict(job)
+    return {**job, "run": {**run, "restart": {**run["restart"], "policy": NEVER}}}
+
+
 # The place in Metronome's sources, and the rule.
 RULES = {
     "JobRunSpec.jobRunSpecHasSomethingToRun, jobRunSpecOnlyHasOneThingToRun": _something_to_run,
@@ -118,4 +136,5 @@ RULES = {
     "JobRunSpec.allSecretsAreDefinedAndUsed; SecretDef": _secrets,
     "JobRunSpec.networkingValidation; Network.validNetworkDefinition": _networks,
     "JobSpec.validJobSpec: schedules; JobSpec.validateDependencies": _started_by_others,
+    "JobRunExecutorActor.continueOrBecomeFailing": _started_once,
 }

@@ -22,6 +22,7 @@ class JobRun:
     """One run of a job.
 
     ``status``: INITIAL (waits for an offer), STARTING, ACTIVE, SUCCESS, FAILED, or UNKNOWN while it is in neither list.
+    ``task_ids``: in the order of their start while the run is active; the history has no order.
     """
 
     id: str
@@ -38,7 +39,7 @@ class Job:
     """A job as Metronome stores it.
 
     ``spec``: the fields that a PUT accepts. ``active_runs``: runs that have not ended. ``last_success``,
-    ``last_failure``: the time of the last such run, empty without one.
+    ``last_failure``: the time of the last such run, empty without one. ``schedules``: ids of those that are enabled.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Job:
     active_runs: tuple[JobRun, ...] = ()
     last_success: str = ""
     last_failure: str = ""
+    schedules: tuple[str, ...] = ()
 
     @property
     def app(self) -> str:
@@ -177,11 +179,14 @@ def _job(answer: JsonAnswer) -> Job:
         active_runs=tuple(_run(run) for run in answer["activeRuns"].items()),
         last_success=summary["lastSuccessAt"].text(),
         last_failure=summary["lastFailureAt"].text(),
+        schedules=tuple(one["id"].text() for one in answer["schedules"].items() if one["enabled"].flag(True)),
     )
 
 
 def _run(answer: JsonAnswer) -> JobRun:
-    tasks = tuple(task["id"].text() for task in answer["tasks"].items())
+    # More than four tasks come in any order (metronome: JobRun.tasks, a map); a time has a fixed form.
+    begun = sorted((task["startedAt"].text(), n, task["id"].text()) for n, task in enumerate(answer["tasks"].items()))
+    tasks = tuple(task_id for _, _, task_id in begun)
     return JobRun(answer["id"].required().text(), answer["status"].text("UNKNOWN"), tasks)
 
 

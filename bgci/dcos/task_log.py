@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -11,13 +13,50 @@ from bgci.bounded import json_value
 from bgci.dcos.http import Http
 from bgci.dcos.http_failure import HttpFailure
 from bgci.dcos.json_answer import JsonAnswer
-from bgci.errors import BgciError
+from bgci.errors import BgciError, DeniedError
 
 Way = Callable[[str, int], tuple[str, int] | None]  # task id, offset -> text, next offset
 CHUNK = 1 << 16  # bytes that the files API is asked for
 MOST = 1 << 20  # bytes of one read; the next one continues there
+ANSWERED_WITHIN = 5.0  # seconds for one read of a log
 ENDED = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"}  # its executor has seen the process's end
 SANDBOX = "/var/lib/mesos/slave/slaves/{slave_id}/frameworks/{framework_id}/executors/{executor}/runs/{container}"
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Result of one read.
+
+    text, offset: the new text, and where the next read begins. problem: why the log was not read, in a sentence;
+    empty if it was read. denied: the account lacks a permission, so another attempt is useless. rotated: the file is
+    shorter than ``offset``, because the agent has begun a new one: the next read begins there.
+    """
+
+    text: str
+    offset: int
+    problem: str = ""
+    denied: bool = False
+    rotated: bool = False
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """What Mesos reports about a task: its last state, empty if unknown, and the message about its end."""
+
+    state: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        if not self.state:
+            return ""
+        still = "" if self.state in ENDED else " Its process can still run."
+        return f"Mesos reports {': '.join(filter(None, (self.state, self.message)))}.{still}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the process ("Command exited with status 8"); None if unknown."""
+        found = re.search("status ([0-9]{1,3})$", self.message)
+        return int(found[1]) if found else None
 
 
 class TaskLog:
@@ -28,51 +67,43 @@ class TaskLog:
 
     def __init__(self, http: Http) -> None:
         self._http = http.below("", name="The cluster's log service")
+        self._logs = self._http.with_limit(ANSWERED_WITHIN)  # the next read is another attempt
         self._ways: dict[str, Way] = {}
         self._sandboxes: dict[str, tuple[str, str]] = {}  # task id -> agent id, path of its stdout
 
-    def read(self, task_id: str, offset: int) -> tuple[str, int] | None:
-        """The text since ``offset`` (0 at first, then the last returned one), and the next offset.
-
-        An empty text without news, or without such a task yet; None if the log is not available. Never raises, because
-        a log is optional.
-        """
+    def read(self, task_id: str, offset: int) -> LogPart:
+        """The text since ``offset``: 0 at first, then the last returned one. Never raises, because a log is
+        optional."""
         known = self._ways.get(task_id)
-        expected = known is not None
+        problems: list[Exception] = []
         for way in [known] if known else [self._dcos_log, self._files]:
             try:
                 found = way(task_id, offset)
-            except (BgciError, HttpFailure, ValueError):
+            except (BgciError, HttpFailure, ValueError) as problem:
+                problems.append(problem)
                 continue
-            if found:
-                self._ways[task_id] = way
-                return found
-            expected = True
-        return ("", offset) if expected else None
+            if found is None:
+                problems.append(ValueError(f"Mesos lists no log of {task_id}"))
+                continue
+            self._ways[task_id] = way
+            return LogPart(*found) if found[1] >= offset else LogPart("", 0, rotated=True)
+        denied = [problem for problem in problems if isinstance(problem, DeniedError)]
+        why = _reason(denied[0] if denied else problems[-1])
+        return LogPart("", offset, why, denied=len(denied) == len(problems))
 
-    def exit_message(self, task_id: str) -> str | None:
-        """Mesos' message about the end of the task ("Command exited with status 8"); None if unknown."""
+    def end(self, task_id: str) -> TaskEnd:
+        """What Mesos reports about the end of the task."""
         # The state of Mesos leaves messages out in most versions (mesos: common/http.cpp); the operator API has them.
+        found = TaskEnd()
         for source in (self._state_statuses, self._operator_statuses):
             try:
-                messages = [text for status in source(task_id) if (text := status["message"].text())]
+                statuses = [TaskEnd(one["state"].text(), one["message"].text()) for one in source(task_id)]
             except (BgciError, HttpFailure):
                 continue
-            if messages:
-                return messages[-1]
-        return None
-
-    def was_stopped(self, task_id: str) -> bool:
-        """Whether Mesos was asked to end the task: an operator stopped its run, or replaced its job. False when it is
-        not known."""
-        for source in (self._state_statuses, self._operator_statuses):
-            try:
-                states = [status["state"].text() for status in source(task_id)]
-            except (BgciError, HttpFailure):
-                continue
-            if states:
-                return "TASK_KILLED" in states
-        return False
+            found = statuses[-1] if statuses else found
+            if found.message:
+                break
+        return found
 
     def has_ended(self, task_id: str) -> bool:
         """Whether the task's process has certainly ended; False where Mesos does not say so.
@@ -92,13 +123,15 @@ class TaskLog:
         """
         path = f"/system/v1/logs/v2/task/{quote(task_id, safe='')}/file/stdout"
         try:
-            reply = self._http.request("GET", path, params=[("cursor", "BEG")], headers={"Accept": "text/plain"})
+            reply = self._logs.request("GET", path, params=[("cursor", "BEG")], headers={"Accept": "text/plain"})
         except HttpFailure as failure:
             if failure.status == 500 and "task ID" in failure.message:
                 return None
             raise
         if "html" in reply.headers.get("Content-Type", ""):
             raise ValueError("a user interface that answers every path")
+        if 0 < len(reply.content) < offset:
+            return "", 0
         return _decoded(reply.content[offset : offset + MOST], offset)
 
     def _files(self, task_id: str, offset: int) -> tuple[str, int] | None:
@@ -110,12 +143,14 @@ class TaskLog:
             self._sandboxes[task_id] = sandbox
         agent, path = self._sandboxes[task_id]
         where = [("path", path), ("offset", str(offset)), ("length", str(CHUNK))]
-        reply = self._http.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
+        reply = self._logs.request("GET", f"/agent/{quote(agent, safe='')}/files/read", params=where)
         if len(reply.content) > MOST:
             raise ValueError("it is longer than requested")
         # Mesos puts the file's bytes into JSON unchanged: invalid or incomplete UTF-8 must not break the parser.
-        data = self._answer(json_value(reply.content.decode("utf-8", "surrogateescape")))["data"]
-        written = data.text().encode("utf-8", "surrogateescape")
+        found = self._answer(json_value(reply.content.decode("utf-8", "surrogateescape")))
+        if found["offset"].whole(offset) < offset:  # Mesos answers the size of a shorter file
+            return "", 0
+        written = found["data"].text().encode("utf-8", "surrogateescape")
         whole = written.rfind(b"\n") + 1  # the next call reads a line that is not complete yet
         return _decoded(written[: whole or None], offset)
 
@@ -142,6 +177,15 @@ class TaskLog:
 
     def _answer(self, reply: Any) -> JsonAnswer:
         return JsonAnswer(reply, "Mesos", self._http.base_url)
+
+
+def _reason(problem: Exception) -> str:
+    """A sentence about a failed read."""
+    if isinstance(problem, BgciError):
+        return problem.message
+    if isinstance(problem, HttpFailure):
+        return f"{problem.url} answers {problem.status} {problem.message}".rstrip(" .") + "."
+    return f"{problem}."
 
 
 def _sandbox(task: JsonAnswer) -> tuple[str, str] | None:

@@ -1,8 +1,7 @@
 """What the command that starts a job knows of the two apps: the job compares its first observation with that.
 
 So a change by others while the job starts is noticed. The knowledge is for one run: the command takes it out of the job
-again right after the start, because a run that somebody starts later must not compare with it. A run whose process
-Metronome can restart gets none, because it would take its own changes for those of others.
+again right after the start, because a run that somebody starts later must not compare with it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bgci.appdef.app_definition import as_mapping
 from bgci.appdef.job_document import job_document, with_document
 from bgci.appdef.jobs import MAX_JOB_BYTES, request_bytes
 from bgci.dcos.metronome import Metronome
@@ -78,10 +76,9 @@ def known_in_job(context: Context) -> tuple[App, ...]:
 
 def _with_known(context: Context, plain: dict[str, Any], known: tuple[App, ...]) -> dict[str, Any]:
     """The job with the apps, if nothing of bgci can change them until its own process does."""
-    restart = as_mapping(as_mapping(plain.get("run")).get("restart"))
     # A process of an earlier run can continue for its kill grace period. It holds its lock until its end.
     locks, now = other_locks_now(context)
-    if restart.get("policy", "NEVER") != "NEVER" or locks:
+    if locks:
         return plain
     apps = tuple(compared(app, context.revision) for app in known or seen_apps(context) or ())
     if not apps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from typing import Any
 
 from bgci.appdef.app_definition import group
 from bgci.appdef.job_document import job_document
+from bgci.appdef.metronome_rules import NEVER, without_restart
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
@@ -41,6 +41,10 @@ from bgci.operations.run_watch import FASTEST_POLL, RunWatch
 
 STOPPED = 2.0  # seconds for a stopped run to report its end: a cancelled CI job has little more time
 ENDING = 0.5  # seconds for requests after a deadline: to read the end of the run, to stop it, to explain it
+LOOK_AT_THE_LOG = "Look at the job's log in DC/OS, then run the same command again"
+# Exit codes that bgci ends with itself. 1: also of a shell or an interpreter that found no bgci. 0: never of a failure.
+NOT_FOUND = (126, 127)  # of a shell, for a command that it cannot run
+CODES_OF_A_RUN = NAMES.keys() - {0, BgciError.code}
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 
 
@@ -87,7 +91,10 @@ def _followed(
         with at_most(context.settings.timeout + ENDING):
             watch.run_id = _joined_or_started(context, watch.metronome, job, wanted, known)
             context.result = replace(context.result, job=job_id, run=watch.run_id)
-            return watch.to_the_end()
+            state = watch.to_the_end()
+        if watch.repeated:
+            _stop(watch)
+        return state
     except AbortedError:
         if kind is Kind.ROLLBACK and context.settings.on_abort == "rollback":
             context.console.warn(f"The run of {job_id} continues in the cluster; bgci no longer follows it.")
@@ -103,7 +110,7 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
     """Run another command of bgci like the goal of ``carrier``, in a temporary job, and end with its result."""
     metronome, goal = needed_metronome(context), command_in(carrier)
     hide_credentials(carrier.env)
-    run = dict(carrier.spec["run"])
+    run = dict(without_restart(carrier.spec)["run"])
     run["cmd"] = str(run["cmd"]).replace(f" {goal} --via direct", f" {command} --via direct")
     metronome.delete(job_id)  # of a run that was killed
     metronome.create({**carrier.spec, "id": job_id, "description": f"bgci {command}", "run": run})
@@ -114,6 +121,8 @@ def run_once(context: Context, carrier: Job, command: str, job_id: str) -> None:
         with within(context.settings.timeout + SLACK):
             with at_most(context.settings.timeout + ENDING):
                 state = watch.to_the_end()
+            if watch.repeated:
+                _stop(watch)
             _conclude(context, lambda: _request(context, Kind.ROLLBACK, carrier, CanarySize()), watch, state, carrier)
     except (AbortedError, DeadlineError):
         _stop(watch)
@@ -153,8 +162,13 @@ def _stop_own_runs(context: Context, metronome: Metronome, job_id: str) -> None:
 
 
 def _refuse_others(context: Context, metronome: Metronome, job_id: str) -> None:
-    """Raise ConflictError while a run of another job changes this app."""
+    """Raise ConflictError while a run of another job changes this app. Warn about a job that a schedule starts."""
     for other in metronome.jobs():
+        for schedule in other.schedules if other.app == context.app_id else ():
+            context.console.warn(
+                f"Job {other.id} has the schedule {schedule}: Metronome starts it by itself, and it changes "
+                f"{other.app} then. Remove it with `dcos job schedule remove {other.id} {schedule}`."
+            )
         if other.app == context.app_id and other.id != job_id and other.active_runs:
             raise ConflictError(
                 f"Job {other.id} is running for {context.app_id}: run {other.active_runs[0].id}.",
@@ -170,7 +184,8 @@ def _joined_or_started(
     known: tuple[App, ...],
 ) -> str:
     """The id of the run. wanted: the job's definition for it, and what changes with that."""
-    spec, changes = wanted
+    given, changes = wanted
+    spec = without_restart(given)
     if job.active_runs:
         run_id = job.active_runs[0].id
         if changes:
@@ -180,6 +195,11 @@ def _joined_or_started(
             )
         context.console.info(f"Joining run {run_id} of {job.id}, which is active.")
         return run_id
+    if spec != given:
+        context.console.warn(
+            f"The restart policy of {job.id} is {NEVER} now: otherwise Metronome repeats a goal that has failed, for "
+            "example after its rollback."
+        )
     with informed(context, metronome, job.spec, spec, known):
         if changes:
             context.console.info(f"Updated {job.id}: {'; '.join(map(str, changes))}")
@@ -219,7 +239,7 @@ def _stop_and_read(watch: RunWatch) -> None:
     until = time.monotonic() + STOPPED
     while metronome.active_runs(job_id) and time.monotonic() < until:
         pause(FASTEST_POLL)
-    watch.read_rest(until - time.monotonic())
+    watch.log.show_rest(until - time.monotonic())
     if watch.result and watch.result.copied.state:
         watch.context.result = replace(watch.context.result, state=watch.result.copied.state)
 
@@ -240,28 +260,41 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
             return
         if code:
             message = message or f"{where} failed with exit code {code}."
-            raise _error_of(code, message, watch.result.remedy, where, logs_in)
-    if state.status == "SUCCESS":
-        context.console.result("The job succeeded. Its log is not readable with these credentials.")
-        return
-    exit_code = _code_of(context, watch)
-    if exit_code:
-        message = f"{where} failed with exit code {exit_code}."
-        raise _error_of(exit_code, message, "Look at the job's log in DC/OS.", where, logs_in)
-    log = context.cluster.task_log
-    if not watch.started or (log and log.was_stopped(watch.task_id)):
+            raise _error_of(code, message, watch.result.remedy, where, logs_in, repeated=watch.repeated)
+    end, why = watch.end(), _why_unknown(watch)
+    failed = state.status != "SUCCESS"
+    if failed and (not watch.started or end.state == "TASK_KILLED"):
         before = "" if watch.started else " before it started"
         raise ConflictError(
             f"{where} was stopped in the cluster{before}: its job was replaced, or an operator stopped it.",
             remedy="Check the state with `bgci status`, then run the same command again.",
         )
-    watch.require_own_end()
-    # bgci's own last line would be in a readable log.
-    how = "was stopped or killed in the cluster, or its job was replaced" if watch.readable else "failed"
-    _judge_by_group(context, request(), f"{where} {how}")
+    if command_in(job):  # another command can end with an exit code that is none of bgci's
+        if not failed:
+            context.console.result("The job succeeded; its log cannot be read.")
+            return
+        if end.exit_code in CODES_OF_A_RUN:
+            message = f"{where} failed with exit code {end.exit_code}. {why}"
+            raise _error_of(end.exit_code, message, LOOK_AT_THE_LOG, where, logs_in, repeated=watch.repeated)
+    if failed:
+        watch.require_own_end()
+    hint = " Its shell found no bgci: check --job-image." if end.exit_code in NOT_FOUND else ""
+    ended = f"{where} {'failed' if failed else 'reports success'}. {why} {end}{hint}"
+    _judge_by_group(context, request, ended.rstrip(), failed=failed)
 
 
-def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -> BgciError:
+def _why_unknown(watch: RunWatch) -> str:
+    """Why the result of the run is not known, in a sentence."""
+    if watch.result is not None:
+        return "bgci had reported success before."
+    return f"Its log cannot be read. {watch.log.problem}" if watch.log.problem else "Its log has no result of bgci."
+
+
+def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool, *, repeated: bool) -> BgciError:
+    """repeated: whether Metronome has started another process of the run."""
+    if repeated:
+        message += " Metronome has started its process again, and bgci has stopped that one."
+        remedy = f"Check with `bgci status` what that one has changed. {remedy}"
     if code in (130, 143):  # a signal to the run, not to this command
         return ConflictError(
             f"{where} was stopped in the cluster: {message}", remedy="Run the same command again to go on."
@@ -269,16 +302,6 @@ def _error_of(code: int, message: str, remedy: str, where: str, logs_in: bool) -
     if code == DeniedError.code and not logs_in:
         remedy = f"The job has no login: {TO_LOG_IN}."
     return ERRORS.get(code, BgciError)(message, remedy=remedy)
-
-
-def _code_of(context: Context, watch: RunWatch) -> int | None:
-    """The exit code in the task's status message ("Command exited with status 8")."""
-    log = context.cluster.task_log
-    message = log.exit_message(watch.task_id) if log and watch.task_id else None
-    words = (message or "").rsplit("status ", 1)
-    code = int(words[1]) if len(words) == 2 and re.fullmatch("[0-9]{1,3}", words[1]) else None
-    # 1: a shell or an interpreter that found no bgci. 124, 137: the run was ended from outside.
-    return code if code in NAMES and code != BgciError.code else None
 
 
 def _explained(context: Context, request: Callable[[], GoalRequest], error: DeadlineError) -> BgciError:
@@ -293,16 +316,26 @@ def _explained(context: Context, request: Callable[[], GoalRequest], error: Dead
     return error
 
 
-def _judge_by_group(context: Context, request: GoalRequest, where: str) -> None:
-    """End according to the state of the group, because neither the log nor the status of the run is readable."""
-    _, step = next_step(observer_of(context), request)
+def _judge_by_group(context: Context, request: Callable[[], GoalRequest], ended: str, *, failed: bool) -> None:
+    """End according to the state of the group, because the run's result is not known.
+
+    ended: how the run has ended, and why its result is not known, in sentences.
+    """
+    try:
+        _, step = next_step(observer_of(context), request())
+    except BgciError as error:
+        raise UnavailableError(f"{ended} {error.message}", remedy=LOOK_AT_THE_LOG) from error
     match step:
         case Done(message):
-            context.console.warn(f"{where}, but the goal is reached.")
+            if failed:
+                context.console.warn(f"{ended} But the goal is reached.")
             context.result = replace(context.result, message=message)
-        case Fail(message, remedy):
-            raise ConflictError(f"{where}: {message}", remedy=remedy)
+            context.console.result(message)
+        case Fail(message, remedy, ending):
+            raise ending(f"{ended} {message}", remedy=remedy)
         case Wait(cause, reason) if cause is Cause.HEALTH:
-            raise UnhealthyError(f"{where}: {reason}", remedy="Look at the tasks of the new revision.")
+            raise UnhealthyError(f"{ended} {reason}", remedy="Look at the tasks of the new revision.")
+        case Wait(_, reason):
+            raise DeadlineError(f"{ended} {reason}", remedy="Run the same command again.")
         case _:
-            raise DeadlineError(f"{where} before the goal was reached.", remedy="Run the same command again.")
+            raise UnavailableError(f"{ended} The goal is not reached.", remedy=LOOK_AT_THE_LOG)

@@ -80,7 +80,9 @@ def _replace(
         with before_cleanup():
             for job_id, job in wanted.items():
                 touched.append(job_id)
-                if earlier[job_id]:
+                if before := earlier[job_id]:
+                    for schedule in before.schedules:
+                        context.console.warn(f"The schedule {schedule} of the job {job_id} is removed with it.")
                     metronome.delete(job_id, stop_runs=True)
                 _create(metronome, job, new=not earlier[job_id])
                 context.console.step(f"{'Replaced' if earlier[job_id] else 'Added'} job {job_id}.")

@@ -1,69 +1,72 @@
-"""Watches one run of a job: its state, its log, and its result."""
+"""Watches one run of a job: its state, its tasks and their logs, and its result."""
 
 from __future__ import annotations
 
 import time
 
 from bgci.dcos.metronome import JobRun, Metronome
+from bgci.dcos.task_log import TaskEnd
 from bgci.durations import duration_text
-from bgci.errors import ConflictError, DeadlineError, UnavailableError
-from bgci.interruption import left, pause
-from bgci.operations.context import JOURNAL_LINE, RESULT_LINE, Context
-from bgci.operations.run_result import RunResult, run_result
+from bgci.errors import NAMES, ConflictError, DeadlineError, UnavailableError
+from bgci.interruption import pause
+from bgci.operations.context import Context
+from bgci.operations.run_log import RunLog
+from bgci.operations.run_result import RunResult
 
 FASTEST_POLL, SLOWEST_POLL = 0.1, 0.5  # seconds: right after a change, and without changes
-LOG_TAIL = 5.0  # seconds for the last lines of a finished run to appear
 REPLACED_WITHIN = 1.0  # seconds from the end of a run until the deletion of its replaced job, with its history
-LONGEST_LINE = 4 * 2**20  # characters; a result with the longest journal line is far shorter
-OVERLONG = "(a line of more than 4 MiB is left out)"
+DECIDED_WITHIN = 1.0  # seconds to read the end of a task after which Metronome has started another one
+LAST_POLL = 1.0  # seconds before the timeout in which the run is polled, but its log is not read any more
 GONE_AFTER = 5.0  # seconds without the run in any list until it counts as gone: its end takes milliseconds (hazard 36)
 
 
-class LogLines:
-    """The lines of a log that is read in parts. Leaves out lines longer than ``LONGEST_LINE``: a part of one could
-    contain a part of a secret, which redaction cannot recognise."""
-
-    def __init__(self) -> None:
-        self._begun, self._too_long = "", False
-
-    def complete(self, text: str) -> list[str]:
-        """The lines that end in this part of the log."""
-        *lines, self._begun = (self._begun + text).split("\n")
-        if lines and self._too_long:
-            lines[0], self._too_long = OVERLONG, False
-        if len(self._begun) > LONGEST_LINE:
-            self._begun, self._too_long = "", True
-        return [OVERLONG if len(line) > LONGEST_LINE else line for line in lines]
-
-
 class RunWatch:
-    """The watched run. ``run_id``: empty until it is known. ``result``: the run's own report at its end."""
+    """The watched run. ``run_id``: empty until it is known.
+
+    ``repeated``: whether Metronome has started another process after one with a result, and the run has not ended:
+    `to_the_end` ends then, and the result is that of the first process.
+    """
 
     def __init__(self, context: Context, metronome: Metronome, job_id: str) -> None:
         self.context = context
         self.metronome = metronome
         self.job_id = job_id
         self.run_id = ""
-        self.result: RunResult | None = None
-        self.task_id = ""
-        self.started = False  # whether a task of the run was launched, or its log was read
-        self._offset = 0
-        self._lines = LogLines()
-        self._readable = context.cluster.task_log is not None
+        self.repeated = False
+        self.log = RunLog(context)
+        self._tasks: list[str] = []  # of the run, in the order in which Metronome has started them
         self._deadline = time.monotonic() + context.settings.timeout
+
+    @property
+    def result(self) -> RunResult | None:
+        """The run's own report at its end; None until then, and if its log is not readable."""
+        return self.log.result
+
+    @property
+    def started(self) -> bool:
+        """Whether a task of the run was launched."""
+        return bool(self._tasks)
+
+    def end(self) -> TaskEnd:
+        """What Mesos reports about the end of the current task."""
+        source = self.context.cluster.task_log
+        return source.end(self.log.task_id) if source and self.log.task_id else TaskEnd()
 
     def to_the_end(self) -> JobRun:
         """The run's last state. Raises DeadlineError, and ConflictError when the run disappears without a result."""
         state, interval, unknown_since = JobRun(self.run_id, "INITIAL"), FASTEST_POLL, 0.0
         while True:
             state = self._poll(state)
-            self.task_id = state.task_ids[-1] if state.task_ids else self.task_id
-            before = self._offset
-            self._show()
+            for task_id in state.task_ids:
+                if task_id not in self._tasks:
+                    if self._is_repetition(state):
+                        return state
+                    self._tasks.append(task_id)
+                    self.log.follow(task_id)
+            news = self.log.show(self._deadline - LAST_POLL - time.monotonic())
             if state.finished:
-                self.read_rest(LOG_TAIL)
+                self.log.show_rest()
                 return state
-            self.started = self.started or state.status not in ("INITIAL", "UNKNOWN")
             if state.status == "UNKNOWN":
                 if self.result is not None:  # the run has reported its end; Metronome's history will have it soon
                     return JobRun(self.run_id, "SUCCESS" if self.result.exit_code == 0 else "FAILED")
@@ -74,8 +77,25 @@ class RunWatch:
                 unknown_since = 0.0
             self._require_time(state)
             self._report(state)
-            interval = FASTEST_POLL if self._offset > before else min(SLOWEST_POLL, interval * 1.4)
+            interval = FASTEST_POLL if news else min(SLOWEST_POLL, interval * 1.4)
             pause(interval)
+
+    def _is_repetition(self, state: JobRun) -> bool:
+        """Whether a further task of the run repeats a goal that has ended, and not only a process that was lost.
+
+        Metronome starts one with the restart policy ON_FAILURE, and with every policy when it starts itself again and
+        has lost the end of the task (metronome: JobRunExecutorActor.initializing).
+        """
+        if not self._tasks:
+            return False
+        self.log.show_rest(DECIDED_WITHIN, 2 * DECIDED_WITHIN)
+        ended = self.result.exit_code if self.result else self.end().exit_code
+        if ended in NAMES and ended and not state.finished:
+            self.repeated = True
+            return True
+        how = "ended without a result" if ended is None else f"ended with {ended}"
+        self.context.console.warn(f"Metronome has started run {self.run_id} again: its process {how}.")
+        return False
 
     def _poll(self, before: JobRun) -> JobRun:
         """The run's state; the last known one while Metronome does not answer, because the run continues without it."""
@@ -100,7 +120,8 @@ class RunWatch:
 
     def _gone(self) -> ConflictError:
         return ConflictError(
-            f"Run {self.run_id} of {self.job_id} no longer exists: its job was replaced, which stopped the run.",
+            f"Metronome no longer lists run {self.run_id} of {self.job_id}, neither as active nor as finished: its job "
+            "was replaced, which stopped the run, or Metronome has lost it.",
             remedy="Check the state with `bgci status`, then run the same command again.",
         )
 
@@ -117,43 +138,8 @@ class RunWatch:
         )
 
     def _report(self, state: JobRun) -> None:
-        if self.task_id:
+        if self.started:
             self.context.console.live(f"run {self.run_id} of {self.job_id} is {state.status}")
         else:
             why = "it waits for an offer" if state.status == "INITIAL" else "it has no task yet"
             self.context.console.wait(f"Run {self.run_id} is {state.status}: {why}")
-
-    @property
-    def readable(self) -> bool:
-        """Whether the log of the run has been read."""
-        return self._readable and bool(self.task_id)
-
-    def read_rest(self, seconds: float) -> None:
-        """Read the log until it has the run's result, because the log can lag behind the run's end."""
-        deadline = time.monotonic() + min(seconds, left())
-        while self._readable and self.task_id and self.result is None and time.monotonic() < deadline:
-            pause(FASTEST_POLL)
-            self._show()
-
-    def _show(self) -> None:
-        log = self.context.cluster.task_log
-        if log is None or not self._readable or not self.task_id:
-            return
-        got = log.read(self.task_id, self._offset)
-        if got is None:
-            self._readable = False
-            self.context.console.warn("The job's log is not readable with these credentials; bgci goes on without it.")
-            return
-        text, self._offset = got
-        self.started = self.started or self._offset > 0
-        for line in self._lines.complete(text):
-            self._take(line)
-
-    def _take(self, line: str) -> None:
-        if line.startswith(JOURNAL_LINE):
-            self.context.journal.copy(line[len(JOURNAL_LINE) :])
-            return
-        if not line.startswith(RESULT_LINE):
-            self.context.console.foreign("job", line)
-            return
-        self.result = run_result(line[len(RESULT_LINE) :]) or self.result

@@ -206,8 +206,21 @@ def test_h36_without_a_readable_log_the_exit_code_follows_from_the_state_of_the_
     with proxy(app.lab.where["cluster_url"]) as cluster:
         cluster.fault = lambda method, path, body: 403 if path.startswith(hidden) else None
         ended = app.canary("v2", "--via", "job", "--timeout", "6s", expect=8, BGCI_CLUSTER_URL=cluster.url)
-    assert "is not readable with these credentials" in ended.out
+    assert "The job's log cannot be read. Not permitted: GET /system/v1/logs/" in ended.out
     assert "0 of 1 instances" in ended.err
+
+
+def test_h73_without_a_readable_log_a_failed_run_is_never_reported_as_a_success(app: App) -> None:
+    app.promote("v1")
+    app.publish("v1")
+    app.publish("v2", "--job-template", job_template(app, "true"))
+    with proxy(app.lab.where["cluster_url"]) as cluster:
+        cluster.fault = lambda method, path, body: 403 if path.startswith(("/system/v1/logs", "/agent/")) else None
+        refused = app.rollback("v1", "--via", "job", expect=6, BGCI_CLUSTER_URL=cluster.url)
+        assert "failed with exit code 6. Its log cannot be read. Not permitted: GET " in refused.err
+        no_bgci = app.canary("v2", "--via", "job", expect=5, BGCI_CLUSTER_URL=cluster.url)
+    assert "reports success. Its log cannot be read." in no_bgci.err
+    assert "Mesos reports TASK_FINISHED: Command exited with status 0. The goal is not reached." in no_bgci.err
 
 
 def test_the_log_of_a_job_cannot_forge_a_line_of_bgci(app: App) -> None:

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from virtual.clock import Program
 from virtual.commands import Commands, Ended
-from virtual.faults import Exchange, Fault, Send, killed_after, killed_before
+from virtual.faults import Exchange, Fault, Send, killed_before
 from virtual.scenario import SETTLED, Case, prepared, run_on, sizes
 from virtual.world import CLUSTER, World
 
 from bgci.appdef.job_document import job_document
-from bgci.appdef.jobs import default_template
 
 pytestmark = pytest.mark.filterwarnings(  # a program that was killed has closed nothing
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
@@ -156,41 +155,16 @@ def test_what_others_do_between_the_last_look_of_a_job_and_the_next_of_the_comma
     assert "warning: /web-green was deleted by somebody else" in ended.text
 
 
-def promoted_by_job(
-    home: Path, fault: Fault | None = None, at: int = -1, policy: str = "NEVER"
-) -> tuple[Ended, list[Exchange], dict[str | None, int]]:
-    """The promotion of v2 by a job with this restart policy, with the fault at the request of that number."""
-    with prepared(Case(via="job"), home) as (cluster, commands):
-        file = cluster.directory / "job.json"
-        file.write_text(default_template().replace("NEVER", policy))
-        commands.environment["BGCI_JOB_TEMPLATE"] = str(file)
-        for stage in ("publish", "canary"):
-            assert commands.run(stage).code == 0
-        commands.counting, commands.faults = True, {at: fault} if fault else {}
-        ended = commands.run("promote")
-        run_on(cluster, SETTLED)
-        return ended, commands.exchanges, sizes(cluster)
-
-
-def test_a_run_that_metronome_starts_again_takes_no_change_of_its_own_for_one_of_others(tmp_path: Path) -> None:
-    home = tmp_path / "world"
-    _, exchanges, _ = promoted_by_job(home, policy="ON_FAILURE")
-    changes = [n for n, one in enumerate(exchanges) if one.by_job and one.changes and "-lock-" not in one.url][1:]
-    assert {exchanges[n].method for n in changes} == {"PUT", "DELETE"}
-    for at in changes:
-        ended, again, runs = promoted_by_job(home, killed_after, at, "ON_FAILURE")
-        assert sum(one.by_job and one.method == "POST" for one in again) == 2, "the lock of each process"
-        assert (ended.code, runs) == (0, {"v2": 2}), ended
-        assert "somebody else" not in ended.text
-
-
 @pytest.mark.parametrize(("later", "named"), [(1.0, True), (2 * Case.timeout, False)])
 def test_what_a_killed_command_knew_is_compared_until_its_time_limit_only(
     tmp_path: Path, later: float, named: bool
 ) -> None:
     home = tmp_path / "world"
-    _, exchanges, _ = promoted_by_job(home)
-    (start, _) = starts_of(exchanges)[0]
+    with prepared(Case(via="job"), home) as (cluster, commands):
+        assert commands.run("canary").code == 0
+        commands.counting = True
+        assert commands.run("promote").code == 0
+        (start, _) = starts_of(commands.exchanges)[0]
     with prepared(Case(via="job"), home) as (cluster, commands):
         assert commands.run("canary").code == 0
         commands.counting, commands.faults = True, {start: killed_before}

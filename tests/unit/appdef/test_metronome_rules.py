@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bgci.appdef.metronome_rules import check_job
+from bgci.appdef.metronome_rules import check_job, without_restart
 
 DATA = Path(__file__).parents[2] / "data" / "metronome" / "verdicts.jsonl.gz"
 VERDICTS: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(DATA.read_bytes()).splitlines()]
@@ -29,7 +29,17 @@ def test_a_job_is_refused_exactly_where_metronome_refused_it() -> None:
         for verdict in VERDICTS
         if bool(check_job(verdict["definition"], job_id=verdict["definition"].get("id"))) == verdict["accepted"]
     ]
-    assert wrong == []
+    assert wrong == ['restart={"policy": "ON_FAILURE"}'], "refused by bgci itself"
+
+
+@pytest.mark.parametrize("restart", [{}, {"restart": {"policy": "NEVER", "activeDeadlineSeconds": 5}}])
+def test_h72_a_job_that_metronome_would_start_again_is_refused(restart: dict[str, Any]) -> None:
+    assert paths(restart) == []
+    again = {"restart": {"policy": "ON_FAILURE", "activeDeadlineSeconds": 5}}
+    assert paths(again) == ["$.run.restart.policy"]
+    job = {"id": "a", "labels": {"b": "c"}, "run": {**RUN, **again}}
+    assert without_restart(job) == {**job, "run": {**RUN, "restart": {"policy": "NEVER", "activeDeadlineSeconds": 5}}}
+    assert without_restart({**job, "run": {**RUN, **restart}}) == {**job, "run": {**RUN, **restart}}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgci.operations.run_watch import LONGEST_LINE, OVERLONG, LogLines
+from bgci.operations.run_log import LONGEST_LINE, OVERLONG, LogLines
 
 
 def test_lines_do_not_depend_on_where_the_log_is_split() -> None:
