@@ -351,8 +351,9 @@ def test_a_rollback_of_a_revision_that_serves_alone_stays_a_conflict_although_a_
 
 
 @pytest.mark.parametrize("kept", [BLUE, None], ids=["kept", "not kept"])
-def test_a_rollback_restores_nothing_where_no_baseline_was_kept(kept: App | None) -> None:
-    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(), Memory(kept=kept))
+def test_a_rollback_restores_the_baseline_only_where_it_was_kept(kept: App | None) -> None:
+    """A revision that does not serve is not left to run because a promotion would leave it (--on-degraded)."""
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy(leave_degraded=True), Memory(kept=kept))
     for now in (100.0, 120.0):
         step = rollout.decide(at(now, GREEN, green=DOWN))
     assert bool(rollout.memory.degraded) is bool(kept)

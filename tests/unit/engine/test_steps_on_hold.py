@@ -65,7 +65,7 @@ def test_a_run_on_hold_names_the_event_that_it_waits_for() -> None:
 
 def is_steady(observation: Observation, hold: Hold = HOLD) -> bool:
     """Whether the time without a failure has begun."""
-    known = Memory(hold=hold, healthy_once=frozenset({"green.0", "green.1"}))
+    known = Memory(hold=hold, healthy_once=frozenset({"green.0", "green.1"}), bad=frozenset({"green.1"}))
     after = known.observed(observation, PROMOTE).hold
     return after is not None and after.steady_since is not None
 
