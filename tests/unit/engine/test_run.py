@@ -9,6 +9,7 @@ from unit.engine.situations import (
     BLUEGREEN,
     PROMOTE,
     ROLLBACK,
+    ROLLING,
     baseline,
     canary,
     decide,
