@@ -165,3 +165,20 @@ def test_stopping_an_ended_run_succeeds(stub, metronome):
     stub.json("/v1/jobs/team.web/runs/r1/actions/stop", NO_RUN, status=404, method="POST")
     metronome.stop("team.web", "r1")
     assert len(stub.asked) == 1
+
+
+def test_tasks_of_a_run_are_in_the_order_of_their_start_whatever_the_order_of_the_answer(stub, metronome):
+    """A map with more than four tasks has no order (metronome: JobRun.tasks)."""
+    times = ["10:02:59.735", "10:03:00.001", "10:03:01.000", "10:03:02.100", "10:03:02.900"]
+    tasks = [{"id": f"t{n}", "startedAt": f"2024-05-01T{time}+0000"} for n, time in enumerate(times)]
+    shown = [tasks[n] for n in (3, 1, 4, 0, 2)]
+    stub.json("/v1/jobs/team.web/runs/r1", {"id": "r1", "status": "ACTIVE", "tasks": shown})
+    assert metronome.run("team.web", "r1").task_ids == ("t0", "t1", "t2", "t3", "t4")
+
+
+def test_enabled_schedules_of_a_job_are_named(stub, metronome):
+    schedules = [{"id": "nightly", "enabled": True}, {"id": "paused", "enabled": False}, {"id": "old"}]
+    stub.json("/v1/jobs/team.web", {**JOB, "schedules": schedules})
+    job = metronome.job("team.web")
+    assert job.schedules == ("nightly", "old")
+    assert "schedules" not in job.spec
