@@ -23,9 +23,11 @@ MARK = "<!-- bgci {} -->"
 def main() -> None:
     try:
         begin() if sys.argv[1:] == ["begin"] else end()
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # also an answer of another shape, and the errors of http.client
         told = error.read().decode(errors="replace")[:300] if isinstance(error, urllib.error.HTTPError) else ""
-        warn(f"{error} {told}. Remedy: grant the permission that docs/github.md names, or leave the input out.")
+        warn(
+            f"{type(error).__name__}: {error} {told}. Remedy: grant the permission that docs/github.md names, or leave the input out."
+        )
 
 
 def begin() -> None:

@@ -36,12 +36,15 @@ main()
 
 
 def main() -> None:
-    """Never returns: runs bgci, or ends with the exit code of a usage error (2) or of a failed installation (1)."""
+    """Never returns: runs bgci, or ends with the exit code of a usage error (2) or of a failed installation (5)."""
     given = json.loads(os.environ.pop("BGCI_ACTION_INPUTS"))
     inputs = {name: text for name, value in given.items() if (text := value.rstrip("\r\n"))}
     unknown = sorted(set(inputs) - declared())
     if unknown:
         stop(2, f"the action has no input {', '.join(unknown)}; it has {', '.join(sorted(declared()))}")
+    for name, text in inputs.items():
+        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+            stop(2, f"the input {name} has a NUL character or half of a character, which no program can be given")
     words = bgci(inputs)
     try:
         os.chdir(inputs.get("working-directory", "."))
@@ -115,7 +118,7 @@ def install(wheels: str) -> list[str]:
     print("::endgroup::", flush=True)
     if done.returncode:
         stop(
-            1,
+            5,
             "bgci could not be installed; pip's output has the reason. Without a network, give the input pyz or wheels",
         )
     (site / "bgci").symlink_to(ROOT / "bgci")
@@ -132,10 +135,11 @@ def pip_of(home: Path) -> list[str]:
 
 
 def stop(code: int, message: str) -> None:
-    print(f"::error title=bgci action::{message}")
+    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    print(f"::error title=bgci action::{text}")
     if os.environ.get("GITHUB_OUTPUT"):
         with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
-            file.write(f"result={'usage' if code == 2 else 'internal'}\nexit-code={code}\n")
+            file.write(f"result={'usage' if code == 2 else 'unavailable'}\nexit-code={code}\n")
     sys.exit(code)
 
 

@@ -27,6 +27,7 @@ class Api:
     refuse: int = 0
     comments: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    raw: bytes = b""  # the whole answer in place of a good one
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,6 +42,10 @@ class Handler(BaseHTTPRequestHandler):
         page = int(dict(pair.split("=") for pair in query.split("&")).get("page", 1)) if query else 1
         listed = self.api.comments[100 * (page - 1) : 100 * page]
         content = json.dumps({"id": 42} if self.command != "GET" else listed).encode()
+        if self.api.raw:
+            self.wfile.write(self.api.raw)
+            self.close_connection = True
+            return
         self.send_response(self.api.refuse or 201)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -156,3 +161,26 @@ def test_a_refused_request_is_a_warning_with_its_remedy_and_fails_no_release(
 def test_an_api_that_cannot_be_reached_is_a_warning(api: Api, tmp_path: Path) -> None:
     done = record(api, "begin", tmp_path, BGCI_ACTION_DEPLOYMENT="x", GITHUB_API_URL="http://127.0.0.1:9")
     assert "::warning" in done.stdout
+
+
+def answer(body: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer('{"id": null}'),
+        answer("[]"),
+        answer("7"),
+        answer('["x"]'),
+        answer("{")[:-1],
+        b"HTTP/9 what\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n{}",
+    ],
+)
+@pytest.mark.parametrize("when", ["begin", "end"])
+def test_no_answer_of_github_fails_a_good_release(raw: bytes, when: str, api: Api, tmp_path: Path) -> None:
+    api.raw = raw
+    record(api, when, tmp_path, {"result": "ok"}, BGCI_ACTION_COMMENT="true", BGCI_ACTION_DEPLOYMENT="production")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +143,15 @@ def test_the_component_accepts_any_text_that_gitlab_inserts() -> None:
     assert (variables["BGCI_WAVE"], variables["BGCI_INSTANCES"], variables["BGCI_CONFIG"]) == ("2", "-1", "")
     assert base["rules"] == [{"if": values["rules-if"]}]
     assert jobs[".bgci-tagged-true"]["tags"] == ["linux"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_an_input_that_no_program_can_be_given_is_a_usage_error_of_the_action(text: str, tmp_path: Path) -> None:
+    given = {"command": "status", "app": text}
+    environment = {"PATH": os.environ["PATH"], "BGCI_ACTION_INPUTS": json.dumps(given)}
+    environment["GITHUB_OUTPUT"] = str(tmp_path / "outputs")
+    words = [sys.executable, "-I", str(ROOT / "action" / "main.py")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("::error title=bgci action::the input app has a NUL character")
+    assert (tmp_path / "outputs").read_text() == "result=usage\nexit-code=2\n"
