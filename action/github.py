@@ -25,9 +25,8 @@ def main() -> None:
         begin() if sys.argv[1:] == ["begin"] else end()
     except Exception as error:  # also an answer of another shape, and the errors of http.client
         told = error.read().decode(errors="replace")[:300] if isinstance(error, urllib.error.HTTPError) else ""
-        warn(
-            f"{type(error).__name__}: {error} {told}. Remedy: grant the permission that docs/github.md names, or leave the input out."
-        )
+        why = f"{type(error).__name__}: {error} {told}"
+        warn(f"{why}. Remedy: grant the permission that docs/github.md names, or leave the input out.")
 
 
 def begin() -> None:
