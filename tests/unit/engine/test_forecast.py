@@ -60,6 +60,15 @@ def test_a_goal_that_is_refused_has_no_steps() -> None:
     assert plan.steps == ()
 
 
+def test_a_plan_drains_a_surplus_beside_a_stand_in_of_the_same_revision() -> None:
+    (app,) = replace_revision(alone(5)).apps
+    larger = Observation(100.0, (App(**{**vars(app), "target": 4}),), (Replica("http://lb"),))
+    plan = planned(Kind.PROMOTE, larger, 4, "bluegreen")
+    assert shape(plan) == ["Create", "Kill", "Delete"]
+    assert isinstance(plan.end, Done)
+    assert [app.instances for app in plan.observation.apps] == [4]
+
+
 def replace_revision(seen: Observation) -> Observation:
     (app,) = seen.apps
     return Observation(seen.now, (App(**{**vars(app), "revision": "v2"}),), seen.replicas)

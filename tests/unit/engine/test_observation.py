@@ -38,3 +38,20 @@ def test_h18_a_task_is_not_drained_while_one_load_balancer_serves_it_or_its_sess
     task, idle = baseline().tasks[0], Server(Serving.MAINT)
     replicas = (Replica("lb0", {task.id: idle}), Replica("lb1", {task.id: busy}))
     assert not Observation(100.0, (baseline(),), replicas).is_drained(task)
+
+
+@pytest.mark.parametrize(
+    ("task", "server", "workers", "drained"),
+    [
+        (Task("blue.0", None, ever_healthy=False), Server(Serving.ABSENT), (7,), True),
+        (Task("blue.0", None, ever_healthy=False), Server(Serving.MAINT), (7,), False),
+        (Task("blue.0", True, dying=True), Server(Serving.DOWN), (), True),
+        (Task("blue.0", False), Server(Serving.UP), (), False),
+    ],
+    ids=["never known", "known to the load balancer", "killed", "failed and still in rotation"],
+)
+def test_h18_a_task_is_drained_when_no_load_balancer_can_have_a_session_of_it(
+    task: Task, server: Server, workers: tuple[int, ...], drained: bool
+) -> None:
+    replica = Replica("lb0", {task.id: server} if server.serving is not Serving.ABSENT else {}, older_workers=workers)
+    assert Observation(100.0, (baseline(),), (replica,)).is_drained(task) is drained

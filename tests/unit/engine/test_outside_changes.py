@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bgci.engine.decisions import Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
+from bgci.engine.decisions import Action, Create, Delete, Done, Fail, Goal, Kill, Kind, Policy, Scale, Step, Wait
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
-from bgci.engine.outside_changes import MOST_RESIZES, OutsideChanges, compared
+from bgci.engine.outside_changes import MOST_RESIZES, Change, OutsideChanges, compared
 from bgci.engine.rollout import Rollout
 from bgci.errors import ConflictError
 
@@ -83,6 +83,43 @@ def test_a_kill_that_found_fewer_tasks_is_not_an_outside_change_and_a_later_scal
     hand = hand.observed(seen(app("blue", 3), GREEN))
     assert texts(hand) == []
     assert len(texts(hand.observed(seen(BLUE, GREEN)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "later", "text"),
+    [
+        (Scale("/web-green", 4), (BLUE, app("green", 6)), "/web-green was scaled from 4 to 6 instances"),
+        (Scale("/web-blue", 2), (app("blue", 3), GREEN), "/web-blue was scaled from 2 to 3 instances"),
+        (Kill(("blue.0",)), (app("blue", 5), GREEN), "/web-blue was scaled from 3 to 5 instances"),
+        (Kill(("blue.0",)), (app("blue", 0), GREEN), "/web-blue was suspended (0 instances)"),
+        (
+            Kill(("blue.0",)),
+            (app("blue", 3), replace(GREEN, last_scaling_at=9.0)),
+            "/web-green was restarted or changed",
+        ),
+    ],
+)
+def test_an_outside_change_right_after_a_step_of_the_run_is_reported(
+    step: Action, later: tuple[App, ...], text: str
+) -> None:
+    first = seen(BLUE, GREEN)
+    hand = OutsideChanges().observed(first).asked(step, first, answered=True)
+    assert texts(hand.observed(seen(*later))) == [f"{text} by somebody else."]
+
+
+def test_an_app_that_the_run_has_deleted_and_that_is_still_listed_is_not_an_outside_change() -> None:
+    first = seen(BLUE, GREEN)
+    hand = OutsideChanges().observed(first).asked(Delete("/web-blue"), first, answered=True)
+    assert texts(hand.observed(first)) == []
+
+
+def test_a_scaling_is_not_a_restart_and_a_time_that_was_unknown_before_is_no_change() -> None:
+    scaled = app("blue", 6, last_scaling_at=9.0)
+    assert texts(OutsideChanges().observed(seen(BLUE, GREEN)).observed(seen(scaled, GREEN))) == [
+        "/web-blue was scaled from 4 to 6 instances by somebody else."
+    ]
+    unknown = replace(BLUE, configured_at=0.0)
+    assert texts(OutsideChanges().observed(seen(unknown, GREEN)).observed(seen(BLUE, GREEN))) == []
 
 
 @pytest.mark.parametrize("later", [(BLUE, GREEN), (BLUE, app("green", 4))], ids=["not done", "done"])
@@ -165,6 +202,33 @@ def test_instances_added_from_outside_to_the_revision_alone_stay() -> None:
     assert step == Done(
         "v2 serves alone with 6 instances. /web-green was scaled from 4 to 6 instances by somebody else."
     )
+
+
+def test_a_canary_goes_on_beside_a_baseline_that_is_scaled_up_from_outside() -> None:
+    assert not isinstance(after((BLUE, GREEN), (app("blue", 6), GREEN), goal=CANARY), Fail)
+
+
+@pytest.mark.parametrize(
+    ("change", "grown"),
+    [
+        (Change("/web-blue", "v1", 4, 6), True),
+        (Change("/web-green", "v2", 4, 6), False),
+        (Change("/web-blue", "v1", 4, 2), False),
+        (Change("/web-blue", "v1", 0, 0, restarted=True), False),
+        (Change("/web-blue", "v1", 4, None), False),
+        (Change("/web-blue", "v1", 0, None), False),
+    ],
+)
+def test_only_an_app_with_more_instances_has_grown_from_outside(change: Change, grown: bool) -> None:
+    """The run keeps the instances of an operator, and removes its own surplus."""
+    assert OutsideChanges(changes=(change,)).grown("/web-blue") is grown
+
+
+def test_restarts_and_resizes_of_both_apps_are_not_an_autoscaler() -> None:
+    looks = [(replace(BLUE, configured_at=float(n)), GREEN) for n in range(1, MOST_RESIZES + 3)]
+    assert not isinstance(after(*looks), Fail)
+    both = [(BLUE, GREEN), (app("blue", 5), app("green", 3)), (app("blue", 6), app("green", 4))]
+    assert not isinstance(after(*both), Fail)
 
 
 def test_an_autoscaler_that_works_against_the_release_ends_it() -> None:
@@ -281,6 +345,19 @@ def test_several_resizes_of_one_app_are_reported_in_one_sentence() -> None:
     for size in (4, 6, 5, 6):
         hand = hand.observed(seen(app("blue", size), GREEN))
     assert hand.named("Done") == "Done. /web-blue was resized 3 times by somebody else (6, 5, 6)."
+
+
+def test_each_kind_of_change_of_each_app_is_named_once() -> None:
+    hand = OutsideChanges()
+    for number, size in enumerate((4, 6, 5, 6), start=1):
+        hand = hand.observed(seen(app("blue", size), replace(GREEN, configured_at=float(number))))
+    hand = hand.observed(seen(app("blue", 6, configured_at=9.0), replace(GREEN, configured_at=4.0)))
+    assert list(hand.texts()) == [
+        "/web-blue was resized 3 times by somebody else (6, 5, 6).",
+        "/web-blue was restarted or changed by somebody else.",
+        "/web-green was restarted or changed by somebody else.",
+    ]
+    assert OutsideChanges().named("Done") == "Done"
 
 
 # -- a rollback whose canary is deleted meanwhile ---------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgci.engine.ownership import Claim, Member, base_id, conflict, folder, ours
+from bgci.engine.ownership import Claim, Member, base_id, conflict, folder, ours, same_group
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from bgci.engine.ownership import Claim, Member, base_id, conflict, folder, ours
         ("/shop-v1", "shop", "/shop"),
         ("/tb/web-blue", "/ta/web", "/tb/web"),  # no release claims an app of another folder
         ("/web-blue", "/team/web", "/web"),
+        ("/web-blue", "/", "/web"),
     ],
 )
 def test_base_id_is_the_label_in_the_apps_own_folder_or_the_id_without_its_colour(
@@ -86,3 +87,22 @@ def test_our_own_two_colours_in_one_group_are_not_a_conflict() -> None:
 
 def test_an_app_of_another_group_is_ignored() -> None:
     assert conflict([member("/other-blue", "other")], Claim("/web", "web")) is None
+
+
+def test_apps_without_a_group_are_not_in_the_same_one() -> None:
+    assert same_group("web", "/web")
+    assert not same_group("", "")
+
+
+def test_h52_without_a_definition_no_group_of_our_own_apps_is_another_one() -> None:
+    """An emergency rollback would be refused."""
+    assert conflict([member("/web-blue", "web")], Claim("/web", "")) is None
+
+
+@pytest.mark.parametrize(("others", "verb", "have"), [(1, "is", "both have"), (2, "are", "all have")])
+def test_h51_each_app_of_another_name_is_named(others: int, verb: str, have: str) -> None:
+    found = conflict([member(f"/other-{n}") for n in range(others)], Claim("/web", "web"))
+    assert found is not None
+    assert f"{verb} in the deployment group of /web" in found.message
+    assert f"): {have} the label" in found.message
+    assert all(f"/other-{n} " in found.message for n in range(others))

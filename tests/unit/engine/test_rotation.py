@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.engine.situations import baseline, canary
 
-from bgci.engine.rotation import drained_by_rule, roles_swapped
+from bgci.engine.rotation import drained_by_rule, drains_when_swapped, roles_swapped
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ def test_roles_are_swapped_only_with_the_label_and_a_later_scaling() -> None:
     assert roles_swapped(baseline(last_scaling_at=3.0), canary())
     assert not roles_swapped(baseline(last_scaling_at=2.0), canary())
     assert not roles_swapped(baseline(last_scaling_at=3.0), canary(swappable=False))
+
+
+@pytest.mark.parametrize(("target", "drains"), [(4, 2), (None, 2), (5, 1)])
+def test_with_swapped_roles_the_target_of_the_baseline_counts(target: int | None, drains: int) -> None:
+    assert drains_when_swapped(baseline(4, target=target), canary(2)) == drains
