@@ -15,6 +15,7 @@ from bgci.appdef.metronome_rules import NEVER, without_restart
 from bgci.appdef.names import job_ids
 from bgci.dcos.credentials import hide_credentials
 from bgci.dcos.metronome import Job, JobRun, Metronome
+from bgci.dcos.task_log import TaskEnd
 from bgci.engine.decisions import Cause, Done, Fail, Kind, Release, Wait
 from bgci.engine.observation import App
 from bgci.engine.outside_changes import completed
@@ -44,6 +45,9 @@ ENDING = 0.5  # seconds for requests after a deadline: to read the end of the ru
 LOOK_AT_THE_LOG = "Look at the job's log in DC/OS, then run the same command again"
 # Exit codes that bgci ends with itself. 1: also of a shell or an interpreter that found no bgci. 0: never of a failure.
 NOT_FOUND = (126, 127)  # of a shell, for a command that it cannot run
+NO_CONTAINER = (
+    "Failed to launch container"  # the image or an artifact cannot be fetched (mesos: Slave::executorTerminated)
+)
 CODES_OF_A_RUN = NAMES.keys() - {0, BgciError.code}
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 
@@ -278,9 +282,14 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
             raise _error_of(end.exit_code, message, LOOK_AT_THE_LOG, where, logs_in, repeated=watch.repeated)
     if failed:
         watch.require_own_end()
-    hint = " Its shell found no bgci: check --job-image." if end.exit_code in NOT_FOUND else ""
-    ended = f"{where} {'failed' if failed else 'reports success'}. {why} {end}{hint}"
+    ended = f"{where} {'failed' if failed else 'reports success'}. {why} {end}{_hint(end)}"
     _judge_by_group(context, request, ended.rstrip(), failed=failed)
+
+
+def _hint(end: TaskEnd) -> str:
+    if end.message.startswith(NO_CONTAINER):
+        return " bgci has not run: check --job-image and --job-artifact, and publish again."
+    return " Its shell found no bgci: check --job-image." if end.exit_code in NOT_FOUND else ""
 
 
 def _why_unknown(watch: RunWatch) -> str:

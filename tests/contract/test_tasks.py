@@ -66,7 +66,8 @@ def test_task_is_killed_on_the_failure_after_the_maximum_and_relaunched_in_its_i
     assert mine[2]["instanceId"] == second["id"].split("._app.")[0]
     failure = marathon.app(f"/{name}")["lastTaskFailure"]
     assert failure["state"] == "TASK_KILLED"
-    assert failure["message"].startswith("Task was killed since health check failed. Reason: 500")
+    # The reason can be that the server does not listen yet.
+    assert failure["message"].startswith("Task was killed since health check failed. Reason: ")
 
 
 @pytest.mark.sandbox_only

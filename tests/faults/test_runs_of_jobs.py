@@ -140,6 +140,16 @@ def test_a_killed_run_without_a_readable_log_is_unavailable_with_the_reason(tmp_
         assert (again.code, sizes(cluster)) == (0, {"v2": 2}), again
 
 
+def test_a_job_whose_image_cannot_be_pulled_is_named_with_the_reason_of_the_agent(tmp_path: Path) -> None:
+    with prepared(Case(via="job"), tmp_path / "world") as (cluster, commands):
+        job_id = next(one for one in cluster.metronome.jobs if one.endswith("single-canary"))
+        cluster.metronome.jobs[job_id]["run"]["docker"] = {"image": "registry.invalid/bgci:1"}
+        ended = commands.run("canary")
+        assert ended.code == 5, ended
+        assert "Failed to run 'docker -H unix:///var/run/docker.sock pull registry.invalid/bgci:1'" in ended.text
+        assert "bgci has not run: check --job-image" in ended.text
+
+
 def test_a_schedule_on_a_job_is_named_by_each_command_that_runs_a_job_and_removed_by_publish(tmp_path: Path) -> None:
     with prepared(Case(via="job"), tmp_path / "world") as (cluster, commands):
         job_id = next(one for one in cluster.metronome.jobs if one.endswith(PROMOTE))

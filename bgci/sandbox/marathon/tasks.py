@@ -216,7 +216,7 @@ class Launcher:
             self._add_delay(instance.app)
         if condition is Condition.FAILED:
             self._store.failures[instance.app_id] = task_failure(instance, task, message)
-        self._mesos.changed(task.id, condition.task_state)
+        self._mesos.changed(task.id, condition.task_state, message)
         self._store.enter(instance, condition, message)
 
     def _add_delay(self, app: App) -> None:

@@ -240,23 +240,22 @@ class Metronome:
             own = secret_environment(self._secrets, run.spec, service)
             environment = own | task_environment(run, task["id"], directory)
             run.child = await self._processes.start(argv, env=environment, directory=directory)
-        except PullError:  # there is no container that could write a line
-            code = 1
-        except (OSError, ValueError, SecretError) as error:
+        except (OSError, PullError, SecretError, ValueError) as error:
             (directory / "stderr").write_text(f"{error}\n")
-            code = 127
+            code, message = 1, f"Failed to launch container: {error}"
         else:
             if run.stopped:
                 run.child.stop(KILL_GRACE_SECONDS)
             task["status"] = "TASK_RUNNING"
             self._mesos.changed(task["id"], "TASK_RUNNING")
             code = await run.child.wait()
+            message = end_message(code)
         run.child = None
         ended = "TASK_FINISHED" if code == 0 else "TASK_FAILED"
         task["status"] = "TASK_KILLED" if run.stopped else ended
         if task["status"] == "TASK_FINISHED":
             task["completedAt"] = metronome_time(utc_now())
-        self._mesos.changed(task["id"], task["status"], end_message(code))
+        self._mesos.changed(task["id"], task["status"], message)
         return code
 
     def _finish(self, run: Run, *, success: bool) -> None:
