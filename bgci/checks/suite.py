@@ -25,6 +25,7 @@ from bgci.durations import parse_duration
 from bgci.redaction import Redactor
 
 VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+HALF = re.compile("[\ud800-\udfff]")
 REGEX = re.compile(r"\$\.checks\[[0-9]+\]\.expect\.(?:body|header)_regex\b")  # the path of a regular expression
 
 
@@ -67,14 +68,20 @@ class _Variables:
     def filled(self, value: Any, path: str) -> Any:
         """The document with its variables' values, as JSON."""
         if isinstance(value, str):
-            return VARIABLE.sub(lambda found: self._value(found[1], found[2], path), value)
+            return self._whole(VARIABLE.sub(lambda found: self._value(found[1], found[2], path), value), path)
         if isinstance(value, list):
             return [self.filled(item, at(path, index)) for index, item in enumerate(value)]
         if isinstance(value, dict):
-            return {key: self.filled(item, at(path, key)) for key, item in value.items()}
+            return {self._whole(key, path): self.filled(item, at(path, key)) for key, item in value.items()}
         if not (value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
             self.findings.append(Finding(path, "is not a JSON value", "Put it in quotes."))
             return ""
+        return value
+
+    def _whole(self, value: Any, path: str) -> Any:
+        """The value. A finding for half of a character, such as a byte of a variable that is not UTF-8."""
+        if isinstance(value, str) and HALF.search(value):
+            self.findings.append(Finding(path, "contains half of a character", "Write text in UTF-8."))
         return value
 
     def _value(self, literal: str, name: str, path: str) -> str:

@@ -143,6 +143,20 @@ def test_a_secret_is_never_part_of_a_finding() -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "part", ['body: "\\ud800"', 'json: {a: "\\ud800"}', 'json: {"\\udcff": 1}', 'path: "/\\udcff"']
+)
+def test_half_of_a_character_is_refused_with_its_line(part: str) -> None:
+    path = "" if part.startswith("path") else "path: /, "
+    assert mistakes(f"checks:\n- {{{path}{part}, expect: {{status: 200}}}}\n")[0].startswith("line 2: checks[0].")
+
+
+def test_a_byte_of_a_variable_that_is_not_text_is_refused() -> None:
+    """Python reads a byte of the environment that is not UTF-8 as half of a character."""
+    with pytest.raises(InvalidError, match=r"checks\[0\]\.body contains half of a character"):
+        one('{path: /, body: "${note}", expect: {status: 200}}', variables={**KNOWN, "note": "a\udcff"})
+
+
 def test_integers_written_with_a_decimal_point_are_accepted() -> None:
     check = one("{path: /, repeat: 2.0, expect: {status: [200.0, 4xx]}}")
     assert (check.repeat, check.expect.status) == (2, ("200", "4xx"))
