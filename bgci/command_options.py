@@ -90,6 +90,7 @@ def _settings(context: typer.Context) -> Settings:
     sources = {name: context.get_parameter_source(name) for name in context.params}
     origins = {name: source.name for name, source in sources.items() if source and source.name != "DEFAULT"}
     given = {name: _value(OPTIONS[name], value, origins.get(name)) for name, value in context.params.items()}
+    _require_no_nul(given)
     _require_addresses(given)
     _require_paths(given)
     return Settings(**_one_size(given, origins), origins=origins, taken=tuple(given))
@@ -123,6 +124,14 @@ def _one_size(given: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     for name in sized.keys() - {chosen}:
         del origins[name]
     return {**given, **{name: value for name, value in weaker.items() if name in given and name != chosen}}
+
+
+def _require_no_nul(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for a NUL character, which a file can write as ``\\u0000``: no program takes one."""
+    for name, value in given.items():
+        texts = value if isinstance(value, list) else [value]
+        if not OPTIONS[name].place and any(isinstance(text, str) and "\0" in text for text in texts):
+            raise UsageError(f"--{OPTIONS[name].name} has a NUL character.", remedy="Remove it.")
 
 
 def _require_addresses(given: Mapping[str, Any]) -> None:

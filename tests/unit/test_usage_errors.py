@@ -80,3 +80,13 @@ def test_the_password_in_an_address_that_cannot_be_read_is_not_shown(tmp_path: P
     ended = command.run(tmp_path, ["status"], {"HTTP_PROXY": "http://me:hunter2222@["})
     assert ended.code == 2
     assert "hunter2222" not in ended.err + ended.out
+
+
+@pytest.mark.parametrize(
+    "line", ['test_command = ["a\\u0000b"]', 'service_url = ["http://a\\u0000"]', 'image = "\\u0000"']
+)
+def test_a_nul_character_in_the_file_is_a_usage_error(tmp_path: Path, line: str) -> None:
+    (tmp_path / "bgci.toml").write_text(line)
+    ended = command.run(tmp_path, ["test", *APP, "--marathon-url", "http://127.0.0.1:9"], {})
+    assert ended.code == 2
+    assert "has a NUL character." in ended.err
