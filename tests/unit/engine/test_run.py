@@ -16,6 +16,7 @@ from unit.engine.situations import (
     seen,
     tasks,
     waits_for,
+    with_server,
 )
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Policy, Scale, Wait
@@ -151,6 +152,15 @@ def test_a_revision_alone_ends_the_run_only_when_it_is_healthy_and_out_of_rotati
     starting = replace(fallen, apps=(canary(4, tasks=(*tasks("green", 3), Task("green.3", None))),))
     assert not isinstance(run.decide(later(starting, 5.0)), Fail)
     assert isinstance(run.decide(later(fallen, OUTAGE + 4.0)), Fail)
+
+
+def test_a_revision_alone_of_which_one_task_fell_out_of_rotation_is_waited_for() -> None:
+    """The rest of it serves, and HAProxy's check may pass again."""
+    run = Rollout(PROMOTE, BLUEGREEN)
+    run.decide(seen(canary(4), settings_differ=True))
+    fallen = with_server(seen(canary(4)), "green.1", Server(Serving.DOWN))
+    for seconds in (1.0, OUTAGE + 1.0):
+        assert waits_for(run.decide(later(fallen, seconds)), Cause.LOAD_BALANCER)
 
 
 @pytest.mark.parametrize(("shown", "named"), [("", 1), ("exit code 1", 1)], ids=["restarted", "still failing"])
