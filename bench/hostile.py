@@ -2,7 +2,8 @@
 
     python bench/hostile.py                          all of it (hours; make bench-hostile)
     python bench/hostile.py --part 30                every thirtieth run
-    python bench/hostile.py --sample                 each endpoint: an answer that trickles, an endless, a large one
+    python bench/hostile.py --sample                 each endpoint: an answer that trickles, an endless, a large one,
+                                                     and more where a request changes something or goes over TLS
     python bench/hostile.py --command test --answer large --endpoint instance
     python bench/hostile.py --term 1                 SIGTERM a second after the endpoint's request; seconds from there
     python bench/hostile.py --table                  the table of build/hostile.jsonl, without a run
@@ -228,15 +229,18 @@ def todo(bench: Bench, wanted: argparse.Namespace, known: set[tuple[Any, ...]]) 
 
 def _answers(wanted: argparse.Namespace, endpoint: str, pair: int) -> list[str]:
     """The answers for the pair of this number, of a command and an endpoint."""
-    if endpoint == "handshake":
-        every = [*HANDSHAKES, *CERTIFICATES]
-        return list(OF_HANDSHAKES) if wanted.sample else [answer for answer in every if wanted.answer in answer]
-    large = [answer for answer in LARGE if fits(answer, endpoint)]
-    if wanted.sample:
-        later = [] if wanted.term else [large[pair % len(large)]]  # a large one is read before the signal
-        further = OF_CHANGES if endpoint.startswith(CHANGES) else OF_PROXIES if endpoint == "proxy" else ()
-        return list(dict.fromkeys([TRICKLES, ENDLESS[pair % len(ENDLESS)], *later, *further]))
-    return large if wanted.answer == "large" else [answer for answer in (*ANSWERS, ECHO) if wanted.answer in answer]
+    shaken = endpoint == "handshake"
+    every = [*HANDSHAKES, *CERTIFICATES] if shaken else [*ANSWERS, ECHO]
+    large = [answer for answer in LARGE if fits(answer, endpoint) and not shaken]
+    if not wanted.sample:
+        return large if wanted.answer == "large" else [answer for answer in every if wanted.answer in answer]
+    if shaken:
+        return list(OF_HANDSHAKES[: 4 if wanted.term else None])
+    slow = [TRICKLES, ENDLESS[pair % len(ENDLESS)]]
+    if wanted.term:  # a large one is read before the signal
+        return slow
+    further = OF_CHANGES if endpoint.startswith(CHANGES) else OF_PROXIES if endpoint == "proxy" else ()
+    return list(dict.fromkeys([*slow, large[pair % len(large)], *further]))
 
 
 def recorded() -> list[dict[str, Any]]:

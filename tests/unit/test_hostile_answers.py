@@ -23,8 +23,10 @@ from hostile.cluster import Answer, Cluster
 from hostile.command import impatient, run
 from hostile.commands import APP, COMMANDS, PASSWORD, V2, environment, prepared, state_for
 from hostile.good_answers import State
+from hostile.situations import SITUATIONS
 
-from bgci.operations import context
+from bgci.interruption import SLACK, left
+from bgci.operations import context, job_run
 
 EVERYTHING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 PART = 1 if EVERYTHING else 30  # of the answers, another part for each command and endpoint
@@ -123,6 +125,19 @@ def test_no_request_follows_one_that_has_used_up_the_time(home: Path, cluster: C
     ended = run(home, [*COMMANDS["test"], "--timeout", "0.1s"], environment(cluster))
     assert ended.code == 5
     assert cluster.asked.count("app") == 1
+
+
+def test_what_follows_a_run_has_no_time_limit_of_its_own(
+    home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds: list[float] = []
+    monkeypatch.setattr(job_run, "_code_of", lambda *_: seconds.append(left()))
+    unread = SITUATIONS["canary job without a log"]
+    cluster.state = unread.state
+    cluster.answering("state", HOSTILE["a body that trickles"])
+    ended = run(home, [*unread.words, "--timeout", "0.3s"], environment(cluster))
+    assert ended.code == 6
+    assert seconds[0] <= SLACK - job_run.ENDING
 
 
 def test_synthetic_traffic_that_does_not_end_in_time_is_not_counted(home: Path, cluster: Cluster) -> None:
