@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -92,6 +93,8 @@ sandbox_app = typer.Typer(
 )
 app.add_typer(sandbox_app, name="sandbox")
 
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of an answer that is written to a file
 
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # click's error for every usage error
 
@@ -205,15 +208,28 @@ def _run() -> int:
         if not error.reported:
             _report_to_ci(error)
         return exit_code(error)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            return _bug()
+        from bgci.reporting.console import abandon, unwritable, write_error
+
+        abandon(sys.stdout)
+        write_error("".join(f"bgci: usage: {line}\n" for line in str(unwritable(error)).splitlines()))
+        return UsageError.code
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
             return _closed()
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except Exception:  # a bug outside of any stage
-        from bgci.reporting.console import write_error
+    except Exception:
+        return _bug()
 
-        write_error(redacted(traceback.format_exc()))
-        return BgciError.code
+
+def _bug() -> int:
+    """Show the traceback of a bug outside of any stage."""
+    from bgci.reporting.console import write_error
+
+    write_error(redacted(traceback.format_exc()))
+    return BgciError.code
 
 
 def _refused(error: Any) -> int:

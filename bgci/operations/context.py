@@ -28,7 +28,7 @@ from bgci.options import Settings, effective
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.artifacts import Artifacts
 from bgci.reporting.ci_systems import PLAN, Ci, Masks, detect, escaped, fenced, outputs
-from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain, write_error
+from bgci.reporting.console import PIPE_CLOSED, Console, abandon, bare, plain, unwritable, write_error
 from bgci.reporting.journal import Journal
 from bgci.reporting.live_line import live_line
 from bgci.reporting.rollout_record import encoded
@@ -177,6 +177,9 @@ class Context(Connections):
         except BrokenPipeError:
             abandon(sys.stdout)
             self.reader_gone = True
+        except OSError as error:  # such as a full disk
+            abandon(sys.stdout)
+            raise unwritable(error) from None
 
     @contextmanager
     def part(self, name: str, step: str = "") -> Iterator[None]:

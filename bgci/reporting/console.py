@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Literal, TextIO
 
-from bgci.errors import BgciError
+from bgci.errors import BgciError, UsageError
 from bgci.redaction import redacted, redacted_json
 from bgci.reporting.live_line import LiveLine
 
@@ -156,6 +156,14 @@ def write_error(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):  # ValueError: the stream is closed
         abandon(sys.stderr)
+
+
+def unwritable(error: OSError) -> UsageError:
+    """The error for an answer that stdout does not take."""
+    return UsageError(
+        f"The answer cannot be written to stdout: {error.strerror or error}.",
+        remedy="Redirect it to a disk that has room.",
+    )
 
 
 def abandon(stream: TextIO) -> None:

@@ -51,3 +51,33 @@ def test_h62_a_command_without_answers_ends_also_without_a_reader(tmp_path: Path
         words = ["-m", "bgci", "test", *V2, "--suite", "slow.yaml", "--timeout", "1s"]
         assert code_of(words, tmp_path, writer, **environment(cluster)) == 7
     os.close(writer)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_streams_change_no_exit_code_and_no_file(tmp_path: Path, closed: str) -> None:
+    with Cluster() as cluster:
+        prepared(tmp_path, cluster)
+        words = [*("sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "bgci", "render"), *V2]
+        done = subprocess.run(
+            words, cwd=tmp_path, env=environment(cluster), capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert (tmp_path / "bgci-artifacts/manifest.json").read_text().startswith("{")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["slug", "a"], ["status", "--app", "web"]])
+def test_an_answer_to_a_full_disk_is_a_usage_error(tmp_path: Path, words: list[str]) -> None:
+    with Cluster() as cluster, open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bgci", *words],
+            cwd=tmp_path,
+            env=environment(cluster),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "bgci: usage: The answer cannot be written to stdout: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
