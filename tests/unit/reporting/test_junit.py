@@ -111,6 +111,7 @@ def test_other_dialects_of_junit_are_parsed() -> None:
         (b"<html/>", "outermost element is html"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>', "declares entities"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><testsuite name="&a;"/>'.encode("utf-16"), "declares entities"),
+        (b'<!DOCTYPE x [<!ATTLIST testcase a CDATA "b">]><testsuite/>', "declares entities or attributes"),
         (b'<?xml version="1.0" encoding="bogus"?><testsuite/>', "bogus"),
         (b"<testsuite>" * 100_000, "no element found|depth|memory"),
     ],
