@@ -91,5 +91,10 @@ def _fixed_ports(definition: Mapping[str, Any]) -> Advice:
     for index, entry in enumerate(table if key == "servicePort" else ()):
         if as_int(as_mapping(entry).get("hostPort")):
             yield f"{path}[{index}].hostPort", message, "Write 0, or remove it"
+    docker = as_mapping(as_mapping(definition.get("container")).get("docker"))
+    for index, entry in enumerate(as_list(docker.get("parameters"))):
+        name, value = as_mapping(entry).get("key"), str(as_mapping(entry).get("value"))
+        if name == "name" or (name in ("publish", "p") and re.search("[0-9]:[0-9]", value)):
+            yield f"$.container.docker.parameters[{index}]", message, "Remove it"
     if key != "servicePort" and definition.get("requirePorts") is True and any(service_ports(definition)):
         yield "$.requirePorts", message, "Write false"

@@ -25,6 +25,11 @@ def with_container(**fields: Any) -> dict[str, Any]:
     return copied
 
 
+def with_parameter(key: str, value: str) -> dict[str, Any]:
+    docker = {**BRIDGE["container"]["docker"], "parameters": [{"key": key, "value": value}]}
+    return with_container(docker=docker)
+
+
 def with_host_port(**fields: Any) -> dict[str, Any]:
     return changed(
         with_container(portMappings=[{"containerPort": 80, "servicePort": 10102, "hostPort": 31110}]), **fields
@@ -45,6 +50,8 @@ def with_host_port(**fields: Any) -> dict[str, Any]:
         (changed(BRIDGE, healthChecks=[{**CHECK, "gracePeriodSecond": 9}]), "$.healthChecks[0].gracePeriodSecond"),
         (changed(HOST, container={"docker": {"image": "a"}, "portMappings": [{}]}), "$.container.portMappings"),
         (with_host_port(), "$.container.portMappings[0].hostPort"),
+        (with_parameter("publish", "8080:80"), "$.container.docker.parameters[0]"),
+        (with_parameter("name", "web"), "$.container.docker.parameters[0]"),
         (with_host_port(constraints=[["hostname", "UNIQUE"]]), "$.container.portMappings[0].hostPort"),
         (changed(HOST, requirePorts=True), "$.requirePorts"),
     ],
