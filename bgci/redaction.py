@@ -20,6 +20,9 @@ DEEPEST = 16  # backslashes after four escapings of one; the limit keeps a text 
 WIDEST = 48  # characters after several escapings of one, such as %252525F0 four times
 LONG_LINE = 8  # characters; a line with as many is registered separately
 
+# Characters that no reader sees: they can split a secret, so outputs leave them out.
+INVISIBLE = re.compile(r"[\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string in a JSON text
 _TAG = re.compile(r"(<[^<>]*>)")
@@ -57,9 +60,13 @@ class Redactor:
     def hide(self, *values: str) -> None:
         """Register secrets. Ignores blanks around a value, and values of fewer than 4 characters."""
         for secret in (part for value in values for part in _parts(value)):
-            if secret not in self._secrets:
-                self._forms += tuple(_forms(secret))
-                self._secrets += (secret,)
+            self._register(secret)
+            self._register(INVISIBLE.sub("", secret))  # as an output without such characters shows it
+
+    def _register(self, secret: str) -> None:
+        if len(secret) >= SHORTEST and secret not in self._secrets:
+            self._forms += tuple(_forms(secret))
+            self._secrets += (secret,)
 
     def hide_login_in(self, url: str) -> None:
         """Register the password in an address, as written and unquoted."""

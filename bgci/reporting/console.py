@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import Literal, TextIO
 
 from bgci.errors import BgciError, UsageError
-from bgci.redaction import redacted, redacted_json
+from bgci.redaction import INVISIBLE, redacted, redacted_json
 from bgci.reporting.live_line import LiveLine
 
 PIPE_CLOSED = 128 + 13  # a shell's exit code for a program that SIGPIPE ended
@@ -27,7 +27,6 @@ MARKS = {"info": " ", "step": ">", "wait": ".", "warn": "!", "error": "x", "resu
 
 # ECMA-48 and ECMA-35: CSI sequences, OSC and other strings, and the other escapes, such as ESC ( B of `tput sgr0`.
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])|\x9b[0-?]*[ -/]*[@-~]")
-INVISIBLE = re.compile(r"[\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # they can split a secret
 CONTROL = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f]|{INVISIBLE.pattern}")
 # GitHub's runner finds the old form of a command in the middle of a line too (runner: ActionCommand.TryParse).
 COMMAND = re.compile(r"##(?=[a-z]*\[)")

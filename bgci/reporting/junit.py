@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bgci.checks.test_result import Case, Outcome
-from bgci.redaction import redacted
-from bgci.reporting.console import ANSI, INVISIBLE
+from bgci.redaction import INVISIBLE, redacted
+from bgci.reporting.console import ANSI
 
 MAX_TEXT = 20_000  # characters of one text in the report
 MAX_NAME = 500

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgci import redaction
@@ -70,6 +70,7 @@ def _knowing(*secrets: str) -> Redactor:
     return redactor
 
 
+@example("Q7\xad7Z", "GitHub")
 @given(SECRETS, st.sampled_from(sorted(ENCODINGS)))
 def test_an_encoded_secret_is_removed_completely(secret: str, encoding: str) -> None:
     text = _knowing(secret).redacted(f"<{ENCODINGS[encoding](secret)}>")
