@@ -6,13 +6,13 @@ from __future__ import annotations
 from bgci.engine.decisions import Cause, Kind
 from bgci.engine.early_end import CRASHES, progress_limit
 from bgci.engine.hold import STEADY, Hold
+from bgci.engine.memory import FOLLOW_LIMIT
 from bgci.engine.observation import App, Serving
 from bgci.engine.situation import Situation
 
 SHORT_LIMIT = 5.0  # seconds with fewer tasks in rotation than before: Marathon restarts a single crash in less
 OUTAGE_LIMIT = 1.0  # seconds without a task in rotation
 TOLERATED = 2  # failures: of one task, one after the other, or of all tasks at once
-FOLLOW_LIMIT = 15.0  # seconds for a load balancer to drop the servers of a deleted app, one reload request included
 PROOF_LIMIT = 30.0  # seconds for load balancers to follow a commit, beyond twice their checks
 
 
@@ -94,7 +94,7 @@ def _not_serving(situation: Situation, app: App) -> str:
     """After the commit: the new revision is not in rotation under its own load-balancer settings."""
     memory, observation = situation.memory, situation.observation
     commit = memory.commit
-    if commit is None:
+    if commit is None or memory.health_was_lost(observation.now):
         return ""
     for replica in observation.replicas:
         follows = not replica.problem and replica.worker != commit.workers.get(replica.url)

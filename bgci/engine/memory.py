@@ -13,6 +13,9 @@ from bgci.engine.rotation import roles_swapped
 
 # Seconds without a launch until a run takes the cluster to have no room for one more instance (see ``removal``).
 ROOM_LIMIT = 30.0
+# Seconds for load balancers to follow Marathon, one reload request included: to drop the servers of a deleted app, to
+# take tasks up again whose health a new leader did not know.
+FOLLOW_LIMIT = 15.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Memory:
     hold: Hold | None = None  # the canary turned bad and has not recovered
     short_since: float | None = None  # since when fewer tasks are in rotation than before, because of these
     outage_since: float | None = None  # since when a load balancer has no task of the group in rotation
+    health_lost_at: float | None = None  # when a new leader of Marathon did not know the health of all tasks
     unfollowed_since: float | None = None  # since when a load balancer has servers of a deleted app in our backends
 
     progress: int = -1  # of the starting app: launched and healthy tasks
@@ -76,6 +80,11 @@ class Memory:
     def waited(self, cause: Cause, now: float) -> float:
         """Seconds for which the run has waited for this cause; 0 when it waits for something else."""
         return now - self.waiting_since if self.waiting is cause else 0.0
+
+    def health_was_lost(self, now: float) -> bool:
+        """Whether load balancers may still be without tasks that they take up again by themselves: a new leader of
+        Marathon did not know their health, or does not yet (hazard 39)."""
+        return self.health_lost_at is not None and now - self.health_lost_at < FOLLOW_LIMIT
 
     def accepted_since(self, step: Step, time: float) -> bool:
         """Whether this very step is the last one that Marathon has accepted, and that not before this time."""
@@ -110,6 +119,8 @@ class Memory:
             known = replace(known, served=frozenset(), healthy=frozenset(), hold=hold, swapped=False)
         elif not others:
             known = replace(known, hold=None)  # there is nothing to go back to
+        if replace(observation, apps=known.recall(apps)).health_lost:
+            known = replace(known, health_lost_at=now)
         return known._measured(observation, goal)
 
     @staticmethod
@@ -197,6 +208,8 @@ class Memory:
         floor = min(self.kept.instances, goal.target) if self.kept else goal.target
         least = min((observation.in_rotation(replica) for replica in readable), default=floor)
         short = self.hold is not None and least < floor
+        if self.health_was_lost(now):
+            none = short = False
         return replace(
             self,
             unfollowed_since=(now if self.unfollowed_since is None else self.unfollowed_since) if others else None,

@@ -55,6 +55,12 @@ class Task:
     url: str = ""  # its first port, without a load balancer
     ever_healthy: bool = True  # had a passing health check: a load balancer may have sent it sessions
 
+    @property
+    def health_lost(self) -> bool:
+        """Whether Marathon has lost its health: a new leader starts without results, and load balancers drop tasks
+        without them (hazard 39)."""
+        return self.healthy is None and self.ever_healthy and not self.dying
+
 
 @dataclass(frozen=True)
 class App:
@@ -105,6 +111,11 @@ class Observation:
     apps: tuple[App, ...]
     replicas: tuple[Replica, ...]
     settings_differ: bool = False  # between the load-balancer settings of two apps; one app: from the defaults
+
+    @property
+    def health_lost(self) -> bool:
+        """Whether the health of any task is lost."""
+        return any(task.health_lost for app in self.apps for task in app.tasks)
 
     @property
     def by_age(self) -> tuple[App, ...]:

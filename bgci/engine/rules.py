@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bgci.engine.decisions import Cause, Create, Delete, Done, Fail, Kill, Kind, Restore, Scale, Step, Wait
 from bgci.engine.hold import STEADY
-from bgci.engine.observation import App, Replica, Task
+from bgci.engine.observation import App, Replica
 from bgci.engine.preconditions import unless_starting, until_no_more_than_instances, until_serving, until_settled
 from bgci.engine.proof import until_proven
 from bgci.engine.removal import remove_unused
@@ -28,7 +28,7 @@ def next_step(situation: Situation) -> Step:
     unread = [_unread(replica) for replica in observation.replicas if replica.problem]
     if unread and not isinstance(step, Done | Fail):
         return Wait(Cause.UNREACHABLE, f"A load balancer cannot be read: {'; '.join(unread)}.")
-    if isinstance(step, Kill | Delete) and any(_health_lost(task) for app in observation.apps for task in app.tasks):
+    if isinstance(step, Kill | Delete) and observation.health_lost:
         return Wait(Cause.HEALTH, "Marathon's new leader has not checked the health of all tasks again yet.")
     if isinstance(step, Kill):
         hit = [app for app in observation.apps if any(task.id in step.task_ids for task in app.tasks)]
@@ -42,12 +42,6 @@ def _unread(replica: Replica) -> str:
     """The problem, without its full stop, and with the load balancer's address once."""
     problem = replica.problem.rstrip(".")
     return problem if replica.url in problem else f"{replica.url}: {problem}"
-
-
-def _health_lost(task: Task) -> bool:
-    """Whether Marathon has lost the task's health: a new leader starts without results, and load balancers drop tasks
-    without them (hazard 39)."""
-    return task.healthy is None and task.ever_healthy and not task.dying
 
 
 def _by_apps(situation: Situation) -> Step:

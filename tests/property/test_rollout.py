@@ -375,8 +375,11 @@ def test_a_change_of_leader_never_leads_to_a_kill_of_serving_tasks(release: Rele
     world.free_shrink = True  # a scaling that was meant to be taken back may have come to serve meanwhile
     for kind in (Kind.CANARY, Kind.ROLLBACK, Kind.PROMOTE):
         run = Run(world, Rollout(release.goal(kind), release.policy, Memory(healthy_once=frozenset(healthy_once))))
-        run.play(looks=150)
-        note(told(run))
+        try:
+            run.play(looks=150)
+        finally:
+            note(told(run))
+        assert not run.rollout.memory.degraded
     world.weather = replace(world.weather, elections=0)
     world.settle()
     assert isinstance(play(world, replace(release, policy=Policy(drain_timeout=10_000.0)), Kind.PROMOTE), Done)

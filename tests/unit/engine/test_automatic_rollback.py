@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bgci.engine.decisions import Cause, Delete, Done, Fail, Goal, Kind, Policy, Restore, Scale, Step, Wait
-from bgci.engine.degradation import FOLLOW_LIMIT
-from bgci.engine.memory import Memory
+from bgci.engine.memory import FOLLOW_LIMIT, Memory
 from bgci.engine.observation import App, Observation, Replica, Server, Serving, Task
 from bgci.engine.rollout import UNANSWERED_LIMIT, Rollout
 from bgci.errors import BgciError, ConflictError, RolledBackError, UnavailableError, UnhealthyError
@@ -367,4 +366,42 @@ def test_servers_that_an_operator_drained_during_a_rollback_do_not_count_as_an_o
     scaled = app("blue", "v1", 1.0, count=3, last_scaling_at=100.0)
     for now in (101.0, 103.0):
         rollout.decide(at(now, scaled, GREEN, blue=DOWN, green=MAINT))
+    assert not rollout.memory.degraded
+
+
+# -- a new leader of Marathon -----------------------------------------------------------------------------------------
+
+
+def forgotten(shown: App) -> App:
+    """The app as a new leader shows it, without health results."""
+    return replace(shown, tasks=tuple(replace(task, healthy=None, ever_healthy=False) for task in shown.tasks))
+
+
+def test_h39_a_rollback_during_a_change_of_leader_cuts_no_session_of_the_canary() -> None:
+    """Load balancers without any task take them up again; an older worker can still serve them."""
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy())
+    rollout.decide(at(100.0, BLUE, GREEN))
+    gone: dict[str, Any] = {"blue": None, "green": None, "older_workers": (6,)}
+    for now, apps in ((101.0, (forgotten(BLUE), forgotten(GREEN))), (103.0, (BLUE, GREEN)), (105.0, (BLUE, GREEN))):
+        step = rollout.decide(at(now, *apps, **gone))
+        assert not isinstance(step, Delete), step
+    assert not rollout.memory.degraded
+
+
+def test_h39_an_outage_that_outlasts_a_change_of_leader_ends_the_wait_for_the_canary() -> None:
+    rollout = Rollout(replace(PROMOTE, kind=Kind.ROLLBACK), Policy())
+    rollout.decide(at(100.0, BLUE, GREEN, blue=MAINT))
+    rollout.decide(at(101.0, forgotten(BLUE), forgotten(GREEN), blue=None, green=None))
+    for now in (101.0 + FOLLOW_LIMIT, 103.0 + FOLLOW_LIMIT):
+        step = rollout.decide(at(now, BLUE, GREEN, blue=MAINT, green=DOWN))
+    assert step == Delete("/web-green")
+
+
+def test_h39_a_change_of_leader_right_after_the_commit_rolls_no_good_revision_back() -> None:
+    rollout = committed()
+    for now, shown in ((101.0, forgotten(GREEN)), (103.0, GREEN)):
+        assert isinstance(rollout.decide(at(now, shown, green=None, worker=8)), Wait)
+    for now in (105.0, 106.0):
+        step = rollout.decide(at(now, GREEN, worker=9))
+    assert isinstance(step, Wait | Done)
     assert not rollout.memory.degraded

@@ -149,7 +149,7 @@ def test_a_revision_alone_ends_the_run_only_when_it_is_healthy_and_out_of_rotati
     run.decide(seen(canary(4), settings_differ=True, now=90.0))
     fallen = seen(canary(4), replicas=down, now=100.0)
     assert waits_for(run.decide(fallen), Cause.LOAD_BALANCER)
-    starting = replace(fallen, apps=(canary(4, tasks=(*tasks("green", 3), Task("green.3", None))),))
+    starting = replace(fallen, apps=(canary(4, tasks=(*tasks("green", 3), Task("green.4", None, ever_healthy=False))),))
     assert not isinstance(run.decide(later(starting, 5.0)), Fail)
     assert isinstance(run.decide(later(fallen, OUTAGE + 4.0)), Fail)
 
