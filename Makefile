@@ -11,7 +11,7 @@ help:
 	@echo "make lint   style, types and layers alone"
 	@echo "make unit   the fast tests alone"
 	@echo "make bench-traffic  100 swaps and 1,000,000 requests, or what is missing of them; PART=240 for as many seconds"
-	@echo "make prove-faults  every fault at every request of a release, on virtual time (more than an hour on one core; what is missing of it)"
+	@echo "make prove-faults  every fault at every request of a release, on virtual time (about three hours on one core; what is missing of it)"
 	@echo "make prove-signals  20,000 signals at random moments of all stages, on virtual time, or what is missing of them (about an hour on one core)"
 	@echo "make fuzz   each fuzz test for SECONDS=300, driven by the branches that an input takes; for the nights"
 	@echo "make bench-hostile  memory and time of each command for each hostile answer; hours, PART=30 or SAMPLE=1 for less"

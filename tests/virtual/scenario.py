@@ -24,8 +24,8 @@ MOST_TRIES = 4
 VIAS = ("direct", "job")
 LONGER = 10.0  # seconds: 5 beyond the --timeout, and 5 in which strangers are looked for before it begins
 SETTLED = 3.0  # seconds after the last command, until killed tasks are gone and jobs have ended
-# Codes that a command may end with when something failed on its way: the same command finishes what it left. Not 10: each
-# revision here is good.
+# Codes that a command may end with when something failed on its way: the same command finishes what it left. Never 10:
+# each revision here is good.
 RIGHT_CODES = {
     "killed": (-9, 5, 6, 9),
     "failed": (0, 5, 6, 9),
