@@ -1,3 +1,4 @@
+import groovy.json.JsonException
 import groovy.json.JsonSlurper
 import groovy.transform.Field
 
@@ -154,7 +155,12 @@ private boolean endedWithRollback(Map result, String command) {
 /** The value in maps and lists that Jenkins can save, unlike those of the parser. */
 @NonCPS
 private Map parsed(String json) {
-    return plain(new JsonSlurper().parseText(json)) as Map
+    try {
+        Object found = plain(new JsonSlurper().parseText(json))
+        return found instanceof Map ? found : [:]
+    } catch (JsonException | IllegalArgumentException broken) { // a file of others, or cut by a full disk
+        return [:]
+    }
 }
 
 @NonCPS

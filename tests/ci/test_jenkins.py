@@ -291,6 +291,14 @@ def test_the_result_of_an_earlier_run_is_not_used_for_a_run_that_did_not_start(t
     assert ran.error == "bgci canary: it could not be run; is it installed on this agent? (exit code 127)"
 
 
+@pytest.mark.parametrize("text", ["", "[", "[]", '"ok"'])
+def test_a_result_that_cannot_be_read_does_not_hide_how_the_command_ended(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bgci-artifacts").mkdir()
+    (tmp_path / "bgci-artifacts" / "result.json").write_text(text)
+    ran = build(tmp_path, f"bgciCanary({RELEASE}, executable: 'no-such-bgci')")
+    assert ran.error == "bgci canary: it could not be run; is it installed on this agent? (exit code 127)"
+
+
 def test_the_declarative_example_promotes_and_rolls_back(tmp_path: Path) -> None:
     stand_in(tmp_path)
     example = ROOT / "Jenkinsfile.example"
