@@ -21,6 +21,7 @@ MOST_TEXT = 24 << 20  # bytes; limit of a text in memory, where one non-ASCII ch
 MOST_UNPACKED = 4 << 20  # bytes; limit of decompressed data: an app definition has at most 1 MiB
 MOST_OF_A_FILE = 4 << 20  # bytes; limit of a file that a user writes
 MOST_SECONDS = 4.0  # seconds; limit of the wait for a pipe or a terminal
+WRITER_SECONDS = 1.0  # seconds; limit of the wait for the first writer of a named pipe
 
 
 class UnusableJsonError(ValueError):
@@ -116,6 +117,7 @@ def file_bytes(path: Path, most: int = MOST_OF_A_FILE) -> bytes:
 def _read(file: io.FileIO, most: int) -> bytes:
     """The first bytes. The file is non-blocking; waits for data with a time limit."""
     found, until = b"", time.monotonic() + MOST_SECONDS
+    select.select([file], [], [], WRITER_SECONDS)  # a read of a named pipe that no writer has opened is empty at once
     while len(found) < most:
         part = file.read(most - len(found))
         if part == b"":

@@ -282,7 +282,8 @@ def _conclude(context: Context, request: Callable[[], GoalRequest], watch: RunWa
     if failed:
         watch.require_own_end()
     ended = f"{where} {'failed' if failed else 'reports success'}. {why} {end}{_hint(end)}"
-    _judge_by_group(context, request, ended.rstrip(), failed=failed)
+    lost = bool(end.state) and (end.exit_code is None or end.exit_code in NOT_FOUND)
+    _judge_by_group(context, request, ended.rstrip(), failed=failed, lost=lost)
 
 
 def _hint(end: TaskEnd) -> str:
@@ -324,10 +325,13 @@ def _explained(context: Context, request: Callable[[], GoalRequest], error: Dead
     return error
 
 
-def _judge_by_group(context: Context, request: Callable[[], GoalRequest], ended: str, *, failed: bool) -> None:
+def _judge_by_group(
+    context: Context, request: Callable[[], GoalRequest], ended: str, *, failed: bool, lost: bool
+) -> None:
     """End according to the state of the group, because the run's result is not known.
 
-    ended: how the run has ended, and why its result is not known, in sentences.
+    ended: how the run has ended, and why its result is not known, in sentences. lost: Mesos reports an end that is not
+    bgci's own, such as a killed process: what the run would wait for now is not why it has ended.
     """
     try:
         _, step = next_step(observer_of(context), request())
@@ -341,9 +345,9 @@ def _judge_by_group(context: Context, request: Callable[[], GoalRequest], ended:
             context.console.result(message)
         case Fail(message, remedy, ending):
             raise ending(f"{ended} {message}", remedy=remedy)
-        case Wait(cause, reason) if cause is Cause.HEALTH:
+        case Wait(cause, reason) if cause is Cause.HEALTH and not lost:
             raise UnhealthyError(f"{ended} {reason}", remedy="Look at the tasks of the new revision.")
-        case Wait(_, reason):
+        case Wait(_, reason) if not lost:
             raise DeadlineError(f"{ended} {reason}", remedy="Run the same command again.")
         case _:
             raise UnavailableError(f"{ended} The goal is not reached.", remedy=LOOK_AT_THE_LOG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,3 +93,13 @@ class Mesos:
     def find(self, task_id: str) -> MesosTask | None:
         """Running first, then completed."""
         return self.running.get(task_id) or self.completed.get(task_id)
+
+
+def end_message(code: int) -> str:
+    """The message of Mesos' command executor about the end of a process (stout: WSTRINGIFY); a negative code is a
+    signal."""
+    return (
+        f"Command exited with status {code}"
+        if code >= 0
+        else f"Command terminated with signal {signal.strsignal(-code)}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -72,9 +73,11 @@ class Container:
 
     def run(self, command: str, *, user: str = "", expect: int = 0, **environment: str) -> str:
         """Runs a command line by ``/bin/sh -c``. Returns stdout and stderr together."""
-        words = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
-        words += ["--user", user] if user else []
-        done = self.buildah.start("buildah", "run", *words, self.name, "--", "/bin/sh", "-c", command)
+        exports = self.buildah.home / "exports"  # all on this machine see the value of an --env
+        exports.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()))
+        words = ["--volume", f"{exports}:/run/exports:ro", *(["--user", user] if user else [])]
+        told = ("/bin/sh", "-c", f". /run/exports; {command}")
+        done = self.buildah.start("buildah", "run", *words, self.name, "--", *told)
         said = done.stdout + done.stderr
         assert done.returncode == expect, f"{command} ended with {done.returncode}, not {expect}:\n{said}"
         return said

@@ -94,7 +94,7 @@ def process_of_the_job(app: App) -> int | None:
     return None
 
 
-def test_a_killed_job_ends_the_stage_with_9_and_the_same_command_finishes(app: App) -> None:
+def test_a_killed_job_ends_the_stage_with_5_and_the_same_command_finishes(app: App) -> None:
     app.promote("v1")
     app.publish("v2")
     with app.load():
@@ -102,7 +102,8 @@ def test_a_killed_job_ends_the_stage_with_9_and_the_same_command_finishes(app: A
         until(lambda: len(app.apps()) == 2)
         os.kill(until(lambda: process_of_the_job(app)), signal.SIGKILL)
         ended = running.end()
-        assert ended.code == 9, ended.text
+        assert ended.code == 5, ended.text
+        assert "Mesos reports TASK_FAILED: Command terminated with signal Killed." in ended.err
         assert "run the same command again" in ended.err.lower()
         app.promote("v2", "--via", "job")
     assert app.healthy() == {"v2": 2}

@@ -83,7 +83,10 @@ def test_h65_the_lock_of_a_killed_job_is_removed_at_once_because_mesos_reports_i
     story = play(case, home, FAULTS["SIGKILL after"], at, "SIGKILL after")
     assert story.problems == [], story
     _, killed, again = story.ends
-    assert "Its log has no result of bgci. Mesos reports TASK_FAILED: Command terminated with signal 9." in killed.text
+    assert (
+        "Its log has no result of bgci. Mesos reports TASK_FAILED: Command terminated with signal Killed."
+        in killed.text
+    )
     assert "Removed the abandoned lock of `bgci promote` of v2 (task " in again.text
     assert again.seconds < LEASE / 4  # virtual ones
 

@@ -131,12 +131,12 @@ def test_what_follows_a_run_has_no_time_limit_of_its_own(
     home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds: list[float] = []
-    monkeypatch.setattr(job_run, "_code_of", lambda *_: seconds.append(left()))
+    monkeypatch.setattr(job_run, "_hint", lambda _: seconds.append(left()) or "")
     unread = SITUATIONS["canary job without a log"]
     cluster.state = unread.state
     cluster.answering("state", HOSTILE["a body that trickles"])
     ended = run(home, [*unread.words, "--timeout", "0.3s"], environment(cluster))
-    assert ended.code == 6
+    assert ended.code == 5
     assert seconds[0] <= SLACK - job_run.ENDING
 
 

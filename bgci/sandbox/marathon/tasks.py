@@ -18,7 +18,7 @@ from bgci.sandbox.marathon.health import HealthChecker
 from bgci.sandbox.marathon.model import App, Backoff, Condition, Instance, Task, task_failure
 from bgci.sandbox.marathon.plan import host_ports
 from bgci.sandbox.marathon.store import Store
-from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.mesos import Mesos, end_message
 from bgci.sandbox.processes import LIGHT_PYTHON, Child, NoPortError, Ports, Processes
 
 TASK_SERVER = Path(__file__).parent.parent / "task_server.py"
@@ -151,8 +151,7 @@ class Launcher:
             code = await task.child.wait()
         finally:
             self._health.stop(task.id)
-        how = f"exited with status {code}" if code >= 0 else f"terminated with signal {-code}"
-        self._ended(instance, task, code, f"Command {how}")
+        self._ended(instance, task, code, end_message(code))
 
     def _provision(self, instance: Instance, host: str, claims: list[tuple[str, int]]) -> Task:
         """Host ports for every port of the app, noted in ``claims``, and the endpoint of each. Raises NoPortError."""

@@ -17,7 +17,7 @@ from typing import Any
 from bgci.sandbox.clock import metronome_time, utc_now
 from bgci.sandbox.iam.secrets import SecretError, Secrets, secret_environment
 from bgci.sandbox.images import PullError, pull
-from bgci.sandbox.mesos import Mesos
+from bgci.sandbox.mesos import Mesos, end_message
 from bgci.sandbox.metronome.fetcher import fetch
 from bgci.sandbox.metronome.model import ServerError
 from bgci.sandbox.processes import Child, Processes
@@ -285,11 +285,6 @@ class Metronome:
 
 def no_job(job_id: str) -> ApiError:
     return ApiError(404, {"id": job_id, "message": "Job not found"})
-
-
-def end_message(code: int) -> str:
-    """The message of Mesos' command executor about the end of a process; a negative code is a signal."""
-    return f"Command exited with status {code}" if code >= 0 else f"Command terminated with signal {-code}"
 
 
 def task_id(run: Run) -> str:
