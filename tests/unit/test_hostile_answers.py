@@ -131,7 +131,7 @@ def test_what_follows_a_run_has_no_time_limit_of_its_own(
     home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds: list[float] = []
-    monkeypatch.setattr(job_run.RunWatch, "require_own_end", lambda _: seconds.append(left()))
+    monkeypatch.setattr(RunWatch, "require_own_end", lambda _: seconds.append(left()))
     unread = SITUATIONS["canary job without a log"]
     cluster.state = unread.state
     cluster.answering("state", HOSTILE["a body that trickles"])
