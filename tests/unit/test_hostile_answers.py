@@ -27,6 +27,7 @@ from hostile.situations import SITUATIONS
 
 from bgci.interruption import SLACK, left
 from bgci.operations import context, job_run
+from bgci.operations.run_watch import RunWatch
 
 EVERYTHING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 PART = 1 if EVERYTHING else 30  # of the answers, another part for each command and endpoint
