@@ -21,6 +21,7 @@ _HEADS = {
 # The text after these two begins with a line break.
 _END_ANYWHERE = ("FRONTEND_BACKEND_GLUE", "USERLIST_HEAD")
 _DRAIN = "{otherOptions}"
+_UNDRAINABLE = "{otherOptions}, where marathon-lb writes 'disabled': no task could ever be drained"
 
 # A value of the type that marathon-lb gives for each placeholder; those of the second set can be None there.
 _SAMPLES: dict[str, object] = {
@@ -171,15 +172,11 @@ def _check_server(words: list[str]) -> Problems:
         message = f"leads to {address!r}, which is not the address of the task"
         yield message, "write {host_ipv4}:{port} and a blank after the name", Effect.MISLED
     if _DRAIN not in line:
-        message = "lacks {otherOptions}, where marathon-lb writes 'disabled': no task could ever be drained"
-        yield message, "add {otherOptions} at the end of the server line", Effect.UNDRAINED
+        yield f"lacks {_UNDRAINABLE}", "add {otherOptions} at the end of the server line", Effect.UNDRAINED
     elif re.search(r"\{otherOptions\}[^\s{]", line):
         yield "has no blank after {otherOptions}", "move it to the end of the server line", Effect.LEFT_OUT
     if "enabled" in line.partition(_DRAIN)[2].split():
-        message = (
-            "has the word 'enabled' after {otherOptions}, where marathon-lb writes 'disabled': no task could ever be"
-        )
-        yield f"{message} drained", "remove it", Effect.UNDRAINED
+        yield f"has the word 'enabled' after {_UNDRAINABLE}", "remove it", Effect.UNDRAINED
     if re.search(r"\sweight 0+(\s|\{|$)", line):
         message = "has the weight 0, with which no request reaches the task although HAProxy counts it as UP"
         yield message, "remove it, or write another weight", Effect.MISLED

@@ -43,10 +43,10 @@ from bgci.operations.run_watch import FASTEST_POLL, RunWatch
 STOPPED = 2.0  # seconds for a stopped run to report its end: a cancelled CI job has little more time
 ENDING = 0.5  # seconds for requests after a deadline: to read the end of the run, to stop it, to explain it
 LOOK_AT_THE_LOG = "Look at the job's log in DC/OS, then run the same command again"
-# Exit codes that bgci ends with itself. 1: also of a shell or an interpreter that found no bgci. 0: never of a failure.
 NOT_FOUND = (126, 127)  # of a shell, for a command that it cannot run
 # Of Mesos, for an image or an artifact that it cannot fetch (mesos: Slave::executorTerminated).
 NO_CONTAINER = "Failed to launch container"
+# Exit codes that bgci ends with itself. 1: also of a shell or an interpreter that found no bgci. 0: never of a failure.
 CODES_OF_A_RUN = NAMES.keys() - {0, BgciError.code}
 LOST_ANSWER = 1.0  # seconds from a request without an answer until its effect can be seen
 

@@ -49,12 +49,11 @@ class RunLog:
 
     def follow(self, task_id: str) -> None:
         """Read the log of this task from now on."""
-        self.task_id, self.position, self.result = task_id, 0, None
+        self.task_id, self.position = task_id, 0
+        self.result: RunResult | None = None
         self.problem, self._denied = "It was not read.", False
         self._lines = LogLines()
         self._retry, self._ask_at = FIRST_RETRY, 0.0
-
-    result: RunResult | None
 
     def show(self, within: float, *, at_once: bool = False) -> bool:
         """Show the new lines. Returns whether there was new text.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hostile.answers import HOSTILE, MEGABYTE, TRICKLE, endless, said
 from hostile.cluster import Answer
-from hostile.tls import CERTIFICATES, Certificate, message, record
+from hostile.tls import message, record
 
 # A server's first message of TLS 1.2, by which it chooses a cipher that the client offers.
 _CHOICE = b"\x03\x03" + bytes(32) + b"\0" + b"\xc0\x2f" + b"\0" + b"\0\x05\xff\x01\0\x01\0"
@@ -37,7 +37,3 @@ def _handshakes() -> Iterator[tuple[str, Answer]]:
 
 
 HANDSHAKES: dict[str, Answer] = dict(_handshakes())
-
-
-def certificate_of(label: str) -> Certificate:
-    return CERTIFICATES[label]()

@@ -114,11 +114,11 @@ def test_doctor_ends_at_its_timeout_with_a_silent_cluster(home: Path, cluster: C
 def test_a_command_without_timeout_has_a_limit_for_all_its_requests(
     home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:
-    monkeypatch.setattr(context, "LIMITS", {name: 0.5})
+    monkeypatch.setattr(context, "LIMITS", {name: 2.0})
     cluster.answering(endpoint, HOSTILE["a body that trickles"])
     ended = run(home, list(COMMANDS[name]), environment(cluster))
     assert ended.code == 5
-    assert cluster.asked.count(endpoint) <= 1  # 0 on a busy machine
+    assert cluster.asked.count(endpoint) == 1
 
 
 def test_no_request_follows_one_that_has_used_up_the_time(home: Path, cluster: Cluster) -> None:

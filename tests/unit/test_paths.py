@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from contract.client import until
 from hostile.cluster import Cluster
 from hostile.command import Ended, impatient, run
 from hostile.commands import APP, V2, environment, prepared
@@ -144,10 +145,24 @@ def ended(home: Path, cluster: Cluster, name: str, path: str) -> Ended:
         return run(home, words, environ)
 
 
-def test_a_template_can_be_a_pipe_and_is_read_once(home: Path, cluster: Cluster) -> None:
+def opened_after_a_reader(pipe: Path) -> int | None:
+    """A handle to write to the pipe; None while nobody has opened it for reading."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def test_a_template_can_be_a_pipe_whose_writer_is_late_and_is_read_once(home: Path, cluster: Cluster) -> None:
     place = home / "piped.json"
     os.mkfifo(place)
-    writer = threading.Thread(target=place.write_text, args=(json.dumps(DEFINITION),), daemon=True)
+
+    def write_to_a_reader() -> None:
+        handle = until(lambda: opened_after_a_reader(place))
+        with open(handle, "w") as file:
+            file.write(json.dumps(DEFINITION))
+
+    writer = threading.Thread(target=write_to_a_reader, daemon=True)
     writer.start()
     found = run(home, ["render", *V2, "--template", str(place)], environment(cluster))
     writer.join(10)

@@ -123,7 +123,7 @@ def test_a_log_that_can_no_longer_be_read_has_the_reason_and_keeps_its_place(log
     assert text_of(log, 4) == ("two\n", 8)
 
 
-def test_a_file_that_the_agent_has_begun_anew_is_read_from_its_start(log, dcos_log, stub, answer):
+def test_a_new_file_of_the_agent_is_read_from_its_start(log, dcos_log, stub, answer):
     dcos_log("one\ntwo\n")
     assert text_of(log, 0) == ("one\ntwo\n", 8)
     dcos_log("3\n")
@@ -132,7 +132,7 @@ def test_a_file_that_the_agent_has_begun_anew_is_read_from_its_start(log, dcos_l
     assert text_of(log, part.offset) == ("3\n", 2)
 
 
-def test_a_file_of_mesos_that_the_agent_has_begun_anew_is_read_from_its_start(log, stub, answer):
+def test_a_new_file_of_the_agent_is_read_by_mesos_too_from_its_start(log, stub, answer):
     stub.tell("GET", LOGS, answer(403))
     stub.json("/mesos/master/state", state())
     stub.tell("GET", FILES, answer(200, {"data": "one\n", "offset": 0}), answer(200, {"data": "", "offset": 2}))

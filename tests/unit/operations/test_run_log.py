@@ -1,4 +1,4 @@
-"""The log of a run's task, read from a source that fails, begins anew, or belongs to another task."""
+"""The log of a run's task, read from a source that fails, has a new file, or belongs to another task."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def log_of(source: Source | None) -> tuple[RunLog, Console]:
     return log, console
 
 
-def test_a_log_that_begins_anew_is_read_on_and_half_a_line_is_not_shown() -> None:
+def test_a_log_with_a_new_file_is_read_on_and_half_a_line_is_not_shown() -> None:
     source = Source(LogPart("one\nsecret-be", 13), LogPart("", 0, rotated=True), LogPart("gin\ntwo\n", 8))
     log, console = log_of(source)
     for _ in range(3):
